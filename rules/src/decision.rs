@@ -1,0 +1,77 @@
+//! What the rules decided about one event.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// How urgent an output is. Higher priorities overtake lower ones at every upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Priority {
+    /// Overtaken by everything else; the first to be shed.
+    Low = 0,
+    /// What a `send` without a priority has.
+    #[default]
+    Normal = 1,
+    /// Overtakes normal traffic.
+    High = 2,
+    /// Overtakes everything; the last to be shed.
+    Critical = 3,
+}
+
+impl Priority {
+    /// All priorities, most urgent first.
+    pub const DESCENDING: [Priority; 4] = [
+        Priority::Critical,
+        Priority::High,
+        Priority::Normal,
+        Priority::Low,
+    ];
+
+    /// The priority stored as `byte`, if there is one.
+    pub fn from_byte(byte: u8) -> Option<Priority> {
+        Priority::DESCENDING
+            .into_iter()
+            .find(|priority| *priority as u8 == byte)
+    }
+}
+
+/// A destination by its place in the list of names the rule set was compiled against.
+///
+/// Place 0 is always `dead_letter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(pub u16);
+
+impl Destination {
+    /// The store of dead letters, which every rule set knows.
+    pub const DEAD_LETTER: Destination = Destination(0);
+}
+
+/// One thing to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Where to.
+    pub destination: Destination,
+    /// How urgent.
+    pub priority: Priority,
+    /// The topic to send under; `None` leaves the choice to the upstream's own setting.
+    pub topic: Option<Arc<str>>,
+    /// The partition key, where a rule gave one.
+    pub key: Option<Arc<str>>,
+    /// The payload, where a rule changed it; `None` sends the event's payload as it came.
+    pub data: Option<Bytes>,
+    /// Why, for dead letters: the `reason` of the rule, or the evaluation error as
+    /// `rules/hot.rules:12:8: division by zero in …`.
+    pub reason: Option<Arc<str>>,
+    /// The rule that sends it; `None` for `unmatched` and for a gateway without rules.
+    pub rule: Option<Arc<str>>,
+}
+
+/// All consequences of one event. Empty `outputs` means: dropped by rule.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Decision {
+    /// What to send, in the order of the rules.
+    pub outputs: Vec<Output>,
+    /// Whether any rule's topic filter accepted the event.
+    pub matched: bool,
+}

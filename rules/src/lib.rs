@@ -1,0 +1,4 @@
+//! Events and the rule language: pure, no clock, no sockets.
+
+pub mod decision;
+pub mod event;
