@@ -1,1 +1,9 @@
-//! gateway
+//! The gateway: the only room that waits, connects and spawns.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod observe;
+pub mod source;
+pub mod upstream;

@@ -1,1 +1,4 @@
 //! store
+
+/// The place of a record in the log: 1, 2, 3, … without gaps.
+pub type Sequence = u64;
