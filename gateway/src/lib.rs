@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod config;
 pub mod observe;
+pub mod record;
 pub mod source;
 pub mod upstream;

@@ -148,7 +148,9 @@ impl Inlet {
             return Ok(());
         }
         let bytes: usize = arrivals.iter().map(|a| a.event.data.len() + 256).sum();
-        let share = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.budget_bytes);
+        let share = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .min(self.budget_bytes);
         let permit = Arc::clone(&self.budget)
             .acquire_many_owned(share)
             .await
