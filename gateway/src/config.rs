@@ -6,9 +6,27 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod address;
+mod between;
+mod broker;
+mod files;
+pub mod key;
+pub mod keys;
+mod load;
+mod mask;
+mod reading;
 pub mod secret;
+mod section;
+mod sources;
+mod topics;
+pub mod unit;
+mod upstreams;
+mod users;
+
+pub use load::{load, parse, render};
 
 use secret::Secret;
+use tidegate_rules::diagnostic::Diagnostic;
 
 /// One `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -25,6 +43,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// `[upstreams.NAME]`, in the order of the file.
     pub upstreams: Vec<Upstream>,
+    /// What is probably not meant, though it can be run.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// `[gateway]`
@@ -67,10 +87,13 @@ pub struct Store {
 }
 
 /// `[api]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Api {
-    /// `listen`: metrics and health over HTTP; loopback. `None` without an `[api]` section.
+    /// `listen` ("127.0.0.1:9884"): metrics and health over HTTP; other than loopback only with
+    /// `anonymous = true`. `None` without an `[api]` section.
     pub listen: Option<SocketAddr>,
+    /// `hosts`: host names it answers to beside `localhost` and addresses, in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// `[sources.NAME]`

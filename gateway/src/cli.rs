@@ -1,0 +1,64 @@
+//! The command line: one file per subcommand, and what they share.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong command line (clap's own), 78 bad configuration or rules.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod check;
+mod completions;
+mod config_file;
+mod failure;
+mod run;
+mod terminal;
+
+pub use failure::Failure;
+
+/// An IoT edge event gateway: an acknowledged event is never lost.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C
+    Run(run::Arguments),
+    /// Check the configuration and the rules without running anything
+    Check(check::Arguments),
+    /// Print shell completions
+    Completions(completions::Arguments),
+}
+
+/// Which configuration a subcommand works with.
+#[derive(Debug, Args)]
+struct ConfigArgument {
+    /// Configuration file [default: $TIDEGATE_CONFIG, ./gateway.toml or /etc/tidegate/gateway.toml]
+    #[arg(long, short, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+/// How a subcommand that people read and programs parse writes its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Parses the command line and carries it out.
+///
+/// # Errors
+/// What failed, with its exit code. A wrong command line ends the process with code 2 at once.
+pub fn main() -> Result<(), Failure> {
+    match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a subcommand failed, and the exit code that says so.
+
+use std::process::ExitCode;
+
+use tidegate_rules::diagnostic::Diagnostic;
+
+/// The exit code for a bad configuration or bad rules (`EX_CONFIG` of BSD's sysexits).
+const BAD_CONFIG: u8 = 78;
+
+/// Why a subcommand failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not do what was asked: exit code 1 and this message.
+    Failed(String),
+    /// The configuration or the rules are wrong: exit code 78 and all errors.
+    BadConfig(Vec<Diagnostic>),
+    /// Everything is said already: only the exit code.
+    Said(u8),
+}
+
+impl Failure {
+    /// A failure with a message.
+    pub(super) fn new(message: impl Into<String>) -> Failure {
+        Failure::Failed(message.into())
+    }
+
+    /// A bad configuration that has been reported already.
+    pub(super) fn said_bad_config() -> Failure {
+        Failure::Said(BAD_CONFIG)
+    }
+
+    /// Writes it to standard error and gives its exit code.
+    pub fn report(self) -> ExitCode {
+        match self {
+            Failure::Failed(message) => {
+                eprintln!("tidegate: {message}");
+                ExitCode::FAILURE
+            }
+            Failure::BadConfig(diagnostics) => {
+                let color = super::terminal::errors_in_color();
+                eprintln!("{}", crate::config::render(&diagnostics, color));
+                ExitCode::from(BAD_CONFIG)
+            }
+            Failure::Said(code) => ExitCode::from(code),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// A reader that closed the pipe has seen enough: no message, and no failure.
+    fn from(error: std::io::Error) -> Failure {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::Said(0),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Files that the configuration points at: folders, certificates and secrets.
+//!
+//! They are looked at when the configuration is read, so that a missing file or an open secret
+//! is found by `tidegate check` and not by the first connection at night.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::secret::Secret;
+use super::section::Section;
+
+/// Bytes a certificate or secret file may hold; more is some other file.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Permission bits that let everybody on the machine in.
+const OTHERS: u32 = 0o007;
+
+/// The path under `key`, relative to the configuration's folder; the file need not exist.
+pub(super) fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+    let found = section.text(key)?;
+    if found.value.is_empty() {
+        section.refuse(key, format!("`{key}` is empty"));
+        return None;
+    }
+    Some(section.reading.resolve(&found.value))
+}
+
+/// The folder under `key`, which must exist.
+pub(super) fn folder(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+    let path = path(section, key)?;
+    if path.is_dir() {
+        return Some(path);
+    }
+    let what = if path.exists() {
+        "is not a folder"
+    } else {
+        "does not exist"
+    };
+    let error = section.error(key, format!("{} {what}", path.display()));
+    let note = format!(
+        "create it with `mkdir -p {}`; an empty folder sends every event to every upstream",
+        path.display()
+    );
+    section.reading.note(error.with_note(note));
+    None
+}
+
+/// The PEM file under `key`, which must exist and be PEM.
+pub(super) fn pem(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+    let path = path(section, key)?;
+    let text = read(section, key, &path)?;
+    if !text.contains("-----BEGIN ") {
+        section.refuse(key, format!("{} is no PEM file", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
+/// The PEM private key under `key`, which others must not be able to read.
+pub(super) fn private_key(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+    let path = pem(section, key)?;
+    is_closed(section, key, &path).then_some(path)
+}
+
+/// The secret in the file under `key`, without the line end an editor leaves.
+pub(super) fn secret(section: &Section<'_>, key: &str) -> Option<Secret> {
+    let path = path(section, key)?;
+    let text = read(section, key, &path)?;
+    if !is_closed(section, key, &path) {
+        return None;
+    }
+    let secret = text.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() {
+        section.refuse(key, format!("{} is empty", path.display()));
+        return None;
+    }
+    Some(Secret::new(secret))
+}
+
+/// The secret in `key`, which may only name a variable, or in the file under `file_key`.
+pub(super) fn secret_or_file(section: &Section<'_>, key: &str, file_key: &str) -> Option<Secret> {
+    if section.has(key) && section.has(file_key) {
+        let message = format!("`{key}` and `{file_key}` say the same thing twice");
+        section.refuse(file_key, message);
+    }
+    if !section.has(key) {
+        return secret(section, file_key);
+    }
+    let written = section.raw_text(key).unwrap_or("${}");
+    if !is_variable(written) {
+        let error = section.error(key, format!("`{key}` is written into the file"));
+        let note =
+            format!("write {file_key} = \"a file of mode 0600\", or {key} = \"${{VARIABLE}}\"");
+        section
+            .reading
+            .note(error.with_label("a secret never is").with_note(note));
+        return None;
+    }
+    section.text(key).map(|found| Secret::new(found.value))
+}
+
+/// Whether `text` is one `${VARIABLE}` and nothing else.
+fn is_variable(text: &str) -> bool {
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|name| !name.contains(['$', '{', '}']))
+}
+
+fn read(section: &Section<'_>, key: &str, path: &Path) -> Option<String> {
+    let size = std::fs::metadata(path).map(|metadata| metadata.len());
+    if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
+        section.refuse(key, format!("{} is too large to be meant", path.display()));
+        return None;
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            section.refuse(
+                key,
+                format!("cannot read {}: {}", path.display(), plain(&error)),
+            );
+            None
+        }
+    }
+}
+
+fn is_closed(section: &Section<'_>, key: &str, path: &Path) -> bool {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return false;
+    };
+    let mode = metadata.permissions().mode();
+    if mode & OTHERS == 0 {
+        return true;
+    }
+    let path = path.display();
+    let error = section
+        .error(
+            key,
+            format!(
+                "{path} is open to everyone on this machine (mode {:04o})",
+                mode & 0o7777
+            ),
+        )
+        .with_note(format!("run `chmod o-rwx {path}`"));
+    section.reading.note(error);
+    false
+}
+
+/// An I/O error without the number of the system call's.
+pub(super) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let cut = text.find(" (os error").unwrap_or(text.len());
+    text[..cut].to_lowercase()
+}
