@@ -5,7 +5,9 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod observe;
 pub mod record;
 pub mod source;
+pub mod status;
 pub mod upstream;

@@ -1,0 +1,148 @@
+//! The local control API: what the gateway shows and does for `tidegate` on the same machine,
+//! and for whoever scrapes metrics.
+//!
+//! Two doors into one set of answers. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
+//! serves everything. `[api] listen` serves only what changes nothing and tells no payload:
+//! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both.
+
+mod answer;
+mod body;
+mod health;
+mod host;
+mod route;
+mod server;
+mod shared;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use crate::config::Api;
+use host::Hosts;
+pub use shared::{IntakeReport, Shared};
+
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "tidegate.sock";
+
+/// Bytes that fit into the address of a unix socket, with its closing zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Why the API could not be opened.
+#[derive(Debug)]
+pub enum ControlError {
+    /// The socket's path does not fit into an address.
+    PathTooLong(PathBuf),
+    /// The socket or address is taken or not allowed.
+    Bind {
+        /// Which.
+        at: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+impl std::fmt::Display for ControlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ControlError::PathTooLong(path) => write!(
+                f,
+                "the path of the control socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: {}; choose a shorter data_dir",
+                path.display()
+            ),
+            ControlError::Bind { at, error } => {
+                write!(
+                    f,
+                    "cannot listen on {at}: {error}; is something else there?"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+/// Both doors, open and not yet served.
+pub struct Control {
+    socket: UnixListener,
+    path: PathBuf,
+    api: Option<TcpListener>,
+    hosts: Hosts,
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Opens the socket in `data_dir` and the address of `[api]`.
+    ///
+    /// The caller must hold the lock of the store in `data_dir`: a socket that is left there
+    /// belongs to a process that is gone, and is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError`] with the place and what to do.
+    pub async fn bind(
+        data_dir: &Path,
+        api: &Api,
+        shared: Arc<Shared>,
+    ) -> Result<Control, ControlError> {
+        let path = data_dir.join(SOCKET);
+        let socket = bind_socket(&path)?;
+        let listener = match api.listen {
+            None => None,
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|error| ControlError::Bind {
+                    at: format!("{address} ([api] listen)"),
+                    error,
+                })?)
+            }
+        };
+        Ok(Control {
+            socket,
+            path,
+            api: listener,
+            hosts: Hosts::new(&api.hosts),
+            shared,
+        })
+    }
+
+    /// Where the API listens, for configurations that ask for any free port.
+    pub fn api_address(&self) -> Option<std::net::SocketAddr> {
+        self.api.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves both doors until `shutdown`, then removes the socket.
+    ///
+    /// # Errors
+    /// None today; a source of the gateway's tasks has this shape.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
+        let over_socket = server::serve_socket(&self.socket, &self.shared);
+        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.shared);
+        tokio::select! {
+            () = over_socket => {}
+            () = over_tcp => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+        let _ = std::fs::remove_file(&self.path);
+        Ok(())
+    }
+}
+
+/// Binds the socket under a name of its own and moves it into place once its mode is right, so
+/// that nobody else can connect at any moment.
+fn bind_socket(path: &Path) -> Result<UnixListener, ControlError> {
+    let fresh = path.with_extension("sock.new");
+    if fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(ControlError::PathTooLong(path.to_owned()));
+    }
+    let failed = |error| ControlError::Bind {
+        at: path.display().to_string(),
+        error,
+    };
+    let _ = std::fs::remove_file(&fresh);
+    let socket = UnixListener::bind(&fresh).map_err(failed)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    std::fs::rename(&fresh, path).map_err(failed)?;
+    Ok(socket)
+}

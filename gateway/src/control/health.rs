@@ -1,0 +1,122 @@
+//! What counts as alive, as ready, and as trouble.
+//!
+//! *Alive*: the commit thread comes round; when it does not, only a restart helps. *Ready*:
+//! events are accepted. A gateway whose upstream is down is ready: storing is its job.
+
+use std::time::Duration;
+
+use super::IntakeReport;
+use crate::status::Status;
+
+/// The commit thread comes round each second; a slow disk may hold it up for a while.
+const BEAT_MAX: Duration = Duration::from_secs(60);
+
+/// Share of `max_size`, in percent, above which the store is called nearly full.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// Whether the commit thread still comes round.
+pub(super) fn is_alive(intake: &IntakeReport) -> bool {
+    intake.last_beat.is_none_or(|age| age < BEAT_MAX)
+}
+
+/// Whether events are accepted.
+pub(super) fn accepts(intake: &IntakeReport) -> bool {
+    intake.last_beat.is_some() && is_alive(intake) && !intake.refusing
+}
+
+/// Everything that a person should look at, the worst first.
+pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if !is_alive(intake) {
+        troubles.push("the commit thread does not come round: nothing is stored".to_owned());
+    }
+    if intake.refusing {
+        troubles.push("events are refused: the store takes no more".to_owned());
+    }
+    let store = &status.store;
+    for damage in &store.damage {
+        troubles.push(format!("the store is damaged: {damage}"));
+    }
+    for quarantined in &store.quarantined {
+        troubles.push(format!("a generation is in quarantine: {quarantined}"));
+    }
+    let nearly_full = store.max_size_bytes / 100 * NEARLY_FULL_PERCENT;
+    if !intake.refusing && store.max_size_bytes > 0 && store.disk_bytes > nearly_full {
+        troubles.push("the store is nearly full".to_owned());
+    }
+    for upstream in status
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.state != "up")
+    {
+        let why = upstream
+            .last_error
+            .as_deref()
+            .unwrap_or("no reason is known");
+        troubles.push(format!(
+            "upstream {} is {}: {why}",
+            upstream.name, upstream.state
+        ));
+    }
+    if !status.rules.refused.is_empty() {
+        let count = status.rules.refused.len();
+        troubles.push(format!(
+            "the rules folder has {count} errors: the last good set goes on"
+        ));
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{StoreStatus, UpstreamStatus};
+
+    fn intake(beat_s: Option<u64>, refusing: bool) -> IntakeReport {
+        IntakeReport {
+            last_beat: beat_s.map(Duration::from_secs),
+            refusing,
+            ..IntakeReport::default()
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_ready_while_its_commit_thread_comes_round_and_stores() {
+        let cases = [
+            (intake(None, false), true, false),
+            (intake(Some(0), false), true, true),
+            (intake(Some(1), true), true, false),
+            (intake(Some(61), false), false, false),
+        ];
+        for (intake, alive, ready) in cases {
+            assert_eq!(is_alive(&intake), alive, "{intake:?}");
+            assert_eq!(accepts(&intake), ready, "{intake:?}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_is_down_is_trouble_and_not_the_end() {
+        let down = UpstreamStatus {
+            name: "cloud".into(),
+            state: "down".into(),
+            last_error: Some("connection refused".into()),
+            ..UpstreamStatus::default()
+        };
+        let status = Status {
+            upstreams: vec![down],
+            store: StoreStatus {
+                disk_bytes: 95,
+                max_size_bytes: 100,
+                ..StoreStatus::default()
+            },
+            ..Status::default()
+        };
+        let intake = intake(Some(0), false);
+        let expected = [
+            "the store is nearly full",
+            "upstream cloud is down: connection refused",
+        ];
+        assert_eq!(troubles(&status, &intake), expected);
+        assert!(accepts(&intake));
+    }
+}

@@ -1,0 +1,113 @@
+//! Accepts connections at both doors and serves HTTP/1.1 on each.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::answer::{self, Answer};
+use super::host::Hosts;
+use super::{Shared, route};
+
+/// Connections at once, at each door.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a request line and its headers may take.
+const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a request line and its headers.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Pause after a failed accept, which is out of files or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves the unix socket for ever.
+pub(super) async fn serve_socket(listener: &UnixListener, shared: &Arc<Shared>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Arc::clone(shared);
+                connections.spawn(async move {
+                    let answer = |request| route::everything(request, Arc::clone(&shared));
+                    serve(stream, answer).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => pause_after(&error).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Serves `[api] listen` for ever; waits for ever where there is none.
+pub(super) async fn serve_api(listener: Option<&TcpListener>, hosts: &Hosts, shared: &Arc<Shared>) {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (shared, hosts) = (Arc::clone(shared), hosts.clone());
+                connections.spawn(async move {
+                    let answer = |request| guarded(request, &hosts, Arc::clone(&shared));
+                    serve(stream, answer).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => pause_after(&error).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn guarded(request: Request<Incoming>, hosts: &Hosts, shared: Arc<Shared>) -> Answer {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    if !hosts.allow(host) {
+        let message = "this host name is not answered; add it to `hosts` in [api]";
+        return answer::mistake(StatusCode::MISDIRECTED_REQUEST, message);
+    }
+    route::open_to_all(request, shared).await
+}
+
+async fn serve<S, F>(stream: S, answer: impl Fn(Request<Incoming>) -> F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Answer>,
+{
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection of the API ended early");
+    }
+}
+
+async fn pause_after(error: &std::io::Error) {
+    tracing::warn!(%error, "the API cannot accept a connection");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}

@@ -1,0 +1,133 @@
+//! What the API asks the rest of the gateway for.
+//!
+//! Every room hands in a function that reads its own figures; the API knows no room.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health;
+use crate::observe::Observe;
+use crate::status::{
+    Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus,
+};
+
+type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// What the intake and the commit thread tell.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeReport {
+    /// `accepted`, `duplicates`, `refused` and `dropped_by_rule`; the rest is added up from the lanes.
+    pub books: Books,
+    /// How long ago the commit thread last came round; `None` before its first round.
+    pub last_beat: Option<Duration>,
+    /// Whether the latest commit was refused.
+    pub refusing: bool,
+}
+
+/// Everything the API answers from. Built once, at the start.
+pub struct Shared {
+    id: String,
+    started: Instant,
+    pub(super) observe: Arc<Observe>,
+    sources: Vec<Ask<SourceStatus>>,
+    upstreams: Vec<Ask<UpstreamStatus>>,
+    rules: Ask<RulesStatus>,
+    store: Ask<StoreStatus>,
+    intake: Ask<IntakeReport>,
+}
+
+impl Shared {
+    /// A gateway called `id` that has just started and has no rooms yet.
+    pub fn new(id: impl Into<String>, started: Instant, observe: Arc<Observe>) -> Shared {
+        Shared {
+            id: id.into(),
+            started,
+            observe,
+            sources: Vec::new(),
+            upstreams: Vec::new(),
+            rules: Box::new(RulesStatus::default),
+            store: Box::new(StoreStatus::default),
+            intake: Box::new(IntakeReport::default),
+        }
+    }
+
+    /// Adds a source.
+    #[must_use]
+    pub fn with_source(mut self, ask: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+        self.sources.push(Box::new(ask));
+        self
+    }
+
+    /// Adds an upstream.
+    #[must_use]
+    pub fn with_upstream(
+        mut self,
+        ask: impl Fn() -> UpstreamStatus + Send + Sync + 'static,
+    ) -> Self {
+        self.upstreams.push(Box::new(ask));
+        self
+    }
+
+    /// Says which rules are in force.
+    #[must_use]
+    pub fn with_rules(mut self, ask: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
+        self.rules = Box::new(ask);
+        self
+    }
+
+    /// Says how the store is; called off the tasks that serve connections.
+    #[must_use]
+    pub fn with_store(mut self, ask: impl Fn() -> StoreStatus + Send + Sync + 'static) -> Self {
+        self.store = Box::new(ask);
+        self
+    }
+
+    /// Says how the intake is.
+    #[must_use]
+    pub fn with_intake(mut self, ask: impl Fn() -> IntakeReport + Send + Sync + 'static) -> Self {
+        self.intake = Box::new(ask);
+        self
+    }
+
+    /// Asks everybody.
+    pub fn status(&self, now: Instant) -> Status {
+        // The lanes first and the intake last: an event that moves on meanwhile is then counted
+        // as waiting, not as missing.
+        let upstreams: Vec<_> = self.upstreams.iter().map(|ask| ask()).collect();
+        let sources: Vec<_> = self.sources.iter().map(|ask| ask()).collect();
+        let intake = (self.intake)();
+        let mut status = Status {
+            gateway: GatewayStatus {
+                id: self.id.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_ms: now.duration_since(self.started).as_millis() as u64,
+            },
+            rules: (self.rules)(),
+            store: StoreStatus {
+                refusing: intake.refusing,
+                ..(self.store)()
+            },
+            books: intake.books.clone().with_lanes(&upstreams),
+            sources,
+            upstreams,
+            troubles: Vec::new(),
+        };
+        status.troubles = health::troubles(&status, &intake);
+        status
+    }
+
+    /// Whether events are accepted.
+    pub fn readiness(&self, now: Instant) -> Readiness {
+        let intake = (self.intake)();
+        Readiness {
+            ready: health::accepts(&intake),
+            troubles: self.status(now).troubles,
+        }
+    }
+
+    /// Whether the commit thread still comes round: what the watchdog and `/healthz` ask.
+    pub fn is_alive(&self) -> bool {
+        health::is_alive(&(self.intake)())
+    }
+}

@@ -1,0 +1,191 @@
+//! What a gateway tells about itself: the answer to `GET /status` and `tidegate status`.
+//!
+//! Every figure counts from the start of the process unless it says otherwise. Times are
+//! milliseconds since the Unix epoch, spans are milliseconds, sizes are bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Who answers.
+    pub gateway: GatewayStatus,
+    /// Why the gateway is not at its best; empty when all is well.
+    pub troubles: Vec<String>,
+    /// The rules in force.
+    pub rules: RulesStatus,
+    /// In the order of the configuration.
+    pub sources: Vec<SourceStatus>,
+    /// In the order of the configuration.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// The event store.
+    pub store: StoreStatus,
+    /// Events and their fates.
+    pub books: Books,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// `[gateway] id`
+    pub id: String,
+    /// The version of the program.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// How long it has been running.
+    pub uptime_ms: u64,
+}
+
+/// The rules in force.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RulesStatus {
+    /// The folder; absent where the configuration names none.
+    pub folder: Option<String>,
+    /// Counts activations; 1 is the set the gateway started with.
+    pub generation: u64,
+    /// Of the rules in force, as 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// Rules in force.
+    pub rules: usize,
+    /// Errors of the folder as it is now, where it was refused: one line each.
+    pub refused: Vec<String>,
+}
+
+/// One source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its `type`.
+    pub kind: String,
+    /// In a word: `listening`, `connected`, `waiting`, …
+    pub state: String,
+    /// Events it handed on.
+    pub events: u64,
+    /// Events it could not hand on: malformed, too large, not allowed, or not stored.
+    pub refused: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+/// One upstream and its lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Its `type`.
+    pub kind: String,
+    /// In a word: `up`, `connecting`, `down`, `paused`.
+    pub state: String,
+    /// How long it has been in this state.
+    pub since_ms: u64,
+    /// Events waiting for it, in the store.
+    pub waiting: u64,
+    /// Their bytes, estimated.
+    pub waiting_bytes: u64,
+    /// Age of the oldest of them.
+    pub oldest_ms: Option<u64>,
+    /// Deliveries handed over and not settled.
+    pub in_flight: u64,
+    /// Events waiting when the process started.
+    pub waiting_at_start: u64,
+    /// Outputs routed to it.
+    pub routed: u64,
+    /// Deliveries it acknowledged.
+    pub delivered: u64,
+    /// Deliveries that became dead letters.
+    pub dead_lettered: u64,
+    /// Deliveries sent more than once.
+    pub retried: u64,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+impl UpstreamStatus {
+    /// What came in less what became of it; 0 when the books balance.
+    pub fn difference(&self) -> i64 {
+        let came = self.waiting_at_start.saturating_add(self.routed);
+        let went = self.delivered.saturating_add(self.dead_lettered);
+        came as i64 - went.saturating_add(self.waiting) as i64
+    }
+}
+
+/// The event store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Where it lies.
+    pub folder: String,
+    /// Events held, delivered ones kept for replay included.
+    pub events: u64,
+    /// Bytes on disk that count against the cap.
+    pub disk_bytes: u64,
+    /// `[store] max_size`
+    pub max_size_bytes: u64,
+    /// Free on the file system.
+    pub free_bytes: u64,
+    /// `[store] free_min`
+    pub free_min_bytes: u64,
+    /// Generations on disk.
+    pub generations: u64,
+    /// Generations in quarantine, with why.
+    pub quarantined: Vec<String>,
+    /// Runs of sequences that cannot be read.
+    pub damage: Vec<String>,
+    /// Dead letters held.
+    pub dead_letters: u64,
+    /// Whether the latest commit was refused.
+    pub refusing: bool,
+}
+
+/// Events and their fates. The books balance when every routed output is delivered, a dead
+/// letter, or still waiting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// Events made durable and acknowledged.
+    pub accepted: u64,
+    /// Repetitions that were recognised and not stored again.
+    pub duplicates: u64,
+    /// Events that could not be stored and were not acknowledged.
+    pub refused: u64,
+    /// Accepted events that no rule sends anywhere.
+    pub dropped_by_rule: u64,
+    /// Outputs of accepted events, over all upstreams.
+    pub routed: u64,
+    /// Outputs an upstream acknowledged.
+    pub delivered: u64,
+    /// Outputs that became dead letters.
+    pub dead_lettered: u64,
+    /// Outputs still waiting.
+    pub waiting: u64,
+    /// Routed and waiting at the start, less all fates: 0 when the books balance.
+    pub difference: i64,
+}
+
+impl Books {
+    /// Whether every output is accounted for.
+    pub fn balance(&self) -> bool {
+        self.difference == 0
+    }
+
+    /// Adds up the lanes.
+    pub fn with_lanes(mut self, lanes: &[UpstreamStatus]) -> Books {
+        self.routed = lanes.iter().map(|lane| lane.routed).sum();
+        self.delivered = lanes.iter().map(|lane| lane.delivered).sum();
+        self.dead_lettered = lanes.iter().map(|lane| lane.dead_lettered).sum();
+        self.waiting = lanes.iter().map(|lane| lane.waiting).sum();
+        self.difference = lanes.iter().map(UpstreamStatus::difference).sum();
+        self
+    }
+}
+
+/// Whether the gateway takes events: the answer to `GET /readyz`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Events are accepted.
+    pub ready: bool,
+    /// Why not, or what else is wrong.
+    pub troubles: Vec<String>,
+}
