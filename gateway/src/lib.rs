@@ -10,4 +10,5 @@ pub mod observe;
 pub mod record;
 pub mod source;
 pub mod status;
+pub mod systemd;
 pub mod upstream;

@@ -1,6 +1,9 @@
 //! What happens in the gateway is a type: emitting it is one log line, one counter and, where
 //! the architecture names it, one system event.
 
+pub mod log;
+pub mod process;
+
 use std::sync::{Mutex, OnceLock};
 
 use prometheus_client::encoding::text::encode;

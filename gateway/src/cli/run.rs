@@ -1,12 +1,31 @@
 //! `tidegate run`: the gateway itself.
 
+use clap::ValueEnum;
+
 use super::{ConfigArgument, Failure};
+use crate::observe::log::{self, LogFormat};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Lines {
+    /// For people and the journal
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
 
 /// What `tidegate run` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
+    /// What to log, such as `info` or `warn,tidegate::forward=debug` [default: $RUST_LOG or info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How to write log lines, to standard error
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: Lines,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -15,6 +34,22 @@ pub(super) struct Arguments {
 /// The bad configuration, or what ended the gateway.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
+    let variable = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    let filter = arguments
+        .log
+        .clone()
+        .or(variable)
+        .unwrap_or_else(|| "info".to_owned());
+    let format = match arguments.log_format {
+        Lines::Text => LogFormat::Text,
+        Lines::Json => LogFormat::Json,
+    };
+    log::start(format, &filter).map_err(|error| Failure::new(error.to_string()))?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     Err(Failure::new(format!(
         "{} is fine, but this build has nothing to run yet",
         config.path.display()
