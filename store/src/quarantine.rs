@@ -1,0 +1,96 @@
+//! Where unusable generations go: aside, with their range in their name, never deleted by the store.
+
+use crate::engine::EngineError;
+use crate::generation::parse_name;
+use crate::shared::{Shared, quarantine_dir};
+use crate::status::Quarantined;
+use crate::{Sequence, disk};
+use std::io;
+use std::path::Path;
+
+/// Moves a generation's directory into quarantine; its name there ends in the last sequence that it may hold.
+pub(crate) fn move_dir(dir: &Path, quarantine: &Path, last: Sequence) -> io::Result<String> {
+    disk::create_dir(quarantine)?;
+    let own = dir
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let mut name = format!("{own}-{last:020}");
+    let mut again = 1;
+    while quarantine.join(&name).exists() {
+        again += 1;
+        name = format!("{own}-{last:020}.{again}");
+    }
+    disk::rename(dir, &quarantine.join(&name))?;
+    Ok(name)
+}
+
+/// Moves a generation into quarantine and describes it.
+pub(crate) fn isolate(
+    dir: &Path,
+    quarantine: &Path,
+    last: Sequence,
+    why: &str,
+) -> io::Result<Quarantined> {
+    let name = move_dir(dir, quarantine, last)?;
+    let disk_bytes = disk::allocated_bytes(&quarantine.join(&name));
+    let first = dir
+        .file_name()
+        .and_then(|name| parse_name(&name.to_string_lossy()))
+        .map_or(0, |(_, first)| first);
+    Ok(Quarantined {
+        name,
+        first,
+        last,
+        disk_bytes,
+        why: why.to_owned(),
+    })
+}
+
+/// What earlier openings put there.
+pub(crate) fn list(quarantine: &Path) -> Vec<Quarantined> {
+    let entries = std::fs::read_dir(quarantine)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let (own, last) = name.rsplit_once('-')?;
+            let (_, first) = parse_name(own)?;
+            let last = last.split('.').next()?.parse().ok()?;
+            let disk_bytes = disk::allocated_bytes(&entry.path());
+            Some(Quarantined {
+                name,
+                first,
+                last,
+                disk_bytes,
+                why: "found in an earlier run".into(),
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+impl Shared {
+    /// A sealed generation turned out to be unreadable: it leaves the log, the readers go on behind it.
+    pub(crate) fn quarantine(&self, id: u64, error: &EngineError) {
+        let taken = {
+            let mut state = self.state();
+            let at = state
+                .generations
+                .iter()
+                .position(|generation| generation.id == id && generation.sealed);
+            at.and_then(|at| state.generations.remove(at))
+        };
+        let Some(mut generation) = taken else { return };
+        drop(generation.engine.take());
+        let last = generation.summary.end.saturating_sub(1);
+        let to = quarantine_dir(&self.options.dir);
+        if let Ok(quarantined) = isolate(&generation.dir, &to, last, &error.to_string()) {
+            self.state().quarantined.push(quarantined);
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! Recovery: from the directories of the generations to the state in memory.
+//!
+//! The newest generation that was begun completely is the one to go on with; it holds the cursors, lanes and marks, and
+//! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
+//! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
+
+use crate::engine::{Engine, EngineError};
+use crate::error::OpenError;
+use crate::generation::{Generation, parse_name};
+use crate::layout::{self, Header};
+use crate::meta::Meta;
+use crate::open::{Options, discard, io_error};
+use crate::shared::{HighWater, generations_dir, quarantine_dir};
+use crate::state::State;
+use crate::status::{Counters, Damage, OpenReport};
+use crate::summary::Summary;
+use crate::tail::{Tail, TailBlock};
+use crate::{LaneId, Sequence};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A generation's directory as found.
+#[derive(Clone)]
+struct Found {
+    id: u64,
+    first: Sequence,
+    dir: PathBuf,
+}
+
+/// The outcome.
+pub(crate) struct Recovered {
+    pub(crate) state: State,
+    /// The generation to go on with; `None` if a new one must be begun.
+    pub(crate) engine: Option<Arc<Engine>>,
+    /// Its number, or the highest ever seen.
+    pub(crate) generation: u64,
+    pub(crate) report: OpenReport,
+}
+
+/// The newest usable generation, read through.
+struct Newest {
+    found: Found,
+    engine: Engine,
+    meta: Meta,
+    scan: Scan,
+}
+
+/// See the module.
+pub(crate) struct Recovery<'a> {
+    options: &'a Options,
+    report: OpenReport,
+    high_water: HighWater,
+    /// Sequences below this may have been given out, in a generation that could not be used.
+    given_out: Sequence,
+}
+
+impl<'a> Recovery<'a> {
+    pub(crate) fn new(options: &'a Options, report: OpenReport) -> Recovery<'a> {
+        let high_water = HighWater::load(&options.dir).unwrap_or_default();
+        Recovery {
+            options,
+            report,
+            high_water,
+            given_out: 0,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
+        let mut found = self.find()?;
+        let highest = found
+            .last()
+            .map_or(0, |last| last.id)
+            .max(self.high_water.generation);
+        let newest = self.newest(&mut found)?;
+        let first_of_newest = newest.as_ref().map(|newest| newest.found.first);
+        let sealed = self.sealed(&found, first_of_newest)?;
+        let mut state = self.state(sealed, newest.as_ref());
+        self.note_missing(&mut state);
+        let mut generation = highest;
+        let mut engine = None;
+        if let Some(newest) = newest {
+            // Sequences were lost behind this generation: a new one begins where the count goes on.
+            let goes_on = newest.scan.summary.end == state.next;
+            generation = if goes_on { newest.found.id } else { highest };
+            engine = self.adopt(&mut state, newest, goes_on);
+        }
+        self.count_pending(&mut state);
+        Ok(Recovered {
+            state,
+            engine,
+            generation,
+            report: self.report,
+        })
+    }
+
+    fn find(&mut self) -> Result<Vec<Found>, OpenError> {
+        let parent = generations_dir(&self.options.dir);
+        let entries = std::fs::read_dir(&parent).map_err(|error| io_error(&parent, &error))?;
+        let mut found = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match parse_name(&name) {
+                Some((id, first)) => found.push(Found {
+                    id,
+                    first,
+                    dir: entry.path(),
+                }),
+                None => self.report.ignored.push(format!("generations/{name}")),
+            }
+        }
+        found.sort_by_key(|found| found.id);
+        Ok(found)
+    }
+
+    /// Takes the newest usable generation off the list; unusable ones behind it are put aside.
+    fn newest(&mut self, found: &mut Vec<Found>) -> Result<Option<Newest>, OpenError> {
+        while let Some(candidate) = found.pop() {
+            let engine = match self.open_engine(&candidate)? {
+                Ok(engine) => engine,
+                Err(why) => {
+                    self.quarantine_newest(&candidate, &why)?;
+                    continue;
+                }
+            };
+            let meta = self.usable(&candidate, Meta::read(&engine))?;
+            match meta {
+                Ok(meta) if meta.complete => match self.scan_newest(&candidate, &engine, &meta)? {
+                    Ok(scan) => {
+                        return Ok(Some(Newest {
+                            found: candidate,
+                            engine,
+                            meta,
+                            scan,
+                        }));
+                    }
+                    Err(why) => {
+                        drop(engine);
+                        self.quarantine_newest(&candidate, &why)?;
+                    }
+                },
+                // A crash came while it was begun: nothing in it was ever acknowledged.
+                Ok(_) if candidate.id > self.high_water.generation => {
+                    drop(engine);
+                    discard(&candidate.dir)?;
+                }
+                Ok(_) => {
+                    drop(engine);
+                    self.quarantine_newest(&candidate, "it has lost its small keys")?;
+                }
+                Err(why) => {
+                    drop(engine);
+                    self.quarantine_newest(&candidate, &why)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_engine(&self, found: &Found) -> Result<Result<Engine, String>, OpenError> {
+        self.usable(found, Engine::open(&found.dir, self.options.cache_bytes))
+    }
+
+    /// Damage is an answer, to be dealt with; a failing disk ends the opening.
+    fn usable<T>(
+        &self,
+        found: &Found,
+        result: Result<T, EngineError>,
+    ) -> Result<Result<T, String>, OpenError> {
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            Err(EngineError::Damaged(why)) => Ok(Err(why)),
+            Err(EngineError::NoSpace(why)) => Err(OpenError::NoSpace {
+                dir: self.options.dir.clone(),
+                why,
+            }),
+            Err(EngineError::Failed(why)) => Err(OpenError::Io {
+                path: found.dir.clone(),
+                why,
+            }),
+        }
+    }
+
+    fn quarantine(&mut self, found: &Found, last: Sequence, why: &str) -> Result<(), OpenError> {
+        let to = quarantine_dir(&self.options.dir);
+        let isolated = crate::quarantine::isolate(&found.dir, &to, last, why);
+        self.report
+            .quarantined
+            .push(isolated.map_err(|error| io_error(&found.dir, &error))?);
+        Ok(())
+    }
+
+    /// Nobody knows how many sequences an unusable newest generation had given out: the count goes on behind all that can
+    /// have been, for a record takes several bytes.
+    fn quarantine_newest(&mut self, found: &Found, why: &str) -> Result<(), OpenError> {
+        let end = found
+            .first
+            .saturating_add(self.options.generation_bytes.max(1 << 24));
+        self.given_out = self.given_out.max(end);
+        self.quarantine(found, end - 1, why)
+    }
+
+    /// Reads the newest generation through, and takes back a last commit of which only the records arrived.
+    fn scan_newest(
+        &mut self,
+        found: &Found,
+        engine: &Engine,
+        meta: &Meta,
+    ) -> Result<Result<Scan, String>, OpenError> {
+        let tail_bytes = usize::try_from(self.options.tail_bytes).unwrap_or(usize::MAX);
+        let scan = match self.usable(found, scan(engine, found.first, Sequence::MAX, tail_bytes))? {
+            Ok(scan) => scan,
+            Err(why) => return Ok(Err(why)),
+        };
+        let torn = scan
+            .last
+            .filter(|last| last.place.with_meta && last.last() > meta.through);
+        let Some(last) = torn else {
+            return Ok(Ok(scan));
+        };
+        let start = last.place.first - Sequence::from(last.place.commit_offset);
+        if let Err(why) = self.usable(found, engine.cut_from(start))? {
+            return Ok(Err(why));
+        }
+        self.report.taken_back += scan.summary.end - start;
+        self.usable(found, self::scan(engine, found.first, start, tail_bytes))
+    }
+
+    /// The generations before the newest, each ending where the next one begins.
+    fn sealed(
+        &mut self,
+        found: &[Found],
+        newest: Option<Sequence>,
+    ) -> Result<VecDeque<Generation>, OpenError> {
+        let mut sealed = VecDeque::new();
+        for (at, candidate) in found.iter().enumerate() {
+            let behind = found
+                .get(at + 1)
+                .map(|next| next.first)
+                .or(newest)
+                .unwrap_or(Sequence::MAX);
+            if behind <= candidate.first {
+                discard(&candidate.dir)?;
+                continue;
+            }
+            let summary = Summary::load(&candidate.dir)
+                .filter(|s| s.first == candidate.first && s.end <= behind);
+            let summary = match summary {
+                Some(summary) => summary,
+                None => match self.count_anew(candidate, behind)? {
+                    Some(summary) => summary,
+                    None => continue,
+                },
+            };
+            sealed.push_back(Generation::new(candidate.id, &candidate.dir, summary, true));
+        }
+        Ok(sealed)
+    }
+
+    fn count_anew(
+        &mut self,
+        found: &Found,
+        behind: Sequence,
+    ) -> Result<Option<Summary>, OpenError> {
+        let scanned = match self.open_engine(found)? {
+            Ok(engine) => self.usable(found, scan(&engine, found.first, behind, 0))?,
+            Err(why) => Err(why),
+        };
+        match scanned {
+            Ok(scan) => {
+                self.report.rescanned += 1;
+                let _ = scan.summary.save(&found.dir);
+                Ok(Some(scan.summary))
+            }
+            Err(why) => {
+                self.quarantine(found, behind.saturating_sub(1), &why)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn state(&self, sealed: VecDeque<Generation>, newest: Option<&Newest>) -> State {
+        let end = newest
+            .map(|newest| newest.scan.summary.end)
+            .or(sealed.back().map(|last| last.summary.end));
+        let next = end
+            .unwrap_or(1)
+            .max(self.high_water.next)
+            .max(self.given_out)
+            .max(1);
+        let tail_bytes = usize::try_from(self.options.tail_bytes).unwrap_or(usize::MAX);
+        State {
+            generations: sealed,
+            tail: Tail::new(tail_bytes),
+            next,
+            lanes: newest
+                .map(|newest| newest.meta.lanes(next))
+                .unwrap_or_default(),
+            marks: newest
+                .map(|newest| newest.meta.marks.clone())
+                .unwrap_or_default(),
+            damage: Vec::new(),
+            quarantined: Vec::new(),
+            counters: Counters::default(),
+            newest: None,
+        }
+    }
+
+    /// Sequences between the generations, and below the mark kept outside sled, that are nowhere.
+    fn note_missing(&mut self, state: &mut State) {
+        let damaged = |generation: u64, first: Sequence, end: Sequence| Damage {
+            generation,
+            first,
+            last: end - 1,
+        };
+        for pair in state.generations.make_contiguous().windows(2) {
+            if let [before, after] = pair
+                && before.summary.end < after.summary.first
+            {
+                self.report.damage.push(damaged(
+                    before.id,
+                    before.summary.end,
+                    after.summary.first,
+                ));
+            }
+        }
+    }
+
+    /// Puts the newest generation in place. Unless the log goes on in it, it is sealed and a new one must follow.
+    fn adopt(&mut self, state: &mut State, newest: Newest, goes_on: bool) -> Option<Arc<Engine>> {
+        let Newest {
+            found,
+            engine,
+            meta,
+            scan,
+        } = newest;
+        let before = state
+            .generations
+            .back()
+            .map_or(found.first, |last| last.summary.end);
+        let gap = (before < found.first).then_some((before, found.first - 1));
+        let behind = (!goes_on && self.given_out == 0).then(|| (scan.summary.end, state.next - 1));
+        for (first, last) in gap.into_iter().chain(scan.missing).chain(behind) {
+            self.report.damage.push(Damage {
+                generation: found.id,
+                first,
+                last,
+            });
+        }
+        let mut generation = Generation::new(found.id, &found.dir, scan.summary, !goes_on);
+        generation.damaged = scan.damaged;
+        let engine = Arc::new(engine);
+        generation.engine = Some(engine.clone());
+        scan.tail
+            .into_iter()
+            .for_each(|block| state.tail.push(block));
+        if !goes_on {
+            state.tail.clear();
+        }
+        state.newest = (!generation.summary.is_empty())
+            .then(|| (generation.summary.time_max_ms, Instant::now()));
+        self.stored_pending(state, &meta);
+        state.generations.push_back(generation);
+        goes_on.then_some(engine)
+    }
+
+    /// What each lane has left in the older generations, as its cursor says.
+    fn stored_pending(&self, state: &mut State, meta: &Meta) {
+        let State {
+            generations, lanes, ..
+        } = state;
+        for (&lane, found) in lanes.iter() {
+            for (class, position) in (0..).zip(&found.positions) {
+                let stored = meta
+                    .cursors
+                    .get(&(lane, class))
+                    .and_then(|stored| stored.pending.as_ref());
+                for generation in generations.iter_mut() {
+                    let (first, end) = (generation.summary.first, generation.summary.end);
+                    let whole = generation.summary.share(lane, class).records;
+                    let listed = stored.and_then(|pending| pending.get(&generation.id).copied());
+                    let done = end <= position.done.low()
+                        || position.done.covers(first, end.saturating_sub(1));
+                    generation.set_pending(
+                        lane,
+                        class,
+                        if done {
+                            0
+                        } else {
+                            listed.unwrap_or(whole).min(whole)
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// What each lane has left in the generation that was read through.
+    fn count_pending(&self, state: &mut State) {
+        let State {
+            generations, lanes, ..
+        } = state;
+        let Some(newest) = generations.back_mut() else {
+            return;
+        };
+        let Some(engine) = newest.engine.clone() else {
+            return;
+        };
+        let mut pending = std::collections::BTreeMap::<(LaneId, u8), u64>::new();
+        let mut count = |header: &Header, value: &[u8]| {
+            for record in layout::records(header, value).flatten() {
+                for (lane, class) in record
+                    .routes
+                    .iter()
+                    .map(|route| layout::route_parts(*route))
+                {
+                    let position = lanes
+                        .get(&lane)
+                        .and_then(|lane| lane.positions.get(usize::from(class)));
+                    if position.is_some_and(|position| !position.done.contains(record.sequence)) {
+                        *pending.entry((lane, class)).or_default() += 1;
+                    }
+                }
+            }
+        };
+        let _ = engine.blocks(newest.summary.first, |key, value| {
+            if let Some((first, Ok(header))) = head_of(key, value)
+                && first < newest.summary.end
+            {
+                count(&header, value);
+            }
+            ControlFlow::Continue(())
+        });
+        pending
+            .into_iter()
+            .for_each(|((lane, class), records)| newest.set_pending(lane, class, records));
+    }
+}
+
+/// What reading a generation through gives.
+struct Scan {
+    summary: Summary,
+    last: Option<Header>,
+    tail: VecDeque<TailBlock>,
+    tail_bytes: usize,
+    missing: Vec<(Sequence, Sequence)>,
+    damaged: bool,
+}
+
+/// A block's first sequence and header; `None` for a part.
+fn head_of(key: &[u8], value: &[u8]) -> Option<(Sequence, Result<Header, layout::Damage>)> {
+    let first = Sequence::from_be_bytes(key.try_into().ok()?);
+    Some((first, layout::read_header(first, value)))
+}
+
+/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`.
+fn scan(
+    engine: &Engine,
+    first: Sequence,
+    end: Sequence,
+    tail_bytes: usize,
+) -> Result<Scan, EngineError> {
+    let mut scan = Scan {
+        summary: Summary::empty(first),
+        last: None,
+        tail: VecDeque::new(),
+        tail_bytes: 0,
+        missing: Vec::new(),
+        damaged: false,
+    };
+    engine.blocks(first, |key, value| {
+        scan.summary.payload_bytes += value.len() as u64;
+        match head_of(key, value) {
+            Some((at, Ok(header))) if at >= first && at < end => scan.take(header, value),
+            Some((_, Err(_))) => scan.damaged = true,
+            _ => {}
+        }
+        while scan.tail_bytes > tail_bytes {
+            let Some(block) = scan.tail.pop_front() else {
+                break;
+            };
+            scan.tail_bytes -= block.value.len();
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(scan)
+}
+
+impl Scan {
+    fn take(&mut self, header: Header, value: &[u8]) {
+        let first = header.place.first;
+        if first > self.summary.end {
+            self.missing.push((self.summary.end, first - 1));
+            self.summary.skip_to(&header);
+            self.damaged = true;
+        }
+        for record in layout::records(&header, value).flatten() {
+            let bytes = match header.kind {
+                layout::Kind::LargeHead => value
+                    .get(record.start..record.end)
+                    .and_then(|tail| layout::read_large(tail).ok())
+                    .map_or(0, |large| large.bytes),
+                _ => (record.end - record.start) as u64,
+            };
+            self.summary.count(record.time_ms, record.routes, bytes);
+        }
+        self.last = Some(header);
+        if header.kind == layout::Kind::Packed {
+            self.tail_bytes += value.len();
+            self.tail.push_back(TailBlock {
+                header,
+                value: Bytes::copy_from_slice(value),
+                large: None,
+            });
+        } else {
+            // A large record is read from the disk; the tail begins behind it.
+            self.tail.clear();
+            self.tail_bytes = 0;
+        }
+    }
+}

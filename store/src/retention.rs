@@ -1,0 +1,141 @@
+//! Room: when to refuse, what may be deleted, and how it is deleted.
+//!
+//! Generations go from the oldest on, one as a whole, when every lane is done with every record in it and either its
+//! newest record is older than `keep_for` or the cap needs the room.
+
+use crate::generation::{DEAD, Generation};
+use crate::shared::{Shared, WriteHalf, quarantine_dir};
+use crate::state::State;
+use crate::{CommitError, disk};
+use std::path::Path;
+
+/// Room that a commit may take beyond its records.
+const SLACK_BYTES: u64 = 64 << 10;
+
+impl Shared {
+    /// Lets go of what has expired, and refuses a commit of `bytes` if there is no room for it.
+    pub(crate) fn make_room(&self, half: &mut WriteHalf, bytes: u64) -> Result<(), CommitError> {
+        self.delete_expired();
+        self.check_free_space()?;
+        let need = bytes + SLACK_BYTES;
+        let max_size_bytes = self.options.max_size_bytes;
+        loop {
+            let disk_bytes = self.disk_bytes();
+            if disk_bytes + need <= max_size_bytes {
+                return Ok(());
+            }
+            if !self.delete_one_done(half) {
+                return Err(CommitError::Full {
+                    disk_bytes,
+                    max_size_bytes,
+                });
+            }
+        }
+    }
+
+    /// Below the minimum of free disk nothing is accepted; nor while the ballast is gone, unless it can be made again.
+    fn check_free_space(&self) -> Result<(), CommitError> {
+        let free = disk::free_bytes(&self.options.dir).unwrap_or(0);
+        if free < self.options.free_bytes_min {
+            return Err(self.no_space());
+        }
+        if self.ballast.is_present() {
+            return Ok(());
+        }
+        let enough = free >= self.options.free_bytes_min + self.ballast.bytes();
+        if enough && self.ballast.make().is_ok() {
+            Ok(())
+        } else {
+            Err(self.no_space())
+        }
+    }
+
+    pub(crate) fn no_space(&self) -> CommitError {
+        let free_bytes = disk::free_bytes(&self.options.dir).unwrap_or(0);
+        CommitError::NoSpace {
+            free_bytes,
+            free_bytes_min: self.options.free_bytes_min,
+        }
+    }
+
+    /// Gives up the ballast. True if that made room.
+    pub(crate) fn release_ballast(&self) -> bool {
+        let released = self.ballast.release();
+        self.state().counters.ballast_released += u64::from(released);
+        released
+    }
+
+    /// Deletes the oldest generations that are done and older than `keep_for`.
+    pub(crate) fn delete_expired(&self) {
+        let keep_for_ms = self.options.keep_for_ms;
+        while let Some(generation) = {
+            let mut state = self.state();
+            take_oldest(&mut state, |state, oldest| {
+                is_expired(state, oldest, keep_for_ms)
+            })
+        } {
+            self.delete(generation);
+        }
+    }
+
+    /// Deletes the oldest generation if it is done. If that is the one being written, a new one is begun first.
+    fn delete_one_done(&self, half: &mut WriteHalf) -> bool {
+        let only_one_done = {
+            let state = self.state();
+            let mut generations = state.generations.iter();
+            let last = generations.next_back();
+            generations.next().is_none()
+                && last.is_some_and(|last| last.is_done() && !last.summary.is_empty())
+        };
+        if only_one_done && self.rotate(half).is_err() {
+            return false;
+        }
+        let oldest = take_oldest(&mut self.state(), |_, _| true);
+        oldest.map(|generation| self.delete(generation)).is_some()
+    }
+
+    fn delete(&self, mut generation: Generation) {
+        drop(generation.engine.take());
+        let gone = if generation.damaged {
+            let last = generation.summary.end.saturating_sub(1);
+            let to = quarantine_dir(&self.options.dir);
+            crate::quarantine::move_dir(&generation.dir, &to, last).map(|_| ())
+        } else {
+            delete_dir(&generation.dir)
+        };
+        // What could not be renamed is found again at the next opening.
+        self.state().counters.deleted += u64::from(gone.is_ok());
+    }
+}
+
+/// Takes the oldest generation out of the state if it is sealed, done, and `may_go`.
+fn take_oldest(
+    state: &mut State,
+    may_go: impl Fn(&State, &Generation) -> bool,
+) -> Option<Generation> {
+    let oldest = state.generations.front()?;
+    let goes = oldest.sealed && oldest.is_done() && may_go(state, oldest);
+    if goes {
+        state.generations.pop_front()
+    } else {
+        None
+    }
+}
+
+fn is_expired(state: &State, oldest: &Generation, keep_for_ms: u64) -> bool {
+    let age_ms = state
+        .now_ms()
+        .map(|now_ms| now_ms.saturating_sub(oldest.summary.time_max_ms));
+    keep_for_ms == 0
+        || oldest.summary.is_empty()
+        || age_ms.is_some_and(|age_ms| age_ms >= keep_for_ms)
+}
+
+/// Deletes a directory so that a crash at any moment leaves it whole or as something that the next opening removes.
+pub(crate) fn delete_dir(dir: &Path) -> std::io::Result<()> {
+    let mut dead = dir.as_os_str().to_owned();
+    dead.push(DEAD);
+    let dead = Path::new(&dead);
+    disk::rename(dir, dead)?;
+    std::fs::remove_dir_all(dead)
+}

@@ -1,0 +1,272 @@
+//! The one way bytes reach a generation: pack, write, wait for the disk, publish. And what happens when it fails: the
+//! handle is never used again, a new generation takes its place.
+
+use crate::commit::{Commit, pack};
+use crate::engine::{Engine, EngineError, Writes};
+use crate::generation::{Generation, dir_name};
+use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
+use crate::summary::Summary;
+use crate::{CommitError, LaneId, Sequence, disk, meta};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A commit that is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Sequence of the first record; equals the next sequence if the commit had none.
+    pub first: Sequence,
+    /// Sequence of the last record; below `first` if the commit had none.
+    pub last: Sequence,
+    /// Bytes of the blocks written.
+    pub bytes: u64,
+    /// Microseconds from the start of the write until the disk said done.
+    pub sync_micros: u64,
+}
+
+impl Shared {
+    /// Makes a commit durable.
+    pub(crate) fn commit(
+        &self,
+        half: &mut WriteHalf,
+        commit: &Commit,
+    ) -> Result<Committed, CommitError> {
+        let started = Instant::now();
+        self.make_ready(half)?;
+        let mut writes = Writes::default();
+        let (cursors, first) = self.collect_meta(half, commit, &mut writes);
+        let packed = pack(commit, first, writes.has_meta, |key, value| {
+            writes.events.insert(key, value)
+        });
+        if writes.has_meta {
+            meta::put_through(&mut writes, packed.summary.end - 1);
+        }
+        if let Err(error) = self.write(half, writes) {
+            self.state().mark_dirty(&cursors);
+            return Err(self.replace_failed(half, error));
+        }
+        let committed = Committed {
+            first,
+            last: packed.summary.end - 1,
+            bytes: packed.summary.payload_bytes,
+            sync_micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        let mut state = self.state();
+        state.publish(packed, commit.marks());
+        let counters = &mut state.counters;
+        counters.commits += 1;
+        counters.records += commit.len() as u64;
+        counters.record_bytes += commit.bytes() as u64;
+        counters.block_bytes += committed.bytes;
+        counters.write_micros += committed.sync_micros;
+        Ok(committed)
+    }
+
+    /// Writes the cursors that changed. True if there were any.
+    pub(crate) fn write_cursors(&self, half: &mut WriteHalf) -> Result<bool, CommitError> {
+        self.ensure_engine(half)?;
+        let mut writes = Writes::default();
+        let (cursors, _) = self.collect_meta(half, &Commit::default(), &mut writes);
+        if cursors.is_empty() {
+            return Ok(false);
+        }
+        if let Err(error) = self.write(half, writes) {
+            self.state().mark_dirty(&cursors);
+            return Err(self.replace_failed(half, error));
+        }
+        Ok(true)
+    }
+
+    /// Writes small keys at once; used for lanes.
+    pub(crate) fn write_meta(
+        &self,
+        half: &mut WriteHalf,
+        writes: Writes,
+    ) -> Result<(), CommitError> {
+        self.ensure_engine(half)?;
+        self.write(half, writes)
+            .map_err(|error| self.replace_failed(half, error))
+    }
+
+    fn write(&self, half: &WriteHalf, writes: Writes) -> Result<(), EngineError> {
+        let engine = half
+            .engine
+            .as_ref()
+            .ok_or_else(|| EngineError::Failed("no generation is open".into()))?;
+        engine.write(writes)?;
+        let bytes = disk::allocated_bytes(&engine.dir().join("db"));
+        if let Some(generation) = self.state().generation_mut(half.generation) {
+            generation.disk_bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Dirty cursors and the commit's marks; the sequence that the commit's first record gets.
+    fn collect_meta(
+        &self,
+        half: &WriteHalf,
+        commit: &Commit,
+        writes: &mut Writes,
+    ) -> (Vec<(LaneId, u8)>, Sequence) {
+        let mut state = self.state();
+        let cursors = state.take_dirty();
+        for &(lane, class) in &cursors {
+            if let Some(stored) = state.stored_cursor(lane, class, Some(half.generation)) {
+                meta::put_cursor(writes, lane, class, &stored);
+            }
+        }
+        for (key, value) in commit.marks() {
+            meta::put_mark(writes, key, value.as_deref());
+        }
+        (cursors, state.next)
+    }
+
+    /// A generation is open and has room for more.
+    fn make_ready(&self, half: &mut WriteHalf) -> Result<(), CommitError> {
+        self.ensure_engine(half)?;
+        let full = {
+            let state = self.state();
+            let payload = state
+                .generations
+                .back()
+                .map_or(0, |generation| generation.summary.payload_bytes);
+            payload >= self.generation_bytes()
+        };
+        if full {
+            self.rotate(half)
+                .map_err(|error| self.refused(half, &error))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A generation's payload: the configured one, but at least eight must fit under the cap so that space comes back.
+    fn generation_bytes(&self) -> u64 {
+        self.options
+            .generation_bytes
+            .min(self.options.max_size_bytes / 8)
+            .max(1)
+    }
+
+    fn ensure_engine(&self, half: &mut WriteHalf) -> Result<(), CommitError> {
+        if half.engine.is_some() {
+            return Ok(());
+        }
+        self.rotate(half)
+            .map_err(|error| self.refused(half, &error))
+    }
+
+    /// Begins a new generation with a copy of all small keys. On failure the writer stays where it was.
+    pub(crate) fn rotate(&self, half: &mut WriteHalf) -> Result<(), EngineError> {
+        match self.begin_generation(half) {
+            Err(EngineError::NoSpace(_)) if self.release_ballast() => self.begin_generation(half),
+            other => other,
+        }
+    }
+
+    fn begin_generation(&self, half: &mut WriteHalf) -> Result<(), EngineError> {
+        let (id, next, writes, cursors) = {
+            let mut state = self.state();
+            let cursors = state.take_dirty();
+            let id = state
+                .generations
+                .back()
+                .map_or(half.generation, |generation| generation.id)
+                .max(half.generation)
+                + 1;
+            (id, state.next, meta::all(&state), cursors)
+        };
+        let dir = generations_dir(&self.options.dir).join(dir_name(id, next));
+        let begun = self.write_new_generation(&dir, id, next, writes);
+        let engine = match begun {
+            Ok(engine) => Arc::new(engine),
+            Err(error) => {
+                self.state().mark_dirty(&cursors);
+                let _ = std::fs::remove_dir_all(&dir);
+                return Err(error);
+            }
+        };
+        let mut generation = Generation::new(id, &dir, Summary::empty(next), false);
+        generation.engine = Some(engine.clone());
+        self.seal_last();
+        self.state().generations.push_back(generation);
+        *half = WriteHalf {
+            engine: Some(engine),
+            generation: id,
+        };
+        Ok(())
+    }
+
+    fn write_new_generation(
+        &self,
+        dir: &std::path::Path,
+        id: u64,
+        next: Sequence,
+        writes: Writes,
+    ) -> Result<Engine, EngineError> {
+        let engine = Engine::open(dir, self.options.cache_bytes)?;
+        engine.write(writes)?;
+        HighWater {
+            generation: id,
+            next,
+        }
+        .save(&self.options.dir)?;
+        Ok(engine)
+    }
+
+    /// The last generation takes no more records. Its summary file spares the next opening a scan, no more: a failure to
+    /// write it does no harm.
+    fn seal_last(&self) {
+        let sealed = {
+            let mut state = self.state();
+            state.generations.back_mut().map(|generation| {
+                generation.sealed = true;
+                generation.last_used = Instant::now();
+                (
+                    generation.id,
+                    generation.dir.clone(),
+                    generation.summary.clone(),
+                )
+            })
+        };
+        let Some((id, dir, summary)) = sealed else {
+            return;
+        };
+        let _ = summary.save(&dir);
+        let bytes = disk::allocated_bytes(&dir);
+        if let Some(generation) = self.state().generation_mut(id) {
+            generation.disk_bytes = bytes;
+        }
+    }
+
+    /// After a failed write the handle is given up, and a new generation opened if that can be done.
+    fn replace_failed(&self, half: &mut WriteHalf, error: EngineError) -> CommitError {
+        half.engine = None;
+        let failed = {
+            let mut state = self.state();
+            state.counters.failures += 1;
+            state
+                .generations
+                .back_mut()
+                .and_then(|generation| generation.engine.take())
+        };
+        drop(failed);
+        let replaced = self.rotate(half).is_ok();
+        match error {
+            EngineError::NoSpace(_) => self.no_space(),
+            other => CommitError::Failed {
+                replaced,
+                why: other.to_string(),
+            },
+        }
+    }
+
+    fn refused(&self, half: &WriteHalf, error: &EngineError) -> CommitError {
+        match error {
+            EngineError::NoSpace(_) => self.no_space(),
+            other => CommitError::Failed {
+                replaced: half.engine.is_some(),
+                why: other.to_string(),
+            },
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The store from the outside, in one binary: what it promises, under reopening, deletion, damage, full disks and kills.
+
+mod log;
+mod support;
