@@ -106,9 +106,9 @@ fn refuse_scheme(section: &Section<'_>, scheme: &str, rest: &str, schemes: &[&st
         .with_note(format!("known are {}", known.join(" and ")));
     // A login must not be repeated in a suggestion; it gets its own error once the scheme is right.
     section.reading.note(match usual {
-        Some(usual) if !rest.contains('@') => {
-            error.with_replacement(format!("\"{usual}://{rest}\""))
-        }
+        Some(usual) if !rest.contains('@') => error
+            .with_label(format!("write \"{usual}://{rest}\""))
+            .with_replacement(format!("\"{usual}://{rest}\"")),
         _ => error,
     });
 }

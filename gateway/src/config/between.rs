@@ -27,8 +27,12 @@ pub(super) fn check_name(reading: &Reading<'_>, list: &str, name: &Found<String>
     if starts && name.value.chars().all(fits) && name.value.len() <= NAME_CHARACTERS_MAX {
         return;
     }
-    let singular = list.trim_end_matches('s');
-    let error = error(format!("`{}` is no name of a {singular}", name.value));
+    let one = if list == "sources" {
+        "a source"
+    } else {
+        "an upstream"
+    };
+    let error = error(format!("`{}` is no name of {one}", name.value));
     let error =
         error.with_note("a name has 1 to 64 lower-case letters, digits and `_`, a letter first");
     reading.note(match allowed(&name.value) {

@@ -6,10 +6,12 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use tidegate_rules::diagnostic::{Diagnostic, did_you_mean};
+use tidegate_rules::diagnostic::Diagnostic;
 use toml_edit::{Item, TableLike, Value};
 
-use super::key::{Absent, Key, Takes, one_of};
+mod refuse;
+
+use super::key::{Key, Takes};
 use super::reading::Reading;
 use super::unit;
 
@@ -143,27 +145,6 @@ impl<'a> Section<'a> {
         }
         self.reading.note(self.not_a_choice(key, &found, choices));
         first
-    }
-
-    /// The error for a text that is none of `choices`.
-    pub(super) fn not_a_choice(
-        &self,
-        key: &str,
-        found: &Found<String>,
-        choices: &[&str],
-    ) -> Diagnostic {
-        let error = self
-            .error(
-                key,
-                format!("`{}` is no {key} of {}", found.value, self.name),
-            )
-            .with_note(format!("`{key}` takes {}", one_of(choices)));
-        match did_you_mean(&found.value, choices.iter().copied()) {
-            Some(near) => error
-                .with_label(format!("did you mean \"{near}\"?"))
-                .with_replacement(format!("\"{near}\"")),
-            None => error,
-        }
     }
 
     /// `true` or `false`, where written or given by a default.
@@ -335,66 +316,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn refuse_unit(&self, key: &str, text: &str, wrong: unit::NoUnit) {
-        let declared = self.key(key);
-        let expected = declared.takes.example(declared.default_text());
-        let error = self.error(key, format!("`{key}` takes {expected}, not \"{text}\""));
-        self.reading.note(match wrong.suggestion {
-            Some(meant) => error
-                .with_label(format!("write \"{meant}\""))
-                .with_replacement(format!("\"{meant}\"")),
-            None => error.with_note(units_note(&declared.takes)),
-        });
-    }
-
-    /// A number where a unit is needed: shows it as bytes, or with the default's unit of time.
-    fn refuse_bare_number(&self, key: &str, number: &str) {
-        let declared = self.key(key);
-        let unit = match (declared.takes, declared.default_text()) {
-            (Takes::Duration(..), Some(usual)) => usual.trim_start_matches(char::is_numeric),
-            _ => "B",
-        };
-        let error = self
-            .error(key, format!("`{key}` needs a unit"))
-            .with_label(format!("write \"{number}{unit}\" if that is what you mean"))
-            .with_note(units_note(&declared.takes));
-        self.reading.note(error);
-    }
-
-    fn refuse_bounds(&self, key: &str, found: &str, min: &str, max: &str) {
-        let error = self.error(key, format!("`{key}` is out of range: {found}"));
-        let note = format!("`{key}`: {}", self.key(key).help);
-        self.reading.note(
-            error
-                .with_label(format!("allowed are {min} to {max}"))
-                .with_note(note),
-        );
-    }
-
-    fn refuse_type(&self, key: &str, value: &Value) {
-        let declared = self.key(key);
-        let quoted = matches!(declared.takes, Takes::Text | Takes::Path | Takes::Choice(_));
-        let plain = matches!(
-            value,
-            Value::Integer(_) | Value::Float(_) | Value::Boolean(_)
-        );
-        if let (true, true, Some(span)) = (quoted, plain, value.span()) {
-            let text = self.reading.slice(&span).to_owned();
-            let error = self.error(key, format!("`{key}` takes text, not {}", kind(value)));
-            let error = error.with_label(format!("write \"{text}\""));
-            self.reading
-                .note(error.with_replacement(format!("\"{text}\"")));
-            return;
-        }
-        self.refuse_item(key, kind(value));
-    }
-
-    fn refuse_item(&self, key: &str, kind: &str) {
-        let declared = self.key(key);
-        let expected = declared.takes.example(declared.default_text());
-        self.refuse(key, format!("`{key}` takes {expected}, not {kind}"));
-    }
-
     /// The value of `key`; notes a required one that is missing.
     fn value(&self, key: &str) -> Option<&'a Value> {
         let item = self.item(key);
@@ -405,23 +326,6 @@ impl<'a> Section<'a> {
             self.refuse_missing(key);
         }
         item.and_then(Item::as_value)
-    }
-
-    fn refuse_missing(&self, key: &str) {
-        let declared = self.key(key);
-        if let Absent::Refused = declared.absent {
-            let message = match self.name.as_str() {
-                "" => format!("section `[{key}]` is missing"),
-                name => format!("{name} lacks the key `{key}`"),
-            };
-            let note = format!(
-                "`{key}`: {}; takes {}",
-                declared.help,
-                declared.takes.example(None)
-            );
-            let error = self.reading.error(self.heading(), message);
-            self.reading.note(error.with_note(note));
-        }
     }
 
     fn item(&self, key: &str) -> Option<&'a Item> {
@@ -443,40 +347,10 @@ impl<'a> Section<'a> {
             false => self.key(key).default_text(),
         }
     }
-
-    fn note_unknown_keys(&self) {
-        let written = self.table.into_iter().flat_map(|table| table.iter());
-        for (name, _) in written {
-            if !self.keys.iter().any(|key| key.name == name) {
-                self.note_unknown(name);
-            }
-        }
-    }
-
-    fn note_unknown(&self, name: &str) {
-        let message = match self.name.as_str() {
-            "" => format!("unknown section `{name}`"),
-            section => format!("unknown key `{name}` in {section}"),
-        };
-        let error = self.reading.error(self.key_span(name), message);
-        let known: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
-        self.reading
-            .note(match did_you_mean(name, known.iter().copied()) {
-                Some(near) => error.with_replacement(near),
-                None => error.with_note(format!("known here: {}", known.join(", "))),
-            });
-    }
 }
 
 fn key_span(table: Option<&dyn TableLike>, key: &str) -> Option<Span> {
     table?.key(key)?.span()
-}
-
-fn units_note(takes: &Takes) -> &'static str {
-    match takes {
-        Takes::Duration(..) => "units of time: ms, s, m, h, d",
-        _ => "units of size: B, KiB, MiB, GiB, TiB",
-    }
 }
 
 fn kind(value: &Value) -> &'static str {

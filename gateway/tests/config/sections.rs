@@ -1,0 +1,197 @@
+//! Sections by type: listeners, users, ports, upstreams, and what they claim at once.
+
+use super::check;
+
+#[test]
+fn nothing_is_open_to_the_network_by_accident() {
+    let open = "can be reached from other machines and asks for no login";
+    let s = "[sources.x]\ntype = \"mqtt-listener\"\n";
+    check(
+        &format!("{s}listen = \"0.0.0.0:1884\""),
+        &[&format!(
+            "error: 0.0.0.0:1884 {open} (write 127.0.0.1:1884 to stay on this machine)"
+        )],
+    );
+    check(
+        &format!("{s}listen = \"0.0.0.0:1884\"\nanonymous = true"),
+        &[],
+    );
+    check(&format!("{s}listen = \"[::1]:1884\""), &[]);
+    check(
+        &format!(
+            "{s}listen = \"0.0.0.0:1884\"\nusers = {{ a = {{ password_hash = \"$argon2id$x\" }} }}"
+        ),
+        &[
+            "warning: passwords for 0.0.0.0:1884 travel in the clear (add tls = { cert = \"…\", key = \"…\" })",
+        ],
+    );
+    check(
+        &format!("{s}listen = \"127.0.0.1:1884\"\nusers = {{}}"),
+        &["error: `users` is empty: nobody could log in"],
+    );
+    check(
+        "[api]\nlisten = \"0.0.0.0:9884\"",
+        &[&format!(
+            "error: 0.0.0.0:9884 {open} (write 127.0.0.1:9884 to stay on this machine)"
+        )],
+    );
+}
+
+#[test]
+fn users_have_hashes_and_topics() {
+    let s = "[sources.x]\ntype = \"http\"\nlisten = \"127.0.0.1:8080\"\n";
+    let user = |keys: &str| format!("{s}users = {{ ann = {{ {keys} }} }}");
+    check(
+        &user("password_hash = \"$argon2id$x\", publish = [\"a/{user}/#\"]"),
+        &[],
+    );
+    check(&user(""), &["error: user `ann` has no password"]);
+    check(
+        &user("password_hash = \"secret\""),
+        &["error: `password_hash` is no argon2 hash"],
+    );
+    check(
+        &user("password_hash = \"$argon2id$x\", publish = [\"a/#/b\"]"),
+        &[
+            "error: `a/#/b` is no topic filter: `#` matches all remaining levels and must be the last level",
+        ],
+    );
+    check(
+        &user("password_hash = \"$argon2id$x\", publish = [\"{usr}/#\"]"),
+        &["error: `{usr}` is nothing that `publish` knows (did you mean `{user}`?)"],
+    );
+    check(
+        &user("password_hash = \"$argon2id$x\", pubish = []"),
+        &["error: unknown key `pubish` in user `ann` (did you mean `publish`?)"],
+    );
+    check(
+        &format!("{s}users = {{ \"a/b\" = {{ password_hash = \"$argon2id$x\" }} }}"),
+        &["error: `a/b` is no user name: `+ # / :` are not allowed"],
+    );
+}
+
+#[test]
+fn names_can_be_used_in_rules() {
+    let named = |name: &str| format!("[upstreams.{name}]\ntype = \"file\"\npath = \"x\"");
+    check(&named("cloud_2"), &[]);
+    check(
+        &named("Plant-A"),
+        &["error: `Plant-A` is no name of an upstream (write `plant_a`)"],
+    );
+    check(
+        &named("dead_letter"),
+        &["error: `dead_letter` is the destination of dead letters (choose another name)"],
+    );
+    check(&named("u"), &["error: duplicate key"]);
+}
+
+#[test]
+fn upstreams_say_what_they_cannot_do() {
+    let mqtt = "[upstreams.m]\ntype = \"mqtt\"\n";
+    check(
+        "[upstreams.k]\ntype = \"kafka\"",
+        &["error: the upstream `kafka` comes with a later version"],
+    );
+    check(
+        "[upstreams.k]\ntype = \"kafak\"",
+        &["error: `kafak` is no type of [upstreams.k]"],
+    );
+    check(
+        "[upstreams.k]\npath = \"x\"",
+        &["error: [upstreams.k] lacks the key `type`"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h\"\nqos = 0"),
+        &["error: `qos` is out of range: 0 (allowed are 1 to 2)"],
+    );
+    check(
+        &format!("{mqtt}url = \"tcp://h\""),
+        &["error: `tcp://` is not spoken here (write \"mqtt://h\")"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h:99999\""),
+        &["error: `h:99999` is no host or host:port"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h\"\nversion = 5"),
+        &["error: `version` takes text, not a whole number (write \"5\")"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h\"\ntopic = \"a/#\""),
+        &["error: `a/#` is no topic to publish under"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h\"\ntopic = \"{{topc}}\""),
+        &["error: `{topc}` is nothing that `topic` knows (did you mean `{topic}`?)"],
+    );
+    check(
+        &format!(
+            "{mqtt}url = \"mqtt://broker.example\"\nuser = \"a\"\npassword = \"${{PASSWORD}}\""
+        ),
+        &["warning: the password goes to broker.example in the clear (mqtts:// would encrypt it)"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtts://h\"\nuser = \"a\"\npassword = \"${{PASWORD}}\""),
+        &["error: the environment variable `PASWORD` is not set"],
+    );
+    check(
+        &format!("{mqtt}url = \"mqtt://h\"\nretry_min = \"1m\""),
+        &["error: `retry_min` is longer than `retry_max`"],
+    );
+}
+
+#[test]
+fn one_thing_is_claimed_once() {
+    check(
+        "[sources.x]\ntype = \"http\"\nlisten = \"127.0.0.1:1883\"",
+        &["error: [sources.s] and [sources.x] both listen on 127.0.0.1:1883"],
+    );
+    check(
+        "[upstreams.v]\ntype = \"file\"\npath = \"out.jsonl\"",
+        &["error: [upstreams.u] and [upstreams.v] both use out.jsonl"],
+    );
+    check(
+        "[sources.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"#\"]\n[upstreams.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"",
+        &[
+            "error: [sources.m] and [upstreams.m] would connect to one broker with the client id `a-m`; set `client_id` on one of them",
+        ],
+    );
+}
+
+#[cfg(feature = "serial")]
+#[test]
+fn serial_ports_are_named_or_matched() {
+    let serial = "[sources.p]\ntype = \"serial\"\n";
+    check(&format!("{serial}port = \"/dev/ttyACM0\""), &[]);
+    check(
+        &format!("{serial}match = {{ vid = \"2e8a\", serial = \"E661\" }}"),
+        &[],
+    );
+    check(
+        serial,
+        &["error: [sources.p] lacks the key `port` or `match`"],
+    );
+    check(
+        &format!("{serial}match = {{ vid = 2 }}"),
+        &["error: `vid` takes text, not a whole number (write \"2\")"],
+    );
+    check(
+        &format!("{serial}match = {{ vid = \"2e8ag\" }}"),
+        &["error: `2e8ag` is no USB id of four hexadecimal digits"],
+    );
+    let lines = "[sources.p]\ntype = \"lines\"\nport = \"/dev/ttyUSB0\"\n";
+    check(
+        &format!("{lines}format = \"csv\"\ncolumns = [\"a\", \"b\"]"),
+        &[],
+    );
+    check(
+        &format!("{lines}format = \"csv\""),
+        &[
+            "error: csv lines need the names of their columns (add columns = [\"time\", \"temperature\"])",
+        ],
+    );
+    check(
+        &format!("{lines}format = \"json\"\ndelimiter = \";\""),
+        &["error: `delimiter` goes with format = \"csv\" only"],
+    );
+}
