@@ -10,7 +10,11 @@ mod check;
 mod completions;
 mod config_file;
 mod failure;
+mod human;
 mod run;
+mod running;
+mod status;
+mod table;
 mod terminal;
 
 pub use failure::Failure;
@@ -29,6 +33,8 @@ enum Command {
     Run(run::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
+    /// Show how the running gateway is
+    Status(status::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -59,6 +65,7 @@ pub fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
