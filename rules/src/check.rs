@@ -1,0 +1,159 @@
+//! Names and types: from what the files say to a [`Program`] in which everything is settled.
+//!
+//! All files are checked as one, and checking goes on after an error, so that one run shows all
+//! that is wrong. An expression that was complained about is `None` from there on.
+
+mod access;
+mod call;
+mod event;
+mod expr;
+mod operator;
+mod rule;
+mod send;
+
+use std::collections::HashMap;
+
+use crate::RuleFile;
+use crate::ast;
+use crate::decision::Destination;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::eval::Names;
+use crate::ir::{self, Program};
+use crate::json::FieldId;
+use crate::ruleset::Destinations;
+use event::DeclaredEvent;
+
+/// Checks all files together.
+pub(crate) fn check(
+    files: &[RuleFile],
+    said: &[ast::File],
+    destinations: &Destinations,
+    names: &mut Names,
+) -> (Program, Vec<Diagnostic>) {
+    let mut checker = Checker {
+        files,
+        file: 0,
+        destinations,
+        names,
+        events: Vec::new(),
+        fields: HashMap::new(),
+        program: Program::default(),
+        diagnostics: Vec::new(),
+    };
+    for (at, file) in said.iter().enumerate() {
+        checker.file = at;
+        file.events.iter().for_each(|event| checker.event(event));
+    }
+    for (at, file) in said.iter().enumerate() {
+        checker.file = at;
+        file.rules.iter().for_each(|rule| checker.rule(rule));
+        file.unmatched
+            .iter()
+            .for_each(|rule| checker.unmatched(rule));
+    }
+    checker.unused_events();
+    (checker.program, checker.diagnostics)
+}
+
+struct Checker<'a> {
+    files: &'a [RuleFile],
+    /// The file at hand.
+    file: usize,
+    destinations: &'a Destinations,
+    names: &'a mut Names,
+    events: Vec<DeclaredEvent>,
+    /// Paths that have a [`FieldId`].
+    fields: HashMap<Vec<String>, FieldId>,
+    program: Program,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn path(&self) -> &str {
+        &self.files[self.file].path
+    }
+
+    fn text(&self) -> &str {
+        &self.files[self.file].text
+    }
+
+    fn report(
+        &mut self,
+        severity: Severity,
+        span: &ast::Span,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        let diagnostic = Diagnostic::new(severity, self.path(), self.text(), span.clone(), message);
+        let place = self.diagnostics.len();
+        self.diagnostics.push(diagnostic);
+        &mut self.diagnostics[place]
+    }
+
+    fn error(&mut self, span: &ast::Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.report(Severity::Error, span, message)
+    }
+
+    fn warning(&mut self, span: &ast::Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.report(Severity::Warning, span, message)
+    }
+
+    /// `message` about `word`, offering the nearest of `candidates`.
+    fn unknown(&mut self, word: &ast::Name, message: String, candidates: &[&str]) {
+        let meant = crate::diagnostic::did_you_mean(&word.text, candidates.iter().copied());
+        let diagnostic = Diagnostic::error(self.path(), self.text(), word.span.clone(), message);
+        self.diagnostics.push(match meant {
+            Some(meant) => diagnostic.with_replacement(meant),
+            None => diagnostic,
+        });
+    }
+
+    /// The slot for the field found by going down `path`.
+    fn field_id(&mut self, path: Vec<String>) -> FieldId {
+        let next = FieldId(u32::try_from(self.fields.len()).unwrap_or(u32::MAX));
+        let id = *self.fields.entry(path.clone()).or_insert(next);
+        if id == next {
+            self.program.fields.push(path);
+        }
+        id
+    }
+
+    fn destination(&mut self, name: &ast::Name) -> Option<Destination> {
+        let found = self.destinations.find(&name.text);
+        if found.is_none() {
+            let known = self.destinations;
+            let known: Vec<&str> = known.names().collect();
+            let message = format!("unknown destination `{}`", name.text);
+            self.unknown(name, message, &known);
+            if let Some(last) = self.diagnostics.last_mut() {
+                last.notes = vec![format!("destinations are: {}", known.join(", "))];
+            }
+        }
+        found
+    }
+
+    /// Compiles and runs an expression of constants.
+    fn fold(&mut self, expr: ir::Expr) -> Option<ir::Expr> {
+        if !expr.is_foldable() {
+            return Some(expr);
+        }
+        let file = &self.files[self.file];
+        let mut compiler = crate::compile::Compiler {
+            file: &file.path,
+            text: &file.text,
+            fields: &self.program.fields,
+            names: self.names,
+        };
+        let compiled = compiler.value(&expr);
+        match crate::compile::constant(&compiled) {
+            Ok(value) => Some(ir::Expr {
+                kind: ir::Kind::Constant(value),
+                ..expr
+            }),
+            Err(crate::eval::Stop::Undefined(_)) => Some(expr),
+            Err(crate::eval::Stop::Error(error)) => {
+                self.error(&expr.span, error.message.clone());
+                None
+            }
+        }
+    }
+}

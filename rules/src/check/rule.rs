@@ -1,0 +1,248 @@
+//! Rules and the `unmatched` block, clause by clause.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Checker;
+use crate::ast::{Clause, Name, RuleBlock, Source, Span};
+use crate::ir::{self, Rule, RuleSource};
+use crate::json::FieldId;
+use crate::topic::TopicPattern;
+use crate::types::Type;
+use crate::value::Value;
+
+/// What the expressions of a rule can see.
+#[derive(Default)]
+pub(super) struct Scope {
+    /// The declared events the rule is on.
+    pub(super) events: Vec<usize>,
+    /// Whether fields may occur that nobody declared.
+    pub(super) untyped: bool,
+    /// Names bound by the topics.
+    pub(super) captures: Vec<String>,
+    /// Fields that `set`, `drop` or `rename` gave a new meaning.
+    pub(super) changed: BTreeMap<String, Binding>,
+    pub(super) locals: usize,
+}
+
+/// What a changed field is now.
+#[derive(Clone)]
+pub(super) enum Binding {
+    /// A field of the payload under its new name.
+    Field(FieldId, Type, Option<Value>),
+    /// A value the rule has set.
+    Local(usize, Type),
+    /// Dropped or renamed away, there.
+    Gone(Span),
+}
+
+impl Checker<'_> {
+    pub(super) fn rule(&mut self, block: &RuleBlock) {
+        let taken = |rule: &&Rule| *rule.name == *block.name.text;
+        if let Some(first) = self.program.rules.iter().find(taken) {
+            let path = self.files[first.file].path.clone();
+            let message = format!("there are two rules called `{}`", block.name.text);
+            self.error(&block.name.span, message).notes = vec![format!("the first is in {path}")];
+        }
+        let mut on = None;
+        for (at, clause) in block.clauses.iter().enumerate() {
+            if let Clause::On(span, sources) = clause {
+                if on.is_some() || at > 0 {
+                    self.error(span, "a rule has one `on`, and it is the first line")
+                        .label = Some("several events go into one `on`, with commas".to_owned());
+                }
+                on.get_or_insert(sources);
+            }
+        }
+        let Some(sources) = on else {
+            let message = format!("rule `{}` has no `on`", block.name.text);
+            self.error(&block.name.span, message).label =
+                Some("the first line says which events it takes: `on press_temp`".to_owned());
+            return;
+        };
+        let mut scope = Scope::default();
+        let sources = self.sources(&mut scope, sources);
+        let rule = self.body(&mut scope, block, sources);
+        self.nothing_happens(block);
+        self.program.rules.push(rule);
+    }
+
+    pub(super) fn unmatched(&mut self, block: &RuleBlock) {
+        if let Some(first) = &self.program.unmatched {
+            let path = self.files[first.file].path.clone();
+            self.error(&block.name.span, "there is one `unmatched` block")
+                .notes = vec![format!("the first is in {path}")];
+        }
+        for clause in &block.clauses {
+            if let Clause::On(span, _) = clause {
+                self.error(span, "`unmatched` takes the events no rule is `on`")
+                    .label = Some("take this line out".to_owned());
+            }
+        }
+        let mut scope = Scope {
+            untyped: true,
+            ..Scope::default()
+        };
+        let rule = self.body(&mut scope, block, Vec::new());
+        self.program.unmatched = Some(rule);
+    }
+
+    fn nothing_happens(&mut self, block: &RuleBlock) {
+        let sends = block.clauses.iter().any(|c| matches!(c, Clause::Send(_)));
+        if !sends && !self.diagnostics.iter().any(|d| d.is_error()) {
+            let message = format!("rule `{}` sends nothing", block.name.text);
+            self.warning(&block.name.span, message).label =
+                Some("its events count as dropped by rule".to_owned());
+        }
+    }
+
+    /// What `on` names: the scope learns its events and captures.
+    fn sources(&mut self, scope: &mut Scope, sources: &[Source]) -> Vec<RuleSource> {
+        let mut found: Vec<(TopicPattern, Option<usize>)> = Vec::new();
+        for source in sources {
+            match source {
+                Source::Event(name) => {
+                    let event = self.event_named(name);
+                    let Some(at) = event else {
+                        // Its fields are unknown; do not complain about each of them.
+                        scope.untyped = true;
+                        continue;
+                    };
+                    self.events[at].used = true;
+                    scope.events.push(at);
+                    found.extend(self.events[at].pattern.clone().map(|p| (p, Some(at))));
+                }
+                Source::Filter(topic) => {
+                    scope.untyped = true;
+                    found.extend(self.topic_pattern(topic).map(|p| (p, None)));
+                }
+            }
+        }
+        for (pattern, _) in &found {
+            for capture in &pattern.captures {
+                if !scope.captures.contains(&capture.name) {
+                    scope.captures.push(capture.name.clone());
+                }
+            }
+        }
+        let names = &scope.captures;
+        let source = |(pattern, event): (TopicPattern, Option<usize>)| RuleSource {
+            captures: names
+                .iter()
+                .map(|name| pattern.captures.iter().find(|c| c.name == *name).cloned())
+                .collect(),
+            filter: pattern.filter,
+            event,
+        };
+        found.into_iter().map(source).collect()
+    }
+
+    fn event_named(&mut self, name: &Name) -> Option<usize> {
+        let found = self.events.iter().position(|event| event.name == name.text);
+        if found.is_none() {
+            let known: Vec<String> = self.events.iter().map(|e| e.name.clone()).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            self.unknown(name, format!("unknown event `{}`", name.text), &known);
+            if let Some(last) = self.diagnostics.last_mut().filter(|d| d.label.is_none()) {
+                last.label = Some("declare it, or write a topic in quotes".to_owned());
+            }
+        }
+        found
+    }
+
+    fn body(&mut self, scope: &mut Scope, block: &RuleBlock, sources: Vec<RuleSource>) -> Rule {
+        let clauses = block
+            .clauses
+            .iter()
+            .filter_map(|clause| self.clause(scope, clause))
+            .collect();
+        Rule {
+            name: block.name.text.as_str().into(),
+            file: self.file,
+            sources,
+            clauses,
+            locals: scope.locals,
+        }
+    }
+
+    fn clause(&mut self, scope: &mut Scope, clause: &Clause) -> Option<ir::Clause> {
+        match clause {
+            Clause::On(..) => None,
+            Clause::When(condition) => {
+                let checked = self.expr(scope, condition)?;
+                let checked = self.fit(checked, Type::Bool, "a condition")?;
+                if let Some(value) = checked.constant() {
+                    let says = match value {
+                        Value::Bool(true) => "this condition is always true",
+                        _ => "this condition is never true: nothing gets past it",
+                    };
+                    self.warning(&condition.span, says);
+                }
+                Some(ir::Clause::When(checked))
+            }
+            Clause::Set(name, value) => self.set(scope, name, value),
+            Clause::Drop(names) => {
+                for name in names {
+                    self.field_exists(scope, name);
+                    let gone = Binding::Gone(name.span.clone());
+                    scope.changed.insert(name.text.clone(), gone);
+                }
+                let names = names.iter().map(|name| name.text.as_str().into());
+                Some(ir::Clause::Drop(names.collect()))
+            }
+            Clause::Rename(from, to) => self.rename(scope, from, to),
+            Clause::Send(send) => self.send(scope, send),
+        }
+    }
+
+    fn set(
+        &mut self,
+        scope: &mut Scope,
+        name: &Name,
+        value: &crate::ast::Expr,
+    ) -> Option<ir::Clause> {
+        if scope.captures.contains(&name.text) {
+            let message = format!("`{}` is a part of the topic and cannot be set", name.text);
+            self.error(&name.span, message);
+            return None;
+        }
+        let declared = self.declared(scope, &name.text).map(|field| field.1);
+        let checked = self.expr(scope, value);
+        let checked = match declared {
+            Some(ty) => self.fit(checked?, ty, &format!("`{}`", name.text)),
+            None => checked,
+        };
+        let local = scope.locals;
+        scope.locals += 1;
+        let ty = checked.as_ref().map_or(Type::Any, |checked| checked.ty);
+        scope
+            .changed
+            .insert(name.text.clone(), Binding::Local(local, ty));
+        Some(ir::Clause::Set {
+            name: name.text.as_str().into(),
+            local,
+            value: checked?,
+        })
+    }
+
+    fn rename(&mut self, scope: &mut Scope, from: &Name, to: &Name) -> Option<ir::Clause> {
+        if !self.field_exists(scope, from) {
+            return None;
+        }
+        let moved = match scope.changed.get(&from.text) {
+            Some(binding) => binding.clone(),
+            None => {
+                let id = self.field_id(vec![from.text.clone()]);
+                match self.declared(scope, &from.text) {
+                    Some((_, ty, default)) => Binding::Field(id, ty, default),
+                    None => Binding::Field(id, Type::Any, None),
+                }
+            }
+        };
+        let gone = Binding::Gone(from.span.clone());
+        scope.changed.insert(from.text.clone(), gone);
+        scope.changed.insert(to.text.clone(), moved);
+        let arc = |name: &Name| Arc::<str>::from(name.text.as_str());
+        Some(ir::Clause::Rename(arc(from), arc(to)))
+    }
+}

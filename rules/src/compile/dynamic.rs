@@ -1,0 +1,274 @@
+//! Closures for what is known only when the event is there: `any`, lists and objects.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::logic::holds;
+use super::number::{real, whole};
+use super::{Compiler, envelope_text, slot};
+use crate::ast::{Arithmetic, Compare};
+use crate::eval::{Eval, Site, Stop};
+use crate::ir::{Expr, Kind};
+use crate::json::{FieldId, decode};
+use crate::types::Type;
+use crate::value::Value;
+
+/// Stops because `value` is not what is `wanted`.
+pub(super) fn wrong(site: &Site, value: &Value, wanted: Type) -> Stop {
+    let found = match value {
+        Value::Null => "null".to_owned(),
+        other => other.kind().to_string(),
+    };
+    site.stop(format!("{found} where {wanted} is needed"), &[])
+}
+
+impl Compiler<'_> {
+    /// A closure for an expression whose value has no fixed type.
+    pub(super) fn dynamic(&mut self, expr: &Expr) -> Eval<Value> {
+        match &expr.kind {
+            Kind::Constant(value) => {
+                let value = value.clone();
+                Box::new(move |_| Ok(value.clone()))
+            }
+            Kind::Field(id) => self.dynamic_field(expr, *id),
+            Kind::Local(at) => {
+                let (at, name) = (*at, self.written_name(expr));
+                Box::new(move |cx| match cx.locals.get(at) {
+                    Some(Some(value)) => Ok(value.clone()),
+                    _ => Err(Stop::Undefined(name)),
+                })
+            }
+            Kind::Envelope(attribute) => {
+                let (attribute, name) = (attribute.clone(), self.written_name(expr));
+                Box::new(move |cx| match envelope_text(cx, &attribute) {
+                    Some(text) => Ok(Value::Text(text.into())),
+                    None => Err(Stop::Undefined(name)),
+                })
+            }
+            Kind::Widen(inner) => self.value(inner),
+            Kind::Expect(inner) => self.expected(expr, inner),
+            Kind::Member(value, member) => self.member(expr, value, member),
+            Kind::Index(value, index) => self.index(expr, value, index),
+            Kind::If(parts) => self.choice(parts, Self::value),
+            Kind::Coalesce(all) => self.first_defined(all, Self::value),
+            Kind::Negate(inner) => {
+                let (site, inner) = (self.site(expr, &[inner]), self.value(inner));
+                Box::new(move |cx| match inner(cx)? {
+                    Value::Int(value) => {
+                        whole(Arithmetic::Subtract, 0, value, &site).map(Value::Int)
+                    }
+                    Value::Float(value) => Ok(Value::Float(-value)),
+                    other => Err(wrong(&site, &other, Type::Float)),
+                })
+            }
+            Kind::Arithmetic(operator, two) => self.dynamic_arithmetic(expr, *operator, two),
+            Kind::Call(function, arguments) => self.dynamic_call(expr, *function, arguments),
+            Kind::List(items) => {
+                let items: Vec<Eval<Value>> = items.iter().map(|item| self.value(item)).collect();
+                Box::new(move |cx| {
+                    let values: Result<Vec<Value>, Stop> =
+                        items.iter().map(|item| item(cx)).collect();
+                    Ok(Value::List(values?.into()))
+                })
+            }
+            Kind::Object(members) => self.object(members),
+            _ => self.never(),
+        }
+    }
+
+    fn dynamic_field(&mut self, expr: &Expr, id: FieldId) -> Eval<Value> {
+        let (name, wanted) = (self.field_name(id), expr.ty);
+        let site = self.site(expr, &[]);
+        Box::new(move |cx| {
+            let value = decode(cx.payload, slot(cx, id, name)?);
+            match wanted == Type::Any || wanted == value.kind() {
+                true => Ok(value),
+                false => Err(wrong(&site, &value, wanted)),
+            }
+        })
+    }
+
+    fn expected(&mut self, expr: &Expr, inner: &Expr) -> Eval<Value> {
+        let (site, wanted) = (self.site(expr, &[]), expr.ty);
+        // The typed closures convert what they find themselves.
+        if !matches!(wanted, Type::List | Type::Object) {
+            return self.value(inner);
+        }
+        let inner = self.value(inner);
+        Box::new(move |cx| {
+            let value = inner(cx)?;
+            match value.kind() == wanted {
+                true => Ok(value),
+                false => Err(wrong(&site, &value, wanted)),
+            }
+        })
+    }
+
+    /// A member that is not there is undefined; a member of something that has none is an error.
+    fn member(&mut self, expr: &Expr, value: &Expr, member: &Arc<str>) -> Eval<Value> {
+        let (name, site) = (self.written_name(expr), self.site(expr, &[value]));
+        let (value, member) = (self.value(value), member.clone());
+        Box::new(move |cx| match value(cx)? {
+            Value::Object(members) => find(&members, &member).ok_or(Stop::Undefined(name)),
+            Value::Null => Err(Stop::Undefined(name)),
+            other => Err(site.stop(
+                format!("{} has no members", other.kind()),
+                &[&other.to_text()],
+            )),
+        })
+    }
+
+    fn index(&mut self, expr: &Expr, value: &Expr, index: &Expr) -> Eval<Value> {
+        let (name, site) = (self.written_name(expr), self.site(expr, &[value, index]));
+        let (value, index) = (self.value(value), self.value(index));
+        Box::new(move |cx| {
+            let found = match (value(cx)?, index(cx)?) {
+                (Value::Null, _) => None,
+                (Value::Object(members), Value::Text(key)) => find(&members, &key),
+                (Value::List(items), Value::Int(at)) => usize::try_from(at)
+                    .ok()
+                    .and_then(|at| items.get(at).cloned())
+                    .filter(|item| *item != Value::Null),
+                (value, index) => {
+                    let message = format!("{} has no place for {}", value.kind(), index.kind());
+                    return Err(site.stop(message, &[&value.to_text(), &index.to_text()]));
+                }
+            };
+            found.ok_or(Stop::Undefined(name))
+        })
+    }
+
+    /// A member whose value is undefined is left out.
+    fn object(&mut self, members: &[(Arc<str>, Expr)]) -> Eval<Value> {
+        let members: Vec<(Arc<str>, Eval<Value>)> = members
+            .iter()
+            .map(|(name, value)| (name.clone(), self.value(value)))
+            .collect();
+        Box::new(move |cx| {
+            let mut made = Vec::with_capacity(members.len());
+            for (name, value) in &members {
+                match value(cx) {
+                    Ok(value) => made.push((name.clone(), value)),
+                    Err(Stop::Undefined(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Value::Object(made.into()))
+        })
+    }
+
+    fn dynamic_arithmetic(
+        &mut self,
+        expr: &Expr,
+        operator: Arithmetic,
+        two: &[Expr; 2],
+    ) -> Eval<Value> {
+        let site = self.site(expr, &[&two[0], &two[1]]);
+        let (left, right) = (self.value(&two[0]), self.value(&two[1]));
+        Box::new(move |cx| calculate(operator, &left(cx)?, &right(cx)?, &site))
+    }
+
+    pub(super) fn compare_dynamic(
+        &mut self,
+        expr: &Expr,
+        operator: Compare,
+        two: &[Expr; 2],
+    ) -> Eval<bool> {
+        let site = self.site(expr, &[&two[0], &two[1]]);
+        let (left, right) = (self.value(&two[0]), self.value(&two[1]));
+        Box::new(move |cx| {
+            let (left, right) = (left(cx)?, right(cx)?);
+            let equality = matches!(operator, Compare::Equal | Compare::NotEqual);
+            match order(&left, &right) {
+                Some(order) => Ok(holds(operator, order)),
+                None if equality && left.kind() == right.kind() => {
+                    Ok((left == right) == (operator == Compare::Equal))
+                }
+                None => Err(uncomparable(&site, &left, &right)),
+            }
+        })
+    }
+
+    pub(super) fn in_dynamic_range(&mut self, expr: &Expr, parts: &[Expr; 3]) -> Eval<bool> {
+        let site = self.site(expr, &[&parts[0], &parts[1], &parts[2]]);
+        let [value, low, high] = [0, 1, 2].map(|at| self.value(&parts[at]));
+        Box::new(move |cx| {
+            let (value, low, high) = (value(cx)?, low(cx)?, high(cx)?);
+            match (order(&low, &value), order(&value, &high)) {
+                (Some(above), Some(below)) => Ok(above.is_le() && below.is_le()),
+                _ => Err(uncomparable(&site, &value, &low)),
+            }
+        })
+    }
+
+    pub(super) fn in_dynamic_list(&mut self, expr: &Expr, value: &Expr, list: &Expr) -> Eval<bool> {
+        let site = self.site(expr, &[value, list]);
+        let (value, list) = (self.value(value), self.value(list));
+        Box::new(move |cx| {
+            let value = value(cx)?;
+            match list(cx)? {
+                Value::List(items) => Ok(items.iter().any(|item| same(item, &value))),
+                other => Err(wrong(&site, &other, Type::List)),
+            }
+        })
+    }
+}
+
+fn find(members: &[(Arc<str>, Value)], name: &str) -> Option<Value> {
+    let member = members.iter().find(|(known, _)| **known == *name);
+    member
+        .map(|(_, value)| value.clone())
+        .filter(|value| *value != Value::Null)
+}
+
+fn uncomparable(site: &Site, left: &Value, right: &Value) -> Stop {
+    let message = format!("comparing {} with {}", left.kind(), right.kind());
+    site.stop(message, &[&left.to_text(), &right.to_text()])
+}
+
+/// The order of two values of one type, or of two numbers; `None` for anything else.
+pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right))
+        | (Value::Time(left), Value::Time(right))
+        | (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right)),
+        (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
+        (Value::Int(left), Value::Float(right)) => (*left as f64).partial_cmp(right),
+        (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(*right as f64)),
+        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
+        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+/// Whether two values are equal; an `int` and a `float` are if they are the same number.
+pub(super) fn same(left: &Value, right: &Value) -> bool {
+    match order(left, right) {
+        Some(order) => order.is_eq(),
+        None => left == right,
+    }
+}
+
+/// Arithmetic of values whose types were not known before.
+fn calculate(
+    operator: Arithmetic,
+    left: &Value,
+    right: &Value,
+    site: &Site,
+) -> Result<Value, Stop> {
+    match (left, right) {
+        (Value::Int(a), Value::Int(b)) if operator != Arithmetic::Divide => {
+            whole(operator, *a, *b, site).map(Value::Int)
+        }
+        (Value::Int(a), Value::Int(b)) => {
+            real(operator, *a as f64, *b as f64, site).map(Value::Float)
+        }
+        (Value::Int(a), Value::Float(b)) => real(operator, *a as f64, *b, site).map(Value::Float),
+        (Value::Float(a), Value::Int(b)) => real(operator, *a, *b as f64, site).map(Value::Float),
+        (Value::Float(a), Value::Float(b)) => real(operator, *a, *b, site).map(Value::Float),
+        _ => {
+            let message = format!("cannot calculate with {} and {}", left.kind(), right.kind());
+            Err(site.stop(message, &[&left.to_text(), &right.to_text()]))
+        }
+    }
+}

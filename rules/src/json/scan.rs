@@ -1,0 +1,354 @@
+//! A cursor over JSON text: RFC 8259, nothing more lenient.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{JSON_DEPTH_MAX, JsonError, Slot};
+use crate::value::Value;
+
+/// Reads JSON from the start of `text` on.
+pub(super) struct Scanner<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    pub(super) at: usize,
+    depth: usize,
+}
+
+impl<'t> Scanner<'t> {
+    pub(super) fn new(text: &'t str) -> Scanner<'t> {
+        Scanner {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            depth: 0,
+        }
+    }
+
+    pub(super) fn error<T>(&self, expected: &'static str) -> Result<T, JsonError> {
+        Err(JsonError {
+            at: self.at,
+            expected,
+        })
+    }
+
+    pub(super) fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn blank(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), JsonError> {
+        self.blank();
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => self.error("the end"),
+        }
+    }
+
+    /// The next value. Of a list or object only its place; all of it is checked.
+    pub(super) fn value(&mut self) -> Result<Slot, JsonError> {
+        match self.peek() {
+            b'"' => self.string(),
+            b'-' | b'0'..=b'9' => self.number(),
+            b'{' => self.nested(|it| it.members(|it, _| it.value().map(drop))),
+            b'[' => self.nested(|it| it.elements(|it| it.value().map(drop))),
+            b't' => self.word("true", Slot::Bool(true)),
+            b'f' => self.word("false", Slot::Bool(false)),
+            b'n' => self.word("null", Slot::Missing),
+            _ => self.error("a value"),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, slot: Slot) -> Result<Slot, JsonError> {
+        if !self.text[self.at..].starts_with(word) {
+            return self.error("a value");
+        }
+        self.at += word.len();
+        Ok(slot)
+    }
+
+    fn nested(
+        &mut self,
+        inside: impl FnOnce(&mut Self) -> Result<(), JsonError>,
+    ) -> Result<Slot, JsonError> {
+        let start = self.at;
+        let is_list = self.peek() == b'[';
+        inside(self)?;
+        Ok(Slot::Nested {
+            start: place(start),
+            end: place(self.at),
+            is_list,
+        })
+    }
+
+    fn enter(&mut self) -> Result<(), JsonError> {
+        if self.depth >= JSON_DEPTH_MAX {
+            return self.error("less nesting");
+        }
+        self.depth += 1;
+        self.at += 1;
+        self.blank();
+        Ok(())
+    }
+
+    /// Goes through an object; `member` must take the value of the key it is given.
+    pub(super) fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Slot) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.enter()?;
+        if self.peek() != b'}' {
+            loop {
+                if self.peek() != b'"' {
+                    return self.error("a name in quotes");
+                }
+                let key = self.string()?;
+                self.blank();
+                self.sign(b':', "`:`")?;
+                self.blank();
+                member(self, key)?;
+                self.blank();
+                if self.peek() != b',' {
+                    break;
+                }
+                self.at += 1;
+                self.blank();
+            }
+        }
+        self.depth -= 1;
+        self.sign(b'}', "`,` or `}`")
+    }
+
+    /// Goes through a list; `element` must take one value.
+    fn elements(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.enter()?;
+        if self.peek() != b']' {
+            loop {
+                element(self)?;
+                self.blank();
+                if self.peek() != b',' {
+                    break;
+                }
+                self.at += 1;
+                self.blank();
+            }
+        }
+        self.depth -= 1;
+        self.sign(b']', "`,` or `]`")
+    }
+
+    fn sign(&mut self, sign: u8, expected: &'static str) -> Result<(), JsonError> {
+        if self.peek() != sign || self.at >= self.bytes.len() {
+            return self.error(expected);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<Slot, JsonError> {
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            while PLAIN[usize::from(self.peek())] {
+                self.at += 1;
+            }
+            match self.peek() {
+                b'"' => break,
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return self.error("a closing quote"),
+            }
+        }
+        let end = self.at;
+        self.at += 1;
+        Ok(Slot::Text {
+            start: place(start),
+            end: place(end),
+            escaped,
+        })
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.peek() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                let high = self.hex()?;
+                match high {
+                    0xD800..0xDC00 => {
+                        if !self.bytes[self.at..].starts_with(b"\\u") {
+                            return self.error("the second half of a surrogate pair");
+                        }
+                        self.at += 1;
+                        if !(0xDC00..0xE000).contains(&self.hex()?) {
+                            return self.error("the second half of a surrogate pair");
+                        }
+                    }
+                    0xDC00..0xE000 => return self.error("the first half of a surrogate pair"),
+                    _ => {}
+                }
+            }
+            _ => return self.error("an escape"),
+        }
+        Ok(())
+    }
+
+    /// `uXXXX`
+    fn hex(&mut self) -> Result<u32, JsonError> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5);
+        let valid = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let Some(digits) = valid else {
+            return self.error("four hexadecimal digits");
+        };
+        let code = digits.iter().fold(0, |code, digit| {
+            code * 16 + char::from(*digit).to_digit(16).unwrap_or(0)
+        });
+        self.at += 5;
+        Ok(code)
+    }
+
+    fn number(&mut self) -> Result<Slot, JsonError> {
+        let start = self.at;
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        match self.peek() {
+            b'0' => self.at += 1,
+            b'1'..=b'9' => self.digits()?,
+            _ => return self.error("a digit"),
+        }
+        let mut whole = true;
+        if self.peek() == b'.' {
+            whole = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            whole = false;
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        if whole && let Ok(value) = text.parse() {
+            return Ok(Slot::Int(value));
+        }
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Slot::Float(value)),
+            _ => {
+                self.at = start;
+                self.error("a number below 1.8e308")
+            }
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        if !self.peek().is_ascii_digit() {
+            return self.error("a digit");
+        }
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// The next value with everything in it.
+    fn decoded(&mut self) -> Result<Value, JsonError> {
+        match self.peek() {
+            b'{' => {
+                let text = self.text;
+                let mut members: Vec<(Arc<str>, Value)> = Vec::new();
+                self.members(|it, key| {
+                    let key = text_of(text, key);
+                    let value = it.decoded()?;
+                    members.retain(|(known, _)| **known != *key);
+                    members.push((key.into(), value));
+                    Ok(())
+                })?;
+                Ok(Value::Object(members.into()))
+            }
+            b'[' => {
+                let mut values = Vec::new();
+                self.elements(|it| {
+                    values.push(it.decoded()?);
+                    Ok(())
+                })?;
+                Ok(Value::List(values.into()))
+            }
+            _ => {
+                let text = self.text;
+                self.value().map(|slot| scalar(text, slot))
+            }
+        }
+    }
+}
+
+/// What may stand in a string as it is. The end of the text reads as 0, which may not.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
+/// Payloads are far below 4 GiB; the caller refuses larger ones.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn scalar(text: &str, slot: Slot) -> Value {
+    match slot {
+        Slot::Bool(value) => Value::Bool(value),
+        Slot::Int(value) => Value::Int(value),
+        Slot::Float(value) => Value::Float(value),
+        Slot::Text { .. } => Value::Text(text_of(text, slot).into()),
+        Slot::Missing | Slot::Nested { .. } => Value::Null,
+    }
+}
+
+/// The whole value that `slot` points at in `text`.
+pub(crate) fn decode(text: &str, slot: Slot) -> Value {
+    match slot {
+        Slot::Nested { start, end, .. } => {
+            let nested = text.get(start as usize..end as usize).unwrap_or_default();
+            Scanner::new(nested).decoded().unwrap_or(Value::Null)
+        }
+        _ => scalar(text, slot),
+    }
+}
+
+/// The text that `slot` points at, its escapes resolved; empty if it points at something else.
+pub(crate) fn text_of(text: &str, slot: Slot) -> Cow<'_, str> {
+    let Slot::Text {
+        start,
+        end,
+        escaped,
+    } = slot
+    else {
+        return Cow::Borrowed("");
+    };
+    let (start, end) = (start as usize, end as usize);
+    if !escaped {
+        return Cow::Borrowed(text.get(start..end).unwrap_or_default());
+    }
+    let with_quotes = start.checked_sub(1).and_then(|s| text.get(s..end + 1));
+    let parsed = with_quotes.and_then(|quoted| serde_json::from_str(quoted).ok());
+    Cow::Owned(parsed.unwrap_or_default())
+}

@@ -1,0 +1,375 @@
+//! One event through the rules of its topic.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::compile::{int_slot, is_between};
+use crate::decision::{Decision, Destination, Output, Priority};
+use crate::eval::{Cx, EvalError, Stop};
+use crate::event::Event;
+use crate::ir::{ContractField, EventType};
+use crate::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
+use crate::program::{CompiledRule, SendStep, Step, TextStep};
+use crate::route::Route;
+use crate::ruleset::RuleSet;
+use crate::state::State;
+use crate::topic::is_valid_topic_name;
+use crate::types::Type;
+use crate::value::Value;
+
+/// What the payload is, as far as rules can read it.
+enum Payload<'e> {
+    Json(&'e str),
+    /// Of another content type; it passes untouched.
+    Other,
+    Invalid(JsonError),
+}
+
+/// One event on its way.
+pub(crate) struct Run<'r> {
+    set: &'r RuleSet,
+    state: &'r mut State,
+    event: &'r Event,
+    payload: Payload<'r>,
+}
+
+/// How a rule ended.
+enum End {
+    Passed,
+    Stopped,
+}
+
+impl<'r> Run<'r> {
+    /// Reads from the payload what is `wanted`.
+    pub(crate) fn new(
+        set: &'r RuleSet,
+        state: &'r mut State,
+        event: &'r Event,
+        wanted: &Wanted,
+    ) -> Run<'r> {
+        let payload = read(event, wanted, &mut state.slots);
+        if matches!(payload, Payload::Invalid(_)) {
+            state.totals.invalid_json += 1;
+        }
+        Run {
+            set,
+            state,
+            event,
+            payload,
+        }
+    }
+
+    /// Holds the event against its declarations, then runs the rules one after the other.
+    pub(crate) fn rules(mut self, route: &Route, decision: &mut Decision) {
+        let set = self.set;
+        let mut broken: Vec<usize> = Vec::new();
+        for at in &route.events {
+            if let Some(reason) = self.broken_promise(&set.events[*at]) {
+                self.state.totals.broken_promises += 1;
+                decision.outputs.push(dead_letter(reason, None));
+                broken.push(*at);
+            }
+        }
+        for entry in &route.rules {
+            match entry.event {
+                Some(event) if broken.contains(&event) => {
+                    let counts = &mut self.state.rules[entry.rule];
+                    counts.seen += 1;
+                    counts.errors += 1;
+                }
+                _ => self.rule(
+                    entry.rule,
+                    &set.rules[entry.rule],
+                    &entry.captures,
+                    decision,
+                ),
+            }
+        }
+    }
+
+    /// Why the event is not what its declaration says, if so.
+    fn broken_promise(&self, declared: &EventType) -> Option<String> {
+        for field in declared.contract.iter().filter(|field| field.promises()) {
+            let slot = self.state.slots[field.id.0 as usize];
+            let wrong = match slot {
+                Slot::Missing if field.required => match &self.payload {
+                    Payload::Json(_) => "is required and missing".to_owned(),
+                    Payload::Other => "is required, and the payload is not JSON".to_owned(),
+                    Payload::Invalid(error) => {
+                        format!("is required, and the payload is not JSON: {error}")
+                    }
+                },
+                Slot::Missing => continue,
+                _ => match self.out_of_promise(field, slot) {
+                    Some(wrong) => wrong,
+                    None => continue,
+                },
+            };
+            let (place, event) = (&declared.place, &declared.name);
+            return Some(format!(
+                "{place}: field `{}` of event {event} {wrong}",
+                field.name
+            ));
+        }
+        None
+    }
+
+    fn out_of_promise(&self, field: &ContractField, slot: Slot) -> Option<String> {
+        let text = self.text();
+        let value = decode(text, slot);
+        let value = match (field.ty, value) {
+            (Type::Float, Value::Int(value)) => Value::Float(value as f64),
+            (Type::Int | Type::Time | Type::Duration, value) => {
+                let spelled = || value.to_text();
+                match (field.ty, int_slot(slot, field.ty, spelled)) {
+                    (Type::Time, Some(ms)) => Value::Time(ms),
+                    (Type::Duration, Some(ms)) => Value::Duration(ms),
+                    (_, Some(whole)) => Value::Int(whole),
+                    (_, None) => value,
+                }
+            }
+            (_, value) => value,
+        };
+        if value.kind() != field.ty {
+            let written = crate::eval::shorten(&value.to_text());
+            return Some(format!(
+                "is {} ({written}), declared {}",
+                value.kind(),
+                field.ty
+            ));
+        }
+        let (low, high) = field.range.as_ref()?;
+        (!is_between(&value, low, high)).then(|| {
+            let (low, high, value) = (low.to_text(), high.to_text(), value.to_text());
+            format!("is {value}, outside {low}..{high}")
+        })
+    }
+
+    fn text(&self) -> &'r str {
+        match self.payload {
+            Payload::Json(text) => text,
+            Payload::Other | Payload::Invalid(_) => "",
+        }
+    }
+
+    /// Runs one rule and counts how it ended.
+    pub(crate) fn rule(
+        &mut self,
+        at: usize,
+        rule: &'r CompiledRule,
+        captures: &[Option<Range<usize>>],
+        decision: &mut Decision,
+    ) {
+        let before = decision.outputs.len();
+        let end = self.steps(at, rule, captures, decision);
+        let sent = decision.outputs.len() - before;
+        let counts = &mut self.state.rules[at];
+        counts.seen += 1;
+        counts.sent += sent as u64;
+        match end {
+            Ok(End::Passed) => counts.passed += 1,
+            Ok(End::Stopped) => counts.stopped += 1,
+            Err(Stop::Undefined(name)) => {
+                counts.undefined += 1;
+                *counts.undefined_names.entry(name).or_default() += 1;
+            }
+            Err(Stop::Error(error)) => {
+                counts.errors += 1;
+                let name = Some(Arc::clone(&rule.name));
+                decision.outputs.push(dead_letter(error.reason, name));
+            }
+        }
+    }
+
+    fn steps(
+        &mut self,
+        at: usize,
+        rule: &'r CompiledRule,
+        captures: &[Option<Range<usize>>],
+        decision: &mut Decision,
+    ) -> Result<End, Stop> {
+        self.state.locals.clear();
+        self.state.locals.resize(rule.locals, None);
+        let mut edits: Vec<Edit<'r>> = Vec::new();
+        let mut changed: Option<Bytes> = None;
+        for step in &rule.steps {
+            match step {
+                Step::When(condition) => {
+                    if !condition(&self.cx(captures))? {
+                        return Ok(End::Stopped);
+                    }
+                    continue;
+                }
+                Step::Set { name, local, value } => {
+                    let value = match value(&self.cx(captures)) {
+                        Err(Stop::Undefined(undefined)) => {
+                            let counts = &mut self.state.rules[at];
+                            *counts.undefined_names.entry(undefined).or_default() += 1;
+                            None
+                        }
+                        decided => Some(decided?),
+                    };
+                    edits.push(match &value {
+                        Some(value) => Edit::Set(name, value.to_json()),
+                        None => Edit::Drop(name),
+                    });
+                    self.state.locals[*local] = value;
+                }
+                Step::Drop(names) => edits.extend(names.iter().map(|name| Edit::Drop(name))),
+                Step::Rename(from, to) => edits.push(Edit::Rename(from, to)),
+                Step::Send(send) => {
+                    if changed.is_none() && !edits.is_empty() {
+                        changed = Some(self.rewritten(&edits, send)?);
+                    }
+                    let output = self.output(rule, send, captures, changed.clone())?;
+                    decision.outputs.push(output);
+                    continue;
+                }
+            }
+            changed = None;
+        }
+        Ok(End::Passed)
+    }
+
+    fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Cx<'c> {
+        Cx {
+            event: self.event,
+            payload: self.text(),
+            slots: &self.state.slots,
+            captures,
+            locals: &self.state.locals,
+        }
+    }
+
+    /// The payload with the changes made so far.
+    fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, Stop> {
+        // Which rules read nothing of a payload they change; it has not been looked at then.
+        let looked_at = match &self.payload {
+            Payload::Json(text) => Some(*text),
+            Payload::Other | Payload::Invalid(_) => None,
+        };
+        let Some(text) = looked_at else {
+            let kind = self.event.content_type.as_deref().unwrap_or("unknown");
+            let message = match &self.payload {
+                Payload::Invalid(error) => {
+                    format!("cannot change a payload that is not JSON: {error}:")
+                }
+                _ => format!("cannot change a payload of content type {kind}:"),
+            };
+            return Err(send.site.stop(message, &[]));
+        };
+        match rewrite(text, edits) {
+            Ok(changed) => Ok(Bytes::from(changed)),
+            Err(error) => {
+                let message = format!("cannot change a payload that is no JSON object: {error}:");
+                Err(send.site.stop(message, &[]))
+            }
+        }
+    }
+
+    fn output(
+        &self,
+        rule: &CompiledRule,
+        send: &SendStep,
+        captures: &[Option<Range<usize>>],
+        data: Option<Bytes>,
+    ) -> Result<Output, Stop> {
+        let cx = self.cx(captures);
+        let topic = match &send.topic {
+            None => None,
+            Some(TextStep::Fixed(topic)) => Some(Arc::clone(topic)),
+            Some(TextStep::Made(topic)) => Some(self.made_topic(topic(&cx), send)?),
+        };
+        let key = match send.key.as_ref().map(|key| key(&cx)) {
+            None | Some(Err(Stop::Undefined(_))) => None,
+            Some(key) => Some(key?.into_arc()),
+        };
+        let reason = match &send.reason {
+            None => None,
+            Some(TextStep::Fixed(reason)) => Some(Arc::clone(reason)),
+            Some(TextStep::Made(reason)) => Some(match reason(&cx) {
+                Err(Stop::Undefined(name)) => {
+                    let name = self.set.undefined_name(name);
+                    format!("the reason cannot be told: `{name}` is undefined").into()
+                }
+                decided => decided?.into_arc(),
+            }),
+        };
+        Ok(Output {
+            destination: send.destination,
+            priority: send.priority,
+            topic,
+            key,
+            data,
+            reason,
+            rule: Some(Arc::clone(&rule.name)),
+        })
+    }
+
+    /// A topic that cannot be made must not be passed over in silence: it is an error.
+    fn made_topic(
+        &self,
+        topic: Result<crate::eval::Str<'_>, Stop>,
+        send: &SendStep,
+    ) -> Result<Arc<str>, Stop> {
+        match topic {
+            Ok(topic) if is_valid_topic_name(&topic) => Ok(topic.into_arc()),
+            Ok(topic) => Err(send.site.stop("not a valid topic to send to", &[&topic])),
+            Err(Stop::Undefined(name)) => {
+                let name = self.set.undefined_name(name);
+                let message = format!("the topic needs `{name}`, which is undefined,");
+                Err(send.site.stop(message, &[]))
+            }
+            Err(Stop::Error(error)) => Err(Stop::Error(Box::new(EvalError { ..*error }))),
+        }
+    }
+}
+
+fn dead_letter(reason: String, rule: Option<Arc<str>>) -> Output {
+    Output {
+        destination: Destination::DEAD_LETTER,
+        priority: Priority::Normal,
+        topic: None,
+        key: None,
+        data: None,
+        reason: Some(reason.into()),
+        rule,
+    }
+}
+
+/// Finds what is wanted in the payload, if it is JSON or looks like it.
+fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e> {
+    wanted.clear(slots);
+    let declared = event.content_type.as_deref().map(is_json);
+    let first = event.data.iter().find(|byte| !byte.is_ascii_whitespace());
+    let looks_nested = matches!(first, Some(b'{' | b'['));
+    if declared == Some(false) || u32::try_from(event.data.len()).is_err() {
+        return Payload::Other;
+    }
+    let Ok(text) = std::str::from_utf8(&event.data) else {
+        return match declared == Some(true) || looks_nested {
+            true => Payload::Invalid(JsonError {
+                at: 0,
+                expected: "UTF-8",
+            }),
+            false => Payload::Other,
+        };
+    };
+    if wanted.is_empty() {
+        return Payload::Json(text);
+    }
+    match wanted.extract(text, slots) {
+        Ok(()) => Payload::Json(text),
+        Err(error) if declared == Some(true) || looks_nested => Payload::Invalid(error),
+        Err(_) => Payload::Other,
+    }
+}
+
+/// `application/json`, `text/json`, `…+json`, with or without parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
