@@ -5,9 +5,9 @@
 //! not confirmed. The README beside this crate says why it is built so; [`layout`] and `meta` define the bytes on disk.
 //!
 //! ```text
-//! store.rs       Writer and Store, the two handles          open.rs        opening, recovery after a crash
+//! store.rs       Writer and Store, the two handles          open.rs        opening; recover.rs, scan.rs
 //! commit.rs      building a commit                          write.rs       making it durable; rotation
-//! read.rs        reading lanes and ranges                   state.rs       what is in memory, behind one lock
+//! read.rs        reading; collector.rs keeps what is wanted  state.rs       what is in memory, behind one lock
 //! cursor.rs      positions of lanes, backlog                interval.rs    sets of acknowledged sequences
 //! layout.rs      blocks on disk                             meta.rs        small keys on disk
 //! generation.rs  one generation     summary.rs  its figures tail.rs        recent blocks in memory
@@ -18,6 +18,7 @@
 #![deny(unsafe_code)]
 
 mod ballast;
+mod collector;
 mod commit;
 mod cursor;
 mod dead_letter;
@@ -33,6 +34,7 @@ mod quarantine;
 mod read;
 mod recover;
 mod retention;
+mod scan;
 mod shared;
 #[allow(unsafe_code)]
 mod shim;

@@ -10,13 +10,13 @@ use crate::generation::{Generation, parse_name};
 use crate::layout::{self, Header};
 use crate::meta::Meta;
 use crate::open::{Options, discard, io_error};
+use crate::scan::{Scan, head_of, scan};
 use crate::shared::{HighWater, generations_dir, quarantine_dir};
 use crate::state::State;
 use crate::status::{Counters, Damage, OpenReport};
 use crate::summary::Summary;
-use crate::tail::{Tail, TailBlock};
+use crate::tail::Tail;
 use crate::{LaneId, Sequence};
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -210,23 +210,26 @@ impl<'a> Recovery<'a> {
         engine: &Engine,
         meta: &Meta,
     ) -> Result<Result<Scan, String>, OpenError> {
-        let tail_bytes = usize::try_from(self.options.tail_bytes).unwrap_or(usize::MAX);
-        let scan = match self.usable(found, scan(engine, found.first, Sequence::MAX, tail_bytes))? {
-            Ok(scan) => scan,
+        let tail_bytes = self.tail_bytes();
+        let whole = scan(engine, found.first, Sequence::MAX, tail_bytes);
+        let whole = match self.usable(found, whole)? {
+            Ok(whole) => whole,
             Err(why) => return Ok(Err(why)),
         };
-        let torn = scan
-            .last
-            .filter(|last| last.place.with_meta && last.last() > meta.through);
-        let Some(last) = torn else {
-            return Ok(Ok(scan));
+        let is_torn = |last: &Header| last.place.with_meta && last.last() > meta.through;
+        let Some(last) = whole.last.filter(is_torn) else {
+            return Ok(Ok(whole));
         };
         let start = last.place.first - Sequence::from(last.place.commit_offset);
         if let Err(why) = self.usable(found, engine.cut_from(start))? {
             return Ok(Err(why));
         }
-        self.report.taken_back += scan.summary.end - start;
-        self.usable(found, self::scan(engine, found.first, start, tail_bytes))
+        self.report.taken_back += whole.summary.end - start;
+        self.usable(found, scan(engine, found.first, start, tail_bytes))
+    }
+
+    fn tail_bytes(&self) -> usize {
+        usize::try_from(self.options.tail_bytes).unwrap_or(usize::MAX)
     }
 
     /// The generations before the newest, each ending where the next one begins.
@@ -246,16 +249,20 @@ impl<'a> Recovery<'a> {
                 discard(&candidate.dir)?;
                 continue;
             }
-            let summary = Summary::load(&candidate.dir)
-                .filter(|s| s.first == candidate.first && s.end <= behind);
-            let summary = match summary {
-                Some(summary) => summary,
-                None => match self.count_anew(candidate, behind)? {
-                    Some(summary) => summary,
-                    None => continue,
-                },
+            let of_this = |s: &Summary| s.first == candidate.first && s.end <= behind;
+            let known = Summary::load(&candidate.dir)
+                .filter(of_this)
+                .map(|summary| (summary, false));
+            let known = match known {
+                Some(known) => Some(known),
+                None => self.count_anew(candidate, behind)?,
             };
-            sealed.push_back(Generation::new(candidate.id, &candidate.dir, summary, true));
+            let Some((summary, damaged)) = known else {
+                continue;
+            };
+            let mut generation = Generation::new(candidate.id, &candidate.dir, summary, true);
+            generation.damaged = damaged;
+            sealed.push_back(generation);
         }
         Ok(sealed)
     }
@@ -264,7 +271,7 @@ impl<'a> Recovery<'a> {
         &mut self,
         found: &Found,
         behind: Sequence,
-    ) -> Result<Option<Summary>, OpenError> {
+    ) -> Result<Option<(Summary, bool)>, OpenError> {
         let scanned = match self.open_engine(found)? {
             Ok(engine) => self.usable(found, scan(&engine, found.first, behind, 0))?,
             Err(why) => Err(why),
@@ -273,7 +280,7 @@ impl<'a> Recovery<'a> {
             Ok(scan) => {
                 self.report.rescanned += 1;
                 let _ = scan.summary.save(&found.dir);
-                Ok(Some(scan.summary))
+                Ok(Some((scan.summary, scan.damaged)))
             }
             Err(why) => {
                 self.quarantine(found, behind.saturating_sub(1), &why)?;
@@ -284,17 +291,16 @@ impl<'a> Recovery<'a> {
 
     fn state(&self, sealed: VecDeque<Generation>, newest: Option<&Newest>) -> State {
         let end = newest
-            .map(|newest| newest.scan.summary.end)
+            .map(|newest| newest.scan.summary.end.max(newest.meta.through + 1))
             .or(sealed.back().map(|last| last.summary.end));
         let next = end
             .unwrap_or(1)
             .max(self.high_water.next)
             .max(self.given_out)
             .max(1);
-        let tail_bytes = usize::try_from(self.options.tail_bytes).unwrap_or(usize::MAX);
         State {
             generations: sealed,
-            tail: Tail::new(tail_bytes),
+            tail: Tail::new(self.tail_bytes()),
             next,
             lanes: newest
                 .map(|newest| newest.meta.lanes(next))
@@ -437,88 +443,5 @@ impl<'a> Recovery<'a> {
         pending
             .into_iter()
             .for_each(|((lane, class), records)| newest.set_pending(lane, class, records));
-    }
-}
-
-/// What reading a generation through gives.
-struct Scan {
-    summary: Summary,
-    last: Option<Header>,
-    tail: VecDeque<TailBlock>,
-    tail_bytes: usize,
-    missing: Vec<(Sequence, Sequence)>,
-    damaged: bool,
-}
-
-/// A block's first sequence and header; `None` for a part.
-fn head_of(key: &[u8], value: &[u8]) -> Option<(Sequence, Result<Header, layout::Damage>)> {
-    let first = Sequence::from_be_bytes(key.try_into().ok()?);
-    Some((first, layout::read_header(first, value)))
-}
-
-/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`.
-fn scan(
-    engine: &Engine,
-    first: Sequence,
-    end: Sequence,
-    tail_bytes: usize,
-) -> Result<Scan, EngineError> {
-    let mut scan = Scan {
-        summary: Summary::empty(first),
-        last: None,
-        tail: VecDeque::new(),
-        tail_bytes: 0,
-        missing: Vec::new(),
-        damaged: false,
-    };
-    engine.blocks(first, |key, value| {
-        scan.summary.payload_bytes += value.len() as u64;
-        match head_of(key, value) {
-            Some((at, Ok(header))) if at >= first && at < end => scan.take(header, value),
-            Some((_, Err(_))) => scan.damaged = true,
-            _ => {}
-        }
-        while scan.tail_bytes > tail_bytes {
-            let Some(block) = scan.tail.pop_front() else {
-                break;
-            };
-            scan.tail_bytes -= block.value.len();
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(scan)
-}
-
-impl Scan {
-    fn take(&mut self, header: Header, value: &[u8]) {
-        let first = header.place.first;
-        if first > self.summary.end {
-            self.missing.push((self.summary.end, first - 1));
-            self.summary.skip_to(&header);
-            self.damaged = true;
-        }
-        for record in layout::records(&header, value).flatten() {
-            let bytes = match header.kind {
-                layout::Kind::LargeHead => value
-                    .get(record.start..record.end)
-                    .and_then(|tail| layout::read_large(tail).ok())
-                    .map_or(0, |large| large.bytes),
-                _ => (record.end - record.start) as u64,
-            };
-            self.summary.count(record.time_ms, record.routes, bytes);
-        }
-        self.last = Some(header);
-        if header.kind == layout::Kind::Packed {
-            self.tail_bytes += value.len();
-            self.tail.push_back(TailBlock {
-                header,
-                value: Bytes::copy_from_slice(value),
-                large: None,
-            });
-        } else {
-            // A large record is read from the disk; the tail begins behind it.
-            self.tail.clear();
-            self.tail_bytes = 0;
-        }
     }
 }

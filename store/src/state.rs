@@ -151,6 +151,27 @@ impl State {
         }
     }
 
+    /// Acknowledges the generations that lie whole below `end`; gives the low-water mark from which the rest is to be
+    /// acknowledged.
+    pub(crate) fn advance_generations(
+        &mut self,
+        lane: LaneId,
+        class: u8,
+        end: Sequence,
+    ) -> Sequence {
+        let whole = self
+            .generations
+            .iter()
+            .map(|generation| generation.summary.end);
+        let through = whole
+            .take_while(|generation_end| *generation_end <= end)
+            .last()
+            .unwrap_or(0);
+        self.advance(lane, class, through);
+        self.position(lane, class)
+            .map_or(end, |position| position.done.low())
+    }
+
     /// A reader saw `from..next` and found `wanted` in it, all that is routed to the lane: the rest needs no
     /// acknowledgement.
     pub(crate) fn skip_unrouted(

@@ -1,11 +1,12 @@
 //! The two handles of an open store: the one [`Writer`], and any number of [`Store`]s for readers and cursors.
 
+use crate::collector::Wanted;
 use crate::commit::Commit;
 use crate::cursor::{Backlog, Cursor, LaneInfo, Position};
 use crate::dead_letter::{DeadLetter, DeadLetterId};
 use crate::engine::{Writes, has_blobs};
 use crate::error::{CommitError, DeadLetterError, LaneError, ReadError};
-use crate::read::{ReadBatch, ReadLimit, Wanted};
+use crate::read::{ReadBatch, ReadLimit};
 use crate::shared::{Shared, WriteHalf, locked};
 use crate::state::Lane;
 use crate::status::{GenerationInfo, GenerationState, OpenReport, Stats, VerifyReport};
@@ -202,9 +203,7 @@ impl Store {
     /// Everything up to and including `through` counts as acknowledged, whatever is routed there. [`Store::read`] does
     /// this by itself for records that are not routed to the lane.
     pub fn advance(&self, lane: LaneId, class: u8, through: Sequence) {
-        self.shared
-            .state()
-            .advance(lane, class, through.saturating_add(1));
+        self.shared.advance(lane, class, through.saturating_add(1));
     }
 
     /// How far the lane is; low 0 for an unknown lane or class.

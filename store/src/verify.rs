@@ -1,8 +1,9 @@
 //! Reads everything there is and reports what cannot be read; changes nothing.
 
 use crate::Sequence;
+use crate::collector::{Collector, Wanted};
 use crate::engine::Engine;
-use crate::read::{Collector, ReadLimit, Wanted};
+use crate::read::ReadLimit;
 use crate::shared::Shared;
 use crate::status::{Damage, VerifyReport};
 use std::path::Path;

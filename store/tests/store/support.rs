@@ -36,7 +36,7 @@ impl Case {
         change(&mut options);
         let open = Some(open(options.clone()).unwrap());
         Case {
-            dir,
+            _dir: dir,
             options,
             open,
             time_ms: 1_700_000_000_000,

@@ -1,0 +1,96 @@
+//! Reads a generation through: its summary counted from the records, its newest blocks, and what is missing.
+
+use crate::Sequence;
+use crate::engine::{Engine, EngineError};
+use crate::layout::{self, Header};
+use crate::summary::Summary;
+use crate::tail::TailBlock;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+/// What reading a generation through gives.
+pub(crate) struct Scan {
+    pub(crate) summary: Summary,
+    pub(crate) last: Option<Header>,
+    pub(crate) tail: VecDeque<TailBlock>,
+    tail_bytes: usize,
+    pub(crate) missing: Vec<(Sequence, Sequence)>,
+    pub(crate) damaged: bool,
+}
+
+/// A block's first sequence and header; `None` for a part.
+pub(crate) fn head_of(
+    key: &[u8],
+    value: &[u8],
+) -> Option<(Sequence, Result<Header, layout::Damage>)> {
+    let first = Sequence::from_be_bytes(key.try_into().ok()?);
+    Some((first, layout::read_header(first, value)))
+}
+
+/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`.
+pub(crate) fn scan(
+    engine: &Engine,
+    first: Sequence,
+    end: Sequence,
+    tail_bytes: usize,
+) -> Result<Scan, EngineError> {
+    let mut scan = Scan {
+        summary: Summary::empty(first),
+        last: None,
+        tail: VecDeque::new(),
+        tail_bytes: 0,
+        missing: Vec::new(),
+        damaged: false,
+    };
+    engine.blocks(first, |key, value| {
+        scan.summary.payload_bytes += value.len() as u64;
+        match head_of(key, value) {
+            Some((at, Ok(header))) if at >= first && at < end => scan.take(header, value),
+            Some((_, Err(_))) => scan.damaged = true,
+            _ => {}
+        }
+        while scan.tail_bytes > tail_bytes {
+            let Some(block) = scan.tail.pop_front() else {
+                break;
+            };
+            scan.tail_bytes -= block.value.len();
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(scan)
+}
+
+impl Scan {
+    fn take(&mut self, header: Header, value: &[u8]) {
+        let first = header.place.first;
+        if first > self.summary.end {
+            self.missing.push((self.summary.end, first - 1));
+            self.summary.skip_to(&header);
+            self.damaged = true;
+        }
+        for record in layout::records(&header, value).flatten() {
+            let bytes = match header.kind {
+                layout::Kind::LargeHead => value
+                    .get(record.start..record.end)
+                    .and_then(|tail| layout::read_large(tail).ok())
+                    .map_or(0, |large| large.bytes),
+                _ => (record.end - record.start) as u64,
+            };
+            self.summary.count(record.time_ms, record.routes, bytes);
+        }
+        self.last = Some(header);
+        if header.kind == layout::Kind::Packed {
+            self.tail_bytes += value.len();
+            self.tail.push_back(TailBlock {
+                header,
+                value: Bytes::copy_from_slice(value),
+                large: None,
+            });
+        } else {
+            // A large record is read from the disk; the tail begins behind it.
+            self.tail.clear();
+            self.tail_bytes = 0;
+        }
+    }
+}
