@@ -61,8 +61,9 @@ impl Checker<'_> {
             return;
         };
         let mut scope = Scope::default();
-        let sources = self.sources(&mut scope, sources);
-        let rule = self.body(&mut scope, block, sources);
+        let found = self.sources(&mut scope, sources);
+        let rule = self.body(&mut scope, block, found);
+        self.unchecked_fields(&rule, sources);
         self.nothing_happens(block);
         self.program.rules.push(rule);
     }
@@ -85,6 +86,21 @@ impl Checker<'_> {
         };
         let rule = self.body(&mut scope, block, Vec::new());
         self.program.unmatched = Some(rule);
+    }
+
+    /// Fields of topics in quotes may be misspelt without anybody noticing.
+    fn unchecked_fields(&mut self, rule: &Rule, sources: &[Source]) {
+        let mut reads = false;
+        let exprs = rule.clauses.iter().flat_map(ir::Clause::exprs);
+        exprs.for_each(|expr| expr.fields(&mut |_| reads = true));
+        let mut filters = sources.iter().filter_map(|source| match source {
+            Source::Filter(filter) => Some(&filter.span),
+            Source::Event(_) => None,
+        });
+        if let (true, Some(span)) = (reads, filters.next()) {
+            let message = "no `event` declares this topic, so its fields are not checked";
+            self.warning(span, message);
+        }
     }
 
     fn nothing_happens(&mut self, block: &RuleBlock) {

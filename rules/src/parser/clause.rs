@@ -238,10 +238,6 @@ impl Parser<'_> {
     }
 
     fn skip_tokens_of_later(&mut self) {
-        if self.at_boundary() || self.later_opening().is_some() {
-            return;
-        }
-        self.bump();
         while !self.at_boundary() && self.later_opening().is_none() {
             if self.eat(BraceOpen) {
                 self.balanced();
