@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod history;
 pub mod observe;
 pub mod record;
 pub mod source;

@@ -1,5 +1,7 @@
 //! What every source hands on: an [`Arrival`] is an event and the [`Ack`] its sender waits for.
 
+pub mod live;
+
 use std::sync::Arc;
 
 use tidegate_rules::event::Event;

@@ -1,0 +1,38 @@
+//! What the store holds, as people look at it: events with their fates, figures, verification.
+//!
+//! The control API and the command line both answer from here, so that a gateway that runs and
+//! a store that lies there look the same.
+
+pub mod event;
+pub mod search;
+pub mod store;
+
+use tidegate_store::ReadError;
+
+/// Why the store could not be looked at.
+#[derive(Debug)]
+pub enum HistoryError {
+    /// The filter, time or id cannot be read.
+    Question(String),
+    /// Nothing of this name is held.
+    Absent(String),
+    /// The store cannot be read now.
+    Read(ReadError),
+}
+
+impl std::fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HistoryError::Question(why) | HistoryError::Absent(why) => f.write_str(why),
+            HistoryError::Read(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for HistoryError {}
+
+impl From<ReadError> for HistoryError {
+    fn from(error: ReadError) -> HistoryError {
+        HistoryError::Read(error)
+    }
+}

@@ -1,0 +1,220 @@
+//! One stored event as a document: its envelope, its payload, and what became of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tidegate_rules::decision::Priority;
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_store::{Cursor, Sequence, Store};
+
+use crate::record::{Record, Routed};
+
+/// A stored event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its place in the log; absent for an event on the live feed.
+    pub sequence: Option<Sequence>,
+    /// When the gateway received it, milliseconds since the Unix epoch.
+    pub received_ms: UnixMs,
+    /// The topic it was published under.
+    pub topic: String,
+    /// Who published it at its source.
+    pub publisher: String,
+    /// Bytes of its payload.
+    pub size_bytes: usize,
+    /// The event as a CloudEvents JSON document.
+    pub event: Value,
+    /// Where it went. Empty for an event that the rules dropped.
+    pub outputs: Vec<OutputView>,
+}
+
+/// One output of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// The upstream, or `dead_letter`.
+    pub upstream: String,
+    /// How urgent it is.
+    pub priority: String,
+    /// `delivered` or `waiting`, as far as is known.
+    pub fate: String,
+    /// The topic that a rule chose.
+    pub topic: Option<String>,
+    /// The partition key that a rule chose.
+    pub key: Option<String>,
+    /// The rule that sent it.
+    pub rule: Option<String>,
+    /// Why it is a dead letter.
+    pub reason: Option<String>,
+    /// The payload, where a rule changed it.
+    pub data: Option<Value>,
+}
+
+impl EventView {
+    /// An event that has just been committed.
+    pub fn live(event: &Event) -> EventView {
+        EventView {
+            sequence: None,
+            received_ms: event.received,
+            topic: event.topic.to_string(),
+            publisher: event.publisher.to_string(),
+            size_bytes: event.data.len(),
+            event: document(event),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The record at `sequence` with what became of it.
+    pub fn stored(sequence: Sequence, record: &Record, store: &Store) -> EventView {
+        let output = |routed| OutputView::of(sequence, routed, store);
+        EventView {
+            sequence: Some(sequence),
+            outputs: record.outputs.iter().map(output).collect(),
+            ..EventView::live(&record.event)
+        }
+    }
+
+    /// An attribute of the CloudEvents document; empty where it is absent.
+    pub fn attribute(&self, name: &str) -> &str {
+        self.event
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+}
+
+impl OutputView {
+    fn of(sequence: Sequence, routed: &Routed, store: &Store) -> OutputView {
+        let lanes = store.lanes();
+        let lane = lanes.iter().find(|lane| lane.id == routed.lane);
+        let cursor = store.cursor(routed.lane, routed.priority as u8);
+        let fate = match is_behind(&cursor, sequence) {
+            true => "delivered",
+            false => "waiting",
+        };
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+        OutputView {
+            upstream: lane
+                .map_or_else(|| format!("lane {}", routed.lane), |lane| lane.name.clone()),
+            priority: priority_name(routed.priority).to_owned(),
+            fate: fate.to_owned(),
+            topic: text(&routed.topic),
+            key: text(&routed.key),
+            rule: text(&routed.rule),
+            reason: text(&routed.reason),
+            data: routed.data.as_deref().map(|data| payload(data).1),
+        }
+    }
+}
+
+fn is_behind(cursor: &Cursor, sequence: Sequence) -> bool {
+    sequence < cursor.low
+        || cursor
+            .above
+            .iter()
+            .any(|interval| interval.contains(&sequence))
+}
+
+/// The word that rules use for a priority.
+pub fn priority_name(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Low => "low",
+        Priority::Normal => "normal",
+        Priority::High => "high",
+        Priority::Critical => "critical",
+    }
+}
+
+/// The event in the CloudEvents JSON format
+/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
+fn document(event: &Event) -> Value {
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value.into());
+        }
+    };
+    put("specversion", Some("1.0"));
+    put("id", Some(&event.id));
+    put("source", Some(&event.source));
+    put("type", Some(&event.kind));
+    put("subject", event.subject.as_deref());
+    put("datacontenttype", event.content_type.as_deref());
+    put("dataschema", event.schema.as_deref());
+    put("time", timestamp(event.happened()).as_deref());
+    for (name, value) in &event.extensions {
+        put(name, Some(value));
+    }
+    let (name, data) = payload(&event.data);
+    members.insert(name.to_owned(), data);
+    Value::Object(members)
+}
+
+fn timestamp(unix_ms: UnixMs) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(unix_ms).ok()?;
+    Some(format!("{time:.3}"))
+}
+
+/// A payload as JSON where it is JSON, as text where it is text, else in base64.
+fn payload(data: &[u8]) -> (&'static str, Value) {
+    if let Ok(value) = serde_json::from_slice(data) {
+        return ("data", value);
+    }
+    match std::str::from_utf8(data) {
+        Ok(text) => ("data", text.into()),
+        Err(_) => ("data_base64", base64(data).into()),
+    }
+}
+
+/// RFC 4648 section 4, with padding.
+fn base64(data: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
+    for chunk in data.chunks(3) {
+        let bits = chunk
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                letter as char
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_show_as_what_they_are() {
+        assert_eq!(
+            payload(b"{\"t\":21.5}"),
+            ("data", serde_json::json!({"t": 21.5}))
+        );
+        assert_eq!(payload(b"21,5 C"), ("data", "21,5 C".into()));
+        assert_eq!(payload(&[0xff, 0x00]), ("data_base64", "/wA=".into()));
+    }
+
+    #[test]
+    fn base64_pads_to_four_letters() {
+        let cases: [(&[u8], &str); 4] =
+            [(b"", ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v")];
+        for (data, expected) in cases {
+            assert_eq!(base64(data), expected);
+        }
+    }
+
+    #[test]
+    fn an_acknowledged_interval_above_the_cursor_is_delivered() {
+        let cursor = Cursor {
+            low: 10,
+            above: vec![12..=13],
+        };
+        let delivered: Vec<_> = (9..=14).filter(|at| is_behind(&cursor, *at)).collect();
+        assert_eq!(delivered, [9, 12, 13]);
+    }
+}

@@ -1,0 +1,149 @@
+//! Finding stored events, newest first.
+
+use std::ops::ControlFlow;
+
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_rules::topic::TopicFilter;
+use tidegate_store::{ReadLimit, Sequence, Store};
+
+use super::HistoryError;
+use super::event::EventView;
+use crate::record::{self, Record};
+
+/// Records looked at in one piece.
+const WINDOW: u64 = 1024;
+/// Bytes of records looked at in one piece.
+const WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most events one answer holds.
+pub const LIMIT_MAX: usize = 10_000;
+
+/// Which events are asked for. Absent parts accept everything.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Accepts the topic.
+    pub topic: Option<TopicFilter>,
+    /// Name of the source, or the whole CloudEvents `source`.
+    pub source: Option<String>,
+    /// The CloudEvents `type`.
+    pub kind: Option<String>,
+    /// Received at this time or later.
+    pub since_ms: Option<UnixMs>,
+}
+
+impl Query {
+    /// Whether `event` is asked for.
+    pub fn accepts(&self, event: &Event) -> bool {
+        let topic = self
+            .topic
+            .as_ref()
+            .is_none_or(|filter| filter.matches(&event.topic));
+        let kind = self.kind.as_ref().is_none_or(|kind| **kind == *event.kind);
+        let since = self.since_ms.is_none_or(|since| event.received >= since);
+        topic && kind && since && self.accepts_source(&event.source)
+    }
+
+    fn accepts_source(&self, source: &str) -> bool {
+        let Some(wanted) = &self.source else {
+            return true;
+        };
+        source == wanted || source.rsplit('/').next() == Some(wanted)
+    }
+}
+
+/// The last `limit` events that the query accepts, oldest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn list(store: &Store, query: &Query, limit: usize) -> Result<Vec<EventView>, HistoryError> {
+    let limit = limit.min(LIMIT_MAX);
+    let mut found = Vec::new();
+    backwards(store, |sequence, record| {
+        if found.len() >= limit || is_before(query, record.event.received) {
+            return ControlFlow::Break(());
+        }
+        if query.accepts(&record.event) {
+            found.push(EventView::stored(sequence, record, store));
+        }
+        ControlFlow::Continue(())
+    })?;
+    found.reverse();
+    Ok(found)
+}
+
+/// A clock that was set back may put older times behind newer ones; an hour of those is looked through.
+fn is_before(query: &Query, received: UnixMs) -> bool {
+    const CLOCK_STEP_MS: UnixMs = 3_600_000;
+    query
+        .since_ms
+        .is_some_and(|since| received < since - CLOCK_STEP_MS)
+}
+
+/// The event with this CloudEvents `id`, the newest if there are several; or, for a number, the
+/// event at this place in the log.
+///
+/// # Errors
+/// [`HistoryError::Absent`] when it is not held, or when the store cannot be read.
+pub fn find(store: &Store, id: &str) -> Result<EventView, HistoryError> {
+    if let Some(view) = id.parse().ok().and_then(|at| at_sequence(store, at)) {
+        return Ok(view);
+    }
+    let mut found = None;
+    backwards(store, |sequence, record| {
+        if *record.event.id != *id {
+            return ControlFlow::Continue(());
+        }
+        found = Some(EventView::stored(sequence, record, store));
+        ControlFlow::Break(())
+    })?;
+    found.ok_or_else(|| {
+        let message = format!("no event `{id}` is held; delivered events are kept for `keep_for`");
+        HistoryError::Absent(message)
+    })
+}
+
+fn at_sequence(store: &Store, sequence: Sequence) -> Option<EventView> {
+    let limit = ReadLimit {
+        records: 1,
+        bytes: WINDOW_BYTES_MAX,
+    };
+    let batch = store.scan(sequence, sequence.checked_add(1)?, limit).ok()?;
+    let stored = batch
+        .records
+        .first()
+        .filter(|stored| stored.sequence == sequence)?;
+    let record = record::decode(&stored.bytes).ok()?;
+    Some(EventView::stored(sequence, &record, store))
+}
+
+/// Visits all records from the newest to the oldest until told to stop. Records that cannot be
+/// decoded are passed over; `store verify` tells about them.
+fn backwards(
+    store: &Store,
+    mut visit: impl FnMut(Sequence, &Record) -> ControlFlow<()>,
+) -> Result<(), HistoryError> {
+    let (first, mut to) = (store.first(), store.end());
+    while to > first {
+        let from = to.saturating_sub(WINDOW).max(first);
+        let mut window = Vec::new();
+        let mut at = from;
+        while at < to {
+            let limit = ReadLimit {
+                records: WINDOW as usize,
+                bytes: WINDOW_BYTES_MAX,
+            };
+            let batch = store.scan(at, to, limit)?;
+            window.extend(batch.records);
+            at = batch.next.max(at + 1);
+        }
+        for stored in window.iter().rev() {
+            let Ok(record) = record::decode(&stored.bytes) else {
+                continue;
+            };
+            if visit(stored.sequence, &record).is_break() {
+                return Ok(());
+            }
+        }
+        to = from;
+    }
+    Ok(())
+}

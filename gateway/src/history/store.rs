@@ -1,0 +1,176 @@
+//! The store's own figures, and its verification.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tidegate_store::{GenerationState, Stats, Store, VerifyReport};
+
+use crate::status::StoreStatus;
+
+/// The answer to `GET /store/status` and `tidegate store status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreReport {
+    /// What `tidegate status` shows of it.
+    pub store: StoreStatus,
+    /// Oldest first.
+    pub generations: Vec<GenerationReport>,
+    /// What waits in each lane.
+    pub lanes: Vec<LaneReport>,
+    /// Commits since the store was opened.
+    pub commits: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Write barriers since the store was opened.
+    pub barriers: u64,
+    /// Whether the reserve on the disk is in place.
+    pub ballast: bool,
+}
+
+/// One generation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GenerationReport {
+    /// Its number.
+    pub id: u64,
+    /// `writing`, `open` or `closed`.
+    pub state: String,
+    /// First sequence in it.
+    pub first: u64,
+    /// First sequence after it.
+    pub end: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// An upstream has still to acknowledge something in it.
+    pub pending: bool,
+    /// Some of it could not be read.
+    pub damaged: bool,
+}
+
+/// What waits in a lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// The upstream.
+    pub name: String,
+    /// Events.
+    pub waiting: u64,
+    /// Their bytes, estimated.
+    pub waiting_bytes: u64,
+    /// When the oldest was received, as near as is known.
+    pub oldest_received_ms: Option<u64>,
+}
+
+/// Reads all figures of `store`, which lies in `folder`.
+pub fn report(store: &Store, folder: &Path) -> StoreReport {
+    let stats = store.stats();
+    let lanes = store.lanes();
+    StoreReport {
+        generations: stats.generations.iter().map(generation).collect(),
+        lanes: lanes
+            .into_iter()
+            .map(|lane| {
+                let backlog = store.backlog(lane.id);
+                LaneReport {
+                    name: lane.name,
+                    waiting: backlog.events,
+                    waiting_bytes: backlog.bytes,
+                    oldest_received_ms: backlog.oldest_time_ms,
+                }
+            })
+            .collect(),
+        commits: stats.counters.commits,
+        records: stats.counters.records,
+        barriers: stats.barriers,
+        ballast: stats.ballast,
+        store: status(&stats, folder),
+    }
+}
+
+/// The figures that `tidegate status` shows.
+pub fn status(stats: &Stats, folder: &Path) -> StoreStatus {
+    StoreStatus {
+        folder: folder.display().to_string(),
+        events: stats.events,
+        disk_bytes: stats.disk_bytes,
+        max_size_bytes: stats.max_size_bytes,
+        free_bytes: stats.free_bytes,
+        free_min_bytes: stats.free_bytes_min,
+        generations: stats.generations.len() as u64,
+        quarantined: stats
+            .quarantined
+            .iter()
+            .map(|q| format!("{} ({} bytes): {}", q.name, q.disk_bytes, q.why))
+            .collect(),
+        damage: stats.damage.iter().map(damage_text).collect(),
+        dead_letters: stats.dead_letters,
+        refusing: false,
+    }
+}
+
+fn generation(info: &tidegate_store::GenerationInfo) -> GenerationReport {
+    let state = match info.state {
+        GenerationState::Writing => "writing",
+        GenerationState::Open => "open",
+        GenerationState::Closed => "closed",
+    };
+    GenerationReport {
+        id: info.id,
+        state: state.to_owned(),
+        first: info.first,
+        end: info.end,
+        disk_bytes: info.disk_bytes,
+        pending: info.pending,
+        damaged: info.damaged,
+    }
+}
+
+fn damage_text(damage: &tidegate_store::Damage) -> String {
+    format!(
+        "events {} to {} in generation {} cannot be read",
+        damage.first, damage.last, damage.generation
+    )
+}
+
+/// One line of the answer to `POST /store/verify`: progress, and the result as the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verification {
+    /// Bytes read so far, of so many.
+    Progress(u64, u64),
+    /// It is done.
+    Result(Verified),
+}
+
+/// The result of reading everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Everything is as it was written.
+    pub sound: bool,
+    /// Generations read.
+    pub generations: u64,
+    /// Records whose checksums are right.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Dead letters whose checksums are right.
+    pub dead_letters: u64,
+    /// What could not be read.
+    pub damage: Vec<String>,
+}
+
+/// Reads every block and dead letter; `progress` is told bytes done and bytes in all.
+pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> Verified {
+    Verified::from(store.verify(progress))
+}
+
+impl From<VerifyReport> for Verified {
+    fn from(report: VerifyReport) -> Verified {
+        let damaged = report.damage.iter().map(damage_text);
+        Verified {
+            sound: report.is_sound(),
+            generations: report.generations,
+            records: report.records,
+            bytes: report.bytes,
+            dead_letters: report.dead_letters,
+            damage: damaged.chain(report.unreadable.iter().cloned()).collect(),
+        }
+    }
+}
