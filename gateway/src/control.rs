@@ -7,8 +7,10 @@
 
 mod answer;
 mod body;
+mod events;
 mod health;
 mod host;
+mod question;
 mod route;
 mod server;
 mod shared;

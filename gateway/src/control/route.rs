@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::Shared;
 use super::answer::{self, Answer};
+use super::question::{Question, decoded};
+use super::{Shared, events};
 use crate::clock;
 
 /// Prometheus asks for this type; the text is OpenMetrics.
@@ -32,7 +33,18 @@ pub(super) async fn open_to_all(request: Request<Incoming>, shared: Arc<Shared>)
 
 /// What the owner of the unix socket may ask.
 pub(super) async fn everything(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
-    open_to_all(request, shared).await
+    let question = Question::read(request.uri().query());
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/events") => off_thread(move || events::list(&shared, &question)).await,
+        (&Method::GET, "/events/follow") => events::follow(&shared, &question),
+        (&Method::GET, "/store/status") => off_thread(move || events::store_status(&shared)).await,
+        (&Method::POST, "/store/verify") => events::store_verify(&shared),
+        (&Method::GET, path) if path.starts_with("/events/") => {
+            let id = decoded(path.trim_start_matches("/events/"));
+            off_thread(move || events::show(&shared, &id)).await
+        }
+        _ => open_to_all(request, shared).await,
+    }
 }
 
 fn health(shared: &Shared) -> Answer {

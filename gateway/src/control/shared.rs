@@ -1,12 +1,16 @@
 //! What the API asks the rest of the gateway for.
 //!
-//! Every room hands in a function that reads its own figures; the API knows no room.
+//! Every room hands in a function that reads its own figures; the API reads the store itself.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_store::Store;
+
 use super::health;
 use crate::observe::Observe;
+use crate::source::live::LiveFeed;
 use crate::status::{
     Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus,
 };
@@ -32,8 +36,9 @@ pub struct Shared {
     sources: Vec<Ask<SourceStatus>>,
     upstreams: Vec<Ask<UpstreamStatus>>,
     rules: Ask<RulesStatus>,
-    store: Ask<StoreStatus>,
     intake: Ask<IntakeReport>,
+    pub(super) store: Option<(Store, PathBuf)>,
+    pub(super) feed: Option<LiveFeed>,
 }
 
 impl Shared {
@@ -46,7 +51,8 @@ impl Shared {
             sources: Vec::new(),
             upstreams: Vec::new(),
             rules: Box::new(RulesStatus::default),
-            store: Box::new(StoreStatus::default),
+            store: None,
+            feed: None,
             intake: Box::new(IntakeReport::default),
         }
     }
@@ -75,10 +81,17 @@ impl Shared {
         self
     }
 
-    /// Says how the store is; called off the tasks that serve connections.
+    /// Hands in the store and the folder it lies in.
     #[must_use]
-    pub fn with_store(mut self, ask: impl Fn() -> StoreStatus + Send + Sync + 'static) -> Self {
-        self.store = Box::new(ask);
+    pub fn with_store(mut self, store: Store, folder: impl Into<PathBuf>) -> Self {
+        self.store = Some((store, folder.into()));
+        self
+    }
+
+    /// Hands in the feed of committed events.
+    #[must_use]
+    pub fn with_feed(mut self, feed: LiveFeed) -> Self {
+        self.feed = Some(feed);
         self
     }
 
@@ -106,7 +119,7 @@ impl Shared {
             rules: (self.rules)(),
             store: StoreStatus {
                 refusing: intake.refusing,
-                ..(self.store)()
+                ..self.store_status()
             },
             books: intake.books.clone().with_lanes(&upstreams),
             sources,
@@ -115,6 +128,20 @@ impl Shared {
         };
         status.troubles = health::troubles(&status, &intake);
         status
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        let Some((store, folder)) = &self.store else {
+            return StoreStatus::default();
+        };
+        crate::history::store::status(&store.stats(), folder)
+    }
+
+    /// The folder the store lies in.
+    pub(super) fn store_folder(&self) -> &Path {
+        self.store
+            .as_ref()
+            .map_or(Path::new(""), |(_, folder)| folder)
     }
 
     /// Whether events are accepted.
