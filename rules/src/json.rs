@@ -6,6 +6,8 @@
 
 mod members;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::fmt;

@@ -1,0 +1,238 @@
+//! Extraction and rewriting against a general JSON library.
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::value::Value;
+
+/// Wanted paths, their ids in this order.
+fn wanted(paths: &[&[&str]]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for (path, id) in paths.iter().zip(0..) {
+        let path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
+        wanted.add(FieldId(id), &path);
+    }
+    wanted
+}
+
+const PATHS: [&[&str]; 6] = [
+    &["a"],
+    &["a", "b"],
+    &["c"],
+    &["a", "b", "c"],
+    &[],
+    &["ä\"b"],
+];
+
+fn extract(text: &str) -> Result<Vec<Slot>, JsonError> {
+    let mut slots = vec![Slot::Bool(true); PATHS.len()];
+    wanted(&PATHS).extract(text, &mut slots).map(|()| slots)
+}
+
+/// What a value is to rules: `null` members count as missing at the top.
+fn as_json(value: &Value) -> Json {
+    serde_json::from_str(&value.to_json()).expect("what is written is JSON")
+}
+
+/// Equal, but for the last digit of a float: the general decoder does not round exactly.
+fn alike(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Number(a), Json::Number(b)) if a != b => {
+            let (a, b) = (
+                a.as_f64().unwrap_or(f64::NAN),
+                b.as_f64().unwrap_or(f64::NAN),
+            );
+            (a - b).abs() <= a.abs() * 1e-15 || (a - b).abs() <= f64::MIN_POSITIVE
+        }
+        (Json::Array(a), Json::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b))
+        }
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| alike(a, b)))
+        }
+        _ => left == right,
+    }
+}
+
+fn check_extraction(text: &str) {
+    let general = serde_json::from_str::<Json>(text);
+    let found = extract(text);
+    let Ok(general) = general else {
+        assert!(found.is_err(), "accepted {text:?}");
+        return;
+    };
+    let slots = found.unwrap_or_else(|error| panic!("refused {text:?}: {error}"));
+    for (path, slot) in PATHS.iter().zip(slots) {
+        let expected = path.iter().try_fold(&general, |value, name| {
+            value.as_object().and_then(|members| members.get(*name))
+        });
+        let expected = expected.cloned().unwrap_or(Json::Null);
+        let found = as_json(&decode(text, slot));
+        assert!(alike(&found, &expected), "{path:?} of {text}: {found}");
+    }
+}
+
+#[test]
+fn payloads_are_accepted_and_refused_as_rfc_8259_says() {
+    let cases = [
+        r#"{"a": 1, "c": "x\n\u00e4\ud83d\ude00"}"#,
+        r#" {"a":{"b":{"c":[1,{"a":2}]},"x":null}} "#,
+        r#"{"a":{"b":1},"a":{"c":2}}"#,
+        r#"{"a":{"b":1},"a":3}"#,
+        r#"{"\u0061": 5, "ä\"b": 7}"#,
+        "21.5",
+        "-0",
+        "1e3",
+        "-1.5E-3",
+        "\"text\"",
+        "null",
+        "[]",
+        "{}",
+        "true",
+        "9223372036854775807",
+        "9223372036854775808",
+        "1e400",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "-",
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        "{\"a\":1,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{'a':1}",
+        "nul",
+        "tru",
+        "[1 2]",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"a\nb\"",
+        "\"open",
+        "{} x",
+        "\u{feff}{}",
+        "[[[[[]]]]]",
+        "NaN",
+        "{\"a\":\u{0}1}",
+        "\u{0}",
+    ];
+    for text in cases {
+        check_extraction(text);
+    }
+}
+
+#[test]
+fn nesting_is_limited() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(extract(&nested(JSON_DEPTH_MAX)).is_ok());
+    let error = extract(&nested(1_000_000)).expect_err("too deep");
+    assert_eq!(error.expected, "less nesting");
+}
+
+#[test]
+fn a_changed_payload_keeps_order_and_untouched_bytes() {
+    let text = r#" {"a" : 1.50 , "b":{ "x" : [1 ,2] }, "c":"\u0041", "a2":null } "#;
+    let cases: [(&[Edit<'_>], &str); 7] = [
+        (
+            &[],
+            r#"{"a":1.50,"b":{ "x" : [1 ,2] },"c":"\u0041","a2":null}"#,
+        ),
+        (
+            &[Edit::Set("a", "2".to_owned())],
+            r#"{"a":2,"b":{ "x" : [1 ,2] },"c":"\u0041","a2":null}"#,
+        ),
+        (
+            &[Edit::Drop("b"), Edit::Drop("nothing")],
+            r#"{"a":1.50,"c":"\u0041","a2":null}"#,
+        ),
+        (
+            &[Edit::Rename("b", "c"), Edit::Rename("nothing", "a")],
+            r#"{"a":1.50,"c":{ "x" : [1 ,2] },"a2":null}"#,
+        ),
+        (
+            &[
+                Edit::Drop("b"),
+                Edit::Drop("c"),
+                Edit::Set("n\"ew", "[1]".to_owned()),
+            ],
+            r#"{"a":1.50,"a2":null,"n\"ew":[1]}"#,
+        ),
+        (
+            &[
+                Edit::Rename("a", "z"),
+                Edit::Set("a", "0".to_owned()),
+                Edit::Drop("b"),
+            ],
+            r#"{"z":1.50,"c":"\u0041","a2":null,"a":0}"#,
+        ),
+        (&["a", "b", "c", "a2"].map(Edit::Drop), "{}"),
+    ];
+    for (edits, expected) in cases {
+        assert_eq!(rewrite(text, edits).as_deref(), Ok(expected), "{edits:?}");
+    }
+    for no_object in ["[1]", "3", "", "{", "{\"a\":1} x"] {
+        assert!(
+            rewrite(no_object, &[Edit::Drop("a")]).is_err(),
+            "{no_object}"
+        );
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_filter_map("finite", |f| f.is_finite().then(|| json!(f))),
+        ".{0,6}".prop_map(Json::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        let name = prop_oneof![
+            prop::sample::select(vec!["a", "b", "c", "ä\"b"]).prop_map(str::to_owned),
+            ".{0,3}",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::vec((name, inner), 0..5)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn extraction_finds_what_a_general_decoder_finds(value in any_json(), pretty: bool) {
+        let text = match pretty {
+            true => serde_json::to_string_pretty(&value),
+            false => serde_json::to_string(&value),
+        };
+        check_extraction(&text.expect("written"));
+    }
+
+    #[test]
+    fn damaged_payloads_are_refused_alike(value in any_json(), at: usize, byte in 0u8..128) {
+        let mut text = value.to_string().into_bytes();
+        let at = at % text.len();
+        text[at] = byte;
+        if let Ok(text) = String::from_utf8(text) {
+            check_extraction(&text);
+        }
+    }
+
+    #[test]
+    fn any_text_is_accepted_or_refused_alike(text in any::<String>()) {
+        check_extraction(&text);
+    }
+}
