@@ -9,11 +9,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod check;
 mod completions;
 mod config_file;
+mod events;
 mod failure;
+mod held;
 mod human;
 mod run;
 mod running;
 mod status;
+mod store;
 mod table;
 mod terminal;
 
@@ -35,6 +38,10 @@ enum Command {
     Check(check::Arguments),
     /// Show how the running gateway is
     Status(status::Arguments),
+    /// Look at accepted events and what became of them
+    Events(events::Arguments),
+    /// Look at the event store on disk
+    Store(store::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -66,6 +73,8 @@ pub fn main() -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Events(arguments) => events::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -62,6 +62,13 @@ pub struct Gateway {
     pub dedup_window: usize,
 }
 
+impl Gateway {
+    /// The folder of the event store.
+    pub fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+}
+
 /// What to do when the store is at `max_size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {

@@ -50,14 +50,6 @@ pub(super) fn time(unix_ms: i64) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
-/// `2026-10-12T12:03:22.118Z`, for programs.
-pub(super) fn timestamp(unix_ms: i64) -> String {
-    match jiff::Timestamp::from_millisecond(unix_ms) {
-        Ok(time) => format!("{time:.3}"),
-        Err(_) => unix_ms.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +73,5 @@ mod tests {
                 "2 d 3 h"
             ]
         );
-        assert_eq!(timestamp(1_791_806_602_118), "2026-10-12T12:03:22.118Z");
     }
 }

@@ -97,10 +97,23 @@ impl Running {
     pub(super) fn follow(
         &self,
         path: &str,
+        each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.follow_sent(Method::GET, path, each)
+    }
+
+    /// [`Running::follow`] for an answer to something that is to be done.
+    ///
+    /// # Errors
+    /// As [`Running::follow`].
+    pub(super) fn follow_sent(
+        &self,
+        method: Method,
+        path: &str,
         mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.runtime.block_on(async {
-            let mut answer = self.request(Method::GET, path).await?;
+            let mut answer = self.request(method, path).await?;
             if !answer.status().is_success() {
                 let bytes = answer
                     .into_body()

@@ -67,13 +67,16 @@ const SIZE_WORDS: [(&str, &str); 16] = [
 
 /// Text that is no duration or size, with the one that was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NoUnit {
+pub struct NoUnit {
     /// What to write instead, without quotes.
-    pub(super) suggestion: Option<String>,
+    pub suggestion: Option<String>,
 }
 
 /// Reads `"250ms"`, `"5s"`, `"1h30m"`.
-pub(super) fn duration(text: &str) -> Result<Duration, NoUnit> {
+///
+/// # Errors
+/// [`NoUnit`] with what was probably meant.
+pub fn duration(text: &str) -> Result<Duration, NoUnit> {
     let mut ms: u64 = 0;
     let mut rest = text;
     while !rest.is_empty() {

@@ -1,0 +1,166 @@
+//! `tidegate store status|verify`: the event store on disk.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::held::Held;
+use super::table::{Table, printable};
+use super::{ConfigArgument, Failure, Format, human, terminal};
+use crate::history::store::{StoreReport, Verification, Verified, report, verify};
+
+/// What `tidegate store` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t, global = true)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Show size, generations and what waits for each upstream
+    Status,
+    /// Read every record and check that it is as it was written
+    Verify,
+}
+
+/// Carries out `tidegate store`.
+///
+/// # Errors
+/// When the store cannot be read, or `verify` found damage.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    let held = Held::find(&config)?;
+    match arguments.command {
+        Command::Status => {
+            let report = match &held {
+                Held::Running(running) => running.get("/store/status")?,
+                Held::Lying(store, folder) => {
+                    let mut report = report(store, folder);
+                    // A store that is only looked at knows no cap of its own.
+                    report.store.max_size_bytes = config.store.max_size_bytes;
+                    report
+                }
+            };
+            write_status(&report, arguments.format)
+        }
+        Command::Verify => write_result(&verified(&held)?, arguments.format),
+    }
+}
+
+fn write_status(report: &StoreReport, format: Format) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    if format == Format::Json {
+        writeln!(output, "{:#}", serde_json::json!(report))?;
+        return Ok(());
+    }
+    let store = &report.store;
+    writeln!(output, "folder       {}", store.folder)?;
+    let sizes = (
+        human::size(store.disk_bytes),
+        human::size(store.max_size_bytes),
+    );
+    writeln!(output, "size         {} of {}", sizes.0, sizes.1)?;
+    writeln!(output, "free disk    {}", human::size(store.free_bytes))?;
+    writeln!(output, "events       {}", human::count(store.events))?;
+    writeln!(output, "dead letters {}", human::count(store.dead_letters))?;
+    for trouble in store.quarantined.iter().chain(&store.damage) {
+        writeln!(output, "  ! {}", printable(trouble))?;
+    }
+    let mut lanes = Table::new(&["UPSTREAM", ">WAITING", ">SIZE", "OLDEST RECEIVED"]);
+    for lane in &report.lanes {
+        let oldest = lane.oldest_received_ms.map(|ms| human::time(ms as i64));
+        lanes.row([
+            lane.name.clone(),
+            human::count(lane.waiting),
+            human::size(lane.waiting_bytes),
+            oldest.unwrap_or_default(),
+        ]);
+    }
+    writeln!(output)?;
+    lanes.write(&mut output, terminal::output_in_color())?;
+    let mut table = Table::new(&["GENERATION", "STATE", ">FIRST", ">EVENTS", ">SIZE", "NOTE"]);
+    for generation in &report.generations {
+        let note = match (generation.damaged, generation.pending) {
+            (true, _) => "damaged",
+            (false, true) => "waits for an upstream",
+            (false, false) => "",
+        };
+        table.row([
+            generation.id.to_string(),
+            generation.state.clone(),
+            human::count(generation.first),
+            human::count(generation.end.saturating_sub(generation.first)),
+            human::size(generation.disk_bytes),
+            note.to_owned(),
+        ]);
+    }
+    writeln!(output)?;
+    table.write(&mut output, terminal::output_in_color())?;
+    Ok(())
+}
+
+fn verified(held: &Held) -> Result<Verified, Failure> {
+    // Draws on standard error, and only on a terminal.
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    let advance = |done: u64, all: u64| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let verified = match held {
+        Held::Lying(store, _) => verify(store, advance),
+        Held::Running(running) => {
+            let mut verified = None;
+            running.follow_sent(hyper::Method::POST, "/store/verify", |line| {
+                match serde_json::from_slice(line) {
+                    Ok(Verification::Progress(done, all)) => advance(done, all),
+                    Ok(Verification::Result(result)) => verified = Some(result),
+                    Err(error) => {
+                        return Err(Failure::new(format!("no answer of a gateway: {error}")));
+                    }
+                }
+                Ok(())
+            })?;
+            verified.ok_or_else(|| Failure::new("the gateway went away while it was verifying"))?
+        }
+    };
+    bar.finish_and_clear();
+    Ok(verified)
+}
+
+fn write_result(verified: &Verified, format: Format) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(output, "{:#}", serde_json::json!(verified))?,
+        Format::Text => {
+            writeln!(
+                output,
+                "{} events ({}) in {} generations and {} dead letters are as they were written",
+                human::count(verified.records),
+                human::size(verified.bytes),
+                verified.generations,
+                human::count(verified.dead_letters)
+            )?;
+            for damage in &verified.damage {
+                writeln!(output, "  ! {}", printable(damage))?;
+            }
+        }
+    }
+    match verified.sound {
+        true => Ok(()),
+        false => Err(Failure::new(format!(
+            "{} places are damaged",
+            verified.damage.len()
+        ))),
+    }
+}
