@@ -13,6 +13,7 @@ mod events;
 mod failure;
 mod held;
 mod human;
+mod rules;
 mod run;
 mod running;
 mod status;
@@ -40,6 +41,8 @@ enum Command {
     Status(status::Arguments),
     /// Look at accepted events and what became of them
     Events(events::Arguments),
+    /// Work with the rules
+    Rules(rules::Arguments),
     /// Look at the event store on disk
     Store(store::Arguments),
     /// Print shell completions
@@ -74,6 +77,7 @@ pub fn main() -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -1,12 +1,13 @@
-//! `tidegate check`: everything that is wrong with the configuration, without running anything.
+//! `tidegate check`: everything that is wrong with the configuration and the rules, without
+//! running anything.
 
 use std::io::Write;
 
 use clap::ValueEnum;
 use tidegate_rules::diagnostic::Diagnostic;
 
-use super::{ConfigArgument, Failure, terminal};
-use crate::config;
+use super::{ConfigArgument, Failure, rules, terminal};
+use crate::config::{self, Config};
 
 /// How findings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -30,28 +31,53 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-/// Checks the configuration.
+/// Checks the configuration and its rules.
 ///
 /// # Errors
 /// Exit code 78 when anything is wrong; it has been reported.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = arguments.config.path()?;
-    let (found, summary) = match config::load(&path) {
-        Ok(config) => {
-            let counts = (config.sources.len(), config.upstreams.len());
-            let summary = format!("{} sources, {} upstreams", counts.0, counts.1);
-            (config.warnings, Some(summary))
+    let config = match config::load(&path) {
+        Ok(config) => config,
+        Err(found) => {
+            write_findings(&found, arguments.format)?;
+            return Err(Failure::said_bad_config());
         }
-        Err(found) => (found, None),
     };
-    write_findings(&found, arguments.format)?;
-    match summary {
-        Some(summary) if arguments.format == Format::Text => {
-            writeln!(std::io::stdout(), "{} is fine: {summary}", path.display())?;
-            Ok(())
-        }
-        Some(_) => Ok(()),
-        None => Err(Failure::said_bad_config()),
+    let Some(folder) = &config.gateway.rules else {
+        write_findings(&config.warnings, arguments.format)?;
+        return say_fine(&config, "no rules", arguments.format);
+    };
+    let findings = rules::check_folder(folder, &config)?;
+    if arguments.format == Format::Json {
+        let all = [config.warnings.as_slice(), &findings.found].concat();
+        write_findings(&all, arguments.format)?;
+    } else {
+        write_findings(&config.warnings, arguments.format)?;
+        findings.write(arguments.format)?;
+    }
+    let rules = findings.rules.ok_or_else(Failure::said_bad_config)?;
+    say_fine(&config, &counted(rules, "rule"), arguments.format)
+}
+
+fn say_fine(config: &Config, rules: &str, format: Format) -> Result<(), Failure> {
+    if format == Format::Text {
+        let sources = counted(config.sources.len(), "source");
+        let upstreams = counted(config.upstreams.len(), "upstream");
+        let file = config.path.display();
+        writeln!(
+            std::io::stdout(),
+            "{file} is fine: {sources}, {upstreams}, {rules}"
+        )?;
+    }
+    Ok(())
+}
+
+/// `1 rule`, `2 rules`
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
     }
 }
 

@@ -1,0 +1,439 @@
+//! The command line, run as people run it: exit codes, words, and what programs read.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tidegate::config::Api;
+use tidegate::control::{Control, IntakeReport, Shared};
+use tidegate::observe::Observe;
+use tidegate::record::{self, Routed};
+use tidegate::source::live::LiveFeed;
+use tidegate::status::{Books, UpstreamStatus};
+use tidegate_rules::decision::Priority;
+use tidegate_rules::event::Event;
+use tidegate_store::{Append, Commit, Route, Store};
+
+/// A folder with a configuration, and a store where a test wants one.
+struct Place {
+    folder: TempDir,
+}
+
+const CONFIG: &str = r#"[gateway]
+id = "plant-a"
+data_dir = "data"
+
+[sources.floor]
+type = "mqtt-listener"
+listen = "127.0.0.1:1883"
+
+[upstreams.cloud]
+type = "file"
+path = "out.jsonl"
+"#;
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(folder.path().join("data")).expect("a data folder");
+        std::fs::write(folder.path().join("gateway.toml"), CONFIG).expect("a configuration");
+        Place { folder }
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Runs the program in this folder.
+    fn run(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path())
+            .args(arguments)
+            .output()
+            .expect("the program runs")
+    }
+
+    /// Fills the store with `events` events for the lane `cloud`; the first one is delivered.
+    fn fill(&self, events: usize) -> Store {
+        let options = tidegate_store::Options {
+            ballast_bytes: 0,
+            ..tidegate_store::Options::new(self.data_dir().join("store"))
+        };
+        let (mut writer, store) = tidegate_store::open(options).expect("a store");
+        let lane = store.lane("cloud").expect("a lane");
+        for number in 0..events {
+            let event = event(number);
+            let output = Routed {
+                lane,
+                priority: Priority::Normal,
+                topic: None,
+                key: None,
+                data: None,
+                reason: None,
+                rule: Some("hot".into()),
+            };
+            let mut bytes = Vec::new();
+            record::encode(&event, &[output], &mut bytes);
+            let mut commit = Commit::new();
+            let class = Priority::Normal as u8;
+            commit.push(Append {
+                routes: &[Route { lane, class }],
+                time_ms: 1_000,
+                bytes: &bytes,
+            });
+            let committed = writer.commit(&commit).expect("a commit");
+            if number == 0 {
+                store.confirm(lane, class, &[committed.first]);
+            }
+        }
+        writer.persist_cursors_if_dirty().expect("cursors");
+        store
+    }
+}
+
+fn event(number: usize) -> Event {
+    Event {
+        id: format!("e{number}").into(),
+        source: "plant-a/floor".into(),
+        kind: "reading".into(),
+        subject: None,
+        topic: format!("plant/{}/temp", number % 2).into(),
+        publisher: "press-7".into(),
+        time: None,
+        received: 1_791_806_602_118 + number as i64,
+        content_type: Some("application/json".into()),
+        schema: None,
+        extensions: Vec::new(),
+        data: Bytes::from(format!("{{\"t\":{number}}}")),
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .current_dir(folder)
+        .env_remove("TIDEGATE_CONFIG")
+        .env_remove("RUST_LOG");
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
+}
+
+#[track_caller]
+fn assert_code(output: &Output, code: i32) {
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}{}",
+        stdout(output),
+        stderr(output)
+    );
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let place = Place::new();
+    for wrong in [
+        &["rnu"][..],
+        &[],
+        &["events"],
+        &["events", "list", "--since", "soon"],
+        &["check", "--format", "xml"],
+    ] {
+        assert_code(&place.run(wrong), 2);
+    }
+    let output = place.run(&["events", "list", "--topic", "a/#/b"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("`#`"), "{}", stderr(&output));
+    assert_code(&place.run(&["--version"]), 0);
+    assert_code(&place.run(&["events", "list", "--help"]), 0);
+}
+
+#[test]
+fn a_good_configuration_is_fine_and_a_bad_one_ends_with_78() {
+    let place = Place::new();
+    let output = place.run(&["check"]);
+    assert_code(&output, 0);
+    assert_eq!(
+        stdout(&output),
+        "gateway.toml is fine: 1 source, 1 upstream, no rules\n"
+    );
+    place.write(
+        "bad.toml",
+        &CONFIG
+            .replace("data_dir", "data_dri")
+            .replace("mqtt-listener", "mqtt-listner"),
+    );
+    for command in ["check", "run", "status"] {
+        let output = place.run(&[command, "--config", "bad.toml"]);
+        assert_code(&output, 78);
+        let said = stderr(&output);
+        assert!(
+            said.contains("unknown key `data_dri` in [gateway]"),
+            "{said}"
+        );
+        assert!(said.contains("--> bad.toml:3:1"), "{said}");
+        assert!(said.contains("did you mean \"mqtt-listener\"?"), "{said}");
+        assert!(said.ends_with("2 errors\n"), "{said}");
+    }
+}
+
+#[test]
+fn findings_can_be_read_by_editors_and_programs() {
+    let place = Place::new();
+    place.write("bad.toml", &CONFIG.replace("data_dir", "data_dri"));
+    let short = place.run(&["check", "--config", "bad.toml", "--format", "short"]);
+    assert_code(&short, 78);
+    assert_eq!(
+        stdout(&short),
+        "bad.toml:3:1: error: unknown key `data_dri` in [gateway] (did you mean `data_dir`?)\n"
+    );
+    let document = place.run(&["check", "--config", "bad.toml", "--format", "json"]);
+    assert_code(&document, 78);
+    let document = json(&document);
+    assert_eq!(document["errors"], 1);
+    let found = &document["diagnostics"][0];
+    assert_eq!((&found["line"], &found["column"]), (&3.into(), &1.into()));
+    assert_eq!(found["suggestion"]["replacement"], "data_dir");
+}
+
+#[test]
+fn the_configuration_is_looked_for_in_known_places() {
+    let place = Place::new();
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let output = command(elsewhere.path())
+        .arg("check")
+        .output()
+        .expect("it runs");
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("no configuration: looked at $TIDEGATE_CONFIG, ./gateway.toml")
+    );
+    let named = place.folder.path().join("gateway.toml");
+    let mut command = command(elsewhere.path());
+    let output = command
+        .arg("check")
+        .env("TIDEGATE_CONFIG", &named)
+        .output()
+        .expect("it runs");
+    assert_code(&output, 0);
+    assert!(stdout(&output).contains(&named.display().to_string()));
+    let output = place.run(&["check", "--config", "absent.toml"]);
+    assert_code(&output, 78);
+    assert!(stderr(&output).contains("cannot read absent.toml: no such file or directory"));
+}
+
+#[test]
+fn completions_know_every_subcommand() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = place.run(&["completions", shell]);
+        assert_code(&output, 0);
+        for word in ["events", "store", "status", "follow", "verify"] {
+            assert!(stdout(&output).contains(word), "{shell} lacks {word}");
+        }
+    }
+}
+
+#[test]
+fn without_a_gateway_the_store_it_left_is_read() {
+    let place = Place::new();
+    let output = place.run(&["status"]);
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).starts_with("tidegate: no gateway runs on data"),
+        "{}",
+        stderr(&output)
+    );
+    drop(place.fill(3));
+    let output = place.run(&["events", "list"]);
+    assert_code(&output, 0);
+    assert!(stderr(&output).starts_with("no gateway runs: reading the store in data/store"));
+    let listed = stdout(&output);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 4, "{listed}");
+    assert!(
+        lines[1].contains("e0") && lines[1].contains("delivered"),
+        "{listed}"
+    );
+    assert!(
+        lines[3].contains("e2") && lines[3].contains("waiting: cloud"),
+        "{listed}"
+    );
+    let output = place.run(&["events", "follow"]);
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("there is nothing to follow"));
+}
+
+#[test]
+fn events_are_found_by_topic_source_type_and_id() {
+    let place = Place::new();
+    drop(place.fill(6));
+    let ids = |arguments: &[&str]| {
+        let output = place.run(&[&["events", "list", "--format", "json"], arguments].concat());
+        assert_code(&output, 0);
+        let events = json(&output);
+        let ids = events.as_array().expect("a list").iter();
+        ids.map(|event| event["event"]["id"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["--topic", "plant/1/#"]), ["e1", "e3", "e5"]);
+    assert_eq!(ids(&["--limit", "2"]), ["e4", "e5"]);
+    assert_eq!(ids(&["--source", "floor", "--type", "reading"]).len(), 6);
+    assert!(ids(&["--source", "other"]).is_empty());
+    let output = place.run(&["events", "show", "e3"]);
+    assert_code(&output, 0);
+    let shown = stdout(&output);
+    for part in [
+        "plant-a/floor",
+        "plant/1/temp",
+        "press-7",
+        "\"t\": 3",
+        "to cloud: waiting",
+        "hot",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let output = place.run(&["events", "show", "e99"]);
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("no event `e99` is held"));
+}
+
+#[test]
+fn a_sound_store_verifies_and_a_damaged_one_ends_with_1() {
+    let place = Place::new();
+    drop(place.fill(5));
+    let output = place.run(&["store", "verify"]);
+    assert_code(&output, 0);
+    assert!(
+        stdout(&output).starts_with("5 events"),
+        "{}",
+        stdout(&output)
+    );
+    let output = place.run(&["store", "status", "--format", "json"]);
+    assert_code(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["store"]["events"], 5);
+    assert_eq!(report["lanes"][0]["waiting"], 4);
+}
+
+/// Serves the control socket for `place` while `ask` runs.
+fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
+    let store = place.fill(3);
+    let feed = LiveFeed::default();
+    let shared = Shared::new("plant-a", Instant::now(), Arc::new(Observe::default()))
+        .with_store(store, place.data_dir().join("store"))
+        .with_feed(feed.clone())
+        .with_intake(|| IntakeReport {
+            books: Books {
+                accepted: 3,
+                ..Books::default()
+            },
+            last_beat: Some(Duration::ZERO),
+            refusing: false,
+        })
+        .with_upstream(|| UpstreamStatus {
+            name: "cloud".into(),
+            kind: "file".into(),
+            state: "down".into(),
+            last_error: Some("no space \x1b[2J left".into()),
+            waiting: 2,
+            routed: 3,
+            delivered: 1,
+            ..UpstreamStatus::default()
+        });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let api = Api::default();
+    let data_dir = place.data_dir();
+    let control = Control::bind(&data_dir, &api, Arc::new(shared));
+    let control = runtime.block_on(control).expect("the socket");
+    let served = runtime.spawn(control.run(stopped));
+    ask(&feed);
+    stop.send_replace(true);
+    runtime
+        .block_on(served)
+        .expect("no panic")
+        .expect("no error");
+    assert!(!place.data_dir().join("tidegate.sock").exists());
+}
+
+#[test]
+fn the_running_gateway_is_asked() {
+    let place = Place::new();
+    while_running(&place, |_| {
+        let output = place.run(&["status"]);
+        assert_code(&output, 0);
+        let said = stdout(&output);
+        assert!(said.starts_with("gateway plant-a runs tidegate "), "{said}");
+        assert!(
+            said.contains("! upstream cloud is down: no space"),
+            "{said}"
+        );
+        assert!(!said.contains('\x1b'), "{said}");
+        assert!(said.contains("the books balance"), "{said}");
+        let status = json(&place.run(&["status", "--format", "json"]));
+        assert_eq!(status["books"]["accepted"], 3);
+        let output = place.run(&["events", "list", "--topic", "plant/0/+"]);
+        assert_eq!(stdout(&output).lines().count(), 3, "{}", stdout(&output));
+        assert_eq!(stderr(&output), "");
+        let output = place.run(&["store", "verify"]);
+        assert_code(&output, 0);
+        let output = place.run(&["events", "show", "e/1"]);
+        assert!(
+            stderr(&output).contains("no event `e/1` is held"),
+            "{}",
+            stderr(&output)
+        );
+    });
+}
+
+#[test]
+fn followed_events_come_as_they_are_committed() {
+    let place = Place::new();
+    while_running(&place, |feed| {
+        let mut follow = command(place.folder.path());
+        follow.args([
+            "events",
+            "follow",
+            "--topic",
+            "plant/1/#",
+            "--format",
+            "json",
+        ]);
+        follow.stdout(std::process::Stdio::piped());
+        let mut follow = follow.spawn().expect("it runs");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !feed.wanted() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        feed.publish(Arc::new(vec![Arc::new(event(0)), Arc::new(event(1))]));
+        let mut line = String::new();
+        let output = follow.stdout.take().expect("a pipe");
+        let mut output = std::io::BufReader::new(output);
+        std::io::BufRead::read_line(&mut output, &mut line).expect("a line");
+        let followed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(followed["event"]["id"], "e1");
+        follow.kill().expect("it was running");
+        let _ = follow.wait();
+    });
+}
