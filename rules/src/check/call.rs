@@ -181,6 +181,7 @@ fn signature(function: Function, arguments: &[Expr]) -> (&'static [Type], Type) 
         Function::StartsWith | Function::EndsWith | Function::Matches => (&[Text], Bool),
         Function::Contains => match arguments.first().map(|first| first.ty) {
             Some(List) => (&[List, Any], Bool),
+            Some(Any) => (&[Any], Bool),
             _ => (&[Text], Bool),
         },
         Function::Lower | Function::Upper | Function::Trim | Function::Replace => (&[Text], Text),

@@ -126,23 +126,20 @@ impl Checker<'_> {
     fn coalesce(&mut self, scope: &Scope, expr: &ast::Expr, all: &[ast::Expr]) -> Option<Expr> {
         let checked: Vec<_> = all.iter().map(|one| self.expr(scope, one)).collect();
         let checked: Vec<Expr> = checked.into_iter().collect::<Option<_>>()?;
-        let known = checked
-            .iter()
-            .map(|one| one.ty)
-            .filter(|ty| *ty != Type::Any);
-        let mut ty = Type::Any;
-        for (next, one) in known.zip(&checked) {
-            let common = if ty == Type::Any {
-                Some(next)
-            } else {
-                ty.common(next)
+        let mut ty = checked.first()?.ty;
+        for one in &checked {
+            ty = match ty.common(one.ty) {
+                // A number that nobody declared may have a fraction.
+                Some(Type::Any) if [ty, one.ty].contains(&Type::Int) => Type::Any,
+                Some(Type::Any) if ty == Type::Any => one.ty,
+                Some(Type::Any) => ty,
+                Some(common) => common,
+                None => {
+                    let message = format!("`??` between {ty} and {}", one.ty);
+                    self.error(&one.span, message).label = Some("all need one type".to_owned());
+                    return None;
+                }
             };
-            let Some(common) = common else {
-                let message = format!("`??` between {ty} and {next}");
-                self.error(&one.span, message).label = Some("all need one type".to_owned());
-                return None;
-            };
-            ty = common;
         }
         // What follows a value that is always there is never looked at.
         if let Some(at) = checked.iter().position(|one| one.constant().is_some())

@@ -40,7 +40,10 @@ impl Compiler<'_> {
             (Function::Contains, [text, part]) if text.ty == Type::Text => {
                 self.text_test(text, part, |text, part| text.contains(part))
             }
-            (Function::Contains, [list, item]) => self.in_dynamic_list(expr, item, list),
+            (Function::Contains, [list, item]) if list.ty == Type::List => {
+                self.in_dynamic_list(expr, item, list)
+            }
+            (Function::Contains, [whole, part]) => self.contains(expr, whole, part),
             (Function::Matches, [text, pattern]) => self.matches(text, pattern),
             (Function::Bool, [value]) => {
                 let (site, value) = (self.site(expr, &[value]), self.value(value));
@@ -64,6 +67,18 @@ impl Compiler<'_> {
         }
         let (text, part) = (self.str(text), self.str(part));
         Box::new(move |cx| Ok(test(&text(cx)?, &part(cx)?)))
+    }
+
+    /// `contains` of what turns out to be a text or a list.
+    fn contains(&mut self, expr: &Expr, whole: &Expr, part: &Expr) -> Eval<bool> {
+        let site = self.site(expr, &[whole, part]);
+        let (whole, part) = (self.value(whole), self.value(part));
+        Box::new(move |cx| match (whole(cx)?, part(cx)?) {
+            (Value::Text(whole), Value::Text(part)) => Ok(whole.contains(&*part)),
+            (Value::List(items), part) => Ok(items.iter().any(|item| same(item, &part))),
+            (Value::Text(_), other) => Err(wrong(&site, &other, Type::Text)),
+            (other, _) => Err(wrong(&site, &other, Type::Text)),
+        })
     }
 
     fn matches(&mut self, text: &Expr, pattern: &Expr) -> Eval<bool> {

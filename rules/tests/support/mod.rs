@@ -1,0 +1,75 @@
+//! Rules, events and decisions in few words.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_rules::decision::{Decision, Output};
+use tidegate_rules::event::Event;
+use tidegate_rules::{Destinations, RuleFile, RuleSet, State, compile};
+
+/// Place 1 is `cloud`, place 2 is `archive`.
+pub fn destinations() -> Destinations {
+    Destinations::new(["dead_letter", "cloud", "archive"])
+}
+
+/// The rules in `text`, which must be right.
+#[track_caller]
+pub fn rules(text: &str) -> RuleSet {
+    let file = RuleFile {
+        path: "rules/test.rules".to_owned(),
+        text: text.to_owned(),
+    };
+    match compile(&[file], &destinations()) {
+        Ok(checked) => checked.rules,
+        Err(errors) => {
+            let lines: Vec<String> = errors.iter().map(|error| error.short()).collect();
+            panic!("{}\n{text}", lines.join("\n"));
+        }
+    }
+}
+
+/// An event with a payload that looks like JSON or not.
+pub fn event(topic: &str, data: &str) -> Event {
+    Event {
+        id: "e1".into(),
+        source: "plant-a/floor".into(),
+        kind: "reading".into(),
+        subject: None,
+        topic: topic.into(),
+        publisher: "press7".into(),
+        time: Some(1_791_806_602_118),
+        received: 1_791_806_603_000,
+        content_type: None,
+        schema: None,
+        extensions: vec![(Arc::from("sequence"), Arc::from("7"))],
+        data: Bytes::copy_from_slice(data.as_bytes()),
+    }
+}
+
+/// What `rules` decide about one event, with nothing before it.
+pub fn decide(rules: &RuleSet, event: &Event) -> Decision {
+    let mut decision = Decision::default();
+    rules.step(&mut State::new(), event.received, event, &mut decision);
+    decision
+}
+
+/// Where to, and why or what: `cloud`, `cloud {"a":1}`, `dead_letter: reason`.
+pub fn told(outputs: &[Output]) -> Vec<String> {
+    let known = destinations();
+    let tell = |output: &Output| {
+        let mut text = known.name(output.destination).unwrap_or("?").to_owned();
+        if let Some(topic) = &output.topic {
+            text += &format!(" {topic}");
+        }
+        if let Some(data) = &output.data {
+            text += &format!(" {}", String::from_utf8_lossy(data));
+        }
+        if let Some(reason) = &output.reason {
+            text += &format!(": {reason}");
+        }
+        text
+    };
+    outputs.iter().map(tell).collect()
+}
