@@ -53,6 +53,7 @@ pub use dead_letter::{DeadLetter, DeadLetterId};
 pub use error::{CommitError, DeadLetterError, LaneError, OpenError, ReadError};
 pub use open::{Options, inspect, open};
 pub use read::{ReadBatch, ReadLimit, StoredRecord};
+pub use shim::limit_heaps;
 pub use status::{
     Counters, Damage, GenerationInfo, GenerationState, OpenReport, Quarantined, Stats, VerifyReport,
 };

@@ -28,15 +28,16 @@ pub struct Options {
     pub max_size_bytes: u64,
     /// How long records stay after every lane is done with them, milliseconds. Default 24 h.
     pub keep_for_ms: u64,
-    /// Bytes of blocks after which a new generation begins; at most an eighth of the cap. Default 16 MiB.
+    /// Bytes of blocks after which a new generation begins; at most an eighth of the cap. Default 8 MiB: larger
+    /// ones rotate less, but sled holds nearly the whole of an open generation in memory.
     pub generation_bytes: u64,
     /// Below this much free disk nothing is accepted. Default 64 MiB.
     pub free_bytes_min: u64,
     /// Room in reserve, taken from the disk at the opening. Default 32 MiB.
     pub ballast_bytes: u64,
-    /// sled's cache per open generation; up to four are open at a time. Default 2 MiB.
+    /// sled's cache per open generation; up to three are open at a time. Default 1 MiB.
     pub cache_bytes: u64,
-    /// Recent blocks kept in memory for readers that keep up. Default 8 MiB.
+    /// Recent blocks kept in memory for readers that keep up. Default 4 MiB.
     pub tail_bytes: u64,
 }
 
@@ -47,11 +48,11 @@ impl Options {
             dir: dir.into(),
             max_size_bytes: 2 << 30,
             keep_for_ms: 24 * 60 * 60 * 1000,
-            generation_bytes: 16 << 20,
+            generation_bytes: 8 << 20,
             free_bytes_min: 64 << 20,
             ballast_bytes: 32 << 20,
-            cache_bytes: 2 << 20,
-            tail_bytes: 8 << 20,
+            cache_bytes: 1 << 20,
+            tail_bytes: 4 << 20,
         }
     }
 }
@@ -116,10 +117,7 @@ fn start(options: Options, read_only: bool) -> Result<Shared, OpenError> {
     let dead = dead.map_err(|error| dead_letter_error(&dir, error))?;
     recovered.report.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     recovered.state.quarantined = crate::quarantine::list(&quarantine_dir(&dir));
-    let half = WriteHalf {
-        engine: recovered.engine,
-        generation: recovered.generation,
-    };
+    let half = WriteHalf::new(recovered.engine, recovered.generation);
     let shared = Shared::new(
         options,
         half,

@@ -76,6 +76,9 @@ impl<'a> Recovery<'a> {
             .map_or(0, |last| last.id)
             .max(self.high_water.generation);
         let newest = self.newest(&mut found)?;
+        if newest.as_ref().map_or(0, |newest| newest.found.id) < self.high_water.generation {
+            self.note_lost_generation();
+        }
         let first_of_newest = newest.as_ref().map(|newest| newest.found.first);
         let sealed = self.sealed(&found, first_of_newest)?;
         let mut state = self.state(sealed, newest.as_ref());
@@ -196,11 +199,30 @@ impl<'a> Recovery<'a> {
     /// Nobody knows how many sequences an unusable newest generation had given out: the count goes on behind all that can
     /// have been, for a record takes several bytes.
     fn quarantine_newest(&mut self, found: &Found, why: &str) -> Result<(), OpenError> {
-        let end = found
-            .first
-            .saturating_add(self.options.generation_bytes.max(1 << 24));
+        let end = self.beyond(found.first);
         self.given_out = self.given_out.max(end);
         self.quarantine(found, end - 1, why)
+    }
+
+    /// A sequence that a generation beginning with `first` cannot have given out.
+    fn beyond(&self, first: Sequence) -> Sequence {
+        first.saturating_add(self.options.generation_bytes.max(1 << 24))
+    }
+
+    /// The generation that the mark outside sled speaks of is not there. If it was not moved to quarantine just now,
+    /// somebody emptied the directory.
+    fn note_lost_generation(&mut self) {
+        let first = self.high_water.next;
+        if self.given_out == 0 {
+            self.given_out = self.beyond(first);
+            let generation = self.high_water.generation;
+            let last = self.given_out - 1;
+            self.report.damage.push(Damage {
+                generation,
+                first,
+                last,
+            });
+        }
     }
 
     /// Reads the newest generation through, and takes back a last commit of which only the records arrived.

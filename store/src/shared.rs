@@ -21,12 +21,25 @@ use crate::{Options, Sequence, disk, wire};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The handle that commits go to.
 pub(crate) struct WriteHalf {
     /// `None` after a failure, until a new generation could be opened.
     pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) generation: u64,
+    /// When cursors were last written.
+    pub(crate) cursors_written: Instant,
+}
+
+impl WriteHalf {
+    pub(crate) fn new(engine: Option<Arc<Engine>>, generation: u64) -> WriteHalf {
+        WriteHalf {
+            engine,
+            generation,
+            cursors_written: Instant::now(),
+        }
+    }
 }
 
 /// See the module.

@@ -8,7 +8,11 @@ use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
 use crate::summary::Summary;
 use crate::{CommitError, LaneId, Sequence, disk, meta};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// While commits follow each other closely, cursors ride on one in this time: rewriting them with each small commit
+/// would cost more than the records.
+const CURSORS_EVERY: Duration = Duration::from_millis(100);
 
 /// A commit that is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +37,8 @@ impl Shared {
         let started = Instant::now();
         self.make_ready(half)?;
         let mut writes = Writes::default();
-        let (cursors, first) = self.collect_meta(half, commit, &mut writes);
+        let due = half.cursors_written.elapsed() >= CURSORS_EVERY;
+        let (cursors, first) = self.collect_meta(half, commit, due, &mut writes);
         let packed = pack(commit, first, writes.has_meta, |key, value| {
             writes.events.insert(key, value)
         });
@@ -65,7 +70,7 @@ impl Shared {
     pub(crate) fn write_cursors(&self, half: &mut WriteHalf) -> Result<bool, CommitError> {
         self.ensure_engine(half)?;
         let mut writes = Writes::default();
-        let (cursors, _) = self.collect_meta(half, &Commit::default(), &mut writes);
+        let (cursors, _) = self.collect_meta(half, &Commit::default(), true, &mut writes);
         if cursors.is_empty() {
             return Ok(false);
         }
@@ -103,12 +108,20 @@ impl Shared {
     /// Dirty cursors and the commit's marks; the sequence that the commit's first record gets.
     fn collect_meta(
         &self,
-        half: &WriteHalf,
+        half: &mut WriteHalf,
         commit: &Commit,
+        with_cursors: bool,
         writes: &mut Writes,
     ) -> (Vec<(LaneId, u8)>, Sequence) {
         let mut state = self.state();
-        let cursors = state.take_dirty();
+        let cursors = if with_cursors {
+            state.take_dirty()
+        } else {
+            Vec::new()
+        };
+        if !cursors.is_empty() {
+            half.cursors_written = Instant::now();
+        }
         for &(lane, class) in &cursors {
             if let Some(stored) = state.stored_cursor(lane, class, Some(half.generation)) {
                 meta::put_cursor(writes, lane, class, &stored);
@@ -189,10 +202,9 @@ impl Shared {
         generation.engine = Some(engine.clone());
         self.seal_last();
         self.state().generations.push_back(generation);
-        *half = WriteHalf {
-            engine: Some(engine),
-            generation: id,
-        };
+        // Readers that keep up have the tail; an open generation costs as much memory as it is large.
+        self.close_idle(0, Duration::ZERO);
+        *half = WriteHalf::new(Some(engine), id);
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! The store from the outside, in one binary: what it promises, under reopening, deletion, damage, full disks and kills.
 
+mod damage;
+mod dead_letters;
+mod kill;
 mod lanes;
 mod log;
+mod opening;
 mod retention;
 mod support;

@@ -1,0 +1,105 @@
+//! Dead letters: kept byte for byte until removed, and their room comes back.
+
+use crate::support::{Case, bytes_of};
+use tidegate_store::DeadLetterError;
+
+#[test]
+fn a_dead_letter_stays_until_it_is_removed() {
+    let mut case = Case::new();
+    let letters = [
+        ((7, 0), 100),
+        ((7, 1), 0),
+        ((9, 0), 300_000),
+        ((10, u16::MAX), 4000),
+    ];
+    for (id, size) in letters {
+        case.store()
+            .put_dead_letter(id, &bytes_of(id.0, size))
+            .unwrap();
+        case.store()
+            .put_dead_letter(id, &bytes_of(id.0, size))
+            .unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(case.store().dead_letter_count(), 4);
+        let listed = case.store().dead_letters((0, 0), 100).unwrap();
+        assert_eq!(
+            listed.iter().map(|letter| letter.id).collect::<Vec<_>>(),
+            letters.map(|(id, _)| id)
+        );
+        assert!(
+            listed
+                .iter()
+                .zip(letters)
+                .all(|(letter, (id, size))| letter.bytes == bytes_of(id.0, size))
+        );
+        assert_eq!(case.store().dead_letters((7, 1), 2).unwrap()[1].id, (9, 0));
+        case.reopen();
+    }
+    assert_eq!(case.store().remove_dead_letter((9, 0)), Ok(true));
+    assert_eq!(case.store().remove_dead_letter((9, 0)), Ok(false));
+    case.reopen();
+    assert_eq!(case.store().dead_letter((9, 0)), Ok(None));
+    assert_eq!(case.store().dead_letter((7, 1)), Ok(Some(bytes_of(7, 0))));
+    assert_eq!(case.store().dead_letter_count(), 3);
+    assert_eq!(case.store().verify(|_, _| ()).dead_letters, 3);
+}
+
+#[test]
+fn replacing_a_letter_by_a_shorter_one_leaves_nothing_of_the_longer() {
+    let mut case = Case::new();
+    case.store()
+        .put_dead_letter((1, 0), &bytes_of(1, 50_000))
+        .unwrap();
+    case.store().put_dead_letter((1, 0), b"short").unwrap();
+    case.reopen();
+    assert_eq!(
+        case.store().dead_letter((1, 0)),
+        Ok(Some(b"short".to_vec()))
+    );
+}
+
+#[test]
+fn removed_letters_give_their_room_back() {
+    let mut case = Case::new();
+    for n in 0..60 {
+        case.store()
+            .put_dead_letter((n, 0), &bytes_of(n, 200_000))
+            .unwrap();
+    }
+    let full = case.disk_bytes();
+    for n in 0..58 {
+        assert_eq!(case.store().remove_dead_letter((n, 0)), Ok(true));
+    }
+    assert!(
+        case.disk_bytes() < full / 2,
+        "{} of {full} bytes are left",
+        case.disk_bytes()
+    );
+    case.reopen();
+    assert_eq!(case.store().dead_letter_count(), 2);
+    assert_eq!(
+        case.store().dead_letter((59, 0)),
+        Ok(Some(bytes_of(59, 200_000)))
+    );
+}
+
+#[test]
+fn dead_letters_have_a_bounded_share_of_the_disk() {
+    let case = Case::with(|options| options.max_size_bytes = 64 << 20);
+    let refused = (0..200).find_map(|n| {
+        case.store()
+            .put_dead_letter((n, 0), &bytes_of(n, 200_000))
+            .err()
+    });
+    assert!(
+        matches!(
+            refused,
+            Some(DeadLetterError::Full {
+                max_bytes: 8_388_608,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+}
