@@ -7,7 +7,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterId};
 use crate::engine::{Writes, has_blobs};
 use crate::error::{CommitError, DeadLetterError, LaneError, ReadError};
 use crate::read::{ReadBatch, ReadLimit};
-use crate::shared::{Shared, WriteHalf, locked};
+use crate::shared::{HighWater, Shared, WriteHalf, locked};
 use crate::state::Lane;
 use crate::status::{GenerationInfo, GenerationState, OpenReport, Stats, VerifyReport};
 use crate::write::Committed;
@@ -50,6 +50,20 @@ impl Writer {
         self.shared.delete_expired();
         self.shared.close_long_idle();
         self.shared.write_cursors(&mut half)
+    }
+}
+
+impl Drop for Writer {
+    /// An orderly end: the cursors as they are, and how far the log went, so that damage done meanwhile is noticed.
+    fn drop(&mut self) {
+        let mut half = locked(&self.shared.write);
+        let _ = self.shared.write_cursors(&mut half);
+        let next = self.shared.state().next;
+        let _ = HighWater {
+            generation: half.generation,
+            next,
+        }
+        .save(&self.shared.options.dir);
     }
 }
 
