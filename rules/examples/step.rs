@@ -37,6 +37,8 @@ fn main() {
         let ratio = slow / fast;
         println!("{count:>6} {fast:>11.0} ns {slow:>11.0} ns {ratio:>8.1}x");
     }
+    compile_time(1_000);
+    compile_time(10_000);
     println!("{:>6} {:>11.0} ns  a payload that no rule reads", 1, {
         nanoseconds(&[rule_set(&same_topic("when len(topic) > 90"))], 2_000_000)
     });
@@ -58,6 +60,24 @@ fn rule(at: usize) -> String {
         "rule r{at} {{ on \"{on}\" {CONDITION} send to cloud topic \"alarms/{{line}}\" }}"
     );
     text
+}
+
+fn compile_time(count: usize) {
+    let text: String = (0..count).map(rule).collect();
+    let before = resident_kib();
+    let start = Instant::now();
+    let set = rule_set(&text);
+    let took = start.elapsed().as_millis();
+    let each = resident_kib().saturating_sub(before) * 1024 / set.rule_count();
+    println!("{count:>6} {took:>11} ms  to compile, about {each} bytes each");
+}
+
+/// Memory of this process; 0 where the system does not tell.
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn same_topic(clauses: &str) -> String {

@@ -126,3 +126,16 @@ pub(crate) const LATER: [&str; 12] = [
     "age", "avg", "changed", "count", "delta", "first", "last", "p95", "prev", "rate", "stddev",
     "sum",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_is_in_the_language_guide() {
+        let guide = include_str!("../README.md");
+        for (name, ..) in FUNCTIONS {
+            assert!(guide.contains(&format!("`{name}(")), "{name}");
+        }
+    }
+}

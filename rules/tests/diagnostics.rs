@@ -301,6 +301,22 @@ fn clauses_to_come_are_errors_that_say_so() {
     );
 }
 
+#[track_caller]
+fn check_files(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        let found = complaints(text);
+        let errors: Vec<&String> = found
+            .iter()
+            .filter(|line| line.contains(" error: "))
+            .collect();
+        assert_eq!(
+            errors,
+            [&format!("a.rules:{expected}")],
+            "{text}\n{found:#?}"
+        );
+    }
+}
+
 #[test]
 fn declarations_are_checked_too() {
     let cases = [
@@ -348,6 +364,13 @@ fn declarations_are_checked_too() {
             "event e { topic \"t\" }\nevent e { topic \"u\" }",
             "2:7: error: event `e` is declared twice",
         ),
+    ];
+    check_files(&cases);
+}
+
+#[test]
+fn the_frame_of_a_rule_is_checked_too() {
+    let cases = [
         (
             "rule r { send to cloud }",
             "1:6: error: rule `r` has no `on` (the first line says which events it takes: `on press_temp`)",
@@ -378,18 +401,7 @@ fn declarations_are_checked_too() {
         ),
         ("}", "1:1: error: this `}` closes nothing"),
     ];
-    for (text, expected) in cases {
-        let found = complaints(text);
-        let errors: Vec<&String> = found
-            .iter()
-            .filter(|line| line.contains(" error: "))
-            .collect();
-        assert_eq!(
-            errors,
-            [&format!("a.rules:{expected}")],
-            "{text}\n{found:#?}"
-        );
-    }
+    check_files(&cases);
 }
 
 #[test]

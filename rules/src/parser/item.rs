@@ -73,7 +73,7 @@ impl Parser<'_> {
                     self.bump();
                     self.bump();
                 }
-                Name if self.at_word("upcast") && self.kind_ahead(1) != Name => {
+                Name if self.at_word("upcast") && self.text_ahead(1) == "from" => {
                     self.later_clause("upcast");
                 }
                 kind if kind.is_word() => self.field(),
