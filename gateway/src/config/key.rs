@@ -107,6 +107,25 @@ impl Key {
         }
     }
 
+    /// Whether the default could be written into a file as it is.
+    pub fn default_is_allowed(&self) -> bool {
+        let Some(text) = self.default_text() else {
+            return true;
+        };
+        let (min, max) = self.takes.bounds();
+        let within = |amount: u64| (min..=max).contains(&amount);
+        match self.takes {
+            Takes::Count(..) => text.parse().is_ok_and(within),
+            Takes::Duration(..) => unit::duration(text).is_ok_and(|d| within(d.as_millis() as u64)),
+            Takes::Size(..) => unit::size(text).is_ok_and(within),
+            Takes::Choice(choices) => choices.contains(&text),
+            Takes::Flag => matches!(text, "true" | "false"),
+            Takes::Address => text.parse::<std::net::SocketAddr>().is_ok(),
+            Takes::Text | Takes::Path => true,
+            Takes::Texts | Takes::Table(_) | Takes::Tables(_) | Takes::Pairs => false,
+        }
+    }
+
     /// Its line in the table of the README: key, takes, default, meaning.
     pub fn row(&self, section: &str) -> String {
         let absent = match self.absent {
