@@ -12,6 +12,7 @@ mod rule;
 mod send;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::RuleFile;
 use crate::ast;
@@ -23,9 +24,12 @@ use crate::json::FieldId;
 use crate::ruleset::Destinations;
 use event::DeclaredEvent;
 
+/// How many complaints about meaning are kept.
+const DIAGNOSTICS_MAX: usize = 500;
+
 /// Checks all files together.
 pub(crate) fn check(
-    files: &[RuleFile],
+    files: &[Arc<RuleFile>],
     said: &[ast::File],
     destinations: &Destinations,
     names: &mut Names,
@@ -36,6 +40,7 @@ pub(crate) fn check(
         destinations,
         names,
         events: Vec::new(),
+        rules: HashMap::new(),
         fields: HashMap::new(),
         program: Program::default(),
         diagnostics: Vec::new(),
@@ -56,12 +61,14 @@ pub(crate) fn check(
 }
 
 struct Checker<'a> {
-    files: &'a [RuleFile],
+    files: &'a [Arc<RuleFile>],
     /// The file at hand.
     file: usize,
     destinations: &'a Destinations,
     names: &'a mut Names,
     events: Vec<DeclaredEvent>,
+    /// Rules by their names.
+    rules: HashMap<String, usize>,
     /// Paths that have a [`FieldId`].
     fields: HashMap<Vec<String>, FieldId>,
     program: Program,
@@ -84,6 +91,8 @@ impl Checker<'_> {
         message: impl Into<String>,
     ) -> &mut Diagnostic {
         let diagnostic = Diagnostic::new(severity, self.path(), self.text(), span.clone(), message);
+        // Who makes more mistakes than this mends the first ones first.
+        self.diagnostics.truncate(DIAGNOSTICS_MAX);
         let place = self.diagnostics.len();
         self.diagnostics.push(diagnostic);
         &mut self.diagnostics[place]
@@ -138,8 +147,7 @@ impl Checker<'_> {
         }
         let file = &self.files[self.file];
         let mut compiler = crate::compile::Compiler {
-            file: &file.path,
-            text: &file.text,
+            file: Arc::clone(file),
             fields: &self.program.fields,
             names: self.names,
         };

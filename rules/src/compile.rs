@@ -9,12 +9,13 @@ mod logic;
 mod number;
 mod text;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use call::regex;
 pub(crate) use number::int_slot;
 
-use crate::eval::{Cx, Eval, NameId, Names, Site, Stop};
+use crate::RuleFile;
+use crate::eval::{Cx, Eval, NameId, Names, Operand, Site, Stop};
 use crate::event::Event;
 use crate::ir::{Envelope, Expr, Kind};
 use crate::json::{FieldId, Slot};
@@ -23,8 +24,7 @@ use crate::value::Value;
 
 /// What compiling an expression needs to know beside it.
 pub(crate) struct Compiler<'a> {
-    pub(crate) file: &'a str,
-    pub(crate) text: &'a str,
+    pub(crate) file: Arc<RuleFile>,
     /// Paths by [`FieldId`].
     pub(crate) fields: &'a [Vec<String>],
     pub(crate) names: &'a mut Names,
@@ -32,22 +32,18 @@ pub(crate) struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn written(&self, expr: &Expr) -> String {
-        self.text
-            .get(expr.span.clone())
-            .unwrap_or_default()
-            .to_owned()
+        let text = self.file.text.get(expr.span.clone());
+        text.unwrap_or_default().to_owned()
     }
 
     /// The place of `expr`, with the operands that a message should name.
     fn site(&self, expr: &Expr, operands: &[&Expr]) -> Site {
-        let operands = operands
-            .iter()
-            .map(|operand| match operand.constant() {
-                Some(_) => String::new(),
-                None => self.written(operand),
-            })
-            .collect();
-        Site::new(self.file, self.text, expr.span.clone(), operands)
+        let operand = |operand: &&Expr| match operand.constant() {
+            Some(_) => Operand::Constant,
+            None => Operand::at(&operand.span),
+        };
+        let operands = operands.iter().map(operand).collect();
+        Site::new(Arc::clone(&self.file), &expr.span, operands)
     }
 
     fn field_name(&mut self, id: FieldId) -> NameId {

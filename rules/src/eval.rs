@@ -3,10 +3,12 @@
 //! An expression gives a value, or stops: because something is undefined, which is everyday, or
 //! because of an error, which sends the event to the dead letters.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::RuleFile;
 use crate::diagnostic::line_column;
 use crate::event::Event;
 use crate::json::{Slot, text_of};
@@ -50,16 +52,19 @@ pub(crate) struct NameId(pub(crate) u32);
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     names: Vec<Arc<str>>,
+    ids: HashMap<Arc<str>, NameId>,
 }
 
 impl Names {
     pub(crate) fn id(&mut self, name: &str) -> NameId {
-        let known = self.names.iter().position(|known| **known == *name);
-        let at = known.unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
-        NameId(u32::try_from(at).unwrap_or(u32::MAX))
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = NameId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let name: Arc<str> = name.into();
+        self.names.push(Arc::clone(&name));
+        self.ids.insert(name, id);
+        id
     }
 
     pub(crate) fn text(&self, id: NameId) -> Arc<str> {
@@ -121,46 +126,75 @@ impl<'c> Cx<'c> {
     }
 }
 
-/// The place of an expression that can fail, for messages.
+/// The place of an expression that can fail, for messages. Words are put together only when it
+/// does: a rule set holds many of these.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// `file:line:column`
-    place: String,
-    /// The expression as written.
-    text: String,
-    /// The operands as written; empty for those that are constants.
-    operands: Vec<String>,
+    file: Arc<RuleFile>,
+    span: (u32, u32),
+    /// Where the operands that a message should name are written, or what to call them.
+    operands: Box<[Operand]>,
+}
+
+/// An operand of an expression that can fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operand {
+    /// A constant, whose value the expression shows already.
+    Constant,
+    Written(u32, u32),
+    Called(&'static str),
 }
 
 /// How much of an expression or value a message quotes, in characters.
 const QUOTED_MAX: usize = 80;
 
+impl Operand {
+    pub(crate) fn at(span: &Range<usize>) -> Operand {
+        let (start, end) = small(span);
+        Operand::Written(start, end)
+    }
+}
+
 impl Site {
-    pub(crate) fn new(file: &str, text: &str, span: Range<usize>, operands: Vec<String>) -> Site {
-        let (line, column) = line_column(text, span.start);
+    pub(crate) fn new(file: Arc<RuleFile>, span: &Range<usize>, operands: Vec<Operand>) -> Site {
         Site {
-            place: format!("{file}:{line}:{column}"),
-            text: shorten(text.get(span).unwrap_or_default()),
-            operands,
+            file,
+            span: small(span),
+            operands: operands.into(),
         }
+    }
+
+    fn written(&self, (start, end): (u32, u32)) -> String {
+        let text = self.file.text.get(start as usize..end as usize);
+        shorten(text.unwrap_or_default())
     }
 
     /// Stops with `message`, naming the values of the operands.
     pub(crate) fn stop(&self, message: impl Into<String>, values: &[&dyn fmt::Display]) -> Stop {
         let message = message.into();
-        let named: Vec<String> = self
-            .operands
-            .iter()
-            .zip(values)
-            .filter(|(name, _)| !name.is_empty())
-            .map(|(name, value)| format!("{name}={}", shorten(&value.to_string())))
-            .collect();
-        let mut reason = format!("{}: {message} in `{}`", self.place, self.text);
+        let mut named = Vec::new();
+        for (operand, value) in self.operands.iter().zip(values) {
+            let name = match operand {
+                Operand::Constant => continue,
+                Operand::Written(start, end) => self.written((*start, *end)),
+                Operand::Called(name) => (*name).to_owned(),
+            };
+            named.push(format!("{name}={}", shorten(&value.to_string())));
+        }
+        let (line, column) = line_column(&self.file.text, self.span.0 as usize);
+        let (path, text) = (&self.file.path, self.written(self.span));
+        let mut reason = format!("{path}:{line}:{column}: {message} in `{text}`");
         if !named.is_empty() {
             reason.push_str(&format!(" ({})", named.join(", ")));
         }
         Stop::Error(Box::new(EvalError { message, reason }))
     }
+}
+
+/// Files are far below 4 GiB.
+fn small(span: &Range<usize>) -> (u32, u32) {
+    let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    (small(span.start), small(span.end))
 }
 
 /// `text` on one line and not too long.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::RuleFile;
 use crate::compile::Compiler;
 use crate::decision::{Destination, Priority};
-use crate::eval::{Eval, EvalText, Names, Site};
+use crate::eval::{Eval, EvalText, Names, Operand, Site};
 use crate::ir::{Clause, ContractField, Expr, Kind, Rule, Send};
 use crate::json::FieldId;
 use crate::value::Value;
@@ -59,13 +59,12 @@ impl fmt::Debug for CompiledRule {
 impl CompiledRule {
     pub(crate) fn new(
         rule: &Rule,
-        file: &RuleFile,
+        file: &Arc<RuleFile>,
         fields: &[Vec<String>],
         names: &mut Names,
     ) -> CompiledRule {
         let mut compiler = Compiler {
-            file: &file.path,
-            text: &file.text,
+            file: Arc::clone(file),
             fields,
             names,
         };
@@ -119,10 +118,9 @@ fn send_step(compiler: &mut Compiler<'_>, send: &Send) -> SendStep {
         key: send.key.as_ref().map(|key| compiler.as_text(key)),
         reason,
         site: Site::new(
-            compiler.file,
-            compiler.text,
-            send.span.clone(),
-            vec!["topic".to_owned()],
+            Arc::clone(&compiler.file),
+            &send.span,
+            vec![Operand::Called("topic")],
         ),
     }
 }

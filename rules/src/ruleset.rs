@@ -105,7 +105,8 @@ pub fn compile(
         said.push(meant);
     }
     let mut names = Names::default();
-    let (program, found) = check(files, &said, destinations, &mut names);
+    let shared: Vec<Arc<RuleFile>> = files.iter().cloned().map(Arc::new).collect();
+    let (program, found) = check(&shared, &said, destinations, &mut names);
     diagnostics.extend(found);
     if program.rules.len() > RULES_MAX {
         let path = files.last().map_or("rules", |file| &file.path);
@@ -116,7 +117,7 @@ pub fn compile(
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(diagnostics);
     }
-    let rules = RuleSet::build(files, destinations, program, names);
+    let rules = RuleSet::build(&shared, destinations, program, names);
     Ok(Checked {
         rules,
         warnings: diagnostics,
@@ -159,7 +160,7 @@ impl RuleSet {
     }
 
     fn build(
-        files: &[RuleFile],
+        files: &[Arc<RuleFile>],
         destinations: &Destinations,
         program: crate::ir::Program,
         mut names: Names,
@@ -316,7 +317,7 @@ fn plain_output(destination: u16) -> Output {
 }
 
 /// FNV-1a with 64 bits over names and texts, each with its length before it.
-fn fingerprint(files: &[RuleFile], destinations: &Destinations) -> u64 {
+fn fingerprint(files: &[Arc<RuleFile>], destinations: &Destinations) -> u64 {
     let mut hash = 0xCBF2_9CE4_8422_2325u64;
     let mut add = |text: &str| {
         for byte in (text.len() as u64)

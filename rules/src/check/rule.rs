@@ -38,12 +38,12 @@ pub(super) enum Binding {
 
 impl Checker<'_> {
     pub(super) fn rule(&mut self, block: &RuleBlock) {
-        let taken = |rule: &&Rule| *rule.name == *block.name.text;
-        if let Some(first) = self.program.rules.iter().find(taken) {
-            let path = self.files[first.file].path.clone();
+        let first = self.rules.get(&block.name.text);
+        if let Some(first) = first.map(|file| self.files[*file].path.clone()) {
             let message = format!("there are two rules called `{}`", block.name.text);
-            self.error(&block.name.span, message).notes = vec![format!("the first is in {path}")];
+            self.error(&block.name.span, message).notes = vec![format!("the first is in {first}")];
         }
+        self.rules.insert(block.name.text.clone(), self.file);
         let mut on = None;
         for (at, clause) in block.clauses.iter().enumerate() {
             if let Clause::On(span, sources) = clause {
