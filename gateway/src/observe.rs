@@ -3,6 +3,7 @@
 
 pub mod log;
 pub mod process;
+pub mod store;
 
 use std::sync::{Mutex, OnceLock};
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 /// The body of an answer.
@@ -36,6 +36,20 @@ impl Body for AnswerBody {
             AnswerBody::Lines(lines) => lines
                 .poll_recv(context)
                 .map(|line| line.map(|line| Ok(Frame::data(line)))),
+        }
+    }
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Whole(whole) => whole.is_end_stream(),
+            AnswerBody::Lines(_) => false,
+        }
+    }
+
+    /// Known for a whole answer, which then carries its length.
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Whole(whole) => whole.size_hint(),
+            AnswerBody::Lines(_) => SizeHint::default(),
         }
     }
 }

@@ -20,10 +20,7 @@ pub(super) async fn open_to_all(request: Request<Incoming>, shared: Arc<Shared>)
         return answer::mistake(StatusCode::METHOD_NOT_ALLOWED, message);
     }
     match request.uri().path() {
-        "/metrics" => {
-            let text = shared.observe.metrics_text().into_bytes();
-            answer::with(StatusCode::OK, METRICS_TYPE, text.into())
-        }
+        "/metrics" => off_thread(move || metrics(&shared)).await,
         "/healthz" => health(&shared),
         "/readyz" => off_thread(move || readiness(&shared)).await,
         "/status" => off_thread(move || answer::json(&shared.status(clock::monotonic()))).await,
@@ -45,6 +42,11 @@ pub(super) async fn everything(request: Request<Incoming>, shared: Arc<Shared>) 
         }
         _ => open_to_all(request, shared).await,
     }
+}
+
+fn metrics(shared: &Shared) -> Answer {
+    let text = shared.observe.metrics_text().into_bytes();
+    answer::with(StatusCode::OK, METRICS_TYPE, text.into())
 }
 
 fn health(shared: &Shared) -> Answer {
