@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use tidegate_store::{Append, Commit, Options, ReadLimit, Route, open};
 
 const RECORD_BYTES: usize = 200;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_millis(500);
+/// File and store take turns, so that what else the machine does hits both.
+const TURNS: u32 = 6;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
     tidegate_store::limit_heaps();
     let mut arguments = std::env::args().skip(1);
     let parent = arguments
@@ -28,12 +32,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "group", "file rec/s", "store rec/s", "ratio", "file written", "store written"
     );
     for group in [1, 16, 256, 4096] {
-        let file = append_to_file(&dir, group)?;
-        let store = append_to_store(&dir, group)?;
-        let ratio = 100.0 * store.per_second / file.per_second;
+        let (mut file, mut store) = (Figures::default(), Figures::default());
+        for _ in 0..TURNS {
+            file.add(&append_to_file(&dir, group)?);
+            store.add(&append_to_store(&dir, group)?);
+        }
+        let ratio = 100.0 * store.per_second() / file.per_second();
         println!(
             "{group:>6} {:>14.0} {:>14.0} {ratio:>6.0}% {:>13.1}x {:>13.1}x",
-            file.per_second, store.per_second, file.amplification, store.amplification
+            file.per_second(),
+            store.per_second(),
+            file.amplification(),
+            store.amplification()
         );
     }
     fill_and_drain(&dir, backlog)?;
@@ -41,29 +51,47 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+#[derive(Default)]
 struct Figures {
-    per_second: f64,
-    /// Bytes written to devices per byte of records; NaN where the kernel does not tell.
-    amplification: f64,
+    records: u64,
+    seconds: f64,
+    /// NaN where the kernel does not tell.
+    device_bytes: f64,
 }
 
-fn measure(
-    mut append_group: impl FnMut() -> Result<u64, Box<dyn std::error::Error>>,
-) -> Result<Figures, Box<dyn std::error::Error>> {
+impl Figures {
+    fn add(&mut self, other: &Figures) {
+        self.records += other.records;
+        self.seconds += other.seconds;
+        self.device_bytes += other.device_bytes;
+    }
+
+    fn per_second(&self) -> f64 {
+        self.records as f64 / self.seconds
+    }
+
+    /// Bytes written to devices per byte of records.
+    fn amplification(&self) -> f64 {
+        self.device_bytes / (self.records as f64 * RECORD_BYTES as f64)
+    }
+}
+
+fn measure(mut append_group: impl FnMut() -> Outcome<u64>) -> Outcome<Figures> {
     append_group()?;
     let (started, written) = (Instant::now(), device_bytes());
     let mut records = 0;
     while started.elapsed() < ROUND {
         records += append_group()?;
     }
-    let bytes = records as f64 * RECORD_BYTES as f64;
+    let seconds = started.elapsed().as_secs_f64();
     Ok(Figures {
-        per_second: records as f64 / started.elapsed().as_secs_f64(),
-        amplification: (device_bytes() - written) / bytes,
+        records,
+        seconds,
+        device_bytes: device_bytes() - written,
     })
 }
 
-fn append_to_file(dir: &Path, group: u64) -> Result<Figures, Box<dyn std::error::Error>> {
+fn append_to_file(dir: &Path, group: u64) -> Outcome<Figures> {
     let path = dir.join("plain");
     let mut file = File::create(&path)?;
     let bytes = vec![7; RECORD_BYTES * group as usize];
@@ -76,7 +104,7 @@ fn append_to_file(dir: &Path, group: u64) -> Result<Figures, Box<dyn std::error:
     figures
 }
 
-fn append_to_store(dir: &Path, group: u64) -> Result<Figures, Box<dyn std::error::Error>> {
+fn append_to_store(dir: &Path, group: u64) -> Outcome<Figures> {
     let path = dir.join("store");
     let (mut writer, store) = open(Options {
         keep_for_ms: 0,
@@ -108,7 +136,7 @@ fn append_to_store(dir: &Path, group: u64) -> Result<Figures, Box<dyn std::error
     figures
 }
 
-fn fill_and_drain(dir: &Path, backlog: u64) -> Result<(), Box<dyn std::error::Error>> {
+fn fill_and_drain(dir: &Path, backlog: u64) -> Outcome<()> {
     let options = Options {
         keep_for_ms: 0,
         max_size_bytes: 16 << 30,

@@ -83,7 +83,7 @@ impl DeadLetters {
         let mut chain = locked(&found.chain);
         chain.number = number.unwrap_or(0);
         if number.is_some() {
-            found.reopen(&mut chain)?;
+            found.reopen_or_isolate(&mut chain)?;
         }
         drop(chain);
         Ok(found)
@@ -118,17 +118,17 @@ impl DeadLetters {
                 max_bytes,
             });
         }
-        let before = self.with(&mut chain, |engine| read_letter(engine, id))?;
+        let before = self.with(&mut chain, |engine| stored_bytes(engine, id))?;
         let mut writes = Writes::default();
-        if let Some(before) = &before {
-            remove_letter(&mut writes, id, before.len());
+        if let Some(before) = before {
+            remove_letter(&mut writes, id, before);
         }
         put_letter(&mut writes, id, bytes);
         self.with(&mut chain, |engine| {
             engine.write(std::mem::take(&mut writes))
         })?;
-        chain.live_bytes =
-            chain.live_bytes + bytes.len() as u64 - before.as_ref().map_or(0, |b| b.len() as u64);
+        let replaced = before.unwrap_or(0) as u64;
+        chain.live_bytes = (chain.live_bytes + bytes.len() as u64).saturating_sub(replaced);
         self.count
             .fetch_add(u64::from(before.is_none()), Ordering::Relaxed);
         self.measure(&chain);
@@ -141,10 +141,18 @@ impl DeadLetters {
         if self.count() == 0 {
             return Ok(None);
         }
-        self.with(&mut chain, |engine| read_letter(engine, id))
+        match self.with(&mut chain, |engine| read_letter(engine, id))? {
+            Some(None) => {
+                let (sequence, number) = id;
+                Err(DeadLetterError::Damaged(format!(
+                    "{sequence}.{number} has wrong bytes"
+                )))
+            }
+            found => Ok(found.flatten()),
+        }
     }
 
-    /// Lists letters in order.
+    /// Lists letters in order; damaged ones are left out.
     pub(crate) fn list(
         &self,
         from: DeadLetterId,
@@ -154,7 +162,11 @@ impl DeadLetters {
         if self.count() == 0 {
             return Ok(Vec::new());
         }
-        self.with(&mut chain, |engine| read_letters(engine, from, limit))
+        let found = self.with(&mut chain, |engine| read_letters(engine, from, limit))?;
+        let sound = found
+            .into_iter()
+            .filter_map(|(id, bytes)| Some(DeadLetter { id, bytes: bytes? }));
+        Ok(sound.collect())
     }
 
     /// Removes a letter.
@@ -166,15 +178,15 @@ impl DeadLetters {
         if self.count() == 0 {
             return Ok(false);
         }
-        let Some(before) = self.with(&mut chain, |engine| read_letter(engine, id))? else {
+        let Some(before) = self.with(&mut chain, |engine| stored_bytes(engine, id))? else {
             return Ok(false);
         };
         let mut writes = Writes::default();
-        remove_letter(&mut writes, id, before.len());
+        remove_letter(&mut writes, id, before);
         self.with(&mut chain, |engine| {
             engine.write(std::mem::take(&mut writes))
         })?;
-        chain.live_bytes = chain.live_bytes.saturating_sub(before.len() as u64);
+        chain.live_bytes = chain.live_bytes.saturating_sub(before as u64);
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.measure(&chain);
         // The letter is gone whether or not room could be given back now.
@@ -182,19 +194,26 @@ impl DeadLetters {
         Ok(true)
     }
 
-    /// Reads every letter; gives their number.
-    pub(crate) fn verify(&self) -> Result<u64, DeadLetterError> {
-        let (mut from, mut count) = ((0, 0), 0);
+    /// Reads every letter; gives the number of sound ones and the keys of the others.
+    pub(crate) fn verify(&self) -> Result<(u64, Vec<DeadLetterId>), DeadLetterError> {
+        let mut chain = locked(&self.chain);
+        let (mut from, mut sound, mut damaged) = ((0, 0), 0, Vec::new());
+        if self.count() == 0 {
+            return Ok((0, damaged));
+        }
         loop {
-            let letters = self.list(from, 256)?;
-            let Some(last) = letters.last() else {
-                return Ok(count);
+            let found = self.with(&mut chain, |engine| read_letters(engine, from, 256))?;
+            let Some((last, _)) = found.last() else {
+                return Ok((sound, damaged));
             };
-            count += letters.len() as u64;
-            from = match last.id {
-                (sequence, u16::MAX) => (sequence + 1, 0),
-                (sequence, number) => (sequence, number + 1),
-            };
+            from = after(*last);
+            sound += found.iter().filter(|(_, bytes)| bytes.is_some()).count() as u64;
+            damaged.extend(
+                found
+                    .iter()
+                    .filter(|(_, bytes)| bytes.is_none())
+                    .map(|(id, _)| *id),
+            );
         }
     }
 
@@ -241,6 +260,24 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Opens what is there. Damage must not keep the gateway from running: such a chain goes to quarantine.
+    fn reopen_or_isolate(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
+        let opened = self.reopen(chain);
+        let Err(DeadLetterError::Damaged(_)) = &opened else {
+            return opened;
+        };
+        let to = self.dir.with_file_name("quarantine");
+        let moved = disk::create_dir(&to).and_then(|()| {
+            let mut name = format!("dead-letters-{}", chain.number);
+            while to.join(&name).exists() {
+                name.push('x');
+            }
+            disk::rename(&self.path(chain.number), &to.join(name))
+        });
+        chain.number += 1;
+        moved.map_err(|error| failed(error.into()))
+    }
+
     fn measure(&self, chain: &Chain) {
         self.disk_bytes.store(
             disk::allocated_bytes(&self.path(chain.number)),
@@ -262,15 +299,18 @@ impl DeadLetters {
         let mut from = (0, 0);
         loop {
             let letters = read_letters(old, from, 64).map_err(failed)?;
-            let Some(last) = letters.last() else { break };
-            from = (
-                last.id.0 + u64::from(last.id.1 == u16::MAX),
-                last.id.1.wrapping_add(1),
-            );
+            let Some((last, _)) = letters.last() else {
+                break;
+            };
+            from = after(*last);
             let mut writes = Writes::default();
-            letters
-                .iter()
-                .for_each(|letter| put_letter(&mut writes, letter.id, &letter.bytes));
+            for (id, bytes) in &letters {
+                // A damaged letter is not to be lost with the old database: nothing is given back while there is one.
+                let bytes = bytes
+                    .as_ref()
+                    .ok_or_else(|| DeadLetterError::Damaged(format!("{id:?}")))?;
+                put_letter(&mut writes, *id, bytes);
+            }
             fresh.write(writes).map_err(failed)?;
         }
         mark_complete(&dir).map_err(|error| failed(error.into()))?;
@@ -358,22 +398,38 @@ fn read_head(value: &[u8]) -> Option<(usize, u32)> {
     (version == VERSION).then_some((bytes, crc))
 }
 
-fn read_letter(engine: &Engine, id: DeadLetterId) -> Result<Option<Vec<u8>>, EngineError> {
+/// Length that a letter's parts take, as far as its head tells.
+fn stored_bytes(engine: &Engine, id: DeadLetterId) -> Result<Option<usize>, EngineError> {
+    let mut found = None;
+    engine.entries(&head_key(id), |key, value| {
+        if key == head_key(id) {
+            found = Some(read_head(value).map_or(0, |(bytes, _)| bytes));
+        }
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+/// One letter; `Some(None)` if its bytes are damaged.
+fn read_letter(engine: &Engine, id: DeadLetterId) -> Result<Option<Option<Vec<u8>>>, EngineError> {
     let found = read_letters(engine, id, 1)?;
     Ok(found
         .into_iter()
-        .find(|letter| letter.id == id)
-        .map(|letter| letter.bytes))
+        .find(|(found, _)| *found == id)
+        .map(|(_, bytes)| bytes))
 }
 
-/// Letters from `from` on. A letter with wrong bytes is an error: it is never handed out altered.
+/// A letter's key, and its bytes if they are as they were put.
+type Found = (DeadLetterId, Option<Vec<u8>>);
+
+/// Letters from `from` on.
 fn read_letters(
     engine: &Engine,
     from: DeadLetterId,
     limit: usize,
-) -> Result<Vec<DeadLetter>, EngineError> {
+) -> Result<Vec<Found>, EngineError> {
     let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut heads: Vec<(usize, u32)> = Vec::new();
+    let mut heads: Vec<Option<(usize, u32)>> = Vec::new();
     let mut total = 0;
     engine.entries(&head_key(from), |key, value| {
         if let Some(id) = parse_head_key(key) {
@@ -384,23 +440,26 @@ fn read_letters(
                 id,
                 bytes: Vec::new(),
             });
-            heads.push(read_head(value).unwrap_or((usize::MAX, 0)));
-        } else if let Some(letter) = letters
-            .last_mut()
-            .filter(|letter| key.starts_with(&head_key(letter.id)))
+            heads.push(read_head(value));
+        } else if let Some(letter) = letters.last_mut()
+            && key.starts_with(&head_key(letter.id))
         {
             letter.bytes.extend_from_slice(value);
             total += value.len();
         }
         ControlFlow::Continue(())
     })?;
-    for (letter, (bytes, crc)) in letters.iter().zip(heads) {
-        if letter.bytes.len() != bytes || crc32c::crc32c(&letter.bytes) != crc {
-            let (sequence, number) = letter.id;
-            return Err(EngineError::Damaged(format!(
-                "dead letter {sequence}.{number} has wrong bytes"
-            )));
-        }
+    let checked = |(letter, head): (DeadLetter, Option<(usize, u32)>)| {
+        let right = head == Some((letter.bytes.len(), crc32c::crc32c(&letter.bytes)));
+        (letter.id, right.then_some(letter.bytes))
+    };
+    Ok(letters.into_iter().zip(heads).map(checked).collect())
+}
+
+/// The key that follows.
+fn after((sequence, number): DeadLetterId) -> DeadLetterId {
+    match number.checked_add(1) {
+        Some(number) => (sequence, number),
+        None => (sequence.saturating_add(1), 0),
     }
-    Ok(letters)
 }

@@ -9,16 +9,17 @@ use crate::state::State;
 use crate::{CommitError, disk};
 use std::path::Path;
 
-/// Room that a commit may take beyond its records.
-const SLACK_BYTES: u64 = 64 << 10;
+/// Room that a commit may take beyond its records: sled grows its file by half a MiB at a time, and a generation may
+/// begin.
+const SLACK_BYTES: u64 = 2 << 20;
 
 impl Shared {
     /// Lets go of what has expired, and refuses a commit of `bytes` if there is no room for it.
     pub(crate) fn make_room(&self, half: &mut WriteHalf, bytes: u64) -> Result<(), CommitError> {
         self.delete_expired();
         self.check_free_space()?;
-        let need = bytes + SLACK_BYTES;
         let max_size_bytes = self.options.max_size_bytes;
+        let need = 2 * bytes + SLACK_BYTES.min(max_size_bytes / 8);
         loop {
             let disk_bytes = self.disk_bytes();
             if disk_bytes + need <= max_size_bytes {

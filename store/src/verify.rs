@@ -32,7 +32,13 @@ impl Shared {
             progress(done, total);
         }
         match self.dead.verify() {
-            Ok(count) => report.dead_letters = count,
+            Ok((sound, damaged)) => {
+                report.dead_letters = sound;
+                let named = damaged
+                    .iter()
+                    .map(|(sequence, number)| format!("dead letter {sequence}.{number}"));
+                report.unreadable.extend(named);
+            }
             Err(error) => report.unreadable.push(format!("dead letters: {error}")),
         }
         report

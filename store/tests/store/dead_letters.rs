@@ -103,3 +103,32 @@ fn dead_letters_have_a_bounded_share_of_the_disk() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_damaged_letter_is_never_handed_out_and_hides_no_other() {
+    let mut case = Case::new();
+    for n in 1..=30 {
+        case.store()
+            .put_dead_letter((n, 0), &bytes_of(n, 500))
+            .unwrap();
+    }
+    case.close();
+    let path = case.dir().join("dead-letters/1/db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let sought = bytes_of(7, 500);
+    let copies: Vec<_> = (0..bytes.len() - 500)
+        .filter(|at| bytes[*at..*at + 500] == sought)
+        .collect();
+    assert!(!copies.is_empty());
+    copies.into_iter().for_each(|at| bytes[at + 250] ^= 1);
+    std::fs::write(&path, bytes).unwrap();
+    case.reopen();
+    let listed = case.store().dead_letters((0, 0), 100).unwrap();
+    assert!(
+        listed
+            .iter()
+            .all(|letter| letter.id != (7, 0) && letter.bytes == bytes_of(letter.id.0, 500))
+    );
+    assert!(!matches!(case.store().dead_letter((7, 0)), Ok(Some(_))));
+    case.store().put_dead_letter((40, 0), b"goes on").unwrap();
+}
