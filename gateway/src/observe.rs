@@ -1,9 +1,14 @@
 //! What happens in the gateway is a type: emitting it is one log line, one counter and, where
 //! the architecture names it, one system event.
 
+pub mod forward;
+pub mod intake;
 pub mod log;
+pub mod port;
 pub mod process;
 pub mod store;
+pub mod rules;
+pub mod source;
 
 use std::sync::{Mutex, OnceLock};
 

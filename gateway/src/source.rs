@@ -1,6 +1,12 @@
 //! What every source hands on: an [`Arrival`] is an event and the [`Ack`] its sender waits for.
 
+#[cfg(feature = "serial")]
+pub mod lines;
 pub mod live;
+pub mod mqtt_listener;
+#[cfg(feature = "serial")]
+pub mod port;
+pub mod tls;
 
 use std::sync::Arc;
 
@@ -128,6 +134,14 @@ pub struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the intake is gone")
+    }
+}
+
+impl std::error::Error for Closed {}
+
 impl Inlet {
     /// An inlet and the end the commit thread reads.
     pub fn new(batches_max: usize, budget_bytes: u32) -> (Inlet, mpsc::Receiver<Offer>) {
@@ -163,4 +177,9 @@ impl Inlet {
         };
         self.batches.send(offer).await.map_err(|_| Closed)
     }
+}
+
+/// Waits until the gateway is told to stop, or nobody can tell it any more.
+pub async fn stopped(shutdown: &mut tokio::sync::watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }

@@ -1,5 +1,10 @@
 //! What an upstream is to the forwarder: a place that takes deliveries and settles each one.
 
+pub mod client_tls;
+pub mod envelope;
+pub mod file;
+pub mod mqtt;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -32,6 +37,10 @@ pub struct Delivery {
     pub data: Option<Bytes>,
     /// How urgent it is.
     pub priority: Priority,
+    /// Why a rule sends it to the dead letters.
+    pub reason: Option<Arc<str>>,
+    /// The rule that sends it.
+    pub rule: Option<Arc<str>>,
     /// Part of a backlog that live traffic overtook (`backfill = "live_first"`).
     pub historical: bool,
     /// How often this delivery was handed to the upstream before (0 the first time).

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use tidegate_rules::diagnostic::Diagnostic;
+use tidegate_rules::RuleFile;
+use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
 
 /// The exit code for a bad configuration or bad rules (`EX_CONFIG` of BSD's sysexits).
 const BAD_CONFIG: u8 = 78;
@@ -26,6 +27,14 @@ impl Failure {
 
     /// A bad configuration that has been reported already.
     pub(super) fn said_bad_config() -> Failure {
+        Failure::Said(BAD_CONFIG)
+    }
+
+    /// Rules with mistakes: all of them on standard error.
+    pub(super) fn rules(errors: &[Diagnostic], files: &[RuleFile]) -> Failure {
+        let sources = Sources::new(files.iter().map(|file| (&*file.path, &*file.text)));
+        let color = super::terminal::errors_in_color();
+        eprintln!("{}", render_all(errors, &sources, color));
         Failure::Said(BAD_CONFIG)
     }
 

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::{ConfigArgument, Failure};
 use crate::observe::log::{self, LogFormat};
+use crate::run::RunError;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -50,8 +51,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    Err(Failure::new(format!(
-        "{} is fine, but this build has nothing to run yet",
-        config.path.display()
-    )))
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
+    let ended = runtime.block_on(crate::run::run(config));
+    // What is still reading a terminal or a slow disk must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ended.map_err(failure)
+}
+
+/// Rules with mistakes are a bad configuration: all of them, with their exit code.
+fn failure(error: RunError) -> Failure {
+    match error {
+        RunError::Rules(errors, files) => Failure::rules(&errors, &files),
+        error => Failure::new(error.to_string()),
+    }
 }

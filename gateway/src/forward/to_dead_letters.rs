@@ -1,0 +1,62 @@
+//! The upstream behind the name `dead_letter`: the store's own dead letters.
+
+use tidegate_store::Store;
+
+use crate::dead_letter::DeadLetter;
+use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
+
+/// Letters moved at once: each is durable on its own.
+const BATCH_MAX: usize = 64;
+
+/// Moves what rules send to `dead_letter` from the log into the dead letters. The key is the
+/// record's own, so a letter that is moved twice is there once.
+pub struct ToDeadLetters {
+    store: Store,
+    waiting: Vec<Delivery>,
+}
+
+impl ToDeadLetters {
+    /// Into the dead letters of `store`.
+    pub fn new(store: Store) -> ToDeadLetters {
+        ToDeadLetters {
+            store,
+            waiting: Vec::new(),
+        }
+    }
+}
+
+impl Upstream for ToDeadLetters {
+    async fn connect(&mut self) -> Result<(), Trouble> {
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn room(&self) -> usize {
+        BATCH_MAX.saturating_sub(self.waiting.len())
+    }
+
+    fn offer(&mut self, batch: Vec<Delivery>) {
+        self.waiting.extend(batch);
+    }
+
+    async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
+        if self.waiting.is_empty() {
+            return std::future::pending().await;
+        }
+        let mut moved = Vec::new();
+        for delivery in std::mem::take(&mut self.waiting) {
+            let reason = delivery.reason.as_deref().unwrap_or("sent here by a rule");
+            let letter = DeadLetter::of(&delivery, "dead_letter", reason);
+            let id = (delivery.token.sequence, delivery.token.output);
+            self.store
+                .put_dead_letter(id, &letter.encode())
+                .map_err(|error| {
+                    Trouble::new(format!("a dead letter could not be stored: {error}"))
+                })?;
+            moved.push((delivery.token, Outcome::Confirmed));
+        }
+        Ok(moved)
+    }
+
+    async fn close(&mut self) {}
+}

@@ -1,0 +1,318 @@
+//! The commit pipeline: dedup → stamp → rules → one group commit → acks.
+//!
+//! Two threads. The *intake* thread gathers arrivals into a [`group::Group`]: it recognises
+//! repetitions, mints ids, lets the rules decide and encodes the record. The *commit* thread
+//! makes one group durable at a time and settles its acks, see [`commit`]. While it waits for
+//! the disk, the next group fills: under load commits grow by themselves, and the first event
+//! of an idle gateway is committed at once.
+//!
+//! A group holds events and all their consequences. When its commit fails, nothing of it is
+//! acknowledged, and neither is the group that was evaluated after it (see [`group::Epoch`]):
+//! both are refused, what the intake remembered of them is forgotten, and the senders offer
+//! them again.
+
+pub mod commit;
+pub mod dedup;
+pub mod group;
+pub mod pacing;
+
+use std::sync::Arc;
+
+use tidegate_rules::decision::{Decision, Destination, Output};
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_rules::{RuleSet, State};
+use tidegate_store::LaneId;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock;
+use crate::observe::SystemEvent;
+use crate::observe::intake::IntakeMetrics;
+use crate::record::{Record, Routed};
+use crate::source::live::LiveFeed;
+use crate::source::{Ack, Arrival, Identity, Offer};
+use dedup::{Dedup, Seen};
+use group::{Done, Group};
+use pacing::Pacing;
+
+/// System events are published under topics that start with this; no client may publish there,
+/// and wildcards at the first level do not match it.
+pub const SYSTEM_TOPIC: &str = "$tidegate";
+
+/// An event with its consequences already decided: a dead letter on its way back.
+pub struct Redrive {
+    /// What to store.
+    pub record: Record,
+    /// Settled like any other ack.
+    pub ack: Ack,
+}
+
+/// The rules in force, with the lanes their destinations stand for.
+pub struct ActiveRules {
+    /// The compiled rules.
+    pub rules: RuleSet,
+    /// Lane of each [`Destination`], by its number.
+    pub lanes: Vec<LaneId>,
+}
+
+/// Everything the intake reads from.
+pub struct Inputs {
+    /// Arrivals of all sources.
+    pub offers: mpsc::Receiver<Offer>,
+    /// System events of all rooms.
+    pub system: mpsc::Receiver<SystemEvent>,
+    /// Dead letters to send again.
+    pub redrives: mpsc::Receiver<Redrive>,
+    /// The rules in force; a new set takes effect between two groups.
+    pub rules: watch::Receiver<Arc<ActiveRules>>,
+}
+
+/// What the intake is told once.
+pub struct Settings {
+    /// `[gateway] id`
+    pub gateway_id: Arc<str>,
+    /// Counts the starts of this gateway; part of every minted id.
+    pub boot: u64,
+    /// How the commits are paced.
+    pub pacing: Pacing,
+}
+
+/// The intake thread's state.
+pub struct Intake {
+    inputs: Inputs,
+    settings: Settings,
+    dedup: Dedup,
+    state: State,
+    active: Arc<ActiveRules>,
+    decision: Decision,
+    routed: Vec<Routed>,
+    minted: u64,
+    group: Group,
+    spare: Option<Group>,
+    commits: std::sync::mpsc::SyncSender<Group>,
+    done: mpsc::UnboundedReceiver<Done>,
+    feed: LiveFeed,
+    metrics: Arc<IntakeMetrics>,
+    system_source: Arc<str>,
+}
+
+/// The ends of the commit thread that the intake holds.
+pub struct CommitEnds {
+    /// Groups to make durable; room for one.
+    pub commits: std::sync::mpsc::SyncSender<Group>,
+    /// Groups coming back with their result.
+    pub done: mpsc::UnboundedReceiver<Done>,
+}
+
+impl Intake {
+    /// An intake that has stored nothing yet.
+    pub fn new(
+        inputs: Inputs,
+        settings: Settings,
+        dedup: Dedup,
+        ends: CommitEnds,
+        feed: LiveFeed,
+        metrics: Arc<IntakeMetrics>,
+    ) -> Intake {
+        let active = Arc::clone(&inputs.rules.borrow());
+        Intake {
+            system_source: format!("{}/gateway", settings.gateway_id).into(),
+            inputs,
+            settings,
+            dedup,
+            state: State::default(),
+            active,
+            decision: Decision::default(),
+            routed: Vec::new(),
+            minted: 0,
+            group: Group::default(),
+            spare: Some(Group::default()),
+            commits: ends.commits,
+            done: ends.done,
+            feed,
+            metrics,
+        }
+    }
+
+    /// Runs until every source is gone and everything offered is settled.
+    pub async fn run(mut self) {
+        let mut open = true;
+        while open || !self.group.is_empty() || self.spare.is_none() {
+            let wait = self.settings.pacing.wait(&self.group, self.spare.is_some());
+            let gathering = open && self.group.has_room();
+            tokio::select! {
+                biased;
+                Some(done) = self.done.recv() => self.finish(done),
+                offer = self.inputs.offers.recv(), if gathering => match offer {
+                    Some(offer) => self.take(offer),
+                    None => open = false,
+                },
+                Some(event) = self.inputs.system.recv(), if gathering => self.raise(event),
+                Some(redrive) = self.inputs.redrives.recv(), if gathering => self.redrive(redrive),
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+            self.gather();
+            self.hand_over(open);
+        }
+    }
+
+    /// Takes what is already queued, without waiting.
+    fn gather(&mut self) {
+        while self.group.has_room()
+            && let Ok(offer) = self.inputs.offers.try_recv()
+        {
+            self.take(offer);
+        }
+    }
+
+    /// Gives the group to the commit thread if that is free and the pacing agrees.
+    fn hand_over(&mut self, open: bool) {
+        if self.group.is_empty() || self.spare.is_none() {
+            return;
+        }
+        if open && self.settings.pacing.wait(&self.group, true).is_some() {
+            return;
+        }
+        let Some(mut next) = self.spare.take() else {
+            return;
+        };
+        next.epoch = self.group.epoch;
+        let full = std::mem::replace(&mut self.group, next);
+        self.settings.pacing.handed_over(&full);
+        // A commit thread that is gone drops the group, which refuses its acks.
+        let _ = self.commits.send(full);
+        self.refresh_rules();
+    }
+
+    /// Switches rules between two commits: the new group is empty and no event is half done.
+    fn refresh_rules(&mut self) {
+        if self.inputs.rules.has_changed().unwrap_or(false) {
+            self.active = Arc::clone(&self.inputs.rules.borrow_and_update());
+            self.state = State::default();
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        self.settings.pacing.finished(clock::monotonic());
+        if done.failed {
+            self.dedup.forget_undurable(&done.group.seen);
+            if self.group.epoch < done.epoch {
+                self.dedup.forget_undurable(&self.group.seen);
+                self.group.refuse_all(done.refusal);
+                self.group.clear();
+            }
+        } else {
+            self.dedup.keep(&done.group.seen);
+        }
+        self.group.epoch = self.group.epoch.max(done.epoch);
+        let mut group = done.group;
+        group.clear();
+        self.spare = Some(group);
+    }
+
+    fn take(&mut self, offer: Offer) {
+        let now = clock::unix_ms();
+        self.group.shares.extend(offer._share);
+        for arrival in offer.arrivals {
+            self.take_one(arrival, now);
+        }
+    }
+
+    fn take_one(&mut self, arrival: Arrival, now: UnixMs) {
+        let Arrival {
+            mut event,
+            ack,
+            identity,
+        } = arrival;
+        if self.dedup.seen(&event, &identity, &mut self.group) == Seen::Again {
+            self.metrics.duplicates.inc();
+            self.group.acks.push(ack);
+            return;
+        }
+        if event.id.is_empty() {
+            event.id = self.mint();
+        }
+        event.received = now;
+        self.decide(Arc::new(event), ack, now);
+    }
+
+    fn mint(&mut self) -> Arc<str> {
+        self.minted += 1;
+        format!("{}-{}", self.settings.boot, self.minted).into()
+    }
+
+    /// Lets the rules decide, and adds the event with its consequences to the group.
+    ///
+    /// A system event goes only where a rule asks for it by its topic: neither a gateway without
+    /// rules nor an `unmatched` block sends it upstream.
+    fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
+        self.decision.outputs.clear();
+        self.decision.matched = false;
+        self.active
+            .rules
+            .step(&mut self.state, now, &event, &mut self.decision);
+        let asked_for = self.decision.matched && !self.active.rules.is_empty();
+        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for {
+            self.decision.outputs.clear();
+        }
+        self.routed.clear();
+        for output in self.decision.outputs.drain(..) {
+            self.routed.extend(route(output, &self.active.lanes));
+        }
+        self.group.push(&event, &self.routed, now);
+        self.group.acks.push(ack);
+        if self.feed.wanted() {
+            self.group.live.push(event);
+        }
+    }
+
+    fn redrive(&mut self, redrive: Redrive) {
+        let now = clock::unix_ms();
+        self.group
+            .push(&redrive.record.event, &redrive.record.outputs, now);
+        self.group.acks.push(redrive.ack);
+    }
+
+    fn raise(&mut self, system: SystemEvent) {
+        let now = clock::unix_ms();
+        let short = system.kind.trim_start_matches("dev.tidegate.");
+        let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
+        let event = Event {
+            id: self.mint(),
+            source: Arc::clone(&self.system_source),
+            kind: system.kind.into(),
+            subject: Some(system.subject.into()),
+            topic: topic.into(),
+            publisher: Arc::clone(&self.settings.gateway_id),
+            time: Some(now),
+            received: now,
+            content_type: Some("application/json".into()),
+            schema: None,
+            extensions: Vec::new(),
+            data: system.data.to_string().into(),
+        };
+        self.decide(Arc::new(event), Ack::none(), now);
+    }
+}
+
+/// The lane of an output. A destination the rules know but the gateway does not cannot occur:
+/// both come from the same list of names.
+fn route(output: Output, lanes: &[LaneId]) -> Option<Routed> {
+    let Destination(number) = output.destination;
+    Some(Routed {
+        lane: *lanes.get(number as usize)?,
+        priority: output.priority,
+        topic: output.topic,
+        key: output.key,
+        data: output.data,
+        reason: output.reason,
+        rule: output.rule,
+    })
+}
+
+/// An arrival that carries an id of its own, else one that the intake mints.
+pub fn identity_of(id: Option<&str>) -> Identity {
+    match id {
+        Some(id) if !id.is_empty() => Identity::Id,
+        _ => Identity::None,
+    }
+}

@@ -1,0 +1,117 @@
+//! The commit thread: one group at a time becomes durable, then its acks are settled.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tidegate_store::{CommitError, Sequence, Writer};
+use tokio::sync::{mpsc, watch};
+
+use super::group::{Done, Epoch, Group};
+use crate::clock;
+use crate::observe::Observe;
+use crate::observe::intake::{CommitFailed, CommitResumed, IntakeMetrics};
+use crate::source::Refusal;
+use crate::source::live::LiveFeed;
+
+/// How long confirmed cursors may wait for a commit to ride on.
+const CURSORS_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// The commit thread's state.
+pub struct Committer {
+    /// The store's only writer.
+    pub writer: Writer,
+    /// Groups to commit; closed by the intake when it is done.
+    pub groups: Receiver<Group>,
+    /// Groups on their way back.
+    pub done: mpsc::UnboundedSender<Done>,
+    /// Tells the forwarders how far the log is durable.
+    pub durable: watch::Sender<Sequence>,
+    /// Committed events for subscribers.
+    pub feed: LiveFeed,
+    /// Counts and times.
+    pub metrics: Arc<IntakeMetrics>,
+    /// For log lines and system events.
+    pub observe: Arc<Observe>,
+    /// Set once the forwarders are finished: the last cursors may be written.
+    pub finish: watch::Receiver<bool>,
+}
+
+impl Committer {
+    /// Runs until the intake and the forwarders are done; returns the writer, to be closed.
+    pub fn run(mut self) -> Writer {
+        let mut epoch: Epoch = 0;
+        loop {
+            match self.groups.recv_timeout(CURSORS_DELAY_MAX) {
+                Ok(group) => self.one(group, &mut epoch),
+                Err(RecvTimeoutError::Timeout) => self.persist_cursors(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        while !*self.finish.borrow() && self.finish.has_changed().is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.persist_cursors();
+        self.writer
+    }
+
+    fn one(&mut self, mut group: Group, epoch: &mut Epoch) {
+        let failed = if group.epoch < *epoch {
+            Some(Refusal::Failed)
+        } else {
+            self.commit(&mut group, epoch)
+        };
+        if let Some(refusal) = failed {
+            self.metrics.refused.inc_by(group.acks.len() as u64);
+            group.refuse_all(refusal);
+        }
+        self.metrics.beat(clock::monotonic());
+        // An intake that is gone needs no group back.
+        let _ = self.done.send(Done {
+            group,
+            failed: failed.is_some(),
+            refusal: failed.unwrap_or(Refusal::Failed),
+            epoch: *epoch,
+        });
+    }
+
+    fn commit(&mut self, group: &mut Group, epoch: &mut Epoch) -> Option<Refusal> {
+        let begun = clock::monotonic();
+        crate::null_control::before_commit(group);
+        match self.writer.commit(&group.commit) {
+            Ok(_) => {
+                group.accept_all();
+                self.durable.send_replace(self.writer.next_sequence());
+                if !group.live.is_empty() {
+                    self.feed.publish(Arc::new(std::mem::take(&mut group.live)));
+                }
+                self.metrics.committed(group, begun.elapsed());
+                if self.metrics.refusing.swap(false) {
+                    self.observe.emit(&CommitResumed);
+                }
+                None
+            }
+            Err(error) => {
+                *epoch += 1;
+                if !self.metrics.refusing.swap(true) {
+                    self.observe.emit(&CommitFailed { error: &error });
+                }
+                Some(refusal(&error))
+            }
+        }
+    }
+
+    fn persist_cursors(&mut self) {
+        self.metrics.beat(clock::monotonic());
+        if let Err(error) = self.writer.persist_cursors_if_dirty() {
+            tracing::warn!(%error, "cursors were not written; a crash now repeats deliveries, it loses nothing");
+        }
+    }
+}
+
+fn refusal(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Full { .. } | CommitError::NoSpace { .. } => Refusal::Full,
+        _ => Refusal::Failed,
+    }
+}

@@ -1,0 +1,224 @@
+//! Recognises what was stored before.
+//!
+//! Serial devices are remembered for ever by one durable mark per device, written in the same
+//! commit as their events. Ids that senders give are remembered over a bounded window, which is
+//! filled again from the log at start. Both know the difference between *durable* and *under
+//! way*: a repetition of an event under way waits for its own group's commit, and a failed
+//! commit makes the intake forget.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use tidegate_rules::event::Event;
+
+use super::group::Group;
+use crate::source::Identity;
+
+/// Prefix of the store's mark keys for devices.
+pub const DEVICE_MARK_PREFIX: &str = "device/";
+/// Boots remembered per device: one runs, earlier ones may still drain from its flash.
+pub const BOOTS_PER_DEVICE_MAX: usize = 4;
+
+/// Whether an event is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// To be stored.
+    New,
+    /// Stored, or in a group under way: to be acknowledged with the current group.
+    Again,
+}
+
+/// Something a group made the dedup remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// An id, by its fingerprint.
+    Id(u128),
+    /// A device's mark as it was before the group, to go back to.
+    Device {
+        /// The device.
+        device: Arc<str>,
+        /// Its boots before the group's first event of it.
+        before: Boots,
+    },
+}
+
+/// The highest stored sequence of each of a device's latest boots, latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Boots(Vec<(u64, u64)>);
+
+impl Boots {
+    /// The highest stored sequence of `boot`.
+    pub fn sequence(&self, boot: u64) -> Option<u64> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == boot)
+            .map(|(_, sequence)| *sequence)
+    }
+
+    fn advance(&mut self, boot: u64, sequence: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == boot) {
+            Some((_, highest)) => *highest = sequence,
+            None => {
+                self.0.insert(0, (boot, sequence));
+                self.0.truncate(BOOTS_PER_DEVICE_MAX);
+            }
+        }
+    }
+
+    /// The value of the device's mark: pairs of big-endian `u64`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0
+            .iter()
+            .flat_map(|(boot, sequence)| [boot.to_be_bytes(), sequence.to_be_bytes()])
+            .flatten()
+            .collect()
+    }
+
+    /// Reads a mark; what is not a whole pair is ignored.
+    pub fn from_bytes(bytes: &[u8]) -> Boots {
+        let (numbers, _) = bytes.as_chunks::<8>();
+        let (pairs, _) = numbers.as_chunks::<2>();
+        let pairs = pairs
+            .iter()
+            .map(|[boot, sequence]| (u64::from_be_bytes(*boot), u64::from_be_bytes(*sequence)));
+        Boots(pairs.take(BOOTS_PER_DEVICE_MAX).collect())
+    }
+}
+
+/// The key of a device's durable mark.
+pub fn device_mark_key(device: &str) -> Vec<u8> {
+    format!("{DEVICE_MARK_PREFIX}{device}").into_bytes()
+}
+
+/// What was stored before, durable or under way.
+pub struct Dedup {
+    ids: HashSet<u128>,
+    durable: VecDeque<u128>,
+    window: usize,
+    devices: HashMap<Arc<str>, Boots>,
+    keys: [RandomState; 2],
+}
+
+impl Dedup {
+    /// A dedup that remembers `window` ids.
+    pub fn new(window: usize) -> Dedup {
+        Dedup {
+            ids: HashSet::new(),
+            durable: VecDeque::new(),
+            window,
+            devices: HashMap::new(),
+            keys: [RandomState::new(), RandomState::new()],
+        }
+    }
+
+    /// Remembers a durable event of the log; called for its last events at start, oldest first.
+    pub fn recall(&mut self, event: &Event) {
+        let print = self.fingerprint(event);
+        if self.ids.insert(print) {
+            self.keep_id(print);
+        }
+    }
+
+    /// Remembers a device's durable mark; called for each at start.
+    pub fn recall_device(&mut self, device: &str, mark: &[u8]) {
+        self.devices.insert(device.into(), Boots::from_bytes(mark));
+    }
+
+    /// Looks an event up, and remembers it together with `group` if it is new.
+    pub fn seen(&mut self, event: &Event, identity: &Identity, group: &mut Group) -> Seen {
+        match identity {
+            Identity::None => Seen::New,
+            Identity::Id => self.seen_id(event, group),
+            Identity::Device {
+                device,
+                boot,
+                sequence,
+            } => self.seen_device(device, *boot, *sequence, group),
+        }
+    }
+
+    fn seen_id(&mut self, event: &Event, group: &mut Group) -> Seen {
+        let print = self.fingerprint(event);
+        if !self.ids.insert(print) {
+            return Seen::Again;
+        }
+        group.seen.push(Mark::Id(print));
+        Seen::New
+    }
+
+    fn seen_device(
+        &mut self,
+        device: &Arc<str>,
+        boot: u64,
+        sequence: u64,
+        group: &mut Group,
+    ) -> Seen {
+        let boots = self.devices.entry(Arc::clone(device)).or_default();
+        if boots
+            .sequence(boot)
+            .is_some_and(|highest| sequence <= highest)
+        {
+            return Seen::Again;
+        }
+        group.seen.push(Mark::Device {
+            device: Arc::clone(device),
+            before: boots.clone(),
+        });
+        boots.advance(boot, sequence);
+        group
+            .commit
+            .mark(&device_mark_key(device), &boots.to_bytes());
+        Seen::New
+    }
+
+    /// The group is durable: its ids count towards the window from now on.
+    pub fn keep(&mut self, marks: &[Mark]) {
+        for mark in marks {
+            if let Mark::Id(print) = mark {
+                self.keep_id(*print);
+            }
+        }
+    }
+
+    /// The group is not durable: forgets it. With several groups under way the older one is
+    /// forgotten first, so devices go back to the oldest mark.
+    pub fn forget_undurable(&mut self, marks: &[Mark]) {
+        for mark in marks.iter().rev() {
+            match mark {
+                Mark::Id(print) => {
+                    self.ids.remove(print);
+                }
+                Mark::Device { device, before } => self.step_back(device, before),
+            }
+        }
+    }
+
+    fn step_back(&mut self, device: &Arc<str>, before: &Boots) {
+        let Some(boots) = self.devices.get_mut(device) else {
+            return;
+        };
+        for (boot, sequence) in &mut boots.0 {
+            let earlier = before.sequence(*boot).unwrap_or(0);
+            *sequence = earlier.min(*sequence);
+        }
+        boots.0.retain(|(boot, _)| before.sequence(*boot).is_some());
+    }
+
+    fn keep_id(&mut self, print: u128) {
+        self.durable.push_back(print);
+        while self.durable.len() > self.window {
+            if let Some(oldest) = self.durable.pop_front() {
+                self.ids.remove(&oldest);
+            }
+        }
+    }
+
+    /// 128 bits under keys of this process: a sender cannot aim at a collision, and by chance
+    /// one is out of reach.
+    fn fingerprint(&self, event: &Event) -> u128 {
+        let identity = (&event.source, &event.publisher, &event.id);
+        let [high, low] = &self.keys;
+        (u128::from(high.hash_one(identity)) << 64) | u128::from(low.hash_one(identity))
+    }
+}

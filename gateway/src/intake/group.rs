@@ -1,0 +1,124 @@
+//! One group of events on its way to the disk.
+
+use std::sync::Arc;
+
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_store::{Append, Commit, LaneId, Route};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::dedup::Mark;
+use crate::record::{self, Routed};
+use crate::source::{Ack, Refusal, Verdict};
+
+/// Events a group takes before it waits for the disk.
+pub const GROUP_EVENTS_MAX: usize = 1024;
+/// Bytes a group takes before it waits for the disk.
+pub const GROUP_BYTES_MAX: usize = 512 * 1024;
+
+/// Counts failed commits. A group evaluated before a failure it did not know of must not be
+/// committed: it may hold repetitions of events that were never stored.
+pub type Epoch = u64;
+
+/// Events, their consequences, and everything to be settled with them.
+#[derive(Default)]
+pub struct Group {
+    /// The failures known when this group was begun.
+    pub epoch: Epoch,
+    /// Records and marks for the store.
+    pub commit: Commit,
+    /// Settled after the commit, in the order of arrival.
+    pub acks: Vec<Ack>,
+    /// Shares of the inlet's byte budget, given back with the group.
+    pub shares: Vec<OwnedSemaphorePermit>,
+    /// What the dedup remembered for this group.
+    pub seen: Vec<Mark>,
+    /// For subscribers, where there are any.
+    pub live: Vec<Arc<Event>>,
+    /// Events that no rule sends anywhere.
+    pub dropped: u64,
+    /// Records routed, by lane.
+    pub routed: Vec<(LaneId, u64)>,
+    /// Payload bytes taken.
+    pub payload_bytes: u64,
+    buffer: Vec<u8>,
+    routes: Vec<Route>,
+}
+
+impl Group {
+    /// Whether there is nothing to store and nobody to answer.
+    pub fn is_empty(&self) -> bool {
+        self.acks.is_empty() && self.commit.is_empty()
+    }
+
+    /// Whether the group may grow.
+    pub fn has_room(&self) -> bool {
+        self.acks.len() < GROUP_EVENTS_MAX && self.commit.bytes() < GROUP_BYTES_MAX
+    }
+
+    /// Adds an event with its outputs.
+    pub fn push(&mut self, event: &Event, outputs: &[Routed], now: UnixMs) {
+        self.buffer.clear();
+        record::encode(event, outputs, &mut self.buffer);
+        self.routes.clear();
+        for output in outputs {
+            let route = Route {
+                lane: output.lane,
+                class: output.priority as u8,
+            };
+            if !self.routes.contains(&route) {
+                self.routes.push(route);
+            }
+        }
+        for route in &self.routes {
+            match self.routed.iter_mut().find(|(lane, _)| *lane == route.lane) {
+                Some((_, count)) => *count += 1,
+                None => self.routed.push((route.lane, 1)),
+            }
+        }
+        self.dropped += u64::from(outputs.is_empty());
+        self.payload_bytes += event.data.len() as u64;
+        self.commit.push(Append {
+            routes: &self.routes,
+            time_ms: now.max(0) as u64,
+            bytes: &self.buffer,
+        });
+    }
+
+    /// Settles every ack: all of the group is on disk.
+    pub fn accept_all(&mut self) {
+        for ack in self.acks.drain(..) {
+            ack.settle(Verdict::Stored);
+        }
+    }
+
+    /// Settles every ack: nothing of the group is on disk.
+    pub fn refuse_all(&mut self, refusal: Refusal) {
+        for ack in self.acks.drain(..) {
+            ack.settle(Verdict::Refused(refusal));
+        }
+    }
+
+    /// Empties the group for its next use; acks still held are refused.
+    pub fn clear(&mut self) {
+        self.commit.clear();
+        self.acks.clear();
+        self.shares.clear();
+        self.seen.clear();
+        self.live.clear();
+        self.routed.clear();
+        self.dropped = 0;
+        self.payload_bytes = 0;
+    }
+}
+
+/// A group that comes back from the commit thread.
+pub struct Done {
+    /// To be cleared and used again.
+    pub group: Group,
+    /// Whether nothing of it was stored.
+    pub failed: bool,
+    /// Why, where it failed.
+    pub refusal: Refusal,
+    /// The failures so far, this one included.
+    pub epoch: Epoch,
+}

@@ -1,0 +1,186 @@
+//! What happens in the intake and on the commit thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use tidegate_store::{CommitError, LaneId};
+
+use super::forward::LaneMetrics;
+use super::{Happening, Observe, SystemEvent};
+use crate::control::IntakeReport;
+use crate::intake::group::Group;
+use crate::status::Books;
+
+/// A flag that several threads read.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Sets it and tells what it was.
+    pub fn swap(&self, value: bool) -> bool {
+        self.0.swap(value, Ordering::Relaxed)
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts and times of the commit pipeline.
+pub struct IntakeMetrics {
+    /// Events made durable, repetitions not counted.
+    pub accepted: Counter,
+    /// Payload bytes of the accepted events.
+    pub accepted_bytes: Counter,
+    /// Repetitions that were recognised and acknowledged without storing them again.
+    pub duplicates: Counter,
+    /// Accepted events that no rule sends anywhere.
+    pub dropped: Counter,
+    /// Events refused because they could not be stored.
+    pub refused: Counter,
+    /// Events per commit.
+    pub commit_events: Histogram,
+    /// Seconds per commit, from handing over to durable.
+    pub commit_seconds: Histogram,
+    /// Whether the latest commit was refused.
+    pub refusing: Flag,
+    beat: Mutex<Option<Instant>>,
+    lanes: LaneCounts,
+}
+
+/// Where the routes of a lane are counted.
+pub type LaneCounts = Vec<(LaneId, Arc<LaneMetrics>)>;
+
+impl IntakeMetrics {
+    /// Counts from zero; routes go to the lanes' own metrics.
+    pub fn new(lanes: LaneCounts) -> IntakeMetrics {
+        IntakeMetrics {
+            lanes,
+            accepted: Counter::default(),
+            accepted_bytes: Counter::default(),
+            duplicates: Counter::default(),
+            dropped: Counter::default(),
+            refused: Counter::default(),
+            commit_events: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            commit_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
+            refusing: Flag::default(),
+            beat: Mutex::new(None),
+        }
+    }
+}
+
+impl IntakeMetrics {
+    /// Registers everything once.
+    pub fn register(&self, observe: &Observe) {
+        let counters = [
+            ("events_accepted", "Events made durable", &self.accepted),
+            (
+                "events_accepted_bytes",
+                "Payload bytes of accepted events",
+                &self.accepted_bytes,
+            ),
+            (
+                "events_duplicate",
+                "Repetitions recognised and acknowledged, not stored again",
+                &self.duplicates,
+            ),
+            (
+                "events_dropped_by_rule",
+                "Accepted events that no rule sends anywhere",
+                &self.dropped,
+            ),
+            (
+                "events_refused",
+                "Events refused because they could not be stored",
+                &self.refused,
+            ),
+        ];
+        let histograms = [
+            ("commit_events", "Events per commit", &self.commit_events),
+            ("commit_seconds", "Seconds per commit", &self.commit_seconds),
+        ];
+        observe.register(|registry| {
+            for (name, help, counter) in counters {
+                registry.register(name, help, counter.clone());
+            }
+            for (name, help, histogram) in histograms {
+                registry.register(name, help, histogram.clone());
+            }
+        });
+    }
+
+    /// A group became durable.
+    pub fn committed(&self, group: &Group, took: Duration) {
+        let events = group.commit.len() as u64;
+        self.accepted.inc_by(events);
+        self.accepted_bytes.inc_by(group.payload_bytes);
+        self.dropped.inc_by(group.dropped);
+        for (lane, metrics) in &self.lanes {
+            let routed = group.routed.iter().filter(|(id, _)| id == lane);
+            metrics.routed(routed.map(|(_, count)| count).sum());
+        }
+        self.commit_events.observe(events as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// What the status shows of the intake.
+    pub fn report(&self) -> IntakeReport {
+        IntakeReport {
+            books: Books {
+                accepted: self.accepted.get(),
+                duplicates: self.duplicates.get(),
+                refused: self.refused.get(),
+                dropped_by_rule: self.dropped.get(),
+                ..Books::default()
+            },
+            last_beat: self.last_beat().map(|beat| beat.elapsed()),
+            refusing: self.refusing.get(),
+        }
+    }
+
+    /// The commit thread is alive.
+    pub fn beat(&self, now: Instant) {
+        *self.beat.lock().unwrap_or_else(|e| e.into_inner()) = Some(now);
+    }
+
+    /// When the commit thread last came round; it does so at least each second.
+    pub fn last_beat(&self) -> Option<Instant> {
+        *self.beat.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// A commit failed: events are refused from now on.
+pub struct CommitFailed<'a> {
+    /// What the store said.
+    pub error: &'a CommitError,
+}
+
+impl Happening for CommitFailed<'_> {
+    fn log(&self) {
+        tracing::error!(
+            error = %self.error,
+            "events are refused and stay with their senders; forwarding goes on"
+        );
+    }
+}
+
+/// A commit worked again.
+pub struct CommitResumed;
+
+impl Happening for CommitResumed {
+    fn log(&self) {
+        tracing::info!("events are stored and acknowledged again");
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.store.accepting",
+            subject: "store".into(),
+            data: serde_json::json!({}),
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! What happens at the sources.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use super::{Happening, Observe, SystemEvent};
+
+/// Labels of a source's metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    source: String,
+}
+
+/// Labels of refused input.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MalformedLabel {
+    source: String,
+    reason: String,
+}
+
+/// The metrics of all sources, registered once.
+pub struct SourceFamilies {
+    accepted: Family<SourceLabel, Counter>,
+    bytes: Family<SourceLabel, Counter>,
+    refused: Family<SourceLabel, Counter>,
+    malformed: Family<MalformedLabel, Counter>,
+    missed: Family<SourceLabel, Counter>,
+    connections: Family<SourceLabel, Gauge<i64, AtomicI64>>,
+    ack_seconds: Family<SourceLabel, Histogram>,
+}
+
+impl SourceFamilies {
+    /// Makes and registers them.
+    pub fn register(observe: &Observe) -> SourceFamilies {
+        let families = SourceFamilies {
+            accepted: Family::default(),
+            bytes: Family::default(),
+            refused: Family::default(),
+            malformed: Family::default(),
+            missed: Family::default(),
+            connections: Family::default(),
+            ack_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(100e-6, 2.0, 16))
+            }),
+        };
+        observe.register(|registry| {
+            let f = &families;
+            registry.register(
+                "source_events_accepted",
+                "Events acknowledged",
+                f.accepted.clone(),
+            );
+            registry.register(
+                "source_bytes_accepted",
+                "Payload bytes acknowledged",
+                f.bytes.clone(),
+            );
+            registry.register(
+                "source_events_refused",
+                "Events not acknowledged because they could not be stored",
+                f.refused.clone(),
+            );
+            registry.register(
+                "source_malformed",
+                "Input refused, by reason",
+                f.malformed.clone(),
+            );
+            registry.register(
+                "source_missed",
+                "Live events that a slow subscriber missed",
+                f.missed.clone(),
+            );
+            registry.register(
+                "source_connections",
+                "Connections open",
+                f.connections.clone(),
+            );
+            registry.register(
+                "source_ack_seconds",
+                "From reading an event to acknowledging it",
+                f.ack_seconds.clone(),
+            );
+        });
+        families
+    }
+
+    /// The metrics of one source.
+    pub fn of(&self, source: &str) -> SourceMetrics {
+        let label = SourceLabel {
+            source: source.into(),
+        };
+        SourceMetrics(Arc::new(Inner {
+            accepted: self.accepted.get_or_create_owned(&label),
+            bytes: self.bytes.get_or_create_owned(&label),
+            refused: self.refused.get_or_create_owned(&label),
+            missed: self.missed.get_or_create_owned(&label),
+            connections: self.connections.get_or_create_owned(&label),
+            ack_seconds: self.ack_seconds.get_or_create_owned(&label),
+            malformed: self.malformed.clone(),
+            malformed_total: AtomicU64::new(0),
+            source: source.into(),
+        }))
+    }
+}
+
+struct Inner {
+    accepted: Counter,
+    bytes: Counter,
+    refused: Counter,
+    missed: Counter,
+    connections: Gauge<i64, AtomicI64>,
+    ack_seconds: Histogram,
+    malformed: Family<MalformedLabel, Counter>,
+    malformed_total: AtomicU64,
+    source: String,
+}
+
+/// Counts of one source; cheap to clone, and the hot paths touch only atomics.
+#[derive(Clone)]
+pub struct SourceMetrics(Arc<Inner>);
+
+impl SourceMetrics {
+    /// An event was acknowledged.
+    pub fn accepted(&self, payload_bytes: usize) {
+        self.0.accepted.inc();
+        self.0.bytes.inc_by(payload_bytes as u64);
+    }
+
+    /// An event could not be stored and was not acknowledged.
+    pub fn refused(&self) {
+        self.0.refused.inc();
+    }
+
+    /// Input was refused for a reason of a few words.
+    pub fn malformed(&self, reason: &str) {
+        let label = MalformedLabel {
+            source: self.0.source.clone(),
+            reason: reason.into(),
+        };
+        self.0.malformed.get_or_create(&label).inc();
+        self.0.malformed_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Live events did not fit into a subscriber's queue.
+    pub fn missed(&self, count: u64) {
+        self.0.missed.inc_by(count);
+    }
+
+    /// An ack left this long after its event was read.
+    pub fn acknowledged_after(&self, took: Duration) {
+        self.0.ack_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A connection was opened (+1) or closed (-1).
+    pub fn connections(&self, change: i64) {
+        self.0.connections.inc_by(change);
+    }
+
+    /// Events accepted, events refused, inputs malformed, connections open.
+    pub fn counts(&self) -> (u64, u64, u64, i64) {
+        (
+            self.0.accepted.get(),
+            self.0.refused.get(),
+            self.0.malformed_total.load(Ordering::Relaxed),
+            self.0.connections.get(),
+        )
+    }
+}
+
+/// A client was disconnected for what it sent.
+pub struct ClientRefused<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Its address.
+    pub peer: &'a str,
+    /// Its client id, where it got so far.
+    pub client: &'a str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl Happening for ClientRefused<'_> {
+    fn log(&self) {
+        tracing::warn!(
+            source = self.source,
+            peer = self.peer,
+            client = self.client,
+            "connection closed: {}",
+            self.why
+        );
+    }
+}
+
+/// A client with a will is gone without saying goodbye.
+pub struct ClientLost<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Its client id.
+    pub client: &'a str,
+    /// Where its will was published.
+    pub topic: &'a str,
+}
+
+impl Happening for ClientLost<'_> {
+    fn log(&self) {
+        tracing::info!(
+            source = self.source,
+            client = self.client,
+            topic = self.topic,
+            "client lost, its will is published"
+        );
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.client.lost",
+            subject: self.client.into(),
+            data: serde_json::json!({ "source": self.source, "will": self.topic }),
+        })
+    }
+}
+
+/// A source listens.
+pub struct Listening<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Where.
+    pub address: std::net::SocketAddr,
+}
+
+impl Happening for Listening<'_> {
+    fn log(&self) {
+        tracing::info!(source = self.source, address = %self.address, "listening");
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.up",
+            subject: self.source.into(),
+            data: serde_json::json!({ "address": self.address }),
+        })
+    }
+}

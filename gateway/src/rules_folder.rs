@@ -1,0 +1,227 @@
+//! The folder of `*.rules` files: read as a whole, checked as a whole, switched as a whole.
+//!
+//! The folder is looked at twice a second by name, size and time of change: that works over
+//! every file system and every editor's way of saving. A change must settle before it is read.
+//! A folder with an error leaves the last good set running and says so.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tidegate_rules::diagnostic::Diagnostic;
+use tidegate_rules::{Checked, Destinations, RuleFile, RuleSet};
+use tidegate_store::LaneId;
+use tokio::sync::watch;
+
+use crate::intake::ActiveRules;
+use crate::observe::Observe;
+use crate::observe::rules::{RulesActivated, RulesRefused};
+use crate::source::stopped;
+use crate::status::RulesStatus;
+
+/// How often the folder is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a change must have settled.
+const SETTLE: Duration = Duration::from_millis(300);
+/// The largest rule file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The most rule files in a folder.
+pub const FILES_MAX: usize = 1000;
+
+/// Why a folder could not be read.
+#[derive(Debug)]
+pub struct FolderError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What went wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for FolderError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.message)
+    }
+}
+
+impl std::error::Error for FolderError {}
+
+/// Reads all rule files of `folder`, sorted by name. Editors' leftovers (`.x.rules.swp`,
+/// `x.rules~`, `x.rules.save`) are no rule files.
+///
+/// # Errors
+/// [`FolderError`] for a folder or file that cannot be read, is too large, or is not UTF-8.
+pub fn read(folder: &Path) -> Result<Vec<RuleFile>, FolderError> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
+        let path = entry.map_err(|e| failed(folder, &e))?.path();
+        if is_rule_file(&path) {
+            paths.push(path);
+        }
+    }
+    if paths.len() > FILES_MAX {
+        return Err(FolderError {
+            path: folder.into(),
+            message: format!("{} rule files, at most {FILES_MAX} are read", paths.len()),
+        });
+    }
+    paths.sort();
+    paths.iter().map(|path| read_file(folder, path)).collect()
+}
+
+fn read_file(folder: &Path, path: &Path) -> Result<RuleFile, FolderError> {
+    let size = std::fs::metadata(path).map_err(|e| failed(path, &e))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(FolderError {
+            path: path.into(),
+            message: format!("{size} bytes, a rule file has at most {FILE_BYTES_MAX}"),
+        });
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| failed(path, &e))?;
+    let shown = folder.file_name().map_or_else(PathBuf::new, PathBuf::from);
+    let shown = shown.join(path.file_name().unwrap_or_default());
+    Ok(RuleFile {
+        path: shown.display().to_string(),
+        text,
+    })
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> FolderError {
+    FolderError {
+        path: path.into(),
+        message: format!("cannot be read: {error}"),
+    }
+}
+
+fn is_rule_file(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && path.extension().is_some_and(|ending| ending == "rules")
+}
+
+/// Compiles what was read; a folder without rules sends every event to every upstream.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn compile(
+    files: &[RuleFile],
+    destinations: &Destinations,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let checked = tidegate_rules::compile(files, destinations)?;
+    if !checked.rules.is_empty() {
+        return Ok(checked);
+    }
+    Ok(Checked {
+        rules: RuleSet::pass_all(destinations),
+        warnings: checked.warnings,
+    })
+}
+
+/// Watches one folder and switches the rules in force.
+pub struct RulesFolder {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The names rules may send to.
+    pub destinations: Destinations,
+    /// Lane of each destination, by number.
+    pub lanes: Vec<LaneId>,
+    /// The rules in force.
+    pub active: watch::Sender<Arc<ActiveRules>>,
+    /// What `tidegate status` shows.
+    pub status: watch::Sender<RulesStatus>,
+    /// Log lines and system events.
+    pub observe: Arc<Observe>,
+}
+
+type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+impl RulesFolder {
+    /// Watches until `shutdown`.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let mut known = look(&self.folder);
+        loop {
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let mut now = look(&self.folder);
+            if now == known {
+                continue;
+            }
+            loop {
+                tokio::time::sleep(SETTLE).await;
+                let again = look(&self.folder);
+                if again == now {
+                    break;
+                }
+                now = again;
+            }
+            known = now;
+            self.reload();
+        }
+    }
+
+    /// Reads, checks and switches once.
+    pub fn reload(&self) {
+        let refused = match read(&self.folder) {
+            Err(error) => vec![error.to_string()],
+            Ok(files) => match compile(&files, &self.destinations) {
+                Ok(checked) => return self.activate(checked),
+                Err(errors) => errors.iter().map(|e| e.short()).collect(),
+            },
+        };
+        self.observe.emit(&RulesRefused {
+            folder: &self.folder,
+            generation: self.status.borrow().generation,
+            errors: &refused,
+        });
+        self.status.send_modify(|status| status.refused = refused);
+    }
+
+    fn activate(&self, checked: Checked) {
+        let fingerprint = format!("{:016x}", checked.rules.fingerprint());
+        let rules = checked.rules.rule_count();
+        let unchanged = self.status.borrow().fingerprint == fingerprint;
+        self.status.send_modify(|status| {
+            status.refused.clear();
+            if !unchanged {
+                status.generation += 1;
+                status.fingerprint = fingerprint.clone();
+                status.rules = rules;
+            }
+        });
+        if unchanged {
+            return;
+        }
+        self.active.send_replace(Arc::new(ActiveRules {
+            rules: checked.rules,
+            lanes: self.lanes.clone(),
+        }));
+        self.observe.emit(&RulesActivated {
+            generation: self.status.borrow().generation,
+            fingerprint: &fingerprint,
+            rules,
+            warnings: checked.warnings.len(),
+        });
+    }
+}
+
+/// Names, sizes and times of change of all rule files.
+fn look(folder: &Path) -> Look {
+    let mut files: Look = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_rule_file(path))
+        .take(FILES_MAX + 1)
+        .map(|path| {
+            let meta = std::fs::metadata(&path).ok();
+            let size = meta.as_ref().map_or(0, std::fs::Metadata::len);
+            let changed = meta.and_then(|meta| meta.modified().ok());
+            (path, size, changed)
+        })
+        .collect();
+    files.sort();
+    files
+}

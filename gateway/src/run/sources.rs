@@ -1,0 +1,112 @@
+//! Every configured source, bound and spawned.
+
+use std::sync::Arc;
+
+use tidegate_store::Store;
+use tokio::sync::watch;
+
+use super::RunError;
+use super::tasks::Tasks;
+use crate::config::{Config, Source, SourceKind};
+use crate::control::Shared;
+use crate::observe::Observe;
+use crate::observe::source::{SourceFamilies, SourceMetrics};
+use crate::source::Inlet;
+use crate::source::live::LiveFeed;
+use crate::source::mqtt_listener::MqttListener;
+use crate::status::SourceStatus;
+
+/// What all sources are joined with.
+pub(super) struct Joint<'a> {
+    pub(super) config: &'a Config,
+    pub(super) store: &'a Store,
+    pub(super) inlet: Inlet,
+    pub(super) feed: &'a LiveFeed,
+    pub(super) observe: &'a Arc<Observe>,
+    pub(super) stop: &'a watch::Receiver<bool>,
+}
+
+/// Binds and spawns every source.
+///
+/// # Errors
+/// When a listener cannot listen.
+pub(super) async fn spawn(
+    tasks: &mut Tasks,
+    joint: Joint<'_>,
+    mut shared: Shared,
+) -> Result<Shared, RunError> {
+    let families = SourceFamilies::register(joint.observe);
+    for source in &joint.config.sources {
+        let metrics = families.of(&source.name);
+        let kind = joint.start(tasks, source, &metrics).await?;
+        let name = source.name.clone();
+        shared = shared.with_source(move || status(&name, kind, &metrics));
+    }
+    Ok(shared)
+}
+
+fn status(name: &str, kind: &str, metrics: &SourceMetrics) -> SourceStatus {
+    let (events, refused, malformed, connections) = metrics.counts();
+    SourceStatus {
+        name: name.into(),
+        kind: kind.into(),
+        state: "running".into(),
+        events,
+        refused: refused + malformed,
+        connections: connections.max(0) as u64,
+        last_error: None,
+    }
+}
+
+impl Joint<'_> {
+    async fn start(
+        &self,
+        tasks: &mut Tasks,
+        source: &Source,
+        metrics: &SourceMetrics,
+    ) -> Result<&'static str, RunError> {
+        let name = &source.name;
+        let gateway_id = &self.config.gateway.id;
+        let (inlet, observe, metrics) = (
+            self.inlet.clone(),
+            Arc::clone(self.observe),
+            metrics.clone(),
+        );
+        let task = format!("source {name}");
+        let bind = |error: String| RunError::Bind(error);
+        match &source.kind {
+            SourceKind::MqttListener(config) => {
+                let feed = self.feed.clone();
+                let listener = MqttListener::bind(
+                    config.clone(),
+                    name,
+                    gateway_id,
+                    inlet,
+                    feed,
+                    observe,
+                    metrics,
+                )
+                .await;
+                let listener = listener.map_err(|error| bind(error.to_string()))?;
+                tasks.spawn(task, listener.run(self.stop.clone()));
+                Ok("mqtt-listener")
+            }
+            #[cfg(feature = "serial")]
+            SourceKind::Lines(config) => {
+                let lines = crate::source::lines::LinesSource::new(
+                    config.clone(),
+                    name,
+                    gateway_id,
+                    inlet,
+                    observe,
+                    metrics,
+                );
+                tasks.spawn(task, lines.run(self.stop.clone()));
+                Ok("lines")
+            }
+            _ => Err(bind(format!(
+                "source {name}: this type is not part of this build"
+            ))),
+        }
+    }
+}

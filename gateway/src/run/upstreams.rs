@@ -1,0 +1,153 @@
+//! Every configured upstream, joined to its lane and spawned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_store::{LaneId, Sequence, Store};
+use tokio::sync::watch;
+
+use super::RunError;
+use super::lanes::{DEAD_LETTER, Lanes};
+use super::tasks::Tasks;
+use crate::config::{self, Backfill, Config, UpstreamKind};
+use crate::control::Shared;
+use crate::forward::to_dead_letters::ToDeadLetters;
+use crate::forward::{LaneContext, forward};
+use crate::observe::Observe;
+use crate::observe::forward::{LaneFamilies, LaneMetrics};
+use crate::upstream::Upstream;
+use crate::upstream::file::FileOut;
+use crate::upstream::mqtt::MqttOut;
+
+/// What all upstreams are joined with.
+pub(super) struct Joint<'a> {
+    pub(super) config: &'a Config,
+    pub(super) store: &'a Store,
+    pub(super) lanes: &'a Lanes,
+    pub(super) observe: &'a Arc<Observe>,
+    pub(super) durable: &'a watch::Receiver<Sequence>,
+    pub(super) stop: &'a watch::Receiver<bool>,
+}
+
+/// The metrics of every lane, in the order of the destinations.
+pub(super) fn metrics(
+    observe: &Observe,
+    lanes: &Lanes,
+    config: &Config,
+    store: &Store,
+) -> Vec<Arc<LaneMetrics>> {
+    let families = LaneFamilies::register(observe);
+    let names = std::iter::once(DEAD_LETTER).chain(config.upstreams.iter().map(|u| &*u.name));
+    names
+        .zip(&lanes.ids)
+        .map(|(name, id)| Arc::new(families.of(name, store.backlog(*id).events)))
+        .collect()
+}
+
+/// Spawns a forwarder for the dead letters and for every upstream.
+///
+/// # Errors
+/// When a certificate cannot be read.
+pub(super) fn spawn(
+    tasks: &mut Tasks,
+    joint: &Joint,
+    metrics: &[Arc<LaneMetrics>],
+    mut shared: Shared,
+) -> Result<Shared, RunError> {
+    let mut lanes = joint.lanes.ids.iter().zip(metrics);
+    if let Some((id, metrics)) = lanes.next() {
+        let context = joint.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
+        let upstream = ToDeadLetters::new(joint.store.clone());
+        start(tasks, DEAD_LETTER, upstream, context, joint.stop);
+    }
+    for (upstream, (id, metrics)) in joint.config.upstreams.iter().zip(lanes) {
+        let context = joint.context(&upstream.name, *id, upstream.lane.clone(), metrics);
+        let kind = joint.start(tasks, upstream, context)?;
+        let (store, id) = (joint.store.clone(), *id);
+        let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
+        shared = shared.with_upstream(move || {
+            let backlog = store.backlog(id);
+            let now = crate::clock::unix_ms().max(0) as u64;
+            crate::status::UpstreamStatus {
+                waiting: backlog.events,
+                waiting_bytes: backlog.bytes,
+                oldest_ms: backlog.oldest_time_ms.map(|time| now.saturating_sub(time)),
+                ..metrics.status(&name, kind)
+            }
+        });
+    }
+    Ok(shared)
+}
+
+impl Joint<'_> {
+    fn context(
+        &self,
+        name: &str,
+        id: LaneId,
+        config: config::Lane,
+        metrics: &Arc<LaneMetrics>,
+    ) -> LaneContext {
+        LaneContext {
+            name: name.into(),
+            id,
+            config,
+            store: self.store.clone(),
+            durable: self.durable.clone(),
+            observe: Arc::clone(self.observe),
+            metrics: Arc::clone(metrics),
+            announced: name != DEAD_LETTER,
+            shutdown_max: self.config.gateway.shutdown_max,
+        }
+    }
+
+    fn start(
+        &self,
+        tasks: &mut Tasks,
+        upstream: &config::Upstream,
+        context: LaneContext,
+    ) -> Result<&'static str, RunError> {
+        let failed = |why: String| RunError::Bind(format!("upstream {}: {why}", upstream.name));
+        let name = &upstream.name;
+        match &upstream.kind {
+            UpstreamKind::Mqtt(mqtt) => {
+                let out = MqttOut::new(mqtt.clone(), &self.config.gateway.id).map_err(failed)?;
+                start(tasks, name, out, context, self.stop);
+                Ok("mqtt")
+            }
+            UpstreamKind::File(file) => {
+                start(tasks, name, FileOut::new(file.clone()), context, self.stop);
+                Ok("file")
+            }
+            UpstreamKind::Http(_) => Err(failed("this build has no `http` feature".into())),
+        }
+    }
+}
+
+fn start<U: Upstream>(
+    tasks: &mut Tasks,
+    name: &str,
+    upstream: U,
+    context: LaneContext,
+    stop: &watch::Receiver<bool>,
+) {
+    tasks.spawn(
+        format!("upstream {name}"),
+        forward(upstream, context, stop.clone()),
+    );
+}
+
+/// The lane of the dead letters: local, so it needs no limits of its own.
+fn for_dead_letters() -> config::Lane {
+    config::Lane {
+        backfill: Backfill::InOrder,
+        live_weight: 1,
+        inflight_max: 256,
+        inflight_bytes_max: 4 * 1024 * 1024,
+        rate_max: None,
+        bandwidth_bytes_max: None,
+        retry_min: Duration::from_millis(250),
+        retry_max: Duration::from_secs(30),
+        refusals_max: u32::MAX,
+        ack_timeout: Duration::from_secs(60),
+    }
+}

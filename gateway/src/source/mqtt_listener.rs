@@ -1,0 +1,211 @@
+//! A listener that devices connect to: MQTT 3.1.1 and 5, QoS 0, 1 and 2.
+//!
+//! A PUBACK or PUBREC leaves only after the commit that holds its event. The layers, from the
+//! bytes up: [`wire`] reads fields, [`packet`] packets, [`session`] keeps the rules of the
+//! protocol without a socket, `connection` joins it to one, [`reply`] writes back. Sessions last
+//! as long as their connection; subscribers get live events.
+
+mod access;
+mod attributes;
+mod connection;
+mod doorman;
+pub mod packet;
+mod registry;
+pub mod reply;
+pub mod session;
+pub mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::live::LiveFeed;
+use super::{Closed, Inlet, stopped, tls};
+use crate::config;
+use crate::observe::Observe;
+use crate::observe::source::{Listening, SourceMetrics};
+use connection::Connection;
+use doorman::Doorman;
+use registry::Registry;
+use reply::reason;
+use session::Shared;
+
+/// What all connections of a listener share.
+pub(crate) struct Listener {
+    name: String,
+    shared: Shared,
+    inlet: Inlet,
+    feed: LiveFeed,
+    observe: Arc<Observe>,
+    registry: Registry,
+    doorman: Doorman,
+}
+
+/// A listener that is bound and waits to be run.
+pub struct MqttListener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    listener: Arc<Listener>,
+    connections: Arc<Semaphore>,
+}
+
+/// Why a listener cannot listen.
+#[derive(Debug)]
+pub struct BindError(pub String);
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl MqttListener {
+    /// Binds the socket and reads the certificates.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address is in use or a certificate cannot be read.
+    pub async fn bind(
+        limits: config::MqttListener,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        feed: LiveFeed,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> Result<MqttListener, BindError> {
+        let socket = TcpListener::bind(limits.listen).await.map_err(|error| {
+            BindError(format!(
+                "source {name}: cannot listen on {}: {error}; is another program there?",
+                limits.listen
+            ))
+        })?;
+        let tls = limits.tls.as_ref().map(tls::acceptor).transpose();
+        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let connections = Arc::new(Semaphore::new(limits.connections_max));
+        let limits = Arc::new(limits);
+        let listener = Listener {
+            name: name.into(),
+            doorman: Doorman::new(Arc::clone(&limits)),
+            shared: Shared {
+                limits,
+                source: format!("{gateway_id}/{name}").into(),
+                metrics,
+            },
+            inlet,
+            feed,
+            observe,
+            registry: Registry::default(),
+        };
+        Ok(MqttListener {
+            socket,
+            tls,
+            listener: Arc::new(listener),
+            connections,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until shutdown; every connection is over when it returns.
+    ///
+    /// # Errors
+    /// None today; sources share this shape.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
+        if let Ok(address) = self.local_addr() {
+            let source = &self.listener.name;
+            self.listener.observe.emit(&Listening { source, address });
+        }
+        let mut open = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stopped(&mut shutdown) => break,
+                accepted = self.accept() => accepted,
+                Some(_) = open.join_next() => continue,
+            };
+            let (stream, peer, permit) = accepted;
+            let listener = Arc::clone(&self.listener);
+            let (tls, shutdown) = (self.tls.clone(), shutdown.clone());
+            open.spawn(async move {
+                serve(stream, peer, listener, tls, shutdown).await;
+                drop(permit);
+            });
+        }
+        while open.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// The next connection; while all are in use, new ones wait in the kernel's queue.
+    async fn accept(&self) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+        loop {
+            let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
+            match self.socket.accept().await {
+                Ok((stream, peer)) => return (stream, peer, permit),
+                Err(error) => {
+                    tracing::warn!(source = %self.listener.name, %error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+    tls: Option<TlsAcceptor>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return Connection::new(stream, peer, listener, None)
+            .serve(shutdown)
+            .await;
+    };
+    let timeout = listener.shared.limits.connect_timeout;
+    match tokio::time::timeout(timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            Connection::new(stream, peer, listener, None)
+                .serve(shutdown)
+                .await
+        }
+        Ok(Err(error)) => {
+            listener.shared.metrics.malformed("tls");
+            tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
+        }
+        Err(_) => listener.shared.metrics.malformed("tls timeout"),
+    }
+}
+
+/// A few words for a reason code, as metrics label refused input.
+fn words(code: u8) -> &'static str {
+    match code {
+        reason::MALFORMED => "malformed packet",
+        reason::PROTOCOL_ERROR => "protocol error",
+        reason::UNSUPPORTED_VERSION => "unsupported version",
+        reason::CLIENT_ID_NOT_VALID => "client id",
+        reason::BAD_LOGIN => "bad login",
+        reason::NOT_AUTHORIZED => "not authorized",
+        reason::KEEP_ALIVE_TIMEOUT => "keep-alive timeout",
+        reason::TAKEN_OVER => "taken over",
+        reason::TOPIC_NAME_INVALID => "topic name",
+        reason::RECEIVE_MAX_EXCEEDED => "receive maximum",
+        reason::ALIAS_INVALID => "topic alias",
+        reason::PACKET_TOO_LARGE => "packet too large",
+        reason::QUOTA_EXCEEDED => "store full",
+        _ => "other",
+    }
+}

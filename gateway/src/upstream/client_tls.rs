@@ -1,0 +1,60 @@
+//! TLS towards brokers and webhooks: always verified, with the system's roots or given ones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::ClientTls;
+
+/// The client side's configuration.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(ca) => {
+            for certificate in certificates(ca)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("{}: {error}", ca.display()))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(
+            "no root certificates: install ca-certificates, or name a file with `ca`".into(),
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    match &tls.identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((cert, key)) => {
+            let chain = certificates(cert)?;
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| format!("{}: {error}", cert.display()))
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |error| format!("{}: no certificate: {error}", path.display());
+    CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)
+}

@@ -1,0 +1,214 @@
+//! Publishes to an MQTT broker, 3.1.1 or 5.
+//!
+//! The client library forgets what it was given when a session is lost, so it is never trusted
+//! with more than the window: on every disconnect its event loop is thrown away, and the lane
+//! offers everything unconfirmed again. The library tells the packet identifier of a publish
+//! only when it leaves; deliveries queue in the order they were handed over and are paired with
+//! those identifiers first in, first out.
+
+mod link;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_rules::topic::is_valid_topic_name;
+use tokio::sync::mpsc;
+
+use super::envelope;
+use super::{Delivery, Outcome, Token, Trouble, Upstream};
+use crate::config::{Format, MqttUpstream};
+use link::{Heard, Link, Publish};
+
+/// Publishes in the library at once; its packet identifiers wrap far above.
+const WINDOW_MAX: usize = 4096;
+/// From connecting to CONNACK.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Events of the connection taken at once.
+const HEARD_MAX: usize = 512;
+
+/// An `mqtt` upstream.
+pub struct MqttOut {
+    config: MqttUpstream,
+    gateway: Arc<str>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    session: Option<Session>,
+    /// Settled without being sent.
+    refused: Vec<(Token, Outcome)>,
+}
+
+struct Session {
+    link: Link,
+    heard: mpsc::UnboundedReceiver<Result<Heard, String>>,
+    /// Handed to the library, packet identifier not known yet.
+    queued: VecDeque<Token>,
+    sent: HashMap<u16, Token>,
+    packet_bytes_max: Option<usize>,
+}
+
+impl MqttOut {
+    /// For the broker that the configuration names.
+    ///
+    /// # Errors
+    /// When a certificate cannot be read.
+    pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
+        let tls = config.broker.tls.as_ref().map(super::client_tls::config);
+        Ok(MqttOut {
+            tls: tls.transpose()?.map(Arc::new),
+            gateway: gateway.into(),
+            session: None,
+            refused: Vec::new(),
+            config,
+        })
+    }
+
+    /// The publish of a delivery.
+    fn publish(&self, delivery: &Delivery) -> Result<Publish, String> {
+        let topic = envelope::topic(&self.config.topic, delivery, &self.gateway);
+        if !is_valid_topic_name(&topic) {
+            return Err(format!(
+                "{topic:?} is no topic to publish to; see `topic` of the upstream or the rule"
+            ));
+        }
+        let structured = self.config.format == Format::Structured;
+        let content_type = match structured {
+            true => Some("application/cloudevents+json".into()),
+            false => delivery.event.content_type.as_deref().map(str::to_owned),
+        };
+        let user = match structured {
+            true => Vec::new(),
+            false => envelope::attributes(delivery)
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        };
+        let payload = match structured {
+            true => envelope::structured(delivery).into(),
+            false => delivery.payload().clone(),
+        };
+        Ok(Publish {
+            topic,
+            qos: self.config.qos,
+            retain: self.config.retain,
+            payload,
+            content_type,
+            user,
+        })
+    }
+}
+
+impl Upstream for MqttOut {
+    async fn connect(&mut self) -> Result<(), Trouble> {
+        self.session = None;
+        self.refused.clear();
+        let broker = &self.config.broker;
+        let (link, heard) = Link::start(broker, self.tls.clone(), WINDOW_MAX);
+        let mut session = Session {
+            link,
+            heard,
+            queued: VecDeque::new(),
+            sent: HashMap::new(),
+            packet_bytes_max: None,
+        };
+        match tokio::time::timeout(CONNECT_MAX, session.heard.recv()).await {
+            Ok(Some(Ok(Heard::Connected { packet_bytes_max }))) => {
+                session.packet_bytes_max = packet_bytes_max;
+                self.session = Some(session);
+                Ok(())
+            }
+            Ok(Some(Err(why))) => Err(Trouble::new(format!("{}: {why}", broker.url))),
+            Ok(_) => Err(Trouble::new(format!(
+                "{}: the connection ended before CONNACK",
+                broker.url
+            ))),
+            Err(_) => Err(Trouble::new(format!(
+                "{}: no CONNACK within {} s",
+                broker.url,
+                CONNECT_MAX.as_secs()
+            ))),
+        }
+    }
+
+    fn room(&self) -> usize {
+        let under_way = |session: &Session| session.queued.len() + session.sent.len();
+        self.session
+            .as_ref()
+            .map_or(0, |session| WINDOW_MAX.saturating_sub(under_way(session)))
+    }
+
+    fn offer(&mut self, batch: Vec<Delivery>) {
+        for delivery in batch {
+            let refused = match self.publish(&delivery) {
+                Err(why) => Some(Outcome::Refused(why)),
+                Ok(publish) => self
+                    .session
+                    .as_mut()
+                    .and_then(|session| session.send(delivery.token, publish)),
+            };
+            if let Some(outcome) = refused {
+                self.refused.push((delivery.token, outcome));
+            }
+        }
+    }
+
+    async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
+        if !self.refused.is_empty() {
+            return Ok(std::mem::take(&mut self.refused));
+        }
+        let Some(session) = &mut self.session else {
+            return Err(Trouble::new("not connected"));
+        };
+        let mut settled = Vec::new();
+        let mut heard = Vec::new();
+        while settled.is_empty() {
+            if session.heard.recv_many(&mut heard, HEARD_MAX).await == 0 {
+                return Err(Trouble::new("the connection ended"));
+            }
+            for item in heard.drain(..) {
+                let item =
+                    item.map_err(|why| Trouble::new(format!("{}: {why}", self.config.broker.url)))?;
+                settled.extend(session.take(item));
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.link.disconnect().await;
+        }
+    }
+}
+
+impl Session {
+    /// Hands a publish to the library; what comes back is settled at once.
+    fn send(&mut self, token: Token, publish: Publish) -> Option<Outcome> {
+        let bytes = publish.payload.len() + publish.topic.len() + publish.user_bytes() + 64;
+        if let Some(max) = self.packet_bytes_max
+            && bytes > max
+        {
+            return Some(Outcome::Refused(format!(
+                "{bytes} bytes are over the broker's maximum packet size {max}"
+            )));
+        }
+        match self.link.publish(publish) {
+            Ok(()) => {
+                self.queued.push_back(token);
+                None
+            }
+            Err(why) => Some(Outcome::Busy(why)),
+        }
+    }
+
+    fn take(&mut self, heard: Heard) -> Option<(Token, Outcome)> {
+        match heard {
+            Heard::Connected { .. } => None,
+            Heard::Sent(id) => {
+                let token = self.queued.pop_front()?;
+                self.sent.insert(id, token);
+                None
+            }
+            Heard::Settled(id, outcome) => Some((self.sent.remove(&id)?, outcome)),
+        }
+    }
+}
