@@ -68,10 +68,14 @@ fn compile_time(count: usize) {
         text: (at..at + 1_000).map(rule).collect(),
     };
     let files: Vec<RuleFile> = (0..count).step_by(1_000).map(file).collect();
+    let compiled = || compile(&files, &Destinations::new(["cloud"])).expect("right");
+    // The second set shows what a set keeps: it finds the memory that compiling needs free again.
+    let first = compiled();
     let before = resident_kib();
     let start = Instant::now();
-    let checked = compile(&files, &Destinations::new(["cloud"])).expect("right");
+    let checked = compiled();
     let took = start.elapsed().as_millis();
+    drop(first);
     let each = resident_kib().saturating_sub(before) * 1024 / checked.rules.rule_count();
     println!("{count} rules compile in {took} ms and hold about {each} bytes each");
 }

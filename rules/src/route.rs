@@ -25,8 +25,8 @@ pub(crate) struct RouteRule {
     pub(crate) captures: Vec<Option<Range<usize>>>,
 }
 
-/// How much all remembered routes may weigh, in rules and topics.
-const WEIGHT_MAX: usize = 65_536;
+/// How much memory remembered routes may take, roughly, in bytes.
+const WEIGHT_MAX: usize = 8 << 20;
 
 /// Recently used routes by topic. When the young ones are half of what is allowed, they become the
 /// old ones and the old ones are forgotten: near enough to least recently used, at no cost.
@@ -34,7 +34,16 @@ const WEIGHT_MAX: usize = 65_536;
 pub(crate) struct RouteCache {
     young: HashMap<Arc<str>, Arc<Route>>,
     old: HashMap<Arc<str>, Arc<Route>>,
+    /// Of the young ones.
     weight: usize,
+}
+
+impl Route {
+    /// What remembering it under `topic` costs, roughly, in bytes.
+    fn weight(&self, topic: &str) -> usize {
+        let captures: usize = self.rules.iter().map(|rule| rule.captures.len()).sum();
+        200 + topic.len() + 64 * self.rules.len() + 24 * captures + 96 * self.wanted.len()
+    }
 }
 
 impl RouteCache {
@@ -47,12 +56,37 @@ impl RouteCache {
             Some(route) => route,
             None => Arc::new(find()),
         };
-        self.weight += 4 + route.rules.len();
+        let weight = route.weight(topic);
+        self.weight += weight;
         if self.weight > WEIGHT_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.weight = 4 + route.rules.len();
+            self.weight = weight;
         }
         self.young.insert(Arc::clone(topic), Arc::clone(&route));
         route
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_routes_is_bounded_and_used_ones_stay() {
+        let mut cache = RouteCache::default();
+        let often: Arc<str> = "often".into();
+        let mut found = 0;
+        for at in 0..40_000 {
+            let topic: Arc<str> = format!("{at}/{}", "x".repeat(1_000)).into();
+            cache.get(&topic, Route::default);
+            cache.get(&often, || {
+                found += 1;
+                Route::default()
+            });
+        }
+        let topics = cache.young.keys().chain(cache.old.keys());
+        let bytes: usize = topics.map(|topic| topic.len()).sum();
+        assert!(bytes < WEIGHT_MAX, "{bytes}");
+        assert_eq!(found, 1);
     }
 }

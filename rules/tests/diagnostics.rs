@@ -461,3 +461,53 @@ fn an_oversized_file_is_refused() {
         ["a.rules:1:1: error: a rule file cannot be larger than 1048576 bytes"]
     );
 }
+
+#[test]
+fn a_complaint_is_json_for_editors() {
+    let file = RuleFile {
+        path: "a.rules".to_owned(),
+        text: "rule r { on \"ä\" send to clod }".to_owned(),
+    };
+    let errors = compile(&[file], &Destinations::new(["cloud"])).expect_err("wrong");
+    let found = serde_json::to_value(&errors[0]).expect("JSON");
+    let expected = serde_json::json!({
+        "severity": "error", "message": "unknown destination `clod`", "file": "a.rules",
+        "span": { "start": 25, "end": 29 }, "line": 1, "column": 25,
+        "label": "did you mean `cloud`?", "labels": [],
+        "notes": ["destinations are: dead_letter, cloud"],
+        "suggestion": { "span": { "start": 25, "end": 29 }, "replacement": "cloud" },
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn complaints_of_all_files_come_in_the_order_of_the_files() {
+    let file = |path: &str, text: &str| RuleFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let files = [
+        file(
+            "b.rules",
+            "rule r { on e send to nowhere }\nrule q { on \"t\" wen x }",
+        ),
+        file(
+            "a.rules",
+            "event e { topic \"t\" x strin }\nrule r { on e when x send to cloud }",
+        ),
+    ];
+    let errors = compile(&files, &Destinations::new(["cloud"])).expect_err("wrong");
+    let places: Vec<String> = errors
+        .iter()
+        .map(|e| format!("{}:{}:{}", e.file, e.line, e.column))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "b.rules:1:23",
+            "b.rules:2:17",
+            "a.rules:1:23",
+            "a.rules:2:6"
+        ]
+    );
+}

@@ -319,3 +319,23 @@ fn a_rule_is_read_from_top_to_bottom() {
         ]
     );
 }
+
+#[test]
+fn a_renamed_field_is_read_under_its_new_name_wherever_it_came_from() {
+    let text = r#"rule r { on "t" rename temp to celsius when celsius > 20 send to cloud }"#;
+    let rules = rules(text);
+    let outputs = |data: &str| told(&decide(&rules, &event("t", data)).outputs);
+    let cases: [(&str, &[&str]); 5] = [
+        (r#"{"temp":21}"#, &[r#"cloud {"celsius":21}"#]),
+        (r#"{"celsius":22}"#, &[r#"cloud {"celsius":22}"#]),
+        (r#"{"celsius":1,"temp":23}"#, &[r#"cloud {"celsius":23}"#]),
+        (
+            r#"{"celsius":24,"temp":null}"#,
+            &[r#"cloud {"celsius":24}"#],
+        ),
+        (r#"{"celsius":24,"temp":3}"#, &[]),
+    ];
+    for (data, expected) in cases {
+        assert_eq!(outputs(data), expected, "{data}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The tree holds every byte, and nothing a person or a disk writes into a file breaks anything.
 
 use proptest::prelude::*;
+use tidegate_rules::diagnostic::Sources;
 use tidegate_rules::parser::parse;
 use tidegate_rules::{Destinations, RuleFile, compile};
 
@@ -35,6 +36,8 @@ fn check(text: &str) {
         for error in &errors {
             let end = error.span.end;
             assert!(error.span.start <= end && end <= text.len(), "{error:?}");
+            let picture = error.render(&Sources::new([("a.rules", text)]), true);
+            assert!(!picture.is_empty());
         }
     } else {
         assert!(parsed.errors.is_empty());

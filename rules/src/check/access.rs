@@ -87,20 +87,15 @@ impl Checker<'_> {
                 span: span.clone(),
             })
         };
-        match scope.changed.get(name).cloned() {
-            Some(Binding::Local(at, ty)) => return made(Kind::Local(at), ty),
-            Some(Binding::Field(id, ty, default)) => {
-                return Some(with_default(id, ty, default, span));
-            }
-            Some(Binding::Gone(gone)) => {
+        if let Some(binding) = scope.changed.get(name) {
+            if let Binding::Gone(gone) = binding {
                 self.error(span, format!("`{name}` is not there any more at this line"))
                     .labels = vec![crate::diagnostic::Label {
-                    span: gone,
+                    span: gone.clone(),
                     text: "taken away here".to_owned(),
                 }];
-                return None;
             }
-            None => {}
+            return self.bound(binding, span);
         }
         if let Some(at) = scope.captures.iter().position(|capture| capture == name) {
             return made(Kind::Capture(at), Type::Text);
@@ -121,6 +116,23 @@ impl Checker<'_> {
         }
         self.unknown_name(scope, name, span);
         None
+    }
+
+    /// The value of a changed field; `None` if it is gone or its two meanings differ in type.
+    pub(super) fn bound(&mut self, binding: &Binding, span: &Span) -> Option<Expr> {
+        match binding {
+            Binding::Local(at, ty) => Some(Expr {
+                ty: *ty,
+                kind: Kind::Local(*at),
+                span: span.clone(),
+            }),
+            Binding::Field(id, ty, default) => Some(with_default(*id, *ty, default.clone(), span)),
+            Binding::Either(moved, kept) => {
+                let all = vec![self.bound(moved, span)?, self.bound(kept, span)?];
+                self.first_of(all, span)
+            }
+            Binding::Gone(_) => None,
+        }
     }
 
     fn unknown_name(&mut self, scope: &Scope, name: &str, span: &Span) {

@@ -107,7 +107,8 @@ impl Checker<'_> {
     }
 
     fn field_line(&mut self, line: &FieldLine) -> Option<(DeclaredField, ContractField)> {
-        let ty = self.field_type(&line.kind)?;
+        // A field of an unknown type is still a field: one complaint is enough.
+        let ty = self.field_type(&line.kind).unwrap_or(Type::Any);
         if line.required && line.optional {
             let message = format!("field `{}` is both required and optional", line.name.text);
             self.error(&line.name.span, message);
@@ -186,7 +187,7 @@ impl Checker<'_> {
             }
             return None;
         };
-        if !ty.is_ordered() {
+        if !ty.is_ordered() && ty != Type::Any {
             self.error(&range.span, format!("a {ty} has no range"));
             return None;
         }

@@ -126,6 +126,19 @@ impl Checker<'_> {
     fn coalesce(&mut self, scope: &Scope, expr: &ast::Expr, all: &[ast::Expr]) -> Option<Expr> {
         let checked: Vec<_> = all.iter().map(|one| self.expr(scope, one)).collect();
         let checked: Vec<Expr> = checked.into_iter().collect::<Option<_>>()?;
+        // What follows a value that is always there is never looked at.
+        if let Some(at) = checked.iter().position(|one| one.constant().is_some())
+            && let Some(after) = checked.get(at + 1)
+        {
+            let span = after.span.clone();
+            let message = "this default is never used: the value before it is always there";
+            self.warning(&span, message);
+        }
+        self.first_of(checked, &expr.span)
+    }
+
+    /// `a ?? b`, of parts that are checked.
+    pub(super) fn first_of(&mut self, checked: Vec<Expr>, span: &ast::Span) -> Option<Expr> {
         let mut ty = checked.first()?.ty;
         for one in &checked {
             ty = match ty.common(one.ty) {
@@ -141,21 +154,11 @@ impl Checker<'_> {
                 }
             };
         }
-        // What follows a value that is always there is never looked at.
-        if let Some(at) = checked.iter().position(|one| one.constant().is_some())
-            && let Some(after) = checked.get(at + 1)
-        {
-            let span = after.span.clone();
-            self.warning(
-                &span,
-                "this default is never used: the value before it is always there",
-            );
-        }
         let all = checked.into_iter().map(|one| widen(one, ty)).collect();
         Some(Expr {
             ty,
             kind: Kind::Coalesce(all),
-            span: expr.span.clone(),
+            span: span.clone(),
         })
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Binding {
     Field(FieldId, Type, Option<Value>),
     /// A value the rule has set.
     Local(usize, Type),
+    /// The first, or the second where the first is undefined.
+    Either(Box<Binding>, Box<Binding>),
     /// Dropped or renamed away, there.
     Gone(Span),
 }
@@ -245,20 +247,31 @@ impl Checker<'_> {
         if !self.field_exists(scope, from) {
             return None;
         }
-        let moved = match scope.changed.get(&from.text) {
-            Some(binding) => binding.clone(),
-            None => {
-                let id = self.field_id(vec![from.text.clone()]);
-                match self.declared(scope, &from.text) {
-                    Some((_, ty, default)) => Binding::Field(id, ty, default),
-                    None => Binding::Field(id, Type::Any, None),
-                }
+        let mut moved = self.binding(scope, &from.text);
+        let known = scope.untyped || self.declared(scope, &to.text).is_some();
+        if known || scope.changed.contains_key(&to.text) {
+            // Where there is nothing to rename, what has the name already keeps it.
+            let kept = self.binding(scope, &to.text);
+            if !matches!(kept, Binding::Gone(_)) {
+                moved = Binding::Either(Box::new(moved), Box::new(kept));
             }
-        };
+        }
         let gone = Binding::Gone(from.span.clone());
         scope.changed.insert(from.text.clone(), gone);
         scope.changed.insert(to.text.clone(), moved);
+        self.bound(scope.changed.get(&to.text)?, &to.span)?;
         let arc = |name: &Name| Arc::<str>::from(name.text.as_str());
         Some(ir::Clause::Rename(arc(from), arc(to)))
+    }
+
+    /// What the field `name` is at this line.
+    fn binding(&mut self, scope: &Scope, name: &str) -> Binding {
+        if let Some(binding) = scope.changed.get(name) {
+            return binding.clone();
+        }
+        match self.declared(scope, name) {
+            Some((id, ty, default)) => Binding::Field(id, ty, default),
+            None => Binding::Field(self.field_id(vec![name.to_owned()]), Type::Any, None),
+        }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) enum Edit<'a> {
     /// The member is gone.
     Drop(&'a str),
     /// The member has another name and keeps its place; one that had the name before is gone.
+    /// Without such a member nothing changes.
     Rename(&'a str, &'a str),
 }
 
@@ -92,15 +93,23 @@ fn set(members: &mut Vec<Member<'_>>, name: &str, json: &str) {
     }
 }
 
+/// A member that is not there, or `null`, leaves what has the new name already.
 fn rename(members: &mut Vec<Member<'_>>, from: &str, to: &str) {
-    if from == to || !members.iter().any(|member| member.name == from) {
+    let found = members.iter().position(|member| member.name == from);
+    let Some(at) = found.filter(|_| from != to) else {
+        return;
+    };
+    if members[at].value == "null" {
+        members.remove(at);
         return;
     }
-    members.retain(|member| member.name != to);
-    for member in members.iter_mut().filter(|member| member.name == from) {
-        member.name = Cow::Owned(to.to_owned());
-        member.written = Cow::Owned(quoted(to));
-    }
+    members[at].name = Cow::Owned(to.to_owned());
+    members[at].written = Cow::Owned(quoted(to));
+    let mut place = 0;
+    members.retain(|member| {
+        place += 1;
+        place - 1 == at || member.name != to
+    });
 }
 
 fn quoted(text: &str) -> String {

@@ -157,9 +157,9 @@ impl<'t> Scanner<'t> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            while PLAIN[usize::from(self.peek())] {
-                self.at += 1;
-            }
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let plain = |byte: &u8| PLAIN[usize::from(*byte)];
+            self.at += rest.iter().take_while(|byte| plain(byte)).count();
             match self.peek() {
                 b'"' => break,
                 b'\\' => {

@@ -142,7 +142,7 @@ fn nesting_is_limited() {
 #[test]
 fn a_changed_payload_keeps_order_and_untouched_bytes() {
     let text = r#" {"a" : 1.50 , "b":{ "x" : [1 ,2] }, "c":"\u0041", "a2":null } "#;
-    let cases: [(&[Edit<'_>], &str); 7] = [
+    let cases: [(&[Edit<'_>], &str); 8] = [
         (
             &[],
             r#"{"a":1.50,"b":{ "x" : [1 ,2] },"c":"\u0041","a2":null}"#,
@@ -174,6 +174,10 @@ fn a_changed_payload_keeps_order_and_untouched_bytes() {
                 Edit::Drop("b"),
             ],
             r#"{"z":1.50,"c":"\u0041","a2":null,"a":0}"#,
+        ),
+        (
+            &[Edit::Rename("a2", "a"), Edit::Drop("b")],
+            r#"{"a":1.50,"c":"\u0041"}"#,
         ),
         (&["a", "b", "c", "a2"].map(Edit::Drop), "{}"),
     ];

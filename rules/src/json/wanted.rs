@@ -45,6 +45,11 @@ impl Wanted {
         self.ids.is_empty()
     }
 
+    /// How many fields are wanted.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Marks all wanted fields as missing.
     pub(crate) fn clear(&self, slots: &mut [Slot]) {
         for id in &self.ids {
