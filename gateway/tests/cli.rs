@@ -334,6 +334,39 @@ fn a_sound_store_verifies_and_a_damaged_one_ends_with_1() {
     let report = json(&output);
     assert_eq!(report["store"]["events"], 5);
     assert_eq!(report["lanes"][0]["waiting"], 4);
+    damage(&place.data_dir().join("store/generations"));
+    let output = place.run(&["store", "verify", "--format", "json"]);
+    assert_code(&output, 1);
+    let verified = json(&output);
+    assert_eq!(verified["sound"], false);
+    let damage = verified["damage"][0].as_str().unwrap_or_default();
+    assert!(damage.contains("cannot be read"), "{damage}");
+}
+
+/// Changes one byte of a payload on disk.
+fn damage(generations: &Path) {
+    let mut damaged = 0;
+    for generation in std::fs::read_dir(generations)
+        .expect("generations")
+        .flatten()
+    {
+        let path = generation.path().join("db");
+        let Ok(mut bytes) = std::fs::read(&path) else {
+            continue;
+        };
+        let payload = b"{\"t\":3}";
+        let places = bytes.windows(payload.len()).enumerate();
+        let places: Vec<_> = places
+            .filter(|(_, found)| found == payload)
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            bytes[at + 5] = b'4';
+            damaged += 1;
+        }
+        std::fs::write(&path, bytes).expect("the damaged file");
+    }
+    assert!(damaged > 0, "nothing to damage");
 }
 
 /// Serves the control socket for `place` while `ask` runs.

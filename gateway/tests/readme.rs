@@ -81,15 +81,16 @@ fn every_key_is_listed_once_and_its_default_is_within_its_bounds() {
 fn surroundings() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("rules")).expect("the rules folder");
-    let pem = "-----BEGIN CERTIFICATE-----\n";
+    let pair = rcgen::generate_simple_self_signed(["gateway".to_owned()]).expect("a certificate");
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     let files = [
         ("cloud.password", "secret"),
         (
             "press-7.hash",
             "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA",
         ),
-        ("gateway.pem", pem),
-        ("gateway.key", pem),
+        ("gateway.pem", cert.as_str()),
+        ("gateway.key", key.as_str()),
     ];
     for (name, text) in files {
         let path = folder.path().join(name);

@@ -71,8 +71,8 @@ fn login(section: &Section<'_>) -> Option<(String, Secret)> {
 
 /// Reads `ca`, `cert` and `key`.
 pub(super) fn client_tls(section: &Section<'_>) -> ClientTls {
-    let ca = files::pem(section, "ca");
-    let cert = files::pem(section, "cert");
+    let ca = files::certificates(section, "ca");
+    let cert = files::certificates(section, "cert");
     let key = files::private_key(section, "key");
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if section.has(one) && !section.has(other) {
@@ -91,9 +91,9 @@ pub(super) fn client_tls(section: &Section<'_>) -> ClientTls {
 /// Reads `tls = { cert, key, client_ca }`.
 pub(super) fn server_tls(section: &Section<'_>) -> Option<ServerTls> {
     let tls = section.table("tls")?;
-    let cert = files::pem(&tls, "cert");
+    let cert = files::certificates(&tls, "cert");
     let key = files::private_key(&tls, "key");
-    let client_ca = files::pem(&tls, "client_ca");
+    let client_ca = files::certificates(&tls, "client_ca");
     Some(ServerTls {
         cert: cert?,
         key: key?,

@@ -6,6 +6,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
 use super::secret::Secret;
 use super::section::Section;
 
@@ -45,21 +48,40 @@ pub(super) fn folder(section: &Section<'_>, key: &str) -> Option<PathBuf> {
     None
 }
 
-/// The PEM file under `key`, which must exist and be PEM.
-pub(super) fn pem(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+/// The PEM file of certificates under `key`, which must hold at least one.
+pub(super) fn certificates(section: &Section<'_>, key: &str) -> Option<PathBuf> {
     let path = path(section, key)?;
     let text = read(section, key, &path)?;
-    if !text.contains("-----BEGIN ") {
-        section.refuse(key, format!("{} is no PEM file", path.display()));
-        return None;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if !found.is_empty() => return Some(path),
+        Ok(_) => refuse_pem(section, key, &path, "certificate", "CERTIFICATE"),
+        Err(error) => section.refuse(key, format!("{} is damaged: {error}", path.display())),
     }
-    Some(path)
+    None
 }
 
 /// The PEM private key under `key`, which others must not be able to read.
 pub(super) fn private_key(section: &Section<'_>, key: &str) -> Option<PathBuf> {
-    let path = pem(section, key)?;
-    is_closed(section, key, &path).then_some(path)
+    let path = path(section, key)?;
+    let text = read(section, key, &path)?;
+    if !is_closed(section, key, &path) {
+        return None;
+    }
+    match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(_) => return Some(path),
+        Err(pem::Error::NoItemsFound) => {
+            refuse_pem(section, key, &path, "private key", "PRIVATE KEY");
+        }
+        Err(error) => section.refuse(key, format!("{} is damaged: {error}", path.display())),
+    }
+    None
+}
+
+fn refuse_pem(section: &Section<'_>, key: &str, path: &Path, what: &str, header: &str) {
+    let error = section.error(key, format!("{} holds no {what}", path.display()));
+    let note = format!("a PEM file of one begins with -----BEGIN {header}-----");
+    section.reading.note(error.with_note(note));
 }
 
 /// The secret in the file under `key`, without the line end an editor leaves.

@@ -134,7 +134,7 @@ impl Shared {
         let Some((store, folder)) = &self.store else {
             return StoreStatus::default();
         };
-        crate::history::store::status(&store.stats(), folder)
+        crate::history::store::status(store, folder)
     }
 
     /// The folder the store lies in.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidegate_store::{GenerationState, Stats, Store, VerifyReport};
+use tidegate_store::{Damage, GenerationState, Stats, Store};
 
 use crate::status::StoreStatus;
 
@@ -80,12 +80,16 @@ pub fn report(store: &Store, folder: &Path) -> StoreReport {
         records: stats.counters.records,
         barriers: stats.barriers,
         ballast: stats.ballast,
-        store: status(&stats, folder),
+        store: status_of(store, &stats, folder),
     }
 }
 
 /// The figures that `tidegate status` shows.
-pub fn status(stats: &Stats, folder: &Path) -> StoreStatus {
+pub fn status(store: &Store, folder: &Path) -> StoreStatus {
+    status_of(store, &store.stats(), folder)
+}
+
+fn status_of(store: &Store, stats: &Stats, folder: &Path) -> StoreStatus {
     StoreStatus {
         folder: folder.display().to_string(),
         events: stats.events,
@@ -99,7 +103,7 @@ pub fn status(stats: &Stats, folder: &Path) -> StoreStatus {
             .iter()
             .map(|q| format!("{} ({} bytes): {}", q.name, q.disk_bytes, q.why))
             .collect(),
-        damage: stats.damage.iter().map(damage_text).collect(),
+        damage: damage(store, &stats.damage),
         dead_letters: stats.dead_letters,
         refusing: false,
     }
@@ -122,7 +126,18 @@ fn generation(info: &tidegate_store::GenerationInfo) -> GenerationReport {
     }
 }
 
-fn damage_text(damage: &tidegate_store::Damage) -> String {
+/// What the opening found missing, and what readers came across since.
+fn damage(store: &Store, since: &[Damage]) -> Vec<String> {
+    let mut all: Vec<&Damage> = store.open_report().damage.iter().collect();
+    for damage in since {
+        if !all.contains(&damage) {
+            all.push(damage);
+        }
+    }
+    all.into_iter().map(damage_text).collect()
+}
+
+fn damage_text(damage: &Damage) -> String {
     format!(
         "events {} to {} in generation {} cannot be read",
         damage.first, damage.last, damage.generation
@@ -156,21 +171,18 @@ pub struct Verified {
     pub damage: Vec<String>,
 }
 
-/// Reads every block and dead letter; `progress` is told bytes done and bytes in all.
+/// Reads every block and dead letter; `progress` is told bytes done and bytes in all. What the
+/// opening found missing counts too.
 pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> Verified {
-    Verified::from(store.verify(progress))
-}
-
-impl From<VerifyReport> for Verified {
-    fn from(report: VerifyReport) -> Verified {
-        let damaged = report.damage.iter().map(damage_text);
-        Verified {
-            sound: report.is_sound(),
-            generations: report.generations,
-            records: report.records,
-            bytes: report.bytes,
-            dead_letters: report.dead_letters,
-            damage: damaged.chain(report.unreadable.iter().cloned()).collect(),
-        }
+    let report = store.verify(progress);
+    let mut damage = damage(store, &report.damage);
+    damage.extend(report.unreadable);
+    Verified {
+        sound: damage.is_empty(),
+        generations: report.generations,
+        records: report.records,
+        bytes: report.bytes,
+        dead_letters: report.dead_letters,
+        damage,
     }
 }

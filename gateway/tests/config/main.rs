@@ -260,6 +260,35 @@ fn a_secret_file_is_closed_to_others() {
 }
 
 #[test]
+fn certificates_and_keys_are_what_they_are_said_to_be() {
+    let folder = Folder::new();
+    let pair = rcgen::generate_simple_self_signed(["g".to_owned()]).expect("a certificate");
+    folder.write("cert.pem", &pair.cert.pem(), 0o644);
+    folder.write("key.pem", &pair.signing_key.serialize_pem(), 0o600);
+    folder.write("open.pem", &pair.signing_key.serialize_pem(), 0o644);
+    let refused = |cert: &str, key: &str| {
+        folder.messages(&format!(
+            "{LEAST}[sources.x]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\ntls = {{ cert = \"{cert}\", key = \"{key}\" }}"
+        ))
+    };
+    assert!(refused("cert.pem", "key.pem").is_empty());
+    assert_eq!(
+        refused("key.pem", "cert.pem"),
+        [
+            "13:16: error: key.pem holds no certificate",
+            "13:33: error: cert.pem is open to everyone on this machine (mode 0644)",
+        ]
+    );
+    assert_eq!(
+        refused("absent.pem", "open.pem"),
+        [
+            "13:16: error: cannot read absent.pem: no such file or directory",
+            "13:35: error: open.pem is open to everyone on this machine (mode 0644)",
+        ]
+    );
+}
+
+#[test]
 fn variables_are_filled_in_and_paths_are_relative_to_the_file() {
     let folder = Folder::new();
     let text = LEAST.replace("id = \"a\"", "id = \"${HOSTNAME}\"\nrules = \"rules\"");
