@@ -251,7 +251,7 @@ impl Shared {
     }
 
     /// After a failed write the handle is given up, and a new generation opened if that can be done.
-    fn replace_failed(&self, half: &mut WriteHalf, error: EngineError) -> CommitError {
+    pub(crate) fn replace_failed(&self, half: &mut WriteHalf, error: EngineError) -> CommitError {
         half.engine = None;
         let failed = {
             let mut state = self.state();
@@ -282,3 +282,7 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ mod dead_letters;
 mod full_disk;
 mod kill;
 mod lanes;
+mod live;
 mod log;
 mod opening;
 mod retention;
