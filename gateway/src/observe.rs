@@ -6,9 +6,9 @@ pub mod intake;
 pub mod log;
 pub mod port;
 pub mod process;
-pub mod store;
 pub mod rules;
 pub mod source;
+pub mod store;
 
 use std::sync::{Mutex, OnceLock};
 

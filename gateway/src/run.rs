@@ -115,7 +115,6 @@ struct Doors {
     inlet: Inlet,
     offers: mpsc::Receiver<Offer>,
     system: mpsc::Receiver<SystemEvent>,
-    redrive: mpsc::Sender<Redrive>,
     redrives: mpsc::Receiver<Redrive>,
 }
 
@@ -124,12 +123,11 @@ impl Doors {
         let (inlet, offers) = Inlet::new(BATCHES_MAX, INLET_BYTES_MAX);
         let (system_sender, system) = mpsc::channel(SYSTEM_EVENTS_MAX);
         observe.route_system_events(system_sender);
-        let (redrive, redrives) = mpsc::channel(REDRIVES_MAX);
+        let (_, redrives) = mpsc::channel(REDRIVES_MAX);
         Doors {
             inlet,
             offers,
             system,
-            redrive,
             redrives,
         }
     }
@@ -144,17 +142,28 @@ struct Pipeline {
     metrics: Arc<IntakeMetrics>,
 }
 
+/// What every part of the pipeline stands on.
+struct Ground<'a> {
+    config: &'a Config,
+    store: &'a Store,
+    feed: &'a LiveFeed,
+    observe: &'a Arc<Observe>,
+}
+
 impl Pipeline {
     fn start(
-        config: &Config,
+        ground: &Ground,
         writer: Writer,
-        store: &Store,
         settings: Settings,
         inputs: Inputs,
-        feed: &LiveFeed,
-        observe: &Arc<Observe>,
         lanes: LaneCounts,
     ) -> Result<Pipeline, RunError> {
+        let Ground {
+            config,
+            store,
+            feed,
+            observe,
+        } = ground;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
         let (finish, finished) = watch::channel(false);
@@ -166,7 +175,7 @@ impl Pipeline {
             groups,
             done,
             durable,
-            feed: feed.clone(),
+            feed: LiveFeed::clone(feed),
             metrics: Arc::clone(&metrics),
             observe: Arc::clone(observe),
             finish: finished,
@@ -181,7 +190,7 @@ impl Pipeline {
             settings,
             dedup,
             ends,
-            feed.clone(),
+            LiveFeed::clone(feed),
             Arc::clone(&metrics),
         );
         let runtime = tokio::runtime::Handle::current();
@@ -228,9 +237,13 @@ impl Gateway {
             .copied()
             .zip(lane_metrics.iter().cloned())
             .collect();
-        let pipeline = Pipeline::start(
-            &config, writer, &store, settings, inputs, &feed, &observe, counts,
-        )?;
+        let ground = Ground {
+            config: &config,
+            store: &store,
+            feed: &feed,
+            observe: &observe,
+        };
+        let pipeline = Pipeline::start(&ground, writer, settings, inputs, counts)?;
 
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
@@ -252,7 +265,6 @@ impl Gateway {
         let shared = upstreams::spawn(&mut tasks, &joint, &lane_metrics, shared)?;
         let joint = sources::Joint {
             config: &config,
-            store: &store,
             inlet: doors.inlet,
             feed: &feed,
             observe: &observe,

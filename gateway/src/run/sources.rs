@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tidegate_store::Store;
 use tokio::sync::watch;
 
 use super::RunError;
@@ -19,7 +18,6 @@ use crate::status::SourceStatus;
 /// What all sources are joined with.
 pub(super) struct Joint<'a> {
     pub(super) config: &'a Config,
-    pub(super) store: &'a Store,
     pub(super) inlet: Inlet,
     pub(super) feed: &'a LiveFeed,
     pub(super) observe: &'a Arc<Observe>,
