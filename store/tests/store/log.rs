@@ -187,3 +187,13 @@ fn a_read_limit_of_one_still_gets_on() {
         from = batch.next;
     }
 }
+
+#[test]
+fn every_commit_waits_for_a_write_barrier() {
+    let mut case = Case::new();
+    for _ in 0..20 {
+        let before = case.store().stats().barriers;
+        case.append(&[], b"durable");
+        assert!(case.store().stats().barriers > before);
+    }
+}

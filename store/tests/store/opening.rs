@@ -79,6 +79,10 @@ fn a_torn_snapshot_is_removed_before_it_can_do_harm() {
     case.reopen();
     assert_eq!(case.store().scan(1, 51, ALL).unwrap().records.len(), 50);
     assert!(case.store().open_report().quarantined.is_empty());
+    assert!(
+        !generation.join("aside").exists(),
+        "the log need not be replayed for it"
+    );
 }
 
 #[test]
