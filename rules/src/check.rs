@@ -5,6 +5,7 @@
 
 mod access;
 mod call;
+mod contradiction;
 mod event;
 mod expr;
 mod operator;

@@ -425,6 +425,18 @@ fn what_is_probably_not_meant_is_a_warning() {
             "1:13: warning: no `event` declares this topic, so its fields are not checked",
         ),
         (
+            "event e { topic \"a\" x int in 0..9 y float } rule r { on e when y > 5 when 3 > y and x > 1 send to cloud }",
+            "1:75: warning: no `y` can pass this and what is above or declared",
+        ),
+        (
+            "event e { topic \"a\" x int in 0..9 } rule r { on e when x in 10..20 send to cloud }",
+            "1:56: warning: no `x` can pass this and what is above or declared",
+        ),
+        (
+            "rule r { on \"a\" set topic = \"b\" send to cloud }",
+            "1:21: warning: this sets a field of the payload, not the event's `topic` (to send under another topic: `send to … topic \"…\"`)",
+        ),
+        (
             "rule r { on \"a\" send to cloud reason \"x\" }",
             "1:38: warning: a reason is kept for dead letters only",
         ),

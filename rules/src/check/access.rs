@@ -237,10 +237,10 @@ impl Checker<'_> {
             && (scope.changed.contains_key(name) || self.declared(scope, name).is_some())
         {
             let unshadowed = Scope {
-                captures: Vec::new(),
                 events: scope.events.clone(),
                 changed: scope.changed.clone(),
-                ..*scope
+                untyped: scope.untyped,
+                ..Scope::default()
             };
             return self.variable(&unshadowed, name, &expr.span);
         }

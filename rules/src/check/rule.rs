@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Checker;
+use super::contradiction::Intervals;
 use crate::ast::{Clause, Name, RuleBlock, Source, Span};
-use crate::ir::{self, Rule, RuleSource};
+use crate::ir::{self, Envelope, Rule, RuleSource};
 use crate::json::FieldId;
 use crate::topic::TopicPattern;
 use crate::types::Type;
@@ -23,6 +24,8 @@ pub(super) struct Scope {
     /// Fields that `set`, `drop` or `rename` gave a new meaning.
     pub(super) changed: BTreeMap<String, Binding>,
     pub(super) locals: usize,
+    /// What the conditions so far leave of numeric fields.
+    pub(super) intervals: Intervals,
 }
 
 /// What a changed field is now.
@@ -196,6 +199,7 @@ impl Checker<'_> {
                     };
                     self.warning(&condition.span, says);
                 }
+                self.narrow(scope, &checked);
                 Some(ir::Clause::When(checked))
             }
             Clause::Set(name, value) => self.set(scope, name, value),
@@ -225,6 +229,17 @@ impl Checker<'_> {
             return None;
         }
         let declared = self.declared(scope, &name.text).map(|field| field.1);
+        let attribute = Envelope::named(&name.text).is_some() || name.text == "payload";
+        if attribute && declared.is_none() && !scope.changed.contains_key(&name.text) {
+            let message = format!(
+                "this sets a field of the payload, not the event's `{}`",
+                name.text
+            );
+            self.warning(&name.span, message).label = match name.text.as_str() {
+                "topic" => Some("to send under another topic: `send to … topic \"…\"`".to_owned()),
+                _ => None,
+            };
+        }
         let checked = self.expr(scope, value);
         let checked = match declared {
             Some(ty) => self.fit(checked?, ty, &format!("`{}`", name.text)),
