@@ -16,6 +16,7 @@ pub(crate) fn lower(file: &str, text: &str, parsed: &Parsed) -> (File, Vec<Diagn
         file,
         text,
         base: 0,
+        depth: 0,
         errors: Vec::new(),
     };
     let said = lowering.file(&parsed.root());
@@ -27,6 +28,8 @@ struct Lowering<'t> {
     text: &'t str,
     /// Where the tree at hand starts in the file; not 0 inside a template.
     base: usize,
+    /// Levels of the expression above the one at hand.
+    depth: usize,
     errors: Vec<Diagnostic>,
 }
 

@@ -461,6 +461,22 @@ fn deep_and_long_expressions_are_refused_without_overflowing_the_stack() {
     assert!(!about(&negated).is_empty());
     let deep = format!("set x = {}1{}", "[".repeat(50_000), "]".repeat(50_000));
     assert!(!about(&deep).is_empty());
+    let level = format!(
+        "({}{}a{}",
+        "not ".repeat(60),
+        "-".repeat(60),
+        ".b".repeat(60)
+    );
+    for closed in [")", ".c)", " + 1 ?? 2)"] {
+        let mixed = format!("when {}1{}", level.repeat(5_000), closed.repeat(5_000));
+        assert!(!about(&mixed).is_empty());
+        let mixed = format!(
+            "when {}a{}",
+            "(".repeat(60),
+            format!("{}{closed}", ".b".repeat(15)).repeat(60)
+        );
+        about(&mixed);
+    }
     let members = format!("when payload{} > 1", ".a".repeat(50_000));
     assert!(!about(&members).is_empty());
 }

@@ -14,7 +14,12 @@ const OPERATORS_MAX: usize = 200;
 impl Lowering<'_> {
     pub(super) fn expr(&mut self, node: &SyntaxNode) -> Expr {
         let span = self.span(node.text_range());
-        let kind = self.expr_kind(node, &span).unwrap_or(ExprKind::Error);
+        self.depth += 1;
+        let kind = match self.depth <= OPERATORS_MAX {
+            true => self.expr_kind(node, &span).unwrap_or(ExprKind::Error),
+            false => self.too_long(&span),
+        };
+        self.depth -= 1;
         self.finish(kind, span)
     }
 
@@ -24,13 +29,17 @@ impl Lowering<'_> {
         if depth <= OPERATORS_MAX {
             return Expr { kind, span, depth };
         }
-        self.error(span.clone(), "this expression is too long")
-            .label = Some("set a field to a part of it first".to_owned());
         Expr {
-            kind: ExprKind::Error,
+            kind: self.too_long(&span),
             span,
             depth: 1,
         }
+    }
+
+    fn too_long(&mut self, span: &Span) -> ExprKind {
+        let error = self.error(span.clone(), "this expression is too long");
+        error.label = Some("set a field to a part of it first".to_owned());
+        ExprKind::Error
     }
 
     fn expr_kind(&mut self, node: &SyntaxNode, span: &Span) -> Option<ExprKind> {

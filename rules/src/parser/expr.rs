@@ -3,6 +3,9 @@
 use super::{EXPRESSION_DEPTH_MAX, Parser};
 use crate::syntax::SyntaxKind::{self, *};
 
+/// How many members and places may follow one another, as in `a.b[0].c`.
+const MEMBERS_MAX: usize = 16;
+
 impl Parser<'_> {
     /// `if … then … else …`, or anything that binds tighter.
     pub(super) fn expr(&mut self) {
@@ -82,13 +85,15 @@ impl Parser<'_> {
 
     fn not_expr(&mut self) {
         let mut count = 0usize;
-        while matches!(self.current(), NotWord | NotSign) && count < EXPRESSION_DEPTH_MAX {
+        while matches!(self.current(), NotWord | NotSign) && self.depth < EXPRESSION_DEPTH_MAX {
             self.foreign_sign();
             self.open(NotExpr);
             self.bump();
+            self.depth += 1;
             count += 1;
         }
         self.comparison();
+        self.depth -= count;
         for _ in 0..count {
             self.close();
         }
@@ -166,12 +171,14 @@ impl Parser<'_> {
     /// `-x`, or a value with what follows it.
     pub(super) fn operand(&mut self) {
         let mut count = 0usize;
-        while self.at(Minus) && count < EXPRESSION_DEPTH_MAX {
+        while self.at(Minus) && self.depth < EXPRESSION_DEPTH_MAX {
             self.open(NegateExpr);
             self.bump();
+            self.depth += 1;
             count += 1;
         }
         self.postfix();
+        self.depth -= count;
         for _ in 0..count {
             self.close();
         }
@@ -182,7 +189,7 @@ impl Parser<'_> {
         let start = self.checkpoint();
         self.atom();
         let mut count = 0usize;
-        while matches!(self.current(), Dot | BracketOpen) && count < EXPRESSION_DEPTH_MAX {
+        while matches!(self.current(), Dot | BracketOpen) && count < MEMBERS_MAX {
             count += 1;
             match self.current() {
                 Dot => {
