@@ -1,1 +1,13 @@
-//! tests
+//! The oracle: it starts the real binary and real peers, and keeps its own books.
+
+#![forbid(unsafe_code)]
+
+pub mod binary;
+pub mod books;
+pub mod gateway;
+pub mod mosquitto;
+pub mod peer;
+pub mod publisher;
+pub mod subscriber;
+pub mod tidy;
+pub mod wire;

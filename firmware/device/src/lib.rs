@@ -1,2 +1,4 @@
-//! device
+//! A sensor node.
+
 #![no_std]
+#![forbid(unsafe_code)]

@@ -1,2 +1,4 @@
-//! link
+//! The serial link.
+
 #![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,41 @@
+//! The program under test: always built from the sources as they are.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// The path of `tidegate`, built once per test process in the profile of the test itself;
+/// `TIDEGATE_BIN` names another one.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn tidegate() -> PathBuf {
+    if let Some(given) = std::env::var_os("TIDEGATE_BIN") {
+        return given.into();
+    }
+    BINARY.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>
+    let profile = test.ancestors().nth(2).expect("a test lies in deps");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "tidegate",
+        "--bin",
+        "tidegate",
+    ]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let built = cargo.status().expect("cargo runs");
+    assert!(built.success(), "tidegate does not build");
+    profile.join("tidegate")
+}

@@ -1,0 +1,196 @@
+//! One gateway process with a folder and a configuration of its own.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binary;
+
+/// A folder with a `gateway.toml`, and the process that runs it.
+pub struct Gateway {
+    /// Removed at the end.
+    pub dir: TempDir,
+    /// Where the MQTT listener `floor` is.
+    pub address: SocketAddr,
+    process: Option<Child>,
+    variables: Vec<(String, String)>,
+}
+
+impl Gateway {
+    /// A gateway with an MQTT listener `floor`; `more` is the rest of its configuration.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn new(more: &str) -> Gateway {
+        let dir = tempfile::tempdir().expect("a folder");
+        let address = free_port();
+        std::fs::create_dir(dir.path().join("data")).expect("a data folder");
+        let text = format!(
+            "[gateway]\nid = \"plant-a\"\ndata_dir = \"data\"\n\n[sources.floor]\ntype = \"mqtt-listener\"\nlisten = \"{address}\"\n\n{more}"
+        );
+        std::fs::write(dir.path().join("gateway.toml"), text).expect("a configuration");
+        Gateway {
+            dir,
+            address,
+            process: None,
+            variables: Vec::new(),
+        }
+    }
+
+    /// Sets an environment variable for the next start.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// The file `name` in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The command that runs it, not started.
+    pub fn command(&self) -> Command {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("gateway.log"))
+            .expect("a log");
+        let mut command = Command::new(binary::tidegate());
+        command
+            .args(["run", "--config"])
+            .arg(self.path("gateway.toml"))
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log);
+        command
+    }
+
+    /// Starts the process and waits until it listens.
+    ///
+    /// # Panics
+    /// When it ends instead, or does not listen within 30 s; with the end of its log.
+    pub fn start(&mut self) {
+        let process = self.command().spawn().expect("tidegate starts");
+        self.process = Some(process);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self
+                .process
+                .as_mut()
+                .and_then(|p| p.try_wait().ok().flatten());
+            assert!(
+                ended.is_none(),
+                "the gateway ended: {ended:?}\n{}",
+                self.log()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "the gateway does not listen\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Panics
+    /// When it does not end within 30 s.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        let told = Command::new("kill")
+            .args(["-TERM", &process.id().to_string()])
+            .status();
+        assert!(told.expect("kill runs").success());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = process.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the gateway does not end\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Resident memory in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a size");
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        tail(&self.path("gateway.log"), 40)
+    }
+
+    /// Runs another subcommand over the same configuration.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn ask(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(binary::tidegate())
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path("gateway.toml"))
+            .output()
+            .expect("tidegate runs")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A loopback address that was free a moment ago.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    socket.local_addr().expect("an address")
+}
+
+fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,25 @@
+//! Real peers: a test runs where its peer is installed, and says so loudly where it is not.
+
+use std::path::PathBuf;
+
+/// The program `name`, or `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When `TIDEGATE_REQUIRE_PEERS=1` is set and the program is missing: there a skip is a failure.
+pub fn find(name: &str, test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let more = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
+    let found = std::env::split_paths(&path)
+        .chain(more)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        let required = std::env::var("TIDEGATE_REQUIRE_PEERS").as_deref() == Ok("1");
+        assert!(
+            !required,
+            "{test}: {name} is not installed, and TIDEGATE_REQUIRE_PEERS=1"
+        );
+        eprintln!("SKIPPED: {test}: because {name} is not installed");
+    }
+    found
+}

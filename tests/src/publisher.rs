@@ -1,0 +1,131 @@
+//! A sender that keeps every event until its PUBACK is parsed, and writes down both.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::books::{self, Id};
+use crate::wire;
+
+/// What one run of publishers did.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Everything written to a socket.
+    pub sent: BTreeSet<Id>,
+    /// Everything whose PUBACK was parsed.
+    pub acknowledged: BTreeSet<Id>,
+}
+
+/// One publisher: `count` events at `per_second`, QoS 1, in order, sent again until acked.
+pub struct Publisher {
+    /// The gateway.
+    pub gateway: SocketAddr,
+    /// Its number; part of topic, client id and payload.
+    pub number: u32,
+    /// How many events.
+    pub count: u64,
+    /// How fast.
+    pub per_second: f64,
+    /// Publishes under way at once.
+    pub window: usize,
+    /// Shared with the checker.
+    pub ledger: Arc<Mutex<Ledger>>,
+}
+
+struct Session {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    under_way: VecDeque<(u16, u64)>,
+}
+
+impl Publisher {
+    /// Publishes until everything is acknowledged or `deadline` passes; tells how much is left.
+    pub fn run(&self, deadline: Instant) -> u64 {
+        let began = Instant::now();
+        let mut acked = 0;
+        let mut next_id: u16 = 0;
+        while acked < self.count && Instant::now() < deadline {
+            let client = format!("p{}", self.number);
+            let Ok(stream) = wire::connect(self.gateway, &client, true) else {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            };
+            let mut session = Session {
+                stream,
+                buffer: Vec::new(),
+                under_way: VecDeque::new(),
+            };
+            // A broken session is over; everything unacked is sent again in the next one.
+            let _ = self.session(&mut session, began, deadline, &mut acked, &mut next_id);
+        }
+        self.count - acked
+    }
+
+    fn session(
+        &self,
+        session: &mut Session,
+        began: Instant,
+        deadline: Instant,
+        acked: &mut u64,
+        next_id: &mut u16,
+    ) -> std::io::Result<()> {
+        session
+            .stream
+            .set_read_timeout(Some(Duration::from_millis(2)))?;
+        while *acked < self.count && Instant::now() < deadline {
+            let due = ((began.elapsed().as_secs_f64() * self.per_second) as u64).min(self.count);
+            let mut burst = Vec::new();
+            while session.under_way.len() < self.window
+                && *acked + (session.under_way.len() as u64) < due
+            {
+                let n = *acked + session.under_way.len() as u64;
+                *next_id = next_id.wrapping_add(1).max(1);
+                let payload = books::payload((self.number, n));
+                burst.extend(wire::publish(
+                    &format!("p/{}/t", self.number),
+                    *next_id,
+                    &payload,
+                ));
+                session.under_way.push_back((*next_id, n));
+                self.lock().sent.insert((self.number, n));
+            }
+            session.stream.write_all(&burst)?;
+            self.read(session, acked)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, session: &mut Session, acked: &mut u64) -> std::io::Result<()> {
+        let mut chunk = [0; 4096];
+        match session.stream.read(&mut chunk) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => session.buffer.extend(&chunk[..count]),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        while let Some((first, body)) = wire::take(&mut session.buffer) {
+            if first != 0x40 {
+                continue;
+            }
+            let id = u16::from_be_bytes([body[0], body[1]]);
+            match session.under_way.pop_front() {
+                Some((expected, n)) if expected == id => {
+                    self.lock().acknowledged.insert((self.number, n));
+                    *acked = n + 1;
+                }
+                _ => return Err(std::io::Error::other("PUBACK out of order")),
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no publisher panics")
+    }
+}
