@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Decision, Destination, Output, Priority};
-use crate::eval::{Cx, EvalError, Stop};
+use crate::eval::{Cx, Stop};
 use crate::event::Event;
 use crate::ir::{ContractField, EventType};
 use crate::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
@@ -21,6 +21,7 @@ use crate::value::Value;
 
 /// What the payload is, as far as rules can read it.
 enum Payload<'e> {
+    /// JSON, or so it seems where no rule reads any of it.
     Json(&'e str),
     /// Of another content type; it passes untouched.
     Other,
@@ -245,12 +246,7 @@ impl<'r> Run<'r> {
 
     /// The payload with the changes made so far.
     fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, Stop> {
-        // Which rules read nothing of a payload they change; it has not been looked at then.
-        let looked_at = match &self.payload {
-            Payload::Json(text) => Some(*text),
-            Payload::Other | Payload::Invalid(_) => None,
-        };
-        let Some(text) = looked_at else {
+        let Payload::Json(text) = self.payload else {
             let kind = self.event.content_type.as_deref().unwrap_or("unknown");
             let message = match &self.payload {
                 Payload::Invalid(error) => {
@@ -322,7 +318,7 @@ impl<'r> Run<'r> {
                 let message = format!("the topic needs `{name}`, which is undefined,");
                 Err(send.site.stop(message, &[]))
             }
-            Err(Stop::Error(error)) => Err(Stop::Error(Box::new(EvalError { ..*error }))),
+            Err(error) => Err(error),
         }
     }
 }

@@ -389,7 +389,11 @@ fn the_frame_of_a_rule_is_checked_too() {
         ),
         (
             "rule r { on \"a\" send to cloud",
-            "1:30: error: expected `}` to close this rule (before this)",
+            "1:30: error: expected `}` to close this rule (the file ends here)",
+        ),
+        (
+            "rule r { on \"a\" send to cloud\nrule q { on \"a\" send to cloud }",
+            "2:1: error: expected `}` to close this rule (before this)",
         ),
         (
             "unmatched { on \"a\" send to cloud }",

@@ -9,7 +9,7 @@ use super::{Compiler, envelope_text, slot};
 use crate::ast::{Arithmetic, Compare};
 use crate::eval::{Eval, Site, Stop};
 use crate::ir::{Expr, Kind};
-use crate::json::{FieldId, decode};
+use crate::json::{FieldId, Slot, decode};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -175,6 +175,11 @@ impl Compiler<'_> {
         two: &[Expr; 2],
     ) -> Eval<bool> {
         let site = self.site(expr, &[&two[0], &two[1]]);
+        if let (Kind::Field(id), Some(limit)) = (&two[0].kind, two[1].constant())
+            && limit.kind().is_number()
+        {
+            return self.compare_field(site, operator, *id, limit.clone());
+        }
         let (left, right) = (self.value(&two[0]), self.value(&two[1]));
         Box::new(move |cx| {
             let (left, right) = (left(cx)?, right(cx)?);
@@ -185,6 +190,29 @@ impl Compiler<'_> {
                     Ok((left == right) == (operator == Compare::Equal))
                 }
                 None => Err(uncomparable(&site, &left, &right)),
+            }
+        })
+    }
+
+    /// A field with a threshold, the most common of all conditions.
+    fn compare_field(
+        &mut self,
+        site: Site,
+        operator: Compare,
+        id: FieldId,
+        limit: Value,
+    ) -> Eval<bool> {
+        let name = self.field_name(id);
+        Box::new(move |cx| {
+            let slot = slot(cx, id, name)?;
+            let order = match slot {
+                Slot::Int(value) => order(&Value::Int(value), &limit),
+                Slot::Float(value) => order(&Value::Float(value), &limit),
+                _ => None,
+            };
+            match order {
+                Some(order) => Ok(holds(operator, order)),
+                None => Err(uncomparable(&site, &decode(cx.payload, slot), &limit)),
             }
         })
     }

@@ -6,7 +6,7 @@ use super::{Compiler, slot, wrong_field};
 use crate::ast::Compare;
 use crate::eval::{Eval, Stop};
 use crate::ir::{Expr, Kind};
-use crate::json::Slot;
+use crate::json::{FieldId, Slot};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -18,13 +18,8 @@ impl Compiler<'_> {
                 let value = *value;
                 Box::new(move |_| Ok(value))
             }
-            Kind::Field(id) => {
-                let (id, name, site) = (*id, self.field_name(*id), self.site(expr, &[]));
-                Box::new(move |cx| match slot(cx, id, name)? {
-                    Slot::Bool(value) => Ok(value),
-                    other => Err(wrong_field(&site, other, Type::Bool)),
-                })
-            }
+            Kind::Field(id) => self.bool_field(expr, *id),
+            Kind::Expect(inner) if let Kind::Field(id) = inner.kind => self.bool_field(expr, id),
             Kind::And(all) => self.all_of(all, false),
             Kind::Or(all) => self.all_of(all, true),
             Kind::Not(inner) => {
@@ -46,6 +41,14 @@ impl Compiler<'_> {
                 })
             }
         }
+    }
+
+    fn bool_field(&mut self, expr: &Expr, id: FieldId) -> Eval<bool> {
+        let (name, site) = (self.field_name(id), self.site(expr, &[]));
+        Box::new(move |cx| match slot(cx, id, name)? {
+            Slot::Bool(value) => Ok(value),
+            other => Err(wrong_field(&site, other, Type::Bool)),
+        })
     }
 
     /// `and` (`decisive` false) or `or` (`decisive` true): the decisive value decides even where

@@ -5,7 +5,7 @@ use super::{Compiler, slot, wrong_field};
 use crate::ast::Arithmetic;
 use crate::eval::{Eval, Site, Stop};
 use crate::ir::{Envelope, Expr, Kind};
-use crate::json::Slot;
+use crate::json::{FieldId, Slot};
 use crate::types::Type;
 use crate::value::Value;
 use crate::when;
@@ -21,15 +21,8 @@ impl Compiler<'_> {
                 let value = *value;
                 Box::new(move |_| Ok(value))
             }
-            Kind::Field(id) => {
-                let (id, name, ty) = (*id, self.field_name(*id), expr.ty);
-                let site = self.site(expr, &[]);
-                Box::new(move |cx| {
-                    let slot = slot(cx, id, name)?;
-                    int_slot(slot, ty, || cx.text(slot).to_string())
-                        .ok_or_else(|| wrong_field(&site, slot, ty))
-                })
-            }
+            Kind::Field(id) => self.int_field(expr, *id),
+            Kind::Expect(inner) if let Kind::Field(id) = inner.kind => self.int_field(expr, id),
             Kind::Envelope(Envelope::Time) => Box::new(|cx| Ok(cx.event.happened())),
             Kind::Envelope(Envelope::Received) => Box::new(|cx| Ok(cx.event.received)),
             Kind::Negate(inner) => {
@@ -54,6 +47,24 @@ impl Compiler<'_> {
                 })
             }
         }
+    }
+
+    fn int_field(&mut self, expr: &Expr, id: FieldId) -> Eval<i64> {
+        let (name, site, ty) = (self.field_name(id), self.site(expr, &[]), expr.ty);
+        Box::new(move |cx| {
+            let slot = slot(cx, id, name)?;
+            int_slot(slot, ty, || cx.text(slot).to_string())
+                .ok_or_else(|| wrong_field(&site, slot, ty))
+        })
+    }
+
+    fn float_field(&mut self, expr: &Expr, id: FieldId) -> Eval<f64> {
+        let (name, site) = (self.field_name(id), self.site(expr, &[]));
+        Box::new(move |cx| match slot(cx, id, name)? {
+            Slot::Float(value) => Ok(value),
+            Slot::Int(value) => Ok(value as f64),
+            other => Err(wrong_field(&site, other, Type::Float)),
+        })
     }
 
     fn int_arithmetic(&mut self, expr: &Expr, operator: Arithmetic, two: &[Expr; 2]) -> Eval<i64> {
@@ -95,14 +106,8 @@ impl Compiler<'_> {
                 let value = *value;
                 Box::new(move |_| Ok(value))
             }
-            Kind::Field(id) => {
-                let (id, name, site) = (*id, self.field_name(*id), self.site(expr, &[]));
-                Box::new(move |cx| match slot(cx, id, name)? {
-                    Slot::Float(value) => Ok(value),
-                    Slot::Int(value) => Ok(value as f64),
-                    other => Err(wrong_field(&site, other, Type::Float)),
-                })
-            }
+            Kind::Field(id) => self.float_field(expr, *id),
+            Kind::Expect(inner) if let Kind::Field(id) = inner.kind => self.float_field(expr, id),
             Kind::Widen(inner) => {
                 let inner = self.int(inner);
                 Box::new(move |cx| inner(cx).map(|value| value as f64))

@@ -151,12 +151,12 @@ impl Parser<'_> {
     }
 
     pub(super) fn missing_brace(&mut self, what: &str) {
-        let error = self
-            .diagnostic(
-                self.current_span(),
-                format!("expected `}}` to close this {what}"),
-            )
-            .with_label("before this");
+        let message = format!("expected `}}` to close this {what}");
+        let error = self.diagnostic(self.current_span(), message);
+        let error = error.with_label(match self.current() {
+            End => "the file ends here",
+            _ => "before this",
+        });
         self.report(error);
     }
 
