@@ -7,6 +7,7 @@
 //! gateway with its name; nothing dies silently.
 
 mod lanes;
+mod pipeline;
 mod sources;
 mod tasks;
 mod upstreams;
@@ -17,26 +18,22 @@ use std::time::Duration;
 
 use tidegate_rules::diagnostic::Diagnostic;
 use tidegate_rules::{Destinations, RuleFile};
-use tidegate_store::{Commit, Sequence, Store, Writer};
+use tidegate_store::{Commit, Store, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::config::Config;
-use crate::control::IntakeReport;
 use crate::control::{Control, Shared};
-use crate::intake::commit::Committer;
-use crate::intake::dedup::{DEVICE_MARK_PREFIX, Dedup};
 use crate::intake::pacing::Pacing;
-use crate::intake::{ActiveRules, CommitEnds, Inputs, Intake, Redrive, Settings};
-use crate::observe::intake::{IntakeMetrics, LaneCounts};
+use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
 use crate::observe::{Observe, SystemEvent};
-use crate::record;
 use crate::rules_folder::{self, RulesFolder};
 use crate::source::live::LiveFeed;
 use crate::source::{Inlet, Offer};
 use crate::status::RulesStatus;
 use lanes::Lanes;
+use pipeline::{Ground, Pipeline};
 use tasks::Tasks;
 
 /// Batches of arrivals under way between sources and intake.
@@ -47,11 +44,6 @@ const INLET_BYTES_MAX: u32 = 8 * 1024 * 1024;
 const SYSTEM_EVENTS_MAX: usize = 256;
 /// Dead letters on their way back at once.
 const REDRIVES_MAX: usize = 64;
-/// Records read at once when the dedup is filled.
-const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {
-    records: 1024,
-    bytes: 1024 * 1024,
-};
 /// How long sources may take to say goodbye to their clients.
 const SOURCES_MAX: Duration = Duration::from_secs(5);
 /// The mark that counts starts.
@@ -130,82 +122,6 @@ impl Doors {
             system,
             redrives,
         }
-    }
-}
-
-/// The commit thread, the intake thread, and what the rest of the gateway sees of them.
-struct Pipeline {
-    commit_thread: JoinHandle<Writer>,
-    intake_thread: JoinHandle<()>,
-    durable: watch::Receiver<Sequence>,
-    finish: watch::Sender<bool>,
-    metrics: Arc<IntakeMetrics>,
-}
-
-/// What every part of the pipeline stands on.
-struct Ground<'a> {
-    config: &'a Config,
-    store: &'a Store,
-    feed: &'a LiveFeed,
-    observe: &'a Arc<Observe>,
-}
-
-impl Pipeline {
-    fn start(
-        ground: &Ground,
-        writer: Writer,
-        settings: Settings,
-        inputs: Inputs,
-        lanes: LaneCounts,
-    ) -> Result<Pipeline, RunError> {
-        let Ground {
-            config,
-            store,
-            feed,
-            observe,
-        } = ground;
-        let metrics = Arc::new(IntakeMetrics::new(lanes));
-        metrics.register(observe);
-        let (finish, finished) = watch::channel(false);
-        let (durable, durable_end) = watch::channel(store.end());
-        let (commits, groups) = std::sync::mpsc::sync_channel(1);
-        let (done, done_receiver) = mpsc::unbounded_channel();
-        let committer = Committer {
-            writer,
-            groups,
-            done,
-            durable,
-            feed: LiveFeed::clone(feed),
-            metrics: Arc::clone(&metrics),
-            observe: Arc::clone(observe),
-            finish: finished,
-        };
-        let ends = CommitEnds {
-            commits,
-            done: done_receiver,
-        };
-        let dedup = recall(store, config.gateway.dedup_window);
-        let intake = Intake::new(
-            inputs,
-            settings,
-            dedup,
-            ends,
-            LiveFeed::clone(feed),
-            Arc::clone(&metrics),
-        );
-        let runtime = tokio::runtime::Handle::current();
-        Ok(Pipeline {
-            commit_thread: thread("commit", move || committer.run())?,
-            intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
-            durable: durable_end,
-            finish,
-            metrics,
-        })
-    }
-
-    fn report(&self) -> impl Fn() -> IntakeReport + Send + Sync + use<> {
-        let metrics = Arc::clone(&self.metrics);
-        move || metrics.report()
     }
 }
 
@@ -292,16 +208,6 @@ async fn watchdog(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Result<()
     Ok(())
 }
 
-fn thread<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, RunError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map_err(|error| RunError::Bind(format!("the {name} thread cannot be started: {error}")))
-}
-
 fn open_store(config: &Config) -> Result<(Writer, Store), RunError> {
     let options = tidegate_store::Options {
         max_size_bytes: config.store.max_size_bytes,
@@ -323,32 +229,6 @@ fn count_boot(writer: &mut Writer, store: &Store) -> Result<u64, RunError> {
         .commit(&commit)
         .map_err(|error| RunError::Store(error.to_string()))?;
     Ok(boot)
-}
-
-/// Fills the dedup from the log: the marks of all devices, the ids of the last events.
-fn recall(store: &Store, window: usize) -> Dedup {
-    let mut dedup = Dedup::new(window);
-    for (key, mark) in store.marks_with_prefix(DEVICE_MARK_PREFIX.as_bytes()) {
-        let device = key.get(DEVICE_MARK_PREFIX.len()..).unwrap_or_default();
-        dedup.recall_device(&String::from_utf8_lossy(device), &mark);
-    }
-    let end = store.end();
-    let mut from = end.saturating_sub(window as u64).max(store.first());
-    while from < end {
-        let Ok(batch) = store.scan(from, end, RECALL_LIMIT) else {
-            break;
-        };
-        for stored in &batch.records {
-            if let Ok(record) = record::decode(&stored.bytes) {
-                dedup.recall(&record.event);
-            }
-        }
-        if batch.next <= from {
-            break;
-        }
-        from = batch.next;
-    }
-    dedup
 }
 
 /// The rules in force, and what watches their folder.

@@ -1,0 +1,136 @@
+//! The commit thread and the intake thread, joined by their channels.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tidegate_store::{Sequence, Store, Writer};
+use tokio::sync::{mpsc, watch};
+
+use super::RunError;
+use crate::config::Config;
+use crate::control::IntakeReport;
+use crate::intake::commit::Committer;
+use crate::intake::dedup::{DEVICE_MARK_PREFIX, Dedup};
+use crate::intake::{CommitEnds, Inputs, Intake, Settings};
+use crate::observe::Observe;
+use crate::observe::intake::{IntakeMetrics, LaneCounts};
+use crate::record;
+use crate::source::live::LiveFeed;
+
+/// Records read at once when the dedup is filled.
+const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {
+    records: 1024,
+    bytes: 1024 * 1024,
+};
+
+/// The commit thread, the intake thread, and what the rest of the gateway sees of them.
+pub(super) struct Pipeline {
+    pub(super) commit_thread: JoinHandle<Writer>,
+    pub(super) intake_thread: JoinHandle<()>,
+    pub(super) durable: watch::Receiver<Sequence>,
+    pub(super) finish: watch::Sender<bool>,
+    metrics: Arc<IntakeMetrics>,
+}
+
+/// What every part of the pipeline stands on.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a Config,
+    pub(super) store: &'a Store,
+    pub(super) feed: &'a LiveFeed,
+    pub(super) observe: &'a Arc<Observe>,
+}
+
+impl Pipeline {
+    pub(super) fn start(
+        ground: &Ground,
+        writer: Writer,
+        settings: Settings,
+        inputs: Inputs,
+        lanes: LaneCounts,
+    ) -> Result<Pipeline, RunError> {
+        let Ground {
+            config,
+            store,
+            feed,
+            observe,
+        } = ground;
+        let metrics = Arc::new(IntakeMetrics::new(lanes));
+        metrics.register(observe);
+        let (finish, finished) = watch::channel(false);
+        let (durable, durable_end) = watch::channel(store.end());
+        let (commits, groups) = std::sync::mpsc::sync_channel(1);
+        let (done, done_receiver) = mpsc::unbounded_channel();
+        let committer = Committer {
+            writer,
+            groups,
+            done,
+            durable,
+            feed: LiveFeed::clone(feed),
+            metrics: Arc::clone(&metrics),
+            observe: Arc::clone(observe),
+            finish: finished,
+        };
+        let ends = CommitEnds {
+            commits,
+            done: done_receiver,
+        };
+        let dedup = recall(store, config.gateway.dedup_window);
+        let intake = Intake::new(
+            inputs,
+            settings,
+            dedup,
+            ends,
+            LiveFeed::clone(feed),
+            Arc::clone(&metrics),
+        );
+        let runtime = tokio::runtime::Handle::current();
+        Ok(Pipeline {
+            commit_thread: thread("commit", move || committer.run())?,
+            intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
+            durable: durable_end,
+            finish,
+            metrics,
+        })
+    }
+
+    pub(super) fn report(&self) -> impl Fn() -> IntakeReport + Send + Sync + use<> {
+        let metrics = Arc::clone(&self.metrics);
+        move || metrics.report()
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, RunError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|error| RunError::Bind(format!("the {name} thread cannot be started: {error}")))
+}
+
+/// Fills the dedup from the log: the marks of all devices, the ids of the last events.
+fn recall(store: &Store, window: usize) -> Dedup {
+    let mut dedup = Dedup::new(window);
+    for (key, mark) in store.marks_with_prefix(DEVICE_MARK_PREFIX.as_bytes()) {
+        let device = key.get(DEVICE_MARK_PREFIX.len()..).unwrap_or_default();
+        dedup.recall_device(&String::from_utf8_lossy(device), &mark);
+    }
+    let end = store.end();
+    let mut from = end.saturating_sub(window as u64).max(store.first());
+    while from < end {
+        let Ok(batch) = store.scan(from, end, RECALL_LIMIT) else {
+            break;
+        };
+        for stored in &batch.records {
+            if let Ok(record) = record::decode(&stored.bytes) {
+                dedup.recall(&record.event);
+            }
+        }
+        if batch.next <= from {
+            break;
+        }
+        from = batch.next;
+    }
+    dedup
+}
