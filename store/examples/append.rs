@@ -27,6 +27,8 @@ fn main() -> Outcome<()> {
         .map_or(Ok(1_000_000), |text| text.parse())?;
     let dir = parent.join(format!("tidegate-append-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
+    // First, for the peak of memory is the process's.
+    fill_and_drain(&dir, backlog)?;
     println!(
         "{:>6} {:>14} {:>14} {:>7} {:>14} {:>14}",
         "group", "file rec/s", "store rec/s", "ratio", "file written", "store written"
@@ -46,7 +48,6 @@ fn main() -> Outcome<()> {
             store.amplification()
         );
     }
-    fill_and_drain(&dir, backlog)?;
     fs::remove_dir_all(&dir)?;
     Ok(())
 }
@@ -165,7 +166,7 @@ fn fill_and_drain(dir: &Path, backlog: u64) -> Outcome<()> {
         .map(|generation| generation.payload_bytes)
         .sum();
     println!(
-        "\nbacklog of {backlog} records: filled at {filled:.0}/s, {:.1} MiB on disk for {:.1} MiB of records in {:.1} MiB of blocks, peak memory {:.1} MiB",
+        "backlog of {backlog} records: filled at {filled:.0}/s, {:.1} MiB on disk for {:.1} MiB of records in {:.1} MiB of blocks, peak memory {:.1} MiB",
         mib(stats.disk_bytes),
         mib(backlog * RECORD_BYTES as u64),
         mib(blocks),
@@ -208,7 +209,7 @@ fn fill_and_drain(dir: &Path, backlog: u64) -> Outcome<()> {
     }
     writer.persist_cursors_if_dirty()?;
     println!(
-        "drained {found} at {:.0}/s, {:.1} MiB left on disk, peak memory {:.1} MiB",
+        "drained {found} at {:.0}/s, {:.1} MiB left on disk, peak memory {:.1} MiB\n",
         found as f64 / started.elapsed().as_secs_f64(),
         mib(store.stats().disk_bytes),
         peak_memory_mib()

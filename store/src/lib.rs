@@ -2,7 +2,7 @@
 //!
 //! What a caller may rely on: when [`Writer::commit`] returns `Ok`, its records and marks survive a power cut; records
 //! come back byte for byte, in order, or are reported missing, never altered; a cursor never skips a record that was
-//! not confirmed. The README beside this crate says why it is built so; [`layout`] and `meta` define the bytes on disk.
+//! not confirmed. The README beside this crate says why it is built so; `layout` and `meta` define the bytes on disk.
 //!
 //! ```text
 //! store.rs       Writer and Store, the two handles          open.rs        opening; recover.rs, scan.rs
