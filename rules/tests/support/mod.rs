@@ -73,3 +73,35 @@ pub fn told(outputs: &[Output]) -> Vec<String> {
     };
     outputs.iter().map(tell).collect()
 }
+
+/// A declaration to make mistakes about.
+pub const PRESS: &str = r#"event press_temp {
+  topic "plant/{line}/{press}/temp"
+  temperature float required
+  unit        text  default "C"
+  held        duration
+  seq         int
+}
+"#;
+
+/// All complaints about `text` as one line each.
+pub fn complaints(text: &str) -> Vec<String> {
+    let file = RuleFile {
+        path: "a.rules".to_owned(),
+        text: text.to_owned(),
+    };
+    let found = match compile(
+        &[file],
+        &Destinations::new(["dead_letter", "cloud", "archive"]),
+    ) {
+        Ok(checked) => checked.warnings,
+        Err(errors) => errors,
+    };
+    found.iter().map(|complaint| complaint.short()).collect()
+}
+
+/// Complaints about a rule with these `clauses`, which start at line 2.
+pub fn about(clauses: &str) -> Vec<String> {
+    let text = format!("rule r {{ on press_temp\n{clauses}\nsend to cloud }}\n{PRESS}");
+    complaints(&text)
+}
