@@ -10,6 +10,7 @@ mod body;
 mod events;
 mod health;
 mod host;
+mod letters;
 mod question;
 mod route;
 mod server;

@@ -4,6 +4,7 @@
 //! a store that lies there look the same.
 
 pub mod event;
+pub mod letters;
 pub mod search;
 pub mod store;
 
@@ -18,12 +19,16 @@ pub enum HistoryError {
     Absent(String),
     /// The store cannot be read now.
     Read(ReadError),
+    /// It is held and cannot be used; the message says why.
+    Unusable(String),
 }
 
 impl std::fmt::Display for HistoryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            HistoryError::Question(why) | HistoryError::Absent(why) => f.write_str(why),
+            HistoryError::Question(why)
+            | HistoryError::Absent(why)
+            | HistoryError::Unusable(why) => f.write_str(why),
             HistoryError::Read(error) => write!(f, "{error}"),
         }
     }

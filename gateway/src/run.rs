@@ -130,6 +130,8 @@ impl Gateway {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
         let (mut writer, store) = open_store(&config)?;
+        crate::observe::process::register(&observe);
+        crate::observe::store::register(&observe, store.clone());
         let lanes = Lanes::open(&config, &store)?;
         let rules = Rules::load(&config, &lanes)?;
         let boot = count_boot(&mut writer, &store)?;
@@ -166,8 +168,9 @@ impl Gateway {
         let mut tasks = Tasks::default();
         let status = rules.status.subscribe();
         let shared = Shared::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_store(store.clone(), config.gateway.data_dir.join("store"))
+            .with_store(store.clone(), config.gateway.store_dir())
             .with_feed(feed.clone())
+            .with_redrive(doors.redrive)
             .with_intake(pipeline.report())
             .with_rules(move || status.borrow().clone());
         let joint = upstreams::Joint {
@@ -214,7 +217,7 @@ fn open_store(config: &Config) -> Result<(Writer, Store), RunError> {
         keep_for_ms: config.store.keep_for.as_millis() as u64,
         generation_bytes: config.store.generation_bytes,
         free_bytes_min: config.store.free_min_bytes,
-        ..tidegate_store::Options::new(config.gateway.data_dir.join("store"))
+        ..tidegate_store::Options::new(config.gateway.store_dir())
     };
     tidegate_store::open(options).map_err(|error| RunError::Store(error.to_string()))
 }

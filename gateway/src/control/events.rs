@@ -108,7 +108,7 @@ fn line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
-fn store(shared: &Shared) -> Result<&Store, HistoryError> {
+pub(super) fn store(shared: &Shared) -> Result<&Store, HistoryError> {
     let none = || HistoryError::Absent("this gateway has no store yet".to_owned());
     shared
         .store
@@ -117,18 +117,18 @@ fn store(shared: &Shared) -> Result<&Store, HistoryError> {
         .ok_or_else(none)
 }
 
-fn answered<T: Serialize>(answer: impl FnOnce() -> Result<T, HistoryError>) -> Answer {
+pub(super) fn answered<T: Serialize>(answer: impl FnOnce() -> Result<T, HistoryError>) -> Answer {
     match answer() {
         Ok(value) => answer::json(&value),
         Err(error) => mistake(&error),
     }
 }
 
-fn mistake(error: &HistoryError) -> Answer {
+pub(super) fn mistake(error: &HistoryError) -> Answer {
     let code = match error {
         HistoryError::Question(_) => StatusCode::BAD_REQUEST,
         HistoryError::Absent(_) => StatusCode::NOT_FOUND,
-        HistoryError::Read(_) => StatusCode::SERVICE_UNAVAILABLE,
+        HistoryError::Read(_) | HistoryError::Unusable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     answer::mistake(code, error.to_string())
 }

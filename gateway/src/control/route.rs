@@ -7,7 +7,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{self, Answer};
 use super::question::{Question, decoded};
-use super::{Shared, events};
+use super::{Shared, events, letters};
 use crate::clock;
 
 /// Prometheus asks for this type; the text is OpenMetrics.
@@ -40,7 +40,37 @@ pub(super) async fn everything(request: Request<Incoming>, shared: Arc<Shared>) 
             let id = decoded(path.trim_start_matches("/events/"));
             off_thread(move || events::show(&shared, &id)).await
         }
+        (method, path) if path.starts_with("/dead-letters") => {
+            let (method, path) = (method.clone(), path.trim_start_matches("/dead-letters"));
+            let path = decoded(path.trim_start_matches('/'));
+            dead_letters(shared, method, path, question).await
+        }
         _ => open_to_all(request, shared).await,
+    }
+}
+
+/// `path` is what follows `/dead-letters/`.
+async fn dead_letters(
+    shared: Arc<Shared>,
+    method: Method,
+    path: String,
+    question: Question,
+) -> Answer {
+    let retried = path.strip_suffix("/retry").map(str::to_owned);
+    match (method, retried) {
+        (Method::POST, Some(id)) => {
+            let to = question.get("to").map(str::to_owned);
+            letters::retry(shared, id, to).await
+        }
+        (Method::GET, None) if path.is_empty() => {
+            off_thread(move || letters::list(&shared, &question)).await
+        }
+        (Method::GET, None) => off_thread(move || letters::show(&shared, &path)).await,
+        (Method::DELETE, None) => off_thread(move || letters::drop(&shared, &path)).await,
+        _ => {
+            let message = "dead letters take GET, DELETE, and POST …/retry";
+            answer::mistake(StatusCode::METHOD_NOT_ALLOWED, message)
+        }
     }
 }
 

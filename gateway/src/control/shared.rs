@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
+use tokio::sync::mpsc;
 
 use super::health;
+use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::source::live::LiveFeed;
 use crate::status::{
@@ -39,6 +41,7 @@ pub struct Shared {
     intake: Ask<IntakeReport>,
     pub(super) store: Option<(Store, PathBuf)>,
     pub(super) feed: Option<LiveFeed>,
+    pub(super) redrive: Option<mpsc::Sender<Redrive>>,
 }
 
 impl Shared {
@@ -53,6 +56,7 @@ impl Shared {
             rules: Box::new(RulesStatus::default),
             store: None,
             feed: None,
+            redrive: None,
             intake: Box::new(IntakeReport::default),
         }
     }
@@ -92,6 +96,13 @@ impl Shared {
     #[must_use]
     pub fn with_feed(mut self, feed: LiveFeed) -> Self {
         self.feed = Some(feed);
+        self
+    }
+
+    /// Hands in the way back into the log for dead letters.
+    #[must_use]
+    pub fn with_redrive(mut self, redrive: mpsc::Sender<Redrive>) -> Self {
+        self.redrive = Some(redrive);
         self
     }
 
@@ -135,6 +146,11 @@ impl Shared {
             return StoreStatus::default();
         };
         crate::history::store::status(store, folder)
+    }
+
+    /// The upstreams of the configuration.
+    pub(super) fn upstream_names(&self) -> impl Iterator<Item = String> {
+        self.upstreams.iter().map(|ask| ask().name)
     }
 
     /// The folder the store lies in.

@@ -7,6 +7,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, Sequence, Store};
 
 use crate::record::{Record, Routed};
+use crate::upstream::envelope::{base64, rfc3339};
 
 /// A stored event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,18 +140,13 @@ fn document(event: &Event) -> Value {
     put("subject", event.subject.as_deref());
     put("datacontenttype", event.content_type.as_deref());
     put("dataschema", event.schema.as_deref());
-    put("time", timestamp(event.happened()).as_deref());
+    put("time", Some(&rfc3339(event.happened())));
     for (name, value) in &event.extensions {
         put(name, Some(value));
     }
     let (name, data) = payload(&event.data);
     members.insert(name.to_owned(), data);
     Value::Object(members)
-}
-
-fn timestamp(unix_ms: UnixMs) -> Option<String> {
-    let time = jiff::Timestamp::from_millisecond(unix_ms).ok()?;
-    Some(format!("{time:.3}"))
 }
 
 /// A payload as JSON where it is JSON, as text where it is text, else in base64.
@@ -162,27 +158,6 @@ fn payload(data: &[u8]) -> (&'static str, Value) {
         Ok(text) => ("data", text.into()),
         Err(_) => ("data_base64", base64(data).into()),
     }
-}
-
-/// RFC 4648 section 4, with padding.
-fn base64(data: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
-    for chunk in data.chunks(3) {
-        let bits = chunk
-            .iter()
-            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place > chunk.len() {
-                '='
-            } else {
-                letter as char
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -197,15 +172,6 @@ mod tests {
         );
         assert_eq!(payload(b"21,5 C"), ("data", "21,5 C".into()));
         assert_eq!(payload(&[0xff, 0x00]), ("data_base64", "/wA=".into()));
-    }
-
-    #[test]
-    fn base64_pads_to_four_letters() {
-        let cases: [(&[u8], &str); 4] =
-            [(b"", ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v")];
-        for (data, expected) in cases {
-            assert_eq!(base64(data), expected);
-        }
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn certificates_and_keys_are_what_they_are_said_to_be() {
         refused("absent.pem", "open.pem"),
         [
             "13:16: error: cannot read absent.pem: no such file or directory",
-            "13:35: error: open.pem is open to everyone on this machine (mode 0644)",
+            "13:36: error: open.pem is open to everyone on this machine (mode 0644)",
         ]
     );
 }
