@@ -107,6 +107,7 @@ struct Doors {
     inlet: Inlet,
     offers: mpsc::Receiver<Offer>,
     system: mpsc::Receiver<SystemEvent>,
+    redrive: mpsc::Sender<Redrive>,
     redrives: mpsc::Receiver<Redrive>,
 }
 
@@ -115,11 +116,12 @@ impl Doors {
         let (inlet, offers) = Inlet::new(BATCHES_MAX, INLET_BYTES_MAX);
         let (system_sender, system) = mpsc::channel(SYSTEM_EVENTS_MAX);
         observe.route_system_events(system_sender);
-        let (_, redrives) = mpsc::channel(REDRIVES_MAX);
+        let (redrive, redrives) = mpsc::channel(REDRIVES_MAX);
         Doors {
             inlet,
             offers,
             system,
+            redrive,
             redrives,
         }
     }
