@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod check;
 mod completions;
 mod config_file;
+mod dead_letters;
 mod events;
 mod failure;
+mod hash_password;
 mod held;
 mod human;
 mod rules;
@@ -41,10 +43,14 @@ enum Command {
     Status(status::Arguments),
     /// Look at accepted events and what became of them
     Events(events::Arguments),
+    /// Look at events that were set aside, send them again, drop them
+    DeadLetters(dead_letters::Arguments),
     /// Work with the rules
     Rules(rules::Arguments),
     /// Look at the event store on disk
     Store(store::Arguments),
+    /// Hash a password for `password_hash`, read from the terminal or standard input
+    HashPassword,
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -77,8 +83,10 @@ pub fn main() -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
+        Command::HashPassword => hash_password::run(),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

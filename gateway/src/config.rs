@@ -23,7 +23,6 @@ pub mod unit;
 mod upstreams;
 mod users;
 
-pub(crate) use files::plain;
 pub use load::{load, parse, render};
 
 use secret::Secret;

@@ -142,7 +142,8 @@ fn show(held: &Held, id: &str) -> Result<EventView, Failure> {
     }
 }
 
-fn failed(error: crate::history::HistoryError) -> Failure {
+/// What the history says, as a failure.
+pub(super) fn failed(error: crate::history::HistoryError) -> Failure {
     Failure::new(error.to_string())
 }
 
@@ -240,6 +241,21 @@ fn preview(text: &str) -> String {
 }
 
 fn write_event(output: &mut impl Write, event: &EventView) -> std::io::Result<()> {
+    write_envelope(output, event)?;
+    if event.outputs.is_empty() {
+        return writeln!(output, "\nno output: dropped by rule");
+    }
+    for sent in &event.outputs {
+        write_output(output, sent)?;
+    }
+    Ok(())
+}
+
+/// Writes envelope and payload.
+///
+/// # Errors
+/// When the output is closed.
+pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std::io::Result<()> {
     let members = event.event.as_object().into_iter().flatten();
     let attributes = members.filter(|(name, _)| {
         !name.starts_with("data") || *name == "dataschema" || *name == "datacontenttype"
@@ -277,14 +293,7 @@ fn write_event(output: &mut impl Write, event: &EventView) -> std::io::Result<()
         .event
         .get("data")
         .or_else(|| event.event.get("data_base64"));
-    write_payload(output, payload)?;
-    if event.outputs.is_empty() {
-        return writeln!(output, "\nno output: dropped by rule");
-    }
-    for sent in &event.outputs {
-        write_output(output, sent)?;
-    }
-    Ok(())
+    write_payload(output, payload)
 }
 
 fn write_payload(output: &mut impl Write, payload: Option<&Value>) -> std::io::Result<()> {

@@ -55,6 +55,16 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Failed(message) => f.write_str(message),
+            Failure::BadConfig(_) => f.write_str("the configuration is wrong"),
+            Failure::Said(_) => Ok(()),
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     /// A reader that closed the pipe has seen enough: no message, and no failure.
     fn from(error: std::io::Error) -> Failure {

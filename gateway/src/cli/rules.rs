@@ -9,7 +9,8 @@ use tidegate_rules::{Destinations, RuleFile};
 
 use super::check::{self, Format};
 use super::{ConfigArgument, Failure, terminal};
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::rules_folder;
 
 /// What `tidegate rules` takes.
 #[derive(Debug, clap::Args)]
@@ -119,33 +120,14 @@ impl Findings {
     }
 }
 
-/// All `*.rules` files of `folder` by name, editors' leftovers left out.
+/// All rule files of `folder`, under the paths an editor can open.
 fn read(folder: &Path) -> Result<Vec<RuleFile>, Failure> {
-    let failed = |path: &Path, error: std::io::Error| {
-        Failure::new(format!(
-            "cannot read {}: {}",
-            path.display(),
-            config::plain(&error)
-        ))
+    let files = rules_folder::read(folder).map_err(|error| Failure::new(error.to_string()))?;
+    let openable = |mut file: RuleFile| {
+        if let Some(name) = Path::new(&file.path).file_name() {
+            file.path = folder.join(name).display().to_string();
+        }
+        file
     };
-    let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, error))?;
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "rules"))
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-        })
-        .collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
-            Ok(RuleFile {
-                path: path.display().to_string(),
-                text,
-            })
-        })
-        .collect()
+    Ok(files.into_iter().map(openable).collect())
 }

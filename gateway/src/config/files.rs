@@ -169,7 +169,7 @@ fn is_closed(section: &Section<'_>, key: &str, path: &Path) -> bool {
 }
 
 /// An I/O error without the number of the system call's.
-pub(crate) fn plain(error: &std::io::Error) -> String {
+pub(super) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let cut = text.find(" (os error").unwrap_or(text.len());
     text[..cut].to_lowercase()
