@@ -102,12 +102,17 @@ struct Gateway {
     pipeline: Pipeline,
 }
 
-/// The ends of the channels into the intake.
+/// The channels into the intake: the ends that send.
 struct Doors {
     inlet: Inlet,
+    redrive: mpsc::Sender<Redrive>,
+    receivers: Receivers,
+}
+
+/// The ends that the intake reads.
+struct Receivers {
     offers: mpsc::Receiver<Offer>,
     system: mpsc::Receiver<SystemEvent>,
-    redrive: mpsc::Sender<Redrive>,
     redrives: mpsc::Receiver<Redrive>,
 }
 
@@ -119,10 +124,12 @@ impl Doors {
         let (redrive, redrives) = mpsc::channel(REDRIVES_MAX);
         Doors {
             inlet,
-            offers,
-            system,
             redrive,
-            redrives,
+            receivers: Receivers {
+                offers,
+                system,
+                redrives,
+            },
         }
     }
 }
@@ -140,17 +147,7 @@ impl Gateway {
         let doors = Doors::open(&observe);
         let feed = LiveFeed::default();
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store);
-        let settings = Settings {
-            gateway_id: config.gateway.id.as_str().into(),
-            boot,
-            pacing: Pacing::new(config.store.commit_delay_max),
-        };
-        let inputs = Inputs {
-            offers: doors.offers,
-            system: doors.system,
-            redrives: doors.redrives,
-            rules: rules.active.subscribe(),
-        };
+        let (settings, inputs) = intake_parts(&config, boot, &rules, doors.receivers);
         let counts = lanes
             .ids
             .iter()
@@ -206,6 +203,27 @@ impl Gateway {
             pipeline,
         })
     }
+}
+
+/// What the intake is told and what it reads.
+fn intake_parts(
+    config: &Config,
+    boot: u64,
+    rules: &Rules,
+    receivers: Receivers,
+) -> (Settings, Inputs) {
+    let settings = Settings {
+        gateway_id: config.gateway.id.as_str().into(),
+        boot,
+        pacing: Pacing::new(config.store.commit_delay_max),
+    };
+    let inputs = Inputs {
+        offers: receivers.offers,
+        system: receivers.system,
+        redrives: receivers.redrives,
+        rules: rules.active.subscribe(),
+    };
+    (settings, inputs)
 }
 
 async fn watchdog(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Result<(), String> {

@@ -180,6 +180,15 @@ fn fill_and_drain(dir: &Path, backlog: u64) -> Outcome<()> {
         started.elapsed().as_secs_f64(),
         store.backlog(lane)
     );
+    drain(&mut writer, &store, lane)
+}
+
+/// Reads and confirms everything, and says how fast.
+fn drain(
+    writer: &mut tidegate_store::Writer,
+    store: &tidegate_store::Store,
+    lane: tidegate_store::LaneId,
+) -> Outcome<()> {
     let started = Instant::now();
     let (mut from, mut found) = (1, 0u64);
     while from < store.end() {
