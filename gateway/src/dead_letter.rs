@@ -1,52 +1,89 @@
-//! A dead letter: the record as it was, where it was bound for, and why it did not get there.
+//! Dead letters: what could not be delivered, kept with its bytes and the reason.
 //!
 //! # Bytes
 //!
 //! ```text
-//! version: u8 = 1 │ head: postcard (upstream, reason, rule, attempts, time) │ a record with one output
+//! version: u8 = 1 │ head: postcard │ a record with the one output
 //! ```
+//!
+//! The record of a letter that is `unreadable` is what was stored, byte for byte.
+//!
+//! A letter is named by its record's sequence and the number of the output within the record,
+//! so that writing it again after a crash replaces it.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_rules::event::UnixMs;
-use tidegate_store::LaneId;
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_store::{DeadLetterError, DeadLetterId, LaneId, Store};
 
-use crate::clock;
 use crate::record::{self, Record, RecordError, Routed};
 use crate::upstream::Delivery;
 
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;
 
-/// One event that was set aside.
-#[derive(Debug, Clone, PartialEq)]
+/// How an event became a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The upstream refused it again and again.
+    Refused,
+    /// The connection broke each time it was offered.
+    Poison,
+    /// A rule said so, or could not be evaluated.
+    Rule,
+    /// Its stored bytes cannot be read.
+    Unreadable,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The upstream it was bound for; `dead_letter` where a rule sent it here.
+    /// The upstream it was meant for; `dead_letter` where a rule sent it.
     pub upstream: String,
-    /// Why.
+    /// How it came to this.
+    pub cause: Cause,
+    /// What the upstream or the rule said.
     pub reason: String,
-    /// Definite refusals before it was set aside.
+    /// The rule that sent the event, where one did.
+    pub rule: Option<String>,
+    /// Times it was offered to the upstream.
     pub attempts: u32,
-    /// When it was set aside.
-    pub time: UnixMs,
-    /// The event, and the one output that did not get there.
-    pub record: Record,
+    /// When it became a dead letter.
+    pub time_ms: UnixMs,
+    /// A stored record: the event, and the one output that was not delivered.
+    pub record: Vec<u8>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     upstream: &'a str,
+    cause: u8,
     reason: &'a str,
+    rule: Option<&'a str>,
     attempts: u32,
-    time: UnixMs,
+    time_ms: UnixMs,
 }
 
+const CAUSES: [Cause; 4] = [
+    Cause::Refused,
+    Cause::Poison,
+    Cause::Rule,
+    Cause::Unreadable,
+];
+
 impl DeadLetter {
-    /// The dead letter of a delivery that is given up.
-    pub fn of(delivery: &Delivery, upstream: &str, reason: &str) -> DeadLetter {
+    /// The letter of a delivery that is given up.
+    pub fn of(
+        delivery: &Delivery,
+        upstream: &str,
+        cause: Cause,
+        reason: String,
+        time_ms: UnixMs,
+    ) -> DeadLetter {
         let output = Routed {
-            // The lane is looked up by the upstream's name when the letter is sent again.
+            // Looked up by the upstream's name when the letter is sent again.
             lane: LaneId::default(),
             priority: delivery.priority,
             topic: delivery.topic.clone(),
@@ -55,49 +92,215 @@ impl DeadLetter {
             reason: delivery.reason.clone(),
             rule: delivery.rule.clone(),
         };
+        let mut bytes = Vec::new();
+        record::encode(&delivery.event, &[output], &mut bytes);
         DeadLetter {
-            upstream: upstream.into(),
-            reason: reason.into(),
+            upstream: upstream.to_owned(),
+            cause,
+            reason,
+            rule: delivery.rule.as_deref().map(str::to_owned),
             attempts: delivery.attempts + 1,
-            time: clock::unix_ms(),
-            record: Record {
-                event: Arc::clone(&delivery.event),
-                outputs: vec![output],
-            },
+            time_ms,
+            record: bytes,
         }
     }
 
-    /// Its stored form.
+    /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let head = Head {
             upstream: &self.upstream,
+            cause: CAUSES.iter().position(|c| *c == self.cause).unwrap_or(0) as u8,
             reason: &self.reason,
+            rule: self.rule.as_deref(),
             attempts: self.attempts,
-            time: self.time,
+            time_ms: self.time_ms,
         };
         let mut bytes = vec![VERSION];
+        // Plain fields into a growing vector: there is no way to fail.
         bytes.extend(postcard::to_allocvec(&head).unwrap_or_default());
-        record::encode(&self.record.event, &self.record.outputs, &mut bytes);
+        bytes.extend_from_slice(&self.record);
         bytes
     }
 
-    /// Reads its stored form.
+    /// Reads the stored form.
     ///
     /// # Errors
-    /// As [`record::decode`].
+    /// [`RecordError::Version`] for a version this gateway does not know,
+    /// [`RecordError::Malformed`] for anything that is not what [`DeadLetter::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<DeadLetter, RecordError> {
         let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
         if *version != VERSION {
             return Err(RecordError::Version(*version));
         }
-        let (head, rest) =
+        let (head, record) =
             postcard::take_from_bytes::<Head>(rest).map_err(|_| RecordError::Malformed)?;
+        let cause = CAUSES
+            .get(usize::from(head.cause))
+            .ok_or(RecordError::Malformed)?;
         Ok(DeadLetter {
-            upstream: head.upstream.into(),
-            reason: head.reason.into(),
+            upstream: head.upstream.to_owned(),
+            cause: *cause,
+            reason: head.reason.to_owned(),
+            rule: head.rule.map(str::to_owned),
             attempts: head.attempts,
-            time: head.time,
-            record: record::decode(rest)?,
+            time_ms: head.time_ms,
+            record: record.to_vec(),
         })
+    }
+}
+
+/// What is sent when a dead letter is tried again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resend {
+    /// A rule made it a dead letter: the event goes through the rules once more.
+    ThroughRules(Arc<Event>),
+    /// An upstream refused it: the record holds the one output to send, to that upstream only.
+    AsItWas(Record),
+}
+
+/// Why dead letters could not be listed, retried or dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LetterError {
+    /// There is none of this name.
+    Absent(DeadLetterId),
+    /// Its bytes are of another version, or no letter.
+    Unreadable(DeadLetterId, RecordError),
+    /// The upstream it was meant for is no longer there.
+    NoUpstream(DeadLetterId, String),
+    /// The store failed; the operation may be repeated.
+    Store(DeadLetterError),
+}
+
+impl std::fmt::Display for LetterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LetterError::Absent((sequence, output)) => write!(
+                f,
+                "there is no dead letter {sequence}.{output}; `tidegate dead-letters list` shows which there are"
+            ),
+            LetterError::Unreadable((sequence, output), error) => {
+                write!(f, "dead letter {sequence}.{output}: {error}")
+            }
+            LetterError::NoUpstream((sequence, output), upstream) => write!(
+                f,
+                "dead letter {sequence}.{output} was meant for the upstream {upstream}, which is no longer there; configure it again, or drop the letter"
+            ),
+            LetterError::Store(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for LetterError {}
+
+impl From<DeadLetterError> for LetterError {
+    fn from(error: DeadLetterError) -> LetterError {
+        LetterError::Store(error)
+    }
+}
+
+/// A letter with its name; one that cannot be read is listed with the reason, not left out.
+pub type Listed = (DeadLetterId, Result<DeadLetter, RecordError>);
+
+/// Letters from `from` on; at most `limit`, and about 4 MiB. Go on behind the last one.
+///
+/// # Errors
+/// When the store cannot read them.
+pub fn list(store: &Store, from: DeadLetterId, limit: usize) -> Result<Vec<Listed>, LetterError> {
+    let letters = store.dead_letters(from, limit)?;
+    Ok(letters
+        .into_iter()
+        .map(|letter| (letter.id, DeadLetter::decode(&letter.bytes)))
+        .collect())
+}
+
+/// One letter.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn show(store: &Store, id: DeadLetterId) -> Result<DeadLetter, LetterError> {
+    let bytes = store.dead_letter(id)?.ok_or(LetterError::Absent(id))?;
+    DeadLetter::decode(&bytes).map_err(|error| LetterError::Unreadable(id, error))
+}
+
+/// What to hand to the intake to try a letter again. Once the intake has made it durable, call
+/// [`drop_letter`]: a crash in between sends it twice and never loses it.
+///
+/// # Errors
+/// When there is none, it cannot be read, or its upstream is gone from the store.
+pub fn resend(store: &Store, id: DeadLetterId) -> Result<Resend, LetterError> {
+    let letter = show(store, id)?;
+    let unreadable = |error| LetterError::Unreadable(id, error);
+    let record = record::decode(&letter.record).map_err(unreadable)?;
+    let outputs = match letter.cause {
+        Cause::Rule => return Ok(Resend::ThroughRules(record.event)),
+        _ => record.outputs,
+    };
+    let lanes = store.lanes();
+    let lane = lanes.iter().find(|lane| lane.name == letter.upstream);
+    let lane = lane.ok_or_else(|| LetterError::NoUpstream(id, letter.upstream.clone()))?;
+    let to_lane = |output| Routed {
+        lane: lane.id,
+        ..output
+    };
+    Ok(Resend::AsItWas(Record {
+        event: record.event,
+        outputs: outputs.into_iter().map(to_lane).collect(),
+    }))
+}
+
+/// Removes a letter for good.
+///
+/// # Errors
+/// When there is none, or the store failed.
+pub fn drop_letter(store: &Store, id: DeadLetterId) -> Result<(), LetterError> {
+    match store.remove_dead_letter(id)? {
+        true => Ok(()),
+        false => Err(LetterError::Absent(id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            upstream: "cloud".into(),
+            cause: Cause::Poison,
+            reason: "0x99 payload format invalid".into(),
+            rule: Some("hot_press".into()),
+            attempts: 5,
+            time_ms: 1_700_000_000_000,
+            record: b"\x01 the record".to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_unchanged() {
+        for cause in CAUSES {
+            let letter = DeadLetter { cause, ..letter() };
+            assert_eq!(DeadLetter::decode(&letter.encode()), Ok(letter));
+        }
+    }
+
+    #[test]
+    fn version_1_bytes_stay_readable() {
+        let frozen = b"\x01\x05cloud\x01\x1b0x99 payload format invalid\x01\x09hot_press\x05\x80\xa0\xab\xfe\xf9b\x01 the record";
+        assert_eq!(DeadLetter::decode(frozen), Ok(letter()));
+        assert_eq!(letter().encode(), frozen);
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_its_number() {
+        let mut newer = letter().encode();
+        newer[0] = 2;
+        assert_eq!(DeadLetter::decode(&newer), Err(RecordError::Version(2)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(0u8.., 0..200)) {
+            let _ = DeadLetter::decode(&bytes);
+        }
     }
 }

@@ -1,29 +1,47 @@
-//! Forwarding: one task per upstream joins its lane to its connection.
+//! Forwarding: one task per upstream takes events from the store and brings them there.
 //!
-//! `lane` decides what is sent next and what becomes of it, `reader` reads the log, `budget`
-//! limits rates; this loop connects, offers, settles and pauses. An upstream's trouble stays in
-//! its own task.
+//! ```text
+//! lane.rs     what to offer, what each answer means: pure     unpack.rs  records ↔ deliveries
+//! reader.rs   reading classes, backlog and live traffic        log.rs     the store, as a lane sees it
+//! window.rs   what is in flight                                waiting.rs what was sent back
+//! budget.rs   rate and bandwidth                               poison.rs  events that break connections
+//! to_dead_letters.rs  the upstream behind the name `dead_letter`
+//! ```
+//!
+//! An event is confirmed in the store only after the upstream acknowledged it, or after it was
+//! kept as a dead letter. A crash repeats what was in flight and skips nothing.
 
-pub mod budget;
-pub mod lane;
+mod budget;
+mod lane;
+mod log;
+mod poison;
 mod reader;
 pub mod to_dead_letters;
+mod unpack;
+mod waiting;
+mod window;
+
+#[cfg(test)]
+mod lane_model;
+#[cfg(test)]
+mod lane_tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::clock;
-use crate::config;
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::source::stopped;
-use crate::upstream::{Trouble, Upstream};
-use lane::Lane;
+use crate::upstream::{Outcome, Token, Trouble, Upstream};
+use crate::{clock, config};
+
+use lane::{Lane, Now};
+use log::StoreLog;
 
 /// What a forwarder needs beside its upstream.
 pub struct LaneContext {
@@ -55,178 +73,203 @@ impl LaneContext {
     }
 }
 
-/// The store could not be read; nothing else ends a forwarder.
-#[derive(Debug)]
-pub struct ForwardError(String);
+/// Why a forwarder gave up; everything else it tries again for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardError {
+    /// The lane is not in the store: it was dropped while its forwarder ran.
+    UnknownLane(String),
+    /// The intake is gone, and with it the news of commits.
+    IntakeGone(String),
+}
 
 impl std::fmt::Display for ForwardError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            ForwardError::UnknownLane(name) => write!(
+                f,
+                "upstream {name}: its lane is gone from the store; start the gateway again"
+            ),
+            ForwardError::IntakeGone(name) => {
+                write!(f, "upstream {name}: the intake ended before its forwarders")
+            }
+        }
     }
 }
 
 impl std::error::Error for ForwardError {}
 
-/// Forwards until shutdown: connects, offers, settles, and starts over after trouble.
+/// Why a connection is over.
+enum Ended {
+    Broken(Trouble),
+    Shutdown,
+}
+
+struct Forwarder<U> {
+    upstream: U,
+    lane: Lane<StoreLog>,
+    context: LaneContext,
+    shutdown: watch::Receiver<bool>,
+    reconnect: Backoff,
+}
+
+/// Forwards until shutdown: connects, offers what the store holds, settles what is answered.
 ///
 /// # Errors
-/// [`ForwardError`] when the log cannot be read.
+/// [`ForwardError`] when it cannot go on; trouble with the upstream is never a reason.
 pub async fn forward<U: Upstream>(
-    mut upstream: U,
+    upstream: U,
     context: LaneContext,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<(), ForwardError> {
-    let config = context.config.clone();
-    let mut lane = Lane::new(
-        &context.name,
-        context.id,
-        config,
-        context.store.clone(),
+    let log = StoreLog::new(context.store.clone(), context.id);
+    let lane = Lane::new(
+        log,
+        (&context.name, context.id),
+        context.config.clone(),
+        Arc::clone(&context.metrics),
         clock::monotonic(),
+        fastrand::u64(..),
     );
-    let mut backoff = Backoff::new(context.config.retry_min, context.config.retry_max);
-    loop {
-        let connected = tokio::select! {
-            () = stopped(&mut shutdown) => return Ok(()),
-            connected = upstream.connect() => connected,
-        };
-        let was_up = connected.is_ok();
-        let trouble = match connected {
-            Err(trouble) => trouble,
-            Ok(()) => {
-                context.metrics.up();
-                context.tell(&UpstreamUp {
-                    upstream: &context.name,
-                });
-                lane.up();
-                match drive(
-                    &mut upstream,
-                    &mut lane,
-                    &context,
-                    &mut backoff,
-                    &mut shutdown,
-                )
-                .await?
-                {
-                    None => return Ok(()),
-                    Some(trouble) => trouble,
+    let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
+    let mut forwarder = Forwarder {
+        upstream,
+        lane,
+        context,
+        shutdown,
+        reconnect,
+    };
+    forwarder.run().await
+}
+
+fn now() -> Now {
+    Now {
+        instant: clock::monotonic(),
+        unix_ms: clock::unix_ms(),
+    }
+}
+
+impl<U: Upstream> Forwarder<U> {
+    async fn run(&mut self) -> Result<(), ForwardError> {
+        loop {
+            let connected = tokio::select! {
+                connected = self.upstream.connect() => connected,
+                () = stopped(&mut self.shutdown) => return Ok(()),
+            };
+            let ended = match connected {
+                Ok(()) => self.serve().await?,
+                Err(trouble) => Ended::Broken(trouble),
+            };
+            match ended {
+                Ended::Broken(trouble) => {
+                    if self.pause(&trouble).await {
+                        return Ok(());
+                    }
+                }
+                Ended::Shutdown => {
+                    self.finish().await;
+                    return Ok(());
                 }
             }
-        };
-        context.metrics.count(lane.down(was_up, clock::monotonic()));
-        context.metrics.in_flight(0);
-        if context.metrics.down(&trouble.message) {
-            context.tell(&UpstreamDown {
-                upstream: &context.name,
+        }
+    }
+
+    /// Offers and settles until the connection breaks or the gateway shuts down.
+    async fn serve(&mut self) -> Result<Ended, ForwardError> {
+        self.context.metrics.up();
+        self.context.tell(&UpstreamUp {
+            upstream: &self.context.name,
+        });
+        self.lane.connected();
+        loop {
+            let now = self.offer()?;
+            if self.lane.is_overdue(now) {
+                let waited = self.context.config.ack_timeout.as_millis();
+                let message = format!("no acknowledgement for {waited} ms although connected");
+                return Ok(Ended::Broken(Trouble::new(message)));
+            }
+            let wake = self.lane.next_wake(now, self.upstream.room());
+            let hungry = self.lane.is_hungry();
+            tokio::select! {
+                biased;
+                answers = self.upstream.settled() => match answers {
+                    Ok(answers) => self.settle(answers),
+                    Err(trouble) => return Ok(Ended::Broken(trouble)),
+                },
+                () = stopped(&mut self.shutdown) => return Ok(Ended::Shutdown),
+                news = self.context.durable.changed(), if hungry => {
+                    news.map_err(|_| ForwardError::IntakeGone(self.name()))?;
+                }
+                () = sleep_until(wake.unwrap_or(now).into()), if wake.is_some() => {}
+            }
+        }
+    }
+
+    fn offer(&mut self) -> Result<Instant, ForwardError> {
+        let now = now();
+        let room = self.upstream.room();
+        if room > 0 {
+            let batch = self
+                .lane
+                .take(now, room)
+                .map_err(|_| ForwardError::UnknownLane(self.name()))?;
+            if !batch.is_empty() {
+                self.upstream.offer(batch);
+            }
+            self.report();
+        }
+        Ok(now.instant)
+    }
+
+    fn settle(&mut self, answers: Vec<(Token, Outcome)>) {
+        if answers.is_empty() {
+            return;
+        }
+        let now = now();
+        self.reconnect.reset();
+        self.lane.settle(now, answers);
+        self.report();
+    }
+
+    /// Waits before the next try; `true` when the gateway shuts down meanwhile.
+    async fn pause(&mut self, trouble: &Trouble) -> bool {
+        let now = now();
+        self.lane.broken(now, trouble);
+        self.report();
+        let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
+        let pause = self.reconnect.next(fastrand::u64(..)).max(asked);
+        let LaneContext { name, metrics, .. } = &self.context;
+        if metrics.down(&trouble.message) {
+            self.context.tell(&UpstreamDown {
+                upstream: name,
                 why: &trouble.message,
             });
         }
-        let pause = backoff.next(fastrand::f64());
-        let pause = pause.max(Duration::from_millis(trouble.retry_ms.unwrap_or(0)));
         tokio::select! {
-            () = stopped(&mut shutdown) => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
+            () = sleep_until((now.instant + pause).into()) => false,
+            () = stopped(&mut self.shutdown) => true,
         }
     }
-}
 
-/// One connection to its end: trouble, or `None` at shutdown.
-async fn drive<U: Upstream>(
-    upstream: &mut U,
-    lane: &mut Lane,
-    context: &LaneContext,
-    backoff: &mut Backoff,
-    shutdown: &mut watch::Receiver<bool>,
-) -> Result<Option<Trouble>, ForwardError> {
-    let mut durable = context.durable.clone();
-    loop {
-        let more = offer(upstream, lane, context)?;
-        context.metrics.in_flight(lane.in_flight());
-        let wake = wake_at(lane, context);
-        tokio::select! {
-            settled = upstream.settled() => match settled {
-                Err(trouble) => return Ok(Some(trouble)),
-                Ok(outcomes) => {
-                    backoff.reset();
-                    let settled = lane.settle(outcomes, clock::monotonic(), &mut fastrand::f64);
-                    context.metrics.count(settled);
-                }
-            },
-            _ = durable.changed(), if more => {}
-            () = sleep_until(wake), if wake.is_some() => {
-                if is_silent(lane, context) {
-                    let seconds = context.config.ack_timeout.as_secs_f64();
-                    return Ok(Some(Trouble::new(format!("no acknowledgement within ack_timeout = {seconds} s"))));
-                }
-            }
-            () = stopped(shutdown) => {
-                finish(upstream, lane, context).await;
-                return Ok(None);
+    /// Lets what is in flight be settled, up to the deadline, and says goodbye.
+    async fn finish(&mut self) {
+        let deadline = clock::monotonic() + self.context.shutdown_max;
+        while self.lane.in_flight() > 0 {
+            match timeout_at(deadline.into(), self.upstream.settled()).await {
+                Ok(Ok(answers)) => self.settle(answers),
+                Ok(Err(_)) | Err(_) => break,
             }
         }
+        // Nothing is lost if this takes too long: what is unsettled is sent again.
+        let _ = timeout_at(deadline.into(), self.upstream.close()).await;
     }
-}
 
-/// Offers as much as upstream and lane have room for; tells whether there is room for more.
-fn offer<U: Upstream>(
-    upstream: &mut U,
-    lane: &mut Lane,
-    context: &LaneContext,
-) -> Result<bool, ForwardError> {
-    loop {
-        let room = upstream.room();
-        if room == 0 {
-            return Ok(false);
-        }
-        let batch = lane.next(room, clock::monotonic()).map_err(|error| {
-            ForwardError(format!(
-                "upstream {}: the log cannot be read: {error}",
-                context.name
-            ))
-        })?;
-        if batch.is_empty() {
-            return Ok(true);
-        }
-        upstream.offer(batch);
-    }
-}
-
-/// When to look again without news: a retry is due, a budget fills, or an ack is overdue.
-fn wake_at(lane: &mut Lane, context: &LaneContext) -> Option<Instant> {
-    let due = lane.next_due(clock::monotonic());
-    let overdue = lane
-        .oldest_sent()
-        .map(|sent| sent + context.config.ack_timeout);
-    due.into_iter().chain(overdue).min().map(Instant::from_std)
-}
-
-fn is_silent(lane: &Lane, context: &LaneContext) -> bool {
-    lane.oldest_sent()
-        .is_some_and(|sent| sent.elapsed() >= context.config.ack_timeout)
-}
-
-/// At shutdown: no new deliveries, but what is in flight may still be confirmed.
-async fn finish<U: Upstream>(upstream: &mut U, lane: &mut Lane, context: &LaneContext) {
-    let deadline = tokio::time::sleep(context.shutdown_max);
-    tokio::pin!(deadline);
-    while lane.in_flight() > 0 {
-        tokio::select! {
-            () = &mut deadline => break,
-            settled = upstream.settled() => match settled {
-                Err(_) => break,
-                Ok(outcomes) => {
-                    let settled = lane.settle(outcomes, clock::monotonic(), &mut fastrand::f64);
-                    context.metrics.count(settled);
-                }
-            },
+    fn report(&mut self) {
+        for happened in std::mem::take(&mut self.lane.happened) {
+            self.context.observe.emit(&happened);
         }
     }
-    upstream.close().await;
-}
 
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    fn name(&self) -> String {
+        self.context.name.clone()
     }
 }

@@ -67,8 +67,13 @@ pub enum Outcome {
     /// A definite refusal of this event: reason code, returned message, 4xx. Tried five times,
     /// then dead-lettered with this reason.
     Refused(String),
-    /// Not now (quota, 429, 503): tried again after a pause, never dead-lettered.
-    Busy(String),
+    /// Not now (quota, 429, 503): the lane pauses and tries again, never dead-lettered.
+    Busy {
+        /// What the upstream said.
+        reason: String,
+        /// The pause it asked for, in milliseconds.
+        retry_ms: Option<u64>,
+    },
 }
 
 /// The connection is gone or never came: everything not settled is sent again after a pause.
@@ -78,6 +83,16 @@ pub struct Trouble {
     pub message: String,
     /// The pause the peer asked for, in milliseconds.
     pub retry_ms: Option<u64>,
+}
+
+impl Outcome {
+    /// Busy without a wish for a pause.
+    pub fn busy(reason: impl Into<String>) -> Outcome {
+        Outcome::Busy {
+            reason: reason.into(),
+            retry_ms: None,
+        }
+    }
 }
 
 impl Trouble {
@@ -108,7 +123,8 @@ pub trait Upstream: Send + 'static {
     fn offer(&mut self, batch: Vec<Delivery>);
 
     /// Drives the connection and returns what was settled meanwhile. Cancel-safe: the
-    /// forwarder drops this future whenever there is more to offer.
+    /// forwarder drops this future whenever there is more to offer. Comes back, if need be with
+    /// nothing, when there is room that no settled delivery made.
     ///
     /// # Errors
     /// [`Trouble`] when the connection broke; nothing unsettled counts as sent.

@@ -203,6 +203,12 @@ impl Store {
         self.shared.state().next
     }
 
+    /// True if reading from `from` needs no disk: it lies in the tail, or at the end of the log.
+    pub fn is_in_memory(&self, from: Sequence) -> bool {
+        let state = self.shared.state();
+        from >= state.next || state.tail.from(from).is_some()
+    }
+
     /// The first sequence still held; equals [`Store::end`] when nothing is.
     pub fn first(&self) -> Sequence {
         self.shared.state().first()

@@ -1,423 +1,374 @@
-//! The lane of one upstream: what to send next, what is under way, what becomes of it.
+//! The core of forwarding, pure: what to offer next, and what each answer means.
 //!
-//! Higher classes are read first, so they overtake; within a class the order of the log is the
-//! order of first delivery. A delivery leaves the lane confirmed, or as a durable dead letter.
-//! No clock and no network: time comes in, deliveries go out.
+//! The log is the only queue. A lane holds a small read-ahead, the tokens in flight and the
+//! tokens that wait to be offered again; when the connection breaks it forgets what was in
+//! flight and reads on from its cursors. Promised is the order of *first* offers: within a
+//! class, records are offered as they lie in the log, and higher classes overtake lower ones.
+//! A refused delivery waits for its next try without holding up the others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_rules::decision::Priority;
-use tidegate_store::{LaneId, ReadError, Sequence, Store};
+use tidegate_store::{LaneId, ReadError, Sequence};
 
 use super::budget::Budget;
-use super::reader::{Part, Reader};
-use crate::backoff;
+use super::log::Log;
+use super::poison::Poison;
+use super::reader::{CLASSES, Done, Readers};
+use super::waiting::{Wait, Waiting};
+use super::window::{InFlight, Window};
+use crate::backoff::Backoff;
 use crate::config::{self, Backfill};
-use crate::dead_letter::DeadLetter;
-use crate::upstream::{Delivery, Outcome, Token};
+use crate::dead_letter::Cause;
+use crate::observe::forward::{DeadLettered, LaneMetrics};
+use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
-/// How often the connection must die over one event alone before the event is set aside.
-const DEATHS_MAX: u32 = 5;
-/// How often it may die with everything under way before events are sent one by one.
-const DEATHS_TOGETHER_MAX: u32 = 2;
+/// Tokens remembered from broken connections, so that repeats are counted as such.
+const SEEN_MAX: usize = 8192;
 
-/// What settling led to, for counters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// Records done with every output confirmed.
-    pub delivered: u64,
-    /// Records done with an output set aside.
-    pub dead_lettered: u64,
-    /// Deliveries to be sent again.
-    pub retried: u64,
-    /// Definite refusals.
-    pub refused: u64,
+/// The pause after the log could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// The moment, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) unix_ms: i64,
 }
 
-/// Most urgent first, then the order of the log.
-type Place = (std::cmp::Reverse<Priority>, Token);
-
-struct Record {
-    outputs_left: usize,
+/// A record with several outputs to this lane in one class: done when all of them are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    left: u16,
     dead: bool,
 }
 
-/// One upstream's lane.
-pub struct Lane {
-    name: String,
-    id: LaneId,
-    config: config::Lane,
-    store: Store,
-    readers: Vec<Reader>,
-    under_way: HashMap<Token, (Delivery, Instant)>,
-    under_way_bytes: usize,
-    again: BTreeMap<Place, (Delivery, Instant)>,
-    records: HashMap<(Sequence, Priority), Record>,
-    rate: Option<Budget>,
-    bandwidth: Option<Budget>,
-    deaths: u32,
-    alone: Option<(Token, u32)>,
-    confirmed_since_up: bool,
+/// The lane is no longer in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// What became of one output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Delivered,
+    Dead,
 }
 
-impl Lane {
-    /// A lane that goes on where its cursors stand.
-    pub fn new(name: &str, id: LaneId, config: config::Lane, store: Store, now: Instant) -> Lane {
-        let reader = |class: Priority| Reader::new(id, class, store.cursor(id, class as u8));
+/// Records to confirm, by class.
+pub(super) type Finished = [Vec<Sequence>; CLASSES];
+
+/// One lane between the log and an upstream.
+pub(super) struct Lane<L> {
+    pub(super) log: L,
+    pub(super) id: LaneId,
+    pub(super) settings: config::Lane,
+    pub(super) name: String,
+    pub(super) metrics: Arc<LaneMetrics>,
+    pub(super) waiting: Waiting,
+    pub(super) open: BTreeMap<(u8, Sequence), Open>,
+    pub(super) ready: VecDeque<(InFlight, Delivery)>,
+    pub(super) seen: HashMap<Token, u32>,
+    pub(super) happened: Vec<DeadLettered>,
+    window: Window,
+    readers: Readers,
+    poison: Poison,
+    events: Budget,
+    bytes: Budget,
+    busy: Backoff,
+    paused_until: Option<Instant>,
+    read_again: Option<Instant>,
+    hungry: bool,
+    random: fastrand::Rng,
+}
+
+impl<L: Log> Lane<L> {
+    pub(super) fn new(
+        log: L,
+        (name, id): (&str, LaneId),
+        settings: config::Lane,
+        metrics: Arc<LaneMetrics>,
+        now: Instant,
+        seed: u64,
+    ) -> Lane<L> {
         Lane {
-            name: name.into(),
+            log,
             id,
-            readers: Priority::DESCENDING.into_iter().map(reader).collect(),
-            rate: config.rate_max.map(|rate| Budget::new(rate, now)),
-            bandwidth: config
-                .bandwidth_bytes_max
-                .map(|rate| Budget::new(rate, now)),
-            config,
-            store,
-            under_way: HashMap::new(),
-            under_way_bytes: 0,
-            again: BTreeMap::new(),
-            records: HashMap::new(),
-            deaths: 0,
-            alone: None,
-            confirmed_since_up: false,
+            name: name.to_owned(),
+            metrics,
+            waiting: Waiting::default(),
+            open: BTreeMap::new(),
+            ready: VecDeque::new(),
+            seen: HashMap::new(),
+            happened: Vec::new(),
+            window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
+            readers: Readers::default(),
+            poison: Poison::default(),
+            events: Budget::new(settings.rate_max, now),
+            bytes: Budget::new(settings.bandwidth_bytes_max, now),
+            busy: Backoff::new(settings.retry_min, settings.retry_max),
+            paused_until: None,
+            read_again: None,
+            hungry: false,
+            random: fastrand::Rng::with_seed(seed),
+            settings,
         }
     }
 
-    /// The connection is up: under `live_first`, what is in the log now is backlog.
-    pub fn up(&mut self) {
-        self.confirmed_since_up = false;
-        if self.config.backfill == Backfill::LiveFirst {
-            let end = self.store.end();
-            for reader in &mut self.readers {
-                reader.split(end);
+    /// A connection stands: everything not confirmed is read again from the cursors.
+    pub(super) fn connected(&mut self) {
+        let (log, waiting) = (&self.log, &self.waiting);
+        let done = |class| -> Done {
+            let mut done = log.cursor(class).above;
+            done.extend(waiting.sequences(class).map(|sequence| sequence..=sequence));
+            done.sort_by_key(|range| *range.start());
+            done
+        };
+        self.readers = match self.settings.backfill {
+            Backfill::InOrder => Readers::in_order(log, done),
+            Backfill::LiveFirst => Readers::live_first(log, self.settings.live_weight, done),
+        };
+    }
+
+    /// The deliveries to offer now, at most `room`.
+    pub(super) fn take(&mut self, now: Now, room: usize) -> Result<Vec<Delivery>, Gone> {
+        let mut batch = Vec::new();
+        self.hungry = false;
+        while batch.len() < room && self.blocked_until(now.instant).is_none() {
+            match self.next(now) {
+                Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
+                    self.ready.push_front((entry, delivery));
+                    break;
+                }
+                Ok(Some((entry, delivery))) => {
+                    self.offer(entry, now);
+                    batch.push(delivery);
+                }
+                Ok(None) => {
+                    self.hungry = true;
+                    break;
+                }
+                Err(ReadError::UnknownLane) => return Err(Gone),
+                Err(error) => {
+                    self.metrics.failed(error.to_string());
+                    self.read_again = Some(now.instant + READ_AGAIN);
+                }
             }
         }
-    }
-
-    /// How many deliveries are under way.
-    pub fn in_flight(&self) -> usize {
-        self.under_way.len()
-    }
-
-    /// The next deliveries, at most `room`. Empty when there is nothing to send now.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn next(&mut self, room: usize, now: Instant) -> Result<Vec<Delivery>, ReadError> {
-        let full = self.under_way_bytes >= self.config.inflight_bytes_max;
-        if full || !self.pause(now).is_zero() {
-            return Ok(Vec::new());
-        }
-        let window = self.window();
-        let slots = room.min(window.saturating_sub(self.under_way.len()));
-        let mut batch = self.due(slots, now);
-        // What waits for its next attempt counts too: the lane never holds more than its window.
-        let held = self.under_way.len() + batch.len() + self.again.len();
-        let fresh = (slots - batch.len()).min(window.saturating_sub(held));
-        self.fresh(fresh, &mut batch)?;
-        for delivery in &batch {
-            self.sent(delivery, now);
-        }
+        self.metrics.in_flight(self.window.len());
         Ok(batch)
     }
 
-    /// Reads up to `count` new records, the most urgent class first.
-    fn fresh(&mut self, count: usize, batch: &mut Vec<Delivery>) -> Result<(), ReadError> {
-        let end = self.store.end();
-        let mut left = count;
-        for class in 0..self.readers.len() {
-            while left > 0 && self.has(class, end) {
-                let found = self.read(class, left, end)?;
-                left = left.saturating_sub(found.len());
-                batch.extend(found);
+    fn offer(&mut self, entry: InFlight, now: Now) {
+        self.events.spend(1);
+        self.bytes.spend(entry.size_bytes);
+        if entry.attempts > 0 {
+            self.metrics.count_retry();
+        }
+        self.window.push(InFlight {
+            offered: now.instant,
+            ..entry
+        });
+    }
+
+    /// Why nothing may be offered now: `Some(None)` until something is settled,
+    /// `Some(Some(time))` until then.
+    fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
+        let alone = self.poison.is_suspecting() && !self.window.is_empty();
+        if self.window.is_full() || alone {
+            return Some(None);
+        }
+        let pauses = [self.paused_until, self.read_again];
+        let pause = pauses.into_iter().flatten().filter(|until| *until > now);
+        let budgets = [self.events.ready_at(now), self.bytes.ready_at(now)];
+        pause.chain(budgets.into_iter().flatten()).max().map(Some)
+    }
+
+    fn next(&mut self, now: Now) -> Result<Option<(InFlight, Delivery)>, ReadError> {
+        if let Some(ready) = self.ready.pop_front() {
+            return Ok(Some(ready));
+        }
+        for class in (0..CLASSES as u8).rev() {
+            while let Some((token, wait)) = self.waiting.take_due(class, now.instant) {
+                if let Some(again) = self.again(class, token, wait, now)? {
+                    return Ok(Some(again));
+                }
+            }
+            if self.waiting.len() >= self.settings.inflight_max {
+                continue;
+            }
+            while let Some(found) = self.readers.pop(&self.log, class)? {
+                self.unpack(class, &found, now);
+                if let Some(ready) = self.ready.pop_front() {
+                    return Ok(Some(ready));
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Deliveries that may be under way at once.
-    fn window(&self) -> usize {
-        match self.deaths >= DEATHS_TOGETHER_MAX {
-            true => 1,
-            false => self.config.inflight_max,
-        }
+    /// Whether everything the log holds has been offered: then only a commit brings more.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.hungry
     }
 
-    fn has(&self, class: usize, end: Sequence) -> bool {
-        self.readers[class].has(Part::Live, end) || self.readers[class].has(Part::Backlog, end)
-    }
-
-    /// Deliveries whose next attempt is due.
-    fn due(&mut self, room: usize, now: Instant) -> Vec<Delivery> {
-        let places: Vec<Place> = self
-            .again
-            .iter()
-            .filter(|(_, (_, due))| *due <= now)
-            .map(|(place, _)| *place)
-            .take(room)
-            .collect();
-        let taken = places.iter().filter_map(|place| self.again.remove(place));
-        taken.map(|(delivery, _)| delivery).collect()
-    }
-
-    /// Reads one class: the backlog and live events by weight, or whichever there is.
-    fn read(
-        &mut self,
-        class: usize,
-        room: usize,
-        end: Sequence,
-    ) -> Result<Vec<Delivery>, ReadError> {
-        let reader = &mut self.readers[class];
-        let (live, backlog) = (reader.has(Part::Live, end), reader.has(Part::Backlog, end));
-        let weight = self.config.live_weight.max(1) as usize;
-        let for_backlog = match (live, backlog) {
-            (_, false) => 0,
-            (false, true) => room,
-            (true, true) => (room / (weight + 1)).max(1),
+    /// When to look again although nothing was settled and nothing committed.
+    pub(super) fn next_wake(&mut self, now: Instant, room: usize) -> Option<Instant> {
+        let deadline = self.window.deadline(self.settings.ack_timeout);
+        let more = match self.blocked_until(now) {
+            _ if room == 0 => None,
+            Some(until) => until,
+            None => self.waiting.next_due(),
         };
-        let mut found = Vec::new();
-        if for_backlog > 0 {
-            found.extend(reader.read(&self.store, Part::Backlog, for_backlog)?);
-        }
-        if live && room > for_backlog {
-            found.extend(reader.read(&self.store, Part::Live, room - for_backlog)?);
-        }
-        let mut deliveries = Vec::new();
-        for record in found {
-            self.begin(
-                record.sequence,
-                Priority::DESCENDING[class],
-                record.deliveries,
-                &mut deliveries,
-            );
-        }
-        Ok(deliveries)
+        deadline.into_iter().chain(more).min()
     }
 
-    fn begin(
-        &mut self,
-        sequence: Sequence,
-        class: Priority,
-        outputs: Vec<Delivery>,
-        into: &mut Vec<Delivery>,
-    ) {
-        if outputs.is_empty() {
-            // Routed here and yet nothing to send: a record that cannot be decoded.
-            self.store.confirm(self.id, class as u8, &[sequence]);
-            return;
-        }
-        let record = Record {
-            outputs_left: outputs.len(),
-            dead: false,
-        };
-        self.records.insert((sequence, class), record);
-        into.extend(outputs);
+    /// Whether an acknowledgement is overdue: the connection counts as dead.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.window
+            .deadline(self.settings.ack_timeout)
+            .is_some_and(|deadline| deadline <= now)
     }
 
-    fn sent(&mut self, delivery: &Delivery, now: Instant) {
-        let bytes = delivery.size_bytes();
-        self.under_way_bytes += bytes;
-        if let Some(rate) = &mut self.rate {
-            rate.spend(1);
-        }
-        if let Some(bandwidth) = &mut self.bandwidth {
-            bandwidth.spend(bytes);
-        }
-        self.under_way
-            .insert(delivery.token, (delivery.clone(), now));
+    /// Deliveries in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.window.len()
     }
 
-    /// How long the budgets of rate and bandwidth make the lane wait.
-    fn pause(&mut self, now: Instant) -> Duration {
-        let rate = self
-            .rate
-            .as_mut()
-            .map_or(Duration::ZERO, |budget| budget.wait(now));
-        let bandwidth = self
-            .bandwidth
-            .as_mut()
-            .map_or(Duration::ZERO, |budget| budget.wait(now));
-        rate.max(bandwidth)
-    }
-
-    /// When the lane should be asked again although nothing happened.
-    pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        let pause = self.pause(now);
-        let again = self.again.values().map(|(_, due)| *due).min();
-        match (pause.is_zero(), again) {
-            (false, _) => Some(now + pause),
-            (true, due) => due,
-        }
-    }
-
-    /// When the oldest delivery under way was sent.
-    pub fn oldest_sent(&self) -> Option<Instant> {
-        self.under_way.values().map(|(_, sent)| *sent).min()
-    }
-
-    /// What the upstream said of deliveries.
-    pub fn settle(
-        &mut self,
-        outcomes: Vec<(Token, Outcome)>,
-        now: Instant,
-        random: &mut dyn FnMut() -> f64,
-    ) -> Settled {
-        let mut settled = Settled::default();
-        let mut done: BTreeMap<Priority, Vec<Sequence>> = BTreeMap::new();
-        for (token, outcome) in outcomes {
-            let Some((delivery, _)) = self.under_way.remove(&token) else {
+    /// Takes the upstream's answers.
+    pub(super) fn settle(&mut self, now: Now, answers: Vec<(Token, Outcome)>) {
+        let mut finished = Finished::default();
+        for (token, outcome) in answers {
+            let Some(entry) = self.window.take(token, now.instant) else {
+                self.metrics.count_unknown();
                 continue;
             };
-            self.under_way_bytes -= delivery.size_bytes();
-            let class = delivery.priority;
-            if self.settle_one(delivery, outcome, now, random, &mut settled)
-                && let Some(sequence) = self.finish(token.sequence, class, &mut settled)
-            {
-                done.entry(class).or_default().push(sequence);
-            }
-        }
-        for (class, sequences) in done {
-            self.store.confirm(self.id, class as u8, &sequences);
-        }
-        settled
-    }
-
-    /// Whether the delivery is done with.
-    fn settle_one(
-        &mut self,
-        delivery: Delivery,
-        outcome: Outcome,
-        now: Instant,
-        random: &mut dyn FnMut() -> f64,
-        settled: &mut Settled,
-    ) -> bool {
-        match outcome {
-            Outcome::Confirmed => {
-                self.confirmed_since_up = true;
-                self.deaths = 0;
-                self.alone = None;
-                true
-            }
-            Outcome::Busy(_) => {
-                settled.retried += 1;
-                self.send_again(delivery, now, random());
-                false
-            }
-            Outcome::Refused(reason) => {
-                settled.refused += 1;
-                if delivery.attempts + 1 >= self.config.refusals_max {
-                    return self.set_aside(&delivery, &reason, now);
+            self.poison.settled(token);
+            match outcome {
+                Outcome::Confirmed => {
+                    self.busy.reset();
+                    self.metrics
+                        .observe_confirm(now.instant.saturating_duration_since(entry.offered));
+                    self.finish(&mut finished, entry.class, token, Fate::Delivered);
                 }
-                settled.retried += 1;
-                let mut delivery = delivery;
-                delivery.attempts += 1;
-                self.send_again(delivery, now, random());
-                false
+                Outcome::Refused(reason) => self.refused(&mut finished, &entry, reason, now),
+                Outcome::Busy { reason, retry_ms } => self.busy(&entry, reason, retry_ms, now),
             }
         }
+        self.confirm(&finished);
+        self.metrics.in_flight(self.window.len());
     }
 
-    fn send_again(&mut self, delivery: Delivery, now: Instant, random: f64) {
-        let ceiling = backoff::ceiling(
-            self.config.retry_min,
-            self.config.retry_max,
-            delivery.attempts,
-        );
-        let place = (std::cmp::Reverse(delivery.priority), delivery.token);
-        self.again
-            .insert(place, (delivery, now + ceiling.mul_f64(random)));
+    fn refused(&mut self, finished: &mut Finished, entry: &InFlight, reason: String, now: Now) {
+        self.metrics.count_refusal();
+        let refusals = entry.refusals + 1;
+        if refusals >= self.settings.refusals_max
+            && self.bury(entry, Cause::Refused, reason.clone(), now)
+        {
+            return self.finish(finished, entry.class, entry.token, Fate::Dead);
+        }
+        self.metrics.failed(reason);
+        let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
+        pause.skip(entry.refusals);
+        let due = now.instant + pause.next(self.random.u64(..));
+        self.wait(entry, entry.attempts + 1, due, refusals);
     }
 
-    /// Makes a durable dead letter; only then the delivery counts as done.
-    fn set_aside(&mut self, delivery: &Delivery, reason: &str, now: Instant) -> bool {
-        let letter = DeadLetter::of(delivery, &self.name, reason);
-        let id = (delivery.token.sequence, delivery.token.output);
-        match self.store.put_dead_letter(id, &letter.encode()) {
-            Ok(()) => {
-                tracing::warn!(upstream = self.name, sequence = id.0, reason, "dead letter");
-                if let Some(record) = self.records.get_mut(&(id.0, delivery.priority)) {
-                    record.dead = true;
-                }
-                true
+    /// The whole lane pauses: the answer was about the upstream, not about this event.
+    fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
+        self.metrics.failed(reason);
+        let paused = self.paused_until.filter(|until| *until > now.instant);
+        let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
+        let until = match paused {
+            Some(until) => asked.map_or(until, |asked| asked.max(until)),
+            None => {
+                let pause = now.instant + self.busy.next(self.random.u64(..));
+                asked.map_or(pause, |asked| asked.max(pause))
             }
-            Err(error) => {
-                tracing::error!(upstream = self.name, %error, "a dead letter could not be stored; the event stays in the lane");
-                self.send_again(delivery.clone(), now, 1.0);
-                false
-            }
-        }
-    }
-
-    /// One output of a record is done; tells whether the record is.
-    fn finish(
-        &mut self,
-        sequence: Sequence,
-        class: Priority,
-        settled: &mut Settled,
-    ) -> Option<Sequence> {
-        let record = self.records.get_mut(&(sequence, class))?;
-        record.outputs_left -= 1;
-        if record.outputs_left > 0 {
-            return None;
-        }
-        if record.dead {
-            settled.dead_lettered += 1;
-        } else {
-            settled.delivered += 1;
-        }
-        self.records.remove(&(sequence, class));
-        Some(sequence)
-    }
-
-    /// The connection is gone: everything under way is sent again, in order.
-    ///
-    /// A broken connection is no refusal. But one that dies over and over with nothing
-    /// confirmed is tried with one event at a time, and an event that kills it five times alone
-    /// is set aside.
-    pub fn down(&mut self, was_up: bool, now: Instant) -> Settled {
-        let mut settled = Settled::default();
-        let poison = if was_up { self.suspect() } else { None };
-        let under_way = std::mem::take(&mut self.under_way);
-        self.under_way_bytes = 0;
-        settled.retried = under_way.len() as u64;
-        for (token, (delivery, _)) in under_way {
-            if poison == Some(token) {
-                let class = delivery.priority;
-                let reason = format!(
-                    "the connection closed {DEATHS_MAX} times with this event alone under way"
-                );
-                if self.set_aside(&delivery, &reason, now)
-                    && let Some(sequence) = self.finish(token.sequence, class, &mut settled)
-                {
-                    self.store.confirm(self.id, class as u8, &[sequence]);
-                }
-                continue;
-            }
-            let place = (std::cmp::Reverse(delivery.priority), token);
-            self.again.insert(place, (delivery, now));
-        }
-        settled
-    }
-
-    fn suspect(&mut self) -> Option<Token> {
-        if self.confirmed_since_up || self.under_way.is_empty() {
-            return None;
-        }
-        self.deaths += 1;
-        let only = (self.under_way.len() == 1).then(|| self.under_way.keys().next().copied());
-        let only = only.flatten()?;
-        let deaths = match self.alone {
-            Some((token, deaths)) if token == only => deaths + 1,
-            _ => 1,
         };
-        self.alone = Some((only, deaths));
-        if deaths < DEATHS_MAX {
-            return None;
+        self.paused_until = Some(until);
+        self.wait(entry, entry.attempts + 1, until, entry.refusals);
+    }
+
+    fn wait(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
+        let wait = Wait {
+            due,
+            refusals,
+            attempts,
+            historical: entry.historical,
+        };
+        self.waiting.insert(entry.class, entry.token, wait);
+    }
+
+    /// The connection is gone: what was in flight is forgotten and read again, but for what
+    /// carries a count of refusals or is one of several outputs of a record.
+    pub(super) fn broken(&mut self, now: Now, trouble: &Trouble) {
+        let poison = self.poison.broken(self.window.oldest(), now.instant);
+        let mut finished = Finished::default();
+        for entry in self.window.drain() {
+            let reason = || {
+                format!(
+                    "the connection broke each time this event was offered: {}",
+                    trouble.message
+                )
+            };
+            if poison == Some(entry.token) && self.bury(&entry, Cause::Poison, reason(), now) {
+                self.poison.settled(entry.token);
+                self.finish(&mut finished, entry.class, entry.token, Fate::Dead);
+            } else if entry.refusals > 0 || self.is_open(&entry) {
+                self.wait(&entry, entry.attempts + 1, now.instant, entry.refusals);
+            } else if self.seen.len() < SEEN_MAX {
+                self.seen.insert(entry.token, entry.attempts + 1);
+            }
         }
-        self.alone = None;
-        self.deaths = 0;
-        Some(only)
+        while let Some((entry, _)) = self.ready.pop_front() {
+            if entry.refusals > 0 || self.is_open(&entry) {
+                self.wait(&entry, entry.attempts, now.instant, entry.refusals);
+            }
+        }
+        self.confirm(&finished);
+        self.readers = Readers::default();
+        self.paused_until = None;
+        self.metrics.in_flight(0);
+    }
+
+    fn is_open(&self, entry: &InFlight) -> bool {
+        self.open.contains_key(&(entry.class, entry.token.sequence))
+    }
+
+    pub(super) fn finish(&mut self, finished: &mut Finished, class: u8, token: Token, fate: Fate) {
+        self.seen.remove(&token);
+        let place = (class, token.sequence);
+        let mut dead = fate == Fate::Dead;
+        if let Some(open) = self.open.get_mut(&place) {
+            open.left = open.left.saturating_sub(1);
+            open.dead |= dead;
+            dead = open.dead;
+            if open.left > 0 {
+                return;
+            }
+            self.open.remove(&place);
+        }
+        self.metrics.count_fate(dead);
+        if let Some(finished) = finished.get_mut(usize::from(class)) {
+            finished.push(token.sequence);
+        }
+    }
+
+    pub(super) fn confirm(&self, finished: &Finished) {
+        for (class, sequences) in (0..).zip(finished) {
+            if !sequences.is_empty() {
+                self.log.confirm(class, sequences);
+            }
+        }
+    }
+}
+
+impl Open {
+    pub(super) fn of(outputs: usize) -> Open {
+        Open {
+            left: u16::try_from(outputs).unwrap_or(u16::MAX),
+            dead: false,
+        }
     }
 }

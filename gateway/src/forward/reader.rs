@@ -1,158 +1,148 @@
-//! Reads one class of a lane from the log, in order or with live events first.
+//! Reads what a lane has still to deliver, class by class, with a small read-ahead.
+//!
+//! In order: one reader per class from its cursor to the end of the log. Live first: the end of
+//! the log at the start of a connection splits the lane; what comes after it is live, what lies
+//! before it is backlog, and a live reader and a backlog reader share each class by weight.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use tidegate_rules::decision::Priority;
-use tidegate_store::{Cursor, LaneId, ReadError, ReadLimit, Sequence, Store};
+use tidegate_store::{ReadError, ReadLimit, Sequence, StoredRecord};
 
-use crate::record;
-use crate::upstream::{Delivery, Token};
+use super::log::Log;
 
-/// Bytes of records read ahead at once.
-const READ_BYTES: usize = 256 * 1024;
+/// Classes of the store: priorities as numbers.
+pub(super) const CLASSES: usize = 4;
 
-/// One priority class of one lane.
-pub(super) struct Reader {
-    lane: LaneId,
-    class: Priority,
-    /// Parts of the log that live events have overtaken, oldest first.
-    backlog: VecDeque<(Sequence, Sequence)>,
-    live: Sequence,
-    /// Acknowledged above the low-water mark before this process began.
-    done: Vec<RangeInclusive<Sequence>>,
-}
+/// The read-ahead of one reader.
+const AHEAD: ReadLimit = ReadLimit {
+    records: 256,
+    bytes: 64 << 10,
+};
 
-/// One record's deliveries to this lane and class.
+/// Intervals that need no delivery, ascending.
+pub(super) type Done = Vec<RangeInclusive<Sequence>>;
+
+/// A record to deliver, and whether it belongs to a backlog that live traffic overtook.
 pub(super) struct Found {
-    pub(super) sequence: Sequence,
-    pub(super) deliveries: Vec<Delivery>,
+    pub(super) record: StoredRecord,
+    pub(super) historical: bool,
 }
 
-/// Which part to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    Live,
-    Backlog,
+#[derive(Debug)]
+struct Reader {
+    class: u8,
+    next: Sequence,
+    until: Sequence,
+    done: VecDeque<RangeInclusive<Sequence>>,
+    ahead: VecDeque<StoredRecord>,
 }
 
 impl Reader {
-    /// From the first unacknowledged record on; all of it as one stream.
-    pub(super) fn new(lane: LaneId, class: Priority, cursor: Cursor) -> Reader {
-        Reader {
-            lane,
-            class,
-            backlog: VecDeque::new(),
-            live: cursor.low,
-            done: cursor.above,
-        }
-    }
-
-    /// Makes everything up to `end` backlog: live events begin there.
-    pub(super) fn split(&mut self, end: Sequence) {
-        if self.live < end {
-            self.backlog.push_back((self.live, end));
-            self.live = end;
-        }
-    }
-
-    /// Whether there is anything to read before `end`.
-    pub(super) fn has(&self, part: Part, end: Sequence) -> bool {
-        match part {
-            Part::Live => self.live < end,
-            Part::Backlog => !self.backlog.is_empty(),
-        }
-    }
-
-    /// Reads up to `records` records.
-    pub(super) fn read(
-        &mut self,
-        store: &Store,
-        part: Part,
-        records: usize,
-    ) -> Result<Vec<Found>, ReadError> {
-        let from = match part {
-            Part::Live => self.live,
-            Part::Backlog => match self.backlog.front() {
-                Some((from, _)) => *from,
-                None => return Ok(Vec::new()),
-            },
-        };
-        let limit = ReadLimit {
-            records,
-            bytes: READ_BYTES,
-        };
-        let batch = store.read(self.lane, self.class as u8, from, limit)?;
-        let end = self.backlog.front().map_or(Sequence::MAX, |(_, end)| *end);
-        let until = if part == Part::Live {
-            Sequence::MAX
-        } else {
-            end
-        };
-        let found = batch
-            .records
-            .iter()
-            .filter(|stored| stored.sequence < until && !self.is_done(stored.sequence))
-            .map(|stored| self.deliveries(stored.sequence, &stored.bytes, part))
-            .collect();
-        self.moved(part, batch.next, until);
-        Ok(found)
-    }
-
-    fn moved(&mut self, part: Part, next: Sequence, until: Sequence) {
-        match part {
-            Part::Live => self.live = next,
-            Part::Backlog if next >= until => {
-                self.backlog.pop_front();
-            }
-            Part::Backlog => {
-                if let Some((from, _)) = self.backlog.front_mut() {
-                    *from = next;
+    fn pop(&mut self, log: &impl Log, end: Sequence) -> Result<Option<StoredRecord>, ReadError> {
+        loop {
+            while let Some(record) = self.ahead.pop_front() {
+                if !self.is_done(record.sequence) {
+                    return Ok(Some(record));
                 }
             }
-        }
-    }
-
-    fn is_done(&self, sequence: Sequence) -> bool {
-        self.done.iter().any(|done| done.contains(&sequence))
-    }
-
-    fn deliveries(&self, sequence: Sequence, bytes: &[u8], part: Part) -> Found {
-        let record = match record::decode(bytes) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::error!(sequence, %error, "a stored record cannot be read; it is skipped and stays in the log");
-                return Found {
-                    sequence,
-                    deliveries: Vec::new(),
-                };
+            if self.next >= self.until.min(end) {
+                return Ok(None);
             }
-        };
-        let event = record.event;
-        let own = |(_, output): &(usize, record::Routed)| {
-            output.lane == self.lane && output.priority == self.class
-        };
-        let deliveries = record.outputs.into_iter().enumerate().filter(own);
-        Found {
-            sequence,
-            deliveries: deliveries
-                .map(|(number, output)| Delivery {
-                    token: Token {
-                        sequence,
-                        output: number as u16,
-                    },
-                    event: Arc::clone(&event),
-                    topic: output.topic,
-                    key: output.key,
-                    data: output.data,
-                    priority: output.priority,
-                    reason: output.reason,
-                    rule: output.rule,
-                    historical: part == Part::Backlog,
-                    attempts: 0,
-                })
-                .collect(),
+            let batch = log.read(self.class, self.next, AHEAD)?;
+            self.next = batch.next.max(self.next + 1);
+            let until = self.until;
+            self.ahead.extend(
+                batch
+                    .records
+                    .into_iter()
+                    .filter(|record| record.sequence < until),
+            );
         }
     }
+
+    fn is_done(&mut self, sequence: Sequence) -> bool {
+        while self
+            .done
+            .front()
+            .is_some_and(|range| *range.end() < sequence)
+        {
+            self.done.pop_front();
+        }
+        self.done
+            .front()
+            .is_some_and(|range| range.contains(&sequence))
+    }
+}
+
+/// The readers of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    live: Vec<Reader>,
+    backlog: Vec<Reader>,
+    live_weight: u32,
+    live_run: u32,
+}
+
+impl Readers {
+    /// First in, first out within each class. `done` says what to leave out of a class.
+    pub(super) fn in_order(log: &impl Log, done: impl Fn(u8) -> Done) -> Readers {
+        Readers {
+            live: readers(log, Sequence::MAX, &done),
+            ..Readers::default()
+        }
+    }
+
+    /// `live_weight` live records for each record of the backlog.
+    pub(super) fn live_first(
+        log: &impl Log,
+        live_weight: u32,
+        done: impl Fn(u8) -> Done,
+    ) -> Readers {
+        let split = log.end();
+        let mut live = readers(log, Sequence::MAX, &done);
+        live.iter_mut()
+            .for_each(|reader| reader.next = reader.next.max(split));
+        Readers {
+            live,
+            backlog: readers(log, split, &done),
+            live_weight: live_weight.max(1),
+            live_run: 0,
+        }
+    }
+
+    /// The next record of a class.
+    pub(super) fn pop(&mut self, log: &impl Log, class: u8) -> Result<Option<Found>, ReadError> {
+        let end = log.end();
+        let first_backlog = self.live_run >= self.live_weight;
+        for historical in [first_backlog, !first_backlog] {
+            let side = match historical {
+                true => &mut self.backlog,
+                false => &mut self.live,
+            };
+            let Some(reader) = side.get_mut(usize::from(class)) else {
+                continue;
+            };
+            if let Some(record) = reader.pop(log, end)? {
+                self.live_run = match historical {
+                    true => 0,
+                    false => self.live_run.saturating_add(1),
+                };
+                return Ok(Some(Found { record, historical }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn readers(log: &impl Log, until: Sequence, done: impl Fn(u8) -> Done) -> Vec<Reader> {
+    (0..CLASSES as u8)
+        .map(|class| Reader {
+            class,
+            next: log.cursor(class).low,
+            until,
+            done: done(class).into(),
+            ahead: VecDeque::new(),
+        })
+        .collect()
 }

@@ -2,7 +2,9 @@
 
 use tidegate_store::Store;
 
-use crate::dead_letter::DeadLetter;
+use super::log::waiting_for_the_disk;
+use crate::clock;
+use crate::dead_letter::{Cause, DeadLetter};
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Letters moved at once: each is durable on its own.
@@ -46,13 +48,12 @@ impl Upstream for ToDeadLetters {
         let mut moved = Vec::new();
         for delivery in std::mem::take(&mut self.waiting) {
             let reason = delivery.reason.as_deref().unwrap_or("sent here by a rule");
-            let letter = DeadLetter::of(&delivery, "dead_letter", reason);
+            let (reason, now) = (reason.to_owned(), clock::unix_ms());
+            let letter = DeadLetter::of(&delivery, "dead_letter", Cause::Rule, reason, now);
             let id = (delivery.token.sequence, delivery.token.output);
-            self.store
-                .put_dead_letter(id, &letter.encode())
-                .map_err(|error| {
-                    Trouble::new(format!("a dead letter could not be stored: {error}"))
-                })?;
+            waiting_for_the_disk(|| self.store.put_dead_letter(id, &letter.encode())).map_err(
+                |error| Trouble::new(format!("a dead letter could not be stored: {error}")),
+            )?;
             moved.push((delivery.token, Outcome::Confirmed));
         }
         Ok(moved)

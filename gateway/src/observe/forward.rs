@@ -2,16 +2,17 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use tidegate_store::Sequence;
 
 use super::{Happening, Observe, SystemEvent};
 use crate::clock;
-use crate::forward::lane::Settled;
 
 /// Labels of an upstream's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,6 +28,16 @@ pub struct LaneFamilies {
     refused: Family<UpstreamLabel, Counter>,
     in_flight: Family<UpstreamLabel, Gauge<i64, AtomicI64>>,
     up: Family<UpstreamLabel, Gauge<i64, AtomicI64>>,
+    unknown: Family<UpstreamLabel, Counter>,
+    disconnects: Family<UpstreamLabel, Counter>,
+    latency: Family<UpstreamLabel, Histogram, fn() -> Histogram>,
+}
+
+/// Upper bounds in seconds: from a broker beside us to one behind a tired link.
+fn latency_buckets() -> Histogram {
+    Histogram::new([
+        0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+    ])
 }
 
 impl LaneFamilies {
@@ -39,6 +50,9 @@ impl LaneFamilies {
             refused: Family::default(),
             in_flight: Family::default(),
             up: Family::default(),
+            unknown: Family::default(),
+            disconnects: Family::default(),
+            latency: Family::new_with_constructor(latency_buckets as fn() -> Histogram),
         };
         observe.register(|registry| {
             let f = &families;
@@ -64,6 +78,21 @@ impl LaneFamilies {
                 f.in_flight.clone(),
             );
             registry.register("upstream_up", "1 while connected", f.up.clone());
+            registry.register(
+                "upstream_unknown_answers",
+                "Answers to nothing that was in flight",
+                f.unknown.clone(),
+            );
+            registry.register(
+                "upstream_disconnects",
+                "Connections that broke or did not come about",
+                f.disconnects.clone(),
+            );
+            registry.register(
+                "upstream_confirm_seconds",
+                "From the offer to the acknowledgement",
+                f.latency.clone(),
+            );
         });
         families
     }
@@ -80,6 +109,9 @@ impl LaneFamilies {
             refused: self.refused.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
             up: self.up.get_or_create_owned(&label),
+            unknown: self.unknown.get_or_create_owned(&label),
+            disconnects: self.disconnects.get_or_create_owned(&label),
+            latency: self.latency.get_or_create_owned(&label),
             waiting_at_start,
             routed: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -105,18 +137,47 @@ pub struct LaneMetrics {
     refused: Counter,
     in_flight: Gauge<i64, AtomicI64>,
     up: Gauge<i64, AtomicI64>,
+    unknown: Counter,
+    disconnects: Counter,
+    latency: Histogram,
     waiting_at_start: u64,
     routed: AtomicU64,
     state: Mutex<State>,
 }
 
 impl LaneMetrics {
-    /// Adds what settling led to.
-    pub fn count(&self, settled: Settled) {
-        self.delivered.inc_by(settled.delivered);
-        self.dead_lettered.inc_by(settled.dead_lettered);
-        self.retried.inc_by(settled.retried);
-        self.refused.inc_by(settled.refused);
+    /// One record is done: every output of it was acknowledged, or one is a dead letter.
+    pub fn count_fate(&self, dead: bool) {
+        match dead {
+            true => self.dead_lettered.inc(),
+            false => self.delivered.inc(),
+        };
+    }
+
+    /// A delivery is offered once more.
+    pub fn count_retry(&self) {
+        self.retried.inc();
+    }
+
+    /// A definite refusal.
+    pub fn count_refusal(&self) {
+        self.refused.inc();
+    }
+
+    /// An answer to nothing that was in flight.
+    pub fn count_unknown(&self) {
+        self.unknown.inc();
+    }
+
+    /// How long an acknowledgement took.
+    pub fn observe_confirm(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f64());
+    }
+
+    /// Remembers what went wrong last.
+    pub fn failed(&self, why: String) {
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        state.last_error = Some(why);
     }
 
     /// Records that a commit routed here.
@@ -138,6 +199,7 @@ impl LaneMetrics {
     /// The connection is gone or did not come; tells whether that is news.
     pub fn down(&self, why: &str) -> bool {
         self.up.set(0);
+        self.disconnects.inc();
         self.change("down", Some(why))
     }
 
@@ -213,5 +275,35 @@ impl Happening for UpstreamDown<'_> {
             subject: self.upstream.into(),
             data: serde_json::json!({ "why": self.why }),
         })
+    }
+}
+
+/// An event became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLettered {
+    /// The upstream it was meant for.
+    pub upstream: String,
+    /// Its record.
+    pub sequence: Sequence,
+    /// Which output of the record.
+    pub output: u16,
+    /// The event's id; empty when the record cannot be read.
+    pub event_id: String,
+    /// Why.
+    pub reason: String,
+    /// Times it was offered.
+    pub attempts: u32,
+}
+
+impl Happening for DeadLettered {
+    fn log(&self) {
+        tracing::warn!(
+            upstream = self.upstream,
+            letter = format!("{}.{}", self.sequence, self.output),
+            event_id = self.event_id,
+            attempts = self.attempts,
+            "dead letter: {}",
+            self.reason
+        );
     }
 }

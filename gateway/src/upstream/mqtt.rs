@@ -196,7 +196,7 @@ impl Session {
                 self.queued.push_back(token);
                 None
             }
-            Err(why) => Some(Outcome::Busy(why)),
+            Err(why) => Some(Outcome::busy(why)),
         }
     }
 

@@ -241,8 +241,8 @@ fn outcome(reason: v5::mqttbytes::v5::PubAckReason) -> Outcome {
     use v5::mqttbytes::v5::PubAckReason as Reason;
     match reason {
         Reason::Success | Reason::NoMatchingSubscribers => Outcome::Confirmed,
-        Reason::QuotaExceeded => Outcome::Busy("the broker's quota is exceeded (0x97)".into()),
-        Reason::PacketIdentifierInUse => Outcome::Busy("packet identifier in use (0x91)".into()),
+        Reason::QuotaExceeded => Outcome::busy("the broker's quota is exceeded (0x97)"),
+        Reason::PacketIdentifierInUse => Outcome::busy("packet identifier in use (0x91)"),
         Reason::UnspecifiedError => Outcome::Refused("unspecified error (0x80)".into()),
         Reason::ImplementationSpecificError => {
             Outcome::Refused("implementation specific error (0x83)".into())

@@ -1,0 +1,215 @@
+//! A log in memory that the tests of the lane run against. It checks every confirmation: nothing
+//! may be confirmed before all its outputs were acknowledged or kept as dead letters.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_rules::decision::Priority;
+use tidegate_rules::event::Event;
+use tidegate_store::{
+    Cursor, DeadLetterError, DeadLetterId, ReadBatch, ReadError, ReadLimit, Sequence, StoredRecord,
+};
+
+use super::lane::{Lane, Now};
+use super::log::Log;
+use crate::config::{self, Backfill};
+use crate::observe::Observe;
+use crate::observe::forward::LaneFamilies;
+use crate::record::{self, Routed};
+use crate::upstream::Token;
+
+/// The lane under test; another one gets some outputs too.
+pub(super) const LANE: u16 = 3;
+const OTHER: u16 = 4;
+
+/// A lane's settings as small as the tests need them.
+pub(super) fn settings(inflight_max: usize, backfill: Backfill) -> config::Lane {
+    config::Lane {
+        backfill,
+        live_weight: 4,
+        inflight_max,
+        inflight_bytes_max: 100_000,
+        rate_max: None,
+        bandwidth_bytes_max: None,
+        retry_min: Duration::from_millis(10),
+        retry_max: Duration::from_millis(500),
+        refusals_max: 5,
+        ack_timeout: Duration::from_secs(30),
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Held {
+    /// Classes and bytes; the first record has sequence 1.
+    pub(super) records: Vec<(BTreeSet<u8>, Vec<u8>)>,
+    /// Every output to the lane, with its class.
+    pub(super) outputs: BTreeMap<Token, u8>,
+    pub(super) confirmed: BTreeSet<(u8, Sequence)>,
+    pub(super) persisted: BTreeSet<(u8, Sequence)>,
+    pub(super) letters: BTreeMap<DeadLetterId, Vec<u8>>,
+    /// What the upstream acknowledged.
+    pub(super) acked: BTreeSet<Token>,
+    pub(super) letters_full: bool,
+    pub(super) reads_fail: bool,
+}
+
+/// Shared with the lane, so that it outlives a crash.
+#[derive(Clone, Default)]
+pub(super) struct ListLog(pub(super) Rc<RefCell<Held>>);
+
+impl ListLog {
+    /// Appends a record with one output to the lane per class given, and one to another lane.
+    pub(super) fn append(&self, classes: &[u8]) -> Sequence {
+        let mut held = self.0.borrow_mut();
+        let sequence = held.records.len() as u64 + 1;
+        let mut outputs = vec![routed(OTHER, 1)];
+        outputs.extend(classes.iter().map(|class| routed(LANE, *class)));
+        let mut bytes = Vec::new();
+        record::encode(&event(sequence), &outputs, &mut bytes);
+        for (output, class) in (1..).zip(classes) {
+            held.outputs.insert(Token { sequence, output }, *class);
+        }
+        held.records
+            .push((classes.iter().copied().collect(), bytes));
+        sequence
+    }
+
+    pub(super) fn lane(&self, settings: config::Lane, now: Instant) -> Lane<ListLog> {
+        let families = LaneFamilies::register(&Observe::default());
+        let metrics = Arc::new(families.of("cloud", 0));
+        Lane::new(self.clone(), ("cloud", LANE), settings, metrics, now, 7)
+    }
+
+    /// The process dies: cursors fall back to what was written.
+    pub(super) fn crash(&self) {
+        let mut held = self.0.borrow_mut();
+        held.confirmed = held.persisted.clone();
+    }
+
+    pub(super) fn persist(&self) {
+        let mut held = self.0.borrow_mut();
+        held.persisted = held.confirmed.clone();
+    }
+
+    /// Whether every output was acknowledged or kept, and every record confirmed.
+    pub(super) fn is_done(&self) -> bool {
+        let held = self.0.borrow();
+        held.outputs.iter().all(|(token, class)| {
+            let kept = held.letters.contains_key(&(token.sequence, token.output));
+            (held.acked.contains(token) || kept)
+                && held.confirmed.contains(&(*class, token.sequence))
+        })
+    }
+}
+
+pub(super) fn event(sequence: Sequence) -> Event {
+    Event {
+        id: sequence.to_string().into(),
+        source: "plant-a/floor".into(),
+        kind: "reading".into(),
+        subject: None,
+        topic: "t".into(),
+        publisher: "p".into(),
+        time: None,
+        received: 0,
+        content_type: None,
+        schema: None,
+        extensions: Vec::new(),
+        data: Bytes::from(vec![b'x'; (sequence % 5) as usize * 50]),
+    }
+}
+
+fn routed(lane: u16, class: u8) -> Routed {
+    Routed {
+        lane,
+        priority: Priority::from_byte(class).expect("a class"),
+        topic: None,
+        key: None,
+        data: None,
+        reason: None,
+        rule: Some("a_rule".into()),
+    }
+}
+
+pub(super) fn at(instant: Instant) -> Now {
+    Now {
+        instant,
+        unix_ms: 1_700_000_000_000,
+    }
+}
+
+impl Log for ListLog {
+    fn end(&self) -> Sequence {
+        self.0.borrow().records.len() as u64 + 1
+    }
+
+    fn cursor(&self, class: u8) -> Cursor {
+        let held = self.0.borrow();
+        let waits = |sequence: &Sequence| {
+            let (classes, _) = &held.records[*sequence as usize - 1];
+            classes.contains(&class) && !held.confirmed.contains(&(class, *sequence))
+        };
+        let end = held.records.len() as u64 + 1;
+        let low = (1..end).find(waits).unwrap_or(end);
+        let above = (low..end).filter(|sequence| !waits(sequence));
+        Cursor {
+            low,
+            above: above.map(|sequence| sequence..=sequence).collect(),
+        }
+    }
+
+    fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError> {
+        let held = self.0.borrow();
+        if held.reads_fail {
+            return Err(ReadError::Failed("the disk is tired".into()));
+        }
+        let mut batch = ReadBatch {
+            records: Vec::new(),
+            next: from,
+        };
+        for (classes, bytes) in held.records.iter().skip(from as usize - 1) {
+            if batch.records.len() >= limit.records.min(3) {
+                break;
+            }
+            if classes.contains(&class) {
+                batch.records.push(StoredRecord {
+                    sequence: batch.next,
+                    time_ms: 0,
+                    bytes: Bytes::copy_from_slice(bytes),
+                });
+            }
+            batch.next += 1;
+        }
+        Ok(batch)
+    }
+
+    fn confirm(&self, class: u8, sequences: &[Sequence]) {
+        let mut held = self.0.borrow_mut();
+        for sequence in sequences {
+            for (token, of_class) in &held.outputs {
+                let kept = held.letters.contains_key(&(token.sequence, token.output));
+                assert!(
+                    token.sequence != *sequence
+                        || *of_class != class
+                        || kept
+                        || held.acked.contains(token),
+                    "{token:?} was confirmed before it was delivered or kept"
+                );
+            }
+            held.confirmed.insert((class, *sequence));
+        }
+    }
+
+    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
+        let mut held = self.0.borrow_mut();
+        if held.letters_full {
+            return Err(DeadLetterError::NoSpace("full".into()));
+        }
+        held.letters.insert(id, bytes.to_vec());
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
+
+use tidegate_store::{
+    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store,
+};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// One lane's view of the log. Classes are priorities as numbers, 3 the most urgent.
+pub(crate) trait Log {
+    /// The sequence after the last durable record.
+    fn end(&self) -> Sequence;
+    /// How far the lane is in a class.
+    fn cursor(&self, class: u8) -> Cursor;
+    /// Records routed to the lane in a class, from `from` on.
+    fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
+    /// These records are done with.
+    fn confirm(&self, class: u8, sequences: &[Sequence]);
+    /// Keeps a dead letter; durable when it returns.
+    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
+}
+
+/// A lane of the store. Waiting for the disk is announced to the runtime, so that other tasks
+/// move to another thread; what the store has in memory is read in place.
+pub(crate) struct StoreLog {
+    store: Store,
+    lane: LaneId,
+}
+
+impl StoreLog {
+    pub(crate) fn new(store: Store, lane: LaneId) -> StoreLog {
+        StoreLog { store, lane }
+    }
+}
+
+impl Log for StoreLog {
+    fn end(&self) -> Sequence {
+        self.store.end()
+    }
+
+    fn cursor(&self, class: u8) -> Cursor {
+        self.store.cursor(self.lane, class)
+    }
+
+    fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError> {
+        let read = || self.store.read(self.lane, class, from, limit);
+        if self.store.is_in_memory(from) {
+            read()
+        } else {
+            waiting_for_the_disk(read)
+        }
+    }
+
+    fn confirm(&self, class: u8, sequences: &[Sequence]) {
+        self.store.confirm(self.lane, class, sequences);
+    }
+
+    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
+        waiting_for_the_disk(|| self.store.put_dead_letter(id, bytes))
+    }
+}
+
+/// Runs what may wait for the disk. A runtime with one thread has no other to move tasks to.
+pub(crate) fn waiting_for_the_disk<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
