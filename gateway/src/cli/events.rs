@@ -206,17 +206,17 @@ fn write_list(
     Ok(())
 }
 
-/// `delivered`, `waiting: cloud, local`, `dropped by rule`.
+/// `delivered`, `dead letter`, `waiting: cloud, local`, `dropped by rule`.
 fn fate(outputs: &[OutputView]) -> String {
-    let waiting: Vec<&str> = outputs
-        .iter()
-        .filter(|output| output.fate != "delivered")
+    let with = |fate: &'static str| outputs.iter().filter(move |output| output.fate == fate);
+    let waiting: Vec<&str> = with("waiting")
         .map(|output| output.upstream.as_str())
         .collect();
-    match (outputs.is_empty(), waiting.is_empty()) {
-        (true, _) => "dropped by rule".to_owned(),
-        (false, true) => "delivered".to_owned(),
-        (false, false) => format!("waiting: {}", waiting.join(", ")),
+    match (outputs, waiting.is_empty()) {
+        ([], _) => "dropped by rule".to_owned(),
+        (_, false) => format!("waiting: {}", waiting.join(", ")),
+        (_, true) if with("dead letter").next().is_some() => "dead letter".to_owned(),
+        (_, true) => "delivered".to_owned(),
     }
 }
 
@@ -343,6 +343,8 @@ mod tests {
         };
         assert_eq!(fate(&[]), "dropped by rule");
         assert_eq!(fate(&[output("a", "delivered")]), "delivered");
+        let dead = [output("a", "delivered"), output("b", "dead letter")];
+        assert_eq!(fate(&dead), "dead letter");
         let both = [output("a", "delivered"), output("b", "waiting")];
         assert_eq!(fate(&both), "waiting: b");
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_rules::decision::Priority;
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_store::{Cursor, Sequence, Store};
+use tidegate_store::{Cursor, DeadLetterId, Sequence, Store};
 
 use crate::record::{Record, Routed};
 use crate::upstream::envelope::{base64, rfc3339};
@@ -35,7 +35,8 @@ pub struct OutputView {
     pub upstream: String,
     /// How urgent it is.
     pub priority: String,
-    /// `delivered` or `waiting`, as far as is known.
+    /// `delivered`, `dead letter` or `waiting`, as far as is known: a dead letter that was sent
+    /// again or dropped counts as delivered.
     pub fate: String,
     /// The topic that a rule chose.
     pub topic: Option<String>,
@@ -65,10 +66,11 @@ impl EventView {
 
     /// The record at `sequence` with what became of it.
     pub fn stored(sequence: Sequence, record: &Record, store: &Store) -> EventView {
-        let output = |routed| OutputView::of(sequence, routed, store);
+        let outputs = record.outputs.iter().zip(0..);
+        let output = |(routed, number)| OutputView::of((sequence, number), routed, store);
         EventView {
             sequence: Some(sequence),
-            outputs: record.outputs.iter().map(output).collect(),
+            outputs: outputs.map(output).collect(),
             ..EventView::live(&record.event)
         }
     }
@@ -83,11 +85,13 @@ impl EventView {
 }
 
 impl OutputView {
-    fn of(sequence: Sequence, routed: &Routed, store: &Store) -> OutputView {
+    fn of(id: DeadLetterId, routed: &Routed, store: &Store) -> OutputView {
         let lanes = store.lanes();
         let lane = lanes.iter().find(|lane| lane.id == routed.lane);
         let cursor = store.cursor(routed.lane, routed.priority as u8);
-        let fate = match is_behind(&cursor, sequence) {
+        let set_aside = || matches!(store.dead_letter(id), Ok(Some(_)));
+        let fate = match is_behind(&cursor, id.0) {
+            true if store.dead_letter_count() > 0 && set_aside() => "dead letter",
             true => "delivered",
             false => "waiting",
         };
