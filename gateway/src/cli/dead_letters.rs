@@ -227,7 +227,11 @@ fn write_list(letters: &[LetterView], format: Format) -> Result<(), Failure> {
             letter.id.clone(),
             letter.upstream.clone(),
             letter.attempts.to_string(),
-            letter.event.topic.clone(),
+            letter
+                .event
+                .as_ref()
+                .map(|event| event.topic.clone())
+                .unwrap_or_default(),
             letter.reason.clone(),
         ]);
     }
@@ -254,7 +258,12 @@ fn write_letter(letter: &LetterView, format: Format) -> Result<(), Failure> {
     for (name, value) in parts {
         writeln!(output, "{name:<16} {}", printable(value))?;
     }
-    writeln!(output)?;
-    events::write_envelope(&mut output, &letter.event)?;
+    match &letter.event {
+        None => writeln!(output, "\nits record cannot be read; the bytes are kept")?,
+        Some(event) => {
+            writeln!(output)?;
+            events::write_envelope(&mut output, event)?;
+        }
+    }
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::question::Question;
 use super::shared::Shared;
 use crate::history::{HistoryError, letters};
 use crate::intake::Redrive;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::source::{Ack, Settle, Verdict};
 
 /// How long a letter may wait for its commit.
@@ -86,18 +86,20 @@ fn addressed(
     to: Option<String>,
 ) -> Result<(String, Record), HistoryError> {
     let store = store(shared)?;
-    let mut letter = letters::read(store, id)?;
+    let letter = letters::read(store, id)?;
+    let mut record = record::decode(&letter.record)
+        .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or(letter.upstream);
     if upstream == SET_ASIDE {
         let why = "a rule set this event aside: say which upstream it should go to";
         return Err(HistoryError::Question(why.to_owned()));
     }
     let lane = lane_of(shared, store, &upstream)?;
-    for output in &mut letter.record.outputs {
+    for output in &mut record.outputs {
         output.lane = lane;
         output.reason = None;
     }
-    Ok((upstream, letter.record))
+    Ok((upstream, record))
 }
 
 fn lane_of(

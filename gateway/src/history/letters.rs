@@ -6,7 +6,8 @@ use tidegate_store::{DeadLetterId, Store};
 
 use super::HistoryError;
 use super::event::EventView;
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{Cause, DeadLetter};
+use crate::record;
 
 /// The most letters one answer holds.
 pub const LIMIT_MAX: usize = 10_000;
@@ -22,29 +23,30 @@ pub struct LetterView {
     pub upstream: String,
     /// Why it was set aside.
     pub reason: String,
-    /// Definite refusals before.
+    /// How it came to this: `refused`, `poison`, `rule` or `unreadable`.
+    pub cause: Cause,
+    /// Times it was offered to the upstream.
     pub attempts: u32,
     /// When it was set aside, milliseconds since the Unix epoch.
     pub time_ms: UnixMs,
     /// The rule that sent it.
     pub rule: Option<String>,
-    /// The event.
-    pub event: EventView,
+    /// The event, where its record can be read.
+    pub event: Option<EventView>,
 }
 
 impl LetterView {
     fn of(id: DeadLetterId, letter: &DeadLetter) -> LetterView {
-        let output = letter.record.outputs.first();
+        let record = record::decode(&letter.record).ok();
         LetterView {
             id: id_text(id),
             upstream: letter.upstream.clone(),
             reason: letter.reason.clone(),
+            cause: letter.cause,
             attempts: letter.attempts,
-            time_ms: letter.time,
-            rule: output
-                .and_then(|output| output.rule.as_deref())
-                .map(str::to_owned),
-            event: EventView::live(&letter.record.event),
+            time_ms: letter.time_ms,
+            rule: letter.rule.clone(),
+            event: record.map(|record| EventView::live(&record.event)),
         }
     }
 }
