@@ -8,6 +8,9 @@ use tidegate_link::{Counters, DeviceLink, FRAME_SIZE_MAX, Identity, Ring};
 /// Frames that may leave in one turn, so that listening is never starved.
 const FRAMES_PER_TURN_MAX: usize = 8;
 
+/// Reads in one turn, so that a babbling line starves neither measuring nor sending.
+const READS_PER_TURN_MAX: usize = 16;
+
 /// How often a node measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -104,7 +107,10 @@ impl<S: Sensor, P: Read + ReadReady + Write, R: Ring> Node<S, P, R> {
 
     fn listen(&mut self, now_ms: u64) -> Result<(), P::Error> {
         let mut bytes = [0; 64];
-        while self.port.read_ready()? {
+        for _ in 0..READS_PER_TURN_MAX {
+            if !self.port.read_ready()? {
+                break;
+            }
             let count = self.port.read(&mut bytes)?;
             if count == 0 {
                 break;

@@ -1,0 +1,258 @@
+//! What either half makes of messages that come at the wrong time, from the wrong side of a restart, or not at all.
+
+use tidegate_link::device::{HELLO_MS, RETRANSMIT_MS_MIN};
+use tidegate_link::frame::{FRAME_SIZE_MAX, decode, encode};
+use tidegate_link::message::{Level, ToDevice, ToGateway};
+use tidegate_link::{
+    DeviceLink, EventId, Field, HostLink, Identity, Incoming, Kind, Mark, RamRing, ResumeError,
+    Schema, Sequence, Value,
+};
+
+type Device = DeviceLink<RamRing<512>>;
+
+const DEVICE: [u8; 8] = *b"node-001";
+const FIELDS: &[Field<'static>] = &[
+    Field {
+        name: "temperature",
+        unit: "Cel",
+        kind: Kind::Integer { exponent: -1 },
+    },
+    Field {
+        name: "open",
+        unit: "",
+        kind: Kind::Boolean,
+    },
+];
+
+fn device(boot: u32) -> Device {
+    let schema = Schema { fields: FIELDS };
+    DeviceLink::new(
+        Identity {
+            device: DEVICE,
+            firmware: "1.0.0",
+            slot: 0,
+            schema,
+        },
+        RamRing::new(boot),
+    )
+}
+
+fn id(boot: u32, sequence: u32) -> EventId {
+    EventId {
+        device: DEVICE,
+        boot,
+        sequence: Sequence(sequence),
+    }
+}
+
+fn tell(device: &mut Device, message: ToDevice, now_ms: u64) {
+    let mut buffer = [0; FRAME_SIZE_MAX];
+    device.receive(encode(&message, &mut buffer).expect("fits"), now_ms);
+}
+
+/// Everything the node sends at this moment: `Hello`, or the numbers of events.
+fn sent(device: &mut Device, now_ms: u64) -> Vec<String> {
+    let (mut buffer, mut sent) = ([0; FRAME_SIZE_MAX], Vec::new());
+    while let Some(size) = device.transmit(now_ms, &mut buffer).map(<[u8]>::len) {
+        let message = decode(&mut buffer[..size - 1]).expect("a frame");
+        sent.push(match postcard::from_bytes(message).expect("a message") {
+            ToGateway::Event { sequence, .. } => sequence.0.to_string(),
+            ToGateway::Hello(hello) => format!("hello {}..{}", hello.oldest.0, hello.next.0),
+            other => format!("{other:?}"),
+        });
+    }
+    sent
+}
+
+fn welcomed(records: u32) -> Device {
+    let mut device = device(1);
+    for n in 0..records {
+        device
+            .record(0, &[Value::Integer(i64::from(n)), Value::Boolean(true)])
+            .expect("room");
+    }
+    assert_eq!(sent(&mut device, 0).len(), 1);
+    tell(
+        &mut device,
+        ToDevice::Welcome {
+            device: DEVICE,
+            boot: 1,
+            session: 5,
+            next: Sequence(0),
+        },
+        0,
+    );
+    device
+}
+
+/// Lets both talk until neither has anything to say; returns what the host handed on, in words.
+fn talk(device: &mut Device, host: &mut HostLink, mark: Option<Mark>, now_ms: u64) -> Vec<String> {
+    let (mut buffer, mut handed_on) = ([0; FRAME_SIZE_MAX], Vec::new());
+    loop {
+        let mut line = Vec::new();
+        while let Some(frame) = device.transmit(now_ms, &mut buffer) {
+            line.extend_from_slice(frame);
+        }
+        let mut bytes = &line[..];
+        while let Some(incoming) = host.receive(&mut bytes, now_ms) {
+            let hello = matches!(incoming, Incoming::Hello(_));
+            handed_on.push(words(&incoming));
+            if hello && let Err(error) = host.resume(mark, false, now_ms) {
+                handed_on.push(format!("{error:?}"));
+            }
+        }
+        line.clear();
+        while let Some(frame) = host.transmit(now_ms, &mut buffer) {
+            line.extend_from_slice(frame);
+        }
+        if line.is_empty() {
+            return handed_on;
+        }
+        device.receive(&line, now_ms);
+    }
+}
+
+fn words(incoming: &Incoming<'_>) -> String {
+    match incoming {
+        Incoming::Hello(_) => "hello".into(),
+        Incoming::Event { id, .. } => id.sequence.0.to_string(),
+        Incoming::Gap { last, count } => format!("gap of {count} up to {}", last.sequence.0),
+        Incoming::Time { uptime_ms, .. } => format!("time {uptime_ms}"),
+        Incoming::SchemaField { field, .. } => field.name.into(),
+        Incoming::Log { level, text } => format!("{level:?}: {text}"),
+        Incoming::BootReused(_) => "boot reused".into(),
+    }
+}
+
+#[test]
+fn a_node_sends_nothing_but_hello_until_it_is_welcome() {
+    let mut device = device(1);
+    device.record(0, &[Value::Boolean(true)]).expect("room");
+    assert_eq!(sent(&mut device, 0), ["hello 0..1"]);
+    assert!(sent(&mut device, HELLO_MS - 1).is_empty());
+    assert_eq!(sent(&mut device, HELLO_MS), ["hello 0..1"]);
+    for (who, boot) in [(*b"node-002", 1), (DEVICE, 2)] {
+        tell(
+            &mut device,
+            ToDevice::Welcome {
+                device: who,
+                boot,
+                session: 5,
+                next: Sequence(0),
+            },
+            HELLO_MS,
+        );
+        assert!(!device.is_welcome(), "a welcome for another node or boot");
+    }
+}
+
+#[test]
+fn a_window_leaves_and_leaves_again_when_no_ack_comes() {
+    let mut device = welcomed(10);
+    let window: Vec<_> = (0..8).map(|n| n.to_string()).collect();
+    assert_eq!(sent(&mut device, 0), window);
+    assert!(sent(&mut device, RETRANSMIT_MS_MIN - 1).is_empty());
+    assert_eq!(sent(&mut device, RETRANSMIT_MS_MIN), window);
+    assert_eq!(device.counters().retransmits, 8);
+}
+
+#[test]
+fn an_ack_of_another_session_or_of_what_was_not_sent_releases_nothing() {
+    let mut device = welcomed(10);
+    sent(&mut device, 0);
+    tell(
+        &mut device,
+        ToDevice::Ack {
+            session: 4,
+            next: Sequence(3),
+        },
+        1,
+    );
+    tell(
+        &mut device,
+        ToDevice::Ack {
+            session: 5,
+            next: Sequence(9),
+        },
+        1,
+    );
+    assert_eq!(device.held(), 10);
+    tell(
+        &mut device,
+        ToDevice::Ack {
+            session: 5,
+            next: Sequence(3),
+        },
+        1,
+    );
+    assert_eq!(device.held(), 7);
+    assert_eq!(sent(&mut device, 1), ["8", "9"]);
+}
+
+#[test]
+fn a_refused_node_holds_and_then_offers_again_what_is_not_durable() {
+    let mut device = welcomed(4);
+    sent(&mut device, 0);
+    tell(
+        &mut device,
+        ToDevice::Refuse {
+            session: 5,
+            next: Sequence(1),
+            retry_ms: 900,
+        },
+        10,
+    );
+    assert!(sent(&mut device, 909).is_empty());
+    assert_eq!(sent(&mut device, 910), ["1", "2", "3"]);
+}
+
+#[test]
+fn the_schema_and_the_clock_come_before_the_first_event() {
+    let (mut device, mut host) = (device(1), HostLink::new(1));
+    device.log(Level::Info, "started");
+    device
+        .record(3, &[Value::Integer(215), Value::Boolean(false)])
+        .expect("room");
+    let handed_on = talk(&mut device, &mut host, None, 20);
+    let expected = [
+        "hello",
+        "Info: started",
+        "temperature",
+        "open",
+        "time 20",
+        "0",
+    ];
+    assert_eq!(handed_on, expected);
+}
+
+#[test]
+fn what_is_durable_is_not_handed_on_again() {
+    let (mut device, mut host) = (welcomed(5), HostLink::new(1));
+    let handed_on = talk(&mut device, &mut host, Some(Mark(id(1, 2))), HELLO_MS);
+    assert_eq!(handed_on[4..], ["3", "4"]);
+}
+
+#[test]
+fn a_boot_id_used_twice_is_turned_away() {
+    let (mut device, mut host) = (welcomed(5), HostLink::new(1));
+    let handed_on = talk(&mut device, &mut host, Some(Mark(id(1, 50))), HELLO_MS);
+    assert_eq!(handed_on, ["hello", "BootReused"]);
+    assert_eq!(
+        host.resume(None, true, HELLO_MS),
+        Err(ResumeError::NobodyThere)
+    );
+}
+
+#[test]
+fn an_ack_for_another_boot_or_for_what_was_not_handed_on_is_ignored() {
+    let (mut device, mut host) = (device(2), HostLink::new(1));
+    device.record(0, &[Value::Boolean(true)]).expect("room");
+    talk(&mut device, &mut host, None, 0);
+    host.acknowledge(id(1, 0));
+    host.acknowledge(id(2, 1));
+    talk(&mut device, &mut host, None, 1);
+    assert_eq!(device.held(), 1);
+    host.acknowledge(id(2, 0));
+    talk(&mut device, &mut host, None, 1);
+    assert_eq!(device.held(), 0);
+}
