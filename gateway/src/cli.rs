@@ -10,6 +10,8 @@ mod check;
 mod completions;
 mod config_file;
 mod dead_letters;
+#[cfg(feature = "demo")]
+mod demo;
 mod events;
 mod failure;
 mod hash_password;
@@ -37,6 +39,9 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C
     Run(run::Arguments),
+    /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
     /// Show how the running gateway is
@@ -80,6 +85,8 @@ pub enum Format {
 pub fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),

@@ -8,6 +8,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod dead_letter;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod forward;
 pub mod history;
 pub mod intake;

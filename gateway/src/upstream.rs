@@ -5,6 +5,7 @@ pub mod envelope;
 pub mod file;
 pub mod mqtt;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -48,6 +49,24 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The id it leaves under: the event's own if it leaves as it came, else the event's with
+    /// the rule's name and the number of the output. What a rule derives is another event, and
+    /// a receiver that drops repetitions by id must not take one for the other. A repetition
+    /// has the same id.
+    pub fn id(&self) -> Cow<'_, str> {
+        match (&self.rule, self.is_derived()) {
+            (Some(rule), true) => {
+                Cow::Owned(format!("{}/{rule}/{}", self.event.id, self.token.output))
+            }
+            _ => Cow::Borrowed(&self.event.id),
+        }
+    }
+
+    /// Whether a rule gave it a topic or a payload of its own.
+    pub fn is_derived(&self) -> bool {
+        self.topic.is_some() || self.data.is_some()
+    }
+
     /// The payload to send.
     pub fn payload(&self) -> &Bytes {
         self.data.as_ref().unwrap_or(&self.event.data)

@@ -26,6 +26,7 @@ pub struct Node<S, P, R> {
     link: DeviceLink<R>,
     pace: Pace,
     measure_at_ms: u64,
+    resting: bool,
     sensor_errors: u32,
 }
 
@@ -43,6 +44,7 @@ impl<S: Sensor, P: Read + ReadReady + Write, R: Ring> Node<S, P, R> {
             link: DeviceLink::new(identity, ring),
             pace,
             measure_at_ms: 0,
+            resting: false,
             sensor_errors: 0,
         }
     }
@@ -53,6 +55,12 @@ impl<S: Sensor, P: Read + ReadReady + Write, R: Ring> Node<S, P, R> {
         self.measure(now_ms);
         self.listen(now_ms)?;
         self.send(now_ms)
+    }
+
+    /// Measures no more; what is held is still sent. For a node that is about to be switched off.
+    pub fn rest(&mut self) {
+        self.resting = true;
+        self.measure_at_ms = u64::MAX;
     }
 
     /// When the next turn is due if nothing comes on the port before.
@@ -88,7 +96,7 @@ impl<S: Sensor, P: Read + ReadReady + Write, R: Ring> Node<S, P, R> {
     }
 
     fn measure(&mut self, now_ms: u64) {
-        if now_ms < self.measure_at_ms {
+        if self.resting || now_ms < self.measure_at_ms {
             return;
         }
         let every_ms = u64::from(self.pace.every_ms.max(1));

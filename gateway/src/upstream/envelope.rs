@@ -9,7 +9,7 @@ use super::Delivery;
 pub fn attributes(delivery: &Delivery) -> Vec<(&str, String)> {
     let event = &delivery.event;
     let mut attributes = vec![
-        ("id", event.id.to_string()),
+        ("id", delivery.id().into_owned()),
         ("source", event.source.to_string()),
         ("type", event.kind.to_string()),
     ];
@@ -23,10 +23,14 @@ pub fn attributes(delivery: &Delivery) -> Vec<(&str, String)> {
     if let Some(key) = &delivery.key {
         attributes.push(("partitionkey", key.to_string()));
     }
+    if delivery.is_derived() {
+        attributes.push(("causationid", event.id.to_string()));
+    }
     if delivery.historical {
         attributes.push(("historical", "true".into()));
     }
-    for (name, value) in &event.extensions {
+    let own = |name: &str| name != "causationid" || !delivery.is_derived();
+    for (name, value) in event.extensions.iter().filter(|(name, _)| own(name)) {
         attributes.push((name, value.to_string()));
     }
     attributes
@@ -117,14 +121,64 @@ pub fn topic(template: &str, delivery: &Delivery, gateway: &str) -> String {
         .replace("{source}", &event.source)
         .replace("{publisher}", &event.publisher)
         .replace("{type}", &event.kind)
-        .replace("{id}", &event.id)
+        .replace("{id}", &delivery.id())
         .replace("{key}", delivery.key.as_deref().unwrap_or_default())
         .replace("{gateway}", gateway)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tidegate_rules::decision::Priority;
+    use tidegate_rules::event::Event;
+
     use super::*;
+    use crate::upstream::Token;
+
+    fn event() -> Event {
+        Event {
+            id: "e-1".into(),
+            source: "plant-a/floor".into(),
+            kind: "reading".into(),
+            subject: None,
+            topic: "plant/A/press7/temp".into(),
+            publisher: "press7".into(),
+            time: None,
+            received: 0,
+            content_type: None,
+            schema: None,
+            extensions: Vec::new(),
+            data: bytes::Bytes::new(),
+        }
+    }
+
+    fn delivery(output: u16, topic: Option<&str>) -> Delivery {
+        Delivery {
+            token: Token {
+                sequence: 7,
+                output,
+            },
+            event: Arc::new(event()),
+            topic: topic.map(Arc::from),
+            key: None,
+            data: None,
+            priority: Priority::Normal,
+            reason: None,
+            rule: Some("hot".into()),
+            historical: false,
+            attempts: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_rule_derives_leaves_under_an_id_of_its_own() {
+        assert_eq!(delivery(0, None).id(), "e-1", "unchanged, it is the event");
+        let alarm = delivery(1, Some("alarms/A"));
+        assert_eq!(alarm.id(), "e-1/hot/1");
+        assert_ne!(alarm.id(), delivery(2, Some("alarms/B")).id());
+        assert!(attributes(&alarm).contains(&("causationid", "e-1".to_owned())));
+    }
 
     #[test]
     fn base64_agrees_with_the_vectors_of_rfc_4648() {

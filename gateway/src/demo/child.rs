@@ -1,0 +1,81 @@
+//! A gateway process of the demo: this same program, started with `run`.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child as Process, Command, Stdio};
+
+/// One running gateway.
+pub(super) struct Child {
+    name: &'static str,
+    config: PathBuf,
+    log: PathBuf,
+    process: Process,
+}
+
+impl Child {
+    /// Starts `tidegate run --config …` with its log in a file of its own.
+    ///
+    /// # Errors
+    /// When the program or the log file cannot be opened.
+    pub(super) fn start(name: &'static str, config: &Path) -> std::io::Result<Child> {
+        let log = config.with_file_name(format!("{name}.log"));
+        Ok(Child {
+            process: spawn(config, &log)?,
+            config: config.into(),
+            name,
+            log,
+        })
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    ///
+    /// # Errors
+    /// When the process is gone already.
+    pub(super) fn kill(&mut self) -> std::io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(|_| ())
+    }
+
+    /// Starts it again over what it left behind.
+    ///
+    /// # Errors
+    /// As [`Child::start`].
+    pub(super) fn restart(&mut self) -> std::io::Result<()> {
+        self.process = spawn(&self.config, &self.log)?;
+        Ok(())
+    }
+
+    /// What it says if it ended although nobody asked it to.
+    pub(super) fn ended(&mut self) -> Option<String> {
+        let status = self.process.try_wait().ok().flatten()?;
+        Some(format!(
+            "the {} gateway ended with {status}; its last words:\n{}",
+            self.name,
+            super::site::tail(&self.log, 12)
+        ))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(config: &Path, log: &Path) -> std::io::Result<Process> {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)?;
+    Command::new(std::env::current_exe()?)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Ctrl-C is for the demo, which ends its gateways itself.
+        .process_group(0)
+        .spawn()
+}

@@ -1,0 +1,258 @@
+//! What the demo shows: a live view on a terminal, a line a second in a pipe.
+
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Paragraph, Sparkline};
+
+/// One look at the demo.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Look {
+    /// Since the start.
+    pub elapsed: Duration,
+    /// Whether the line to the upstream is up.
+    pub line_up: bool,
+    /// Whether the edge gateway's process runs.
+    pub gateway_up: bool,
+    /// What the gateway says of its upstream: `up`, `connecting`, …
+    pub upstream: Option<String>,
+    /// Events acknowledged to sensors and devices so far.
+    pub accepted: u64,
+    /// Arrived upstream so far.
+    pub delivered: u64,
+    /// Waiting in the gateway's store.
+    pub backlog: u64,
+    /// Acknowledged in the last second.
+    pub accepted_per_s: u64,
+    /// Arrived in the last second.
+    pub delivered_per_s: u64,
+    /// Median from publish to ack, of the latest acks.
+    pub ack_p50: Duration,
+    /// 99th percentile of the same.
+    pub ack_p99: Duration,
+}
+
+/// What a person asks for on the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing.
+    Nothing,
+    /// To end the demo.
+    Quit,
+}
+
+/// Where looks are drawn.
+pub(super) enum View {
+    /// A terminal.
+    Live(Box<Live>),
+    /// A pipe or a file.
+    Plain,
+}
+
+/// A live view with its history.
+pub(super) struct Live {
+    terminal: DefaultTerminal,
+    accepted: VecDeque<u64>,
+    delivered: VecDeque<u64>,
+    notes: VecDeque<String>,
+}
+
+/// Seconds of history in the sparklines.
+const HISTORY: usize = 240;
+/// Notes kept below them.
+const NOTES_MAX: usize = 10;
+
+impl View {
+    /// A live view if standard output is a terminal, else plain lines.
+    pub(super) fn open() -> View {
+        if !std::io::stdout().is_terminal() {
+            return View::Plain;
+        }
+        match ratatui::try_init() {
+            Ok(terminal) => View::Live(Box::new(Live {
+                terminal,
+                accepted: VecDeque::new(),
+                delivered: VecDeque::new(),
+                notes: VecDeque::new(),
+            })),
+            Err(_) => View::Plain,
+        }
+    }
+
+    /// Says what the demo does next.
+    pub(super) fn note(&mut self, elapsed: Duration, text: &str) {
+        let line = format!("{:>5.1}s  {text}", elapsed.as_secs_f64());
+        match self {
+            View::Plain => say(&line),
+            View::Live(live) => {
+                live.notes.push_back(line);
+                if live.notes.len() > NOTES_MAX {
+                    live.notes.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Shows a look; called once a second.
+    pub(super) fn show(&mut self, look: &Look) {
+        match self {
+            View::Plain => say(&plain(look)),
+            View::Live(live) => live.show(look),
+        }
+    }
+
+    /// Whether somebody pressed `q` or Ctrl-C; never waits.
+    pub(super) fn asked(&self) -> Asked {
+        if matches!(self, View::Plain) {
+            return Asked::Nothing;
+        }
+        while event::poll(Duration::ZERO).unwrap_or(false) {
+            let Ok(Event::Key(key)) = event::read() else {
+                continue;
+            };
+            let control_c =
+                key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+            if control_c || key.code == KeyCode::Char('q') {
+                return Asked::Quit;
+            }
+        }
+        Asked::Nothing
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn close(self) {
+        if matches!(self, View::Live(_)) {
+            ratatui::restore();
+        }
+    }
+}
+
+/// A closed pipe ends the lines, not the demo.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn plain(look: &Look) -> String {
+    format!(
+        "{:>5.1}s  accepted {:>6} ({:>5}/s)  delivered {:>6} ({:>5}/s)  backlog {:>6}  ack p50 {} p99 {}  line {}  gateway {}  upstream {}",
+        look.elapsed.as_secs_f64(),
+        look.accepted,
+        look.accepted_per_s,
+        look.delivered,
+        look.delivered_per_s,
+        look.backlog,
+        millis(look.ack_p50),
+        millis(look.ack_p99),
+        up(look.line_up),
+        up(look.gateway_up),
+        upstream(look),
+    )
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn upstream(look: &Look) -> &str {
+    look.upstream.as_deref().unwrap_or("unknown")
+}
+
+fn up(up: bool) -> &'static str {
+    if up { "up" } else { "DOWN" }
+}
+
+impl Live {
+    fn show(&mut self, look: &Look) {
+        for (history, value) in [
+            (&mut self.accepted, look.accepted_per_s),
+            (&mut self.delivered, look.delivered_per_s),
+        ] {
+            history.push_back(value);
+            if history.len() > HISTORY {
+                history.pop_front();
+            }
+        }
+        let (accepted, delivered) = (&self.accepted, &self.delivered);
+        let notes = &self.notes;
+        // A terminal that went away shows nothing; the demo goes on to its books.
+        let _ = self
+            .terminal
+            .draw(|frame| draw(frame, look, accepted, delivered, notes));
+    }
+}
+
+fn draw(
+    frame: &mut Frame,
+    look: &Look,
+    accepted: &VecDeque<u64>,
+    delivered: &VecDeque<u64>,
+    notes: &VecDeque<String>,
+) {
+    let [head, upper, lower, foot] = Layout::vertical([
+        Constraint::Length(5),
+        Constraint::Min(4),
+        Constraint::Min(4),
+        Constraint::Length(NOTES_MAX as u16 + 2),
+    ])
+    .areas(frame.area());
+    frame.render_widget(header(look), head);
+    for (area, title, history, color) in [
+        (upper, "acknowledged / s", accepted, Color::Green),
+        (lower, "delivered upstream / s", delivered, Color::Cyan),
+    ] {
+        let width = area.width.saturating_sub(2) as usize;
+        let recent: Vec<u64> = history
+            .iter()
+            .skip(history.len().saturating_sub(width))
+            .copied()
+            .collect();
+        let spark = Sparkline::default()
+            .block(Block::bordered().title(title))
+            .style(Style::new().fg(color))
+            .data(&recent);
+        frame.render_widget(spark, area);
+    }
+    let lines: Vec<Line> = notes.iter().map(|note| Line::raw(note.as_str())).collect();
+    let notes = Paragraph::new(lines).block(Block::bordered().title("what happens · q ends"));
+    frame.render_widget(notes, foot);
+}
+
+fn header(look: &Look) -> Paragraph<'static> {
+    let state = |name: &str, up: bool| -> Span<'static> {
+        let text = format!(" {name} {} ", if up { "up" } else { "DOWN" });
+        if up {
+            text.green()
+        } else {
+            text.white().on_red().bold()
+        }
+    };
+    let first = Line::from(vec![
+        format!(
+            "{:>6.1}s  20 sensors, 2 serial devices → ",
+            look.elapsed.as_secs_f64()
+        )
+        .into(),
+        state("gateway", look.gateway_up),
+        " → ".into(),
+        state("line", look.line_up),
+        format!(" → upstream {}", upstream(look)).into(),
+    ]);
+    let second = Line::raw(format!(
+        "accepted {}   delivered {}   backlog {}",
+        look.accepted, look.delivered, look.backlog
+    ));
+    let third = Line::raw(format!(
+        "from publish to ack: median {}, 99 % {}",
+        millis(look.ack_p50),
+        millis(look.ack_p99)
+    ));
+    Paragraph::new(vec![first, second, third])
+        .block(Block::bordered().title(" tidegate demo ".bold()))
+}
