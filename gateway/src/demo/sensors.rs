@@ -56,7 +56,7 @@ impl Sensor {
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut kept: VecDeque<u64> = VecDeque::new();
         let mut next = 0;
-        let mut due = Instant::now();
+        let mut due = Instant::from_std(clock::monotonic());
         let mut session = self.session();
         loop {
             let stopping = *stop.borrow_and_update();
