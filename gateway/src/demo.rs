@@ -35,6 +35,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uplink::{Switch, Uplink};
+pub use view::Progress;
 use view::{Asked, Look, View};
 
 use crate::clock;
@@ -79,10 +80,16 @@ impl From<std::io::Error> for DemoError {
 enum Step {
     Cut,
     Kill,
+    Restart,
     Mend,
 }
 
-const STEPS: [(u32, Step); 3] = [(25, Step::Cut), (45, Step::Kill), (65, Step::Mend)];
+const STEPS: [(u32, Step); 4] = [
+    (25, Step::Cut),
+    (45, Step::Kill),
+    (50, Step::Restart),
+    (65, Step::Mend),
+];
 
 struct Demo {
     edge: Child,
@@ -124,28 +131,35 @@ impl Told {
     }
 }
 
-/// Runs the demo for `length`, or until Ctrl-C, and returns its balance.
+/// How a demo is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long; `None` until Ctrl-C.
+    pub length: Option<Duration>,
+    /// Asks a gateway how it is.
+    pub ask: AskStatus,
+    /// Where it shows what happens.
+    pub progress: Progress,
+}
+
+/// Runs the demo and returns its balance.
 ///
 /// # Errors
 /// [`DemoError`] when it could not be set up, or one of its gateways ended by itself.
-pub async fn run(length: Option<Duration>, ask: AskStatus) -> Result<Balance, DemoError> {
-    let mut view = View::open();
-    let result = drive(length, ask, &mut view).await;
+pub async fn run(options: Options) -> Result<Balance, DemoError> {
+    let mut view = View::open(options.progress);
+    let result = drive(options, &mut view).await;
     view.close();
     result
 }
 
-async fn drive(
-    length: Option<Duration>,
-    ask: AskStatus,
-    view: &mut View,
-) -> Result<Balance, DemoError> {
-    let mut demo = Demo::start(ask).await?;
+async fn drive(options: Options, view: &mut View) -> Result<Balance, DemoError> {
+    let mut demo = Demo::start(options.ask).await?;
     view.note(
         Duration::ZERO,
         &format!("{SENSORS} sensors and {DEVICES} serial devices start"),
     );
-    demo.load(length, view).await?;
+    demo.load(options.length, view).await?;
     demo.settle(view).await
 }
 
@@ -231,8 +245,11 @@ impl Demo {
             Step::Kill => {
                 self.edge.kill()?;
                 self.bench.free();
-                view.note(elapsed, "kill -9: the gateway is gone; it starts again");
+                view.note(elapsed, "kill -9: the gateway is gone");
+            }
+            Step::Restart => {
                 self.edge.restart()?;
+                view.note(elapsed, "the gateway starts again over what it left behind");
             }
             Step::Mend => {
                 self.switch.mend();
@@ -273,6 +290,9 @@ impl Demo {
     /// No new readings: everything kept is acknowledged, everything acknowledged arrives.
     async fn settle(mut self, view: &mut View) -> Result<Balance, DemoError> {
         self.switch.mend();
+        if !self.edge.is_started() {
+            self.edge.restart()?;
+        }
         view.note(
             self.began.elapsed(),
             "the sensors stop; what is left drains",
@@ -314,6 +334,7 @@ fn schedule(from: Duration, cycle: Duration) -> Vec<(Duration, Step)> {
 pub fn verdict(balance: &Balance) -> String {
     let Balance {
         accepted,
+        derived,
         delivered,
         duplicates,
         dead_letters,
@@ -326,6 +347,6 @@ pub fn verdict(balance: &Balance) -> String {
         "ACKNOWLEDGED EVENTS ARE MISSING OR WERE INVENTED"
     };
     format!(
-        "accepted {accepted}   delivered {delivered} (alarms included)   duplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
+        "accepted {accepted}   alarms derived {derived}   delivered {delivered}   duplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
     )
 }

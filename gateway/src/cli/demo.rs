@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::running::Running;
 use super::{Failure, Format};
 use crate::config::unit;
-use crate::demo::{self, DemoError};
+use crate::demo::{self, DemoError, Progress};
 use crate::status::Status;
 
 /// The shortest demo that has time for its outage and its kill.
@@ -41,8 +41,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
+    let options = demo::Options {
+        length: arguments.length,
+        ask,
+        progress: match arguments.format {
+            Format::Text => Progress::Output,
+            Format::Json => Progress::Aside,
+        },
+    };
     let balance = runtime
-        .block_on(demo::run(arguments.length, ask))
+        .block_on(demo::run(options))
         .map_err(|error: DemoError| Failure::new(error.to_string()))?;
     let mut output = std::io::stdout().lock();
     match arguments.format {

@@ -73,7 +73,9 @@ struct Sides {
 pub struct Balance {
     /// Events acknowledged to their senders.
     pub accepted: u64,
-    /// Of those and their alarms, how many arrived upstream.
+    /// Alarms that a rule derives from them.
+    pub derived: u64,
+    /// Of both, how many arrived upstream.
     pub delivered: u64,
     /// Arrived more than once.
     pub duplicates: u64,
@@ -137,6 +139,7 @@ impl Books {
             .sum();
         Balance {
             accepted: total(&sides.acknowledged, false),
+            derived: total(&sides.acknowledged, true),
             delivered: total(&sides.delivered, false) + total(&sides.delivered, true),
             duplicates: sides.duplicates,
             dead_letters,

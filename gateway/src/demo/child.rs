@@ -9,7 +9,8 @@ pub(super) struct Child {
     name: &'static str,
     config: PathBuf,
     log: PathBuf,
-    process: Process,
+    /// Absent between a kill and a restart.
+    process: Option<Process>,
 }
 
 impl Child {
@@ -20,7 +21,7 @@ impl Child {
     pub(super) fn start(name: &'static str, config: &Path) -> std::io::Result<Child> {
         let log = config.with_file_name(format!("{name}.log"));
         Ok(Child {
-            process: spawn(config, &log)?,
+            process: Some(spawn(config, &log)?),
             config: config.into(),
             name,
             log,
@@ -32,8 +33,10 @@ impl Child {
     /// # Errors
     /// When the process is gone already.
     pub(super) fn kill(&mut self) -> std::io::Result<()> {
-        self.process.kill()?;
-        self.process.wait().map(|_| ())
+        match self.process.take() {
+            Some(process) => end(process),
+            None => Ok(()),
+        }
     }
 
     /// Starts it again over what it left behind.
@@ -41,13 +44,18 @@ impl Child {
     /// # Errors
     /// As [`Child::start`].
     pub(super) fn restart(&mut self) -> std::io::Result<()> {
-        self.process = spawn(&self.config, &self.log)?;
+        self.process = Some(spawn(&self.config, &self.log)?);
         Ok(())
+    }
+
+    /// Whether it was started and not killed since.
+    pub(super) fn is_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// What it says if it ended although nobody asked it to.
     pub(super) fn ended(&mut self) -> Option<String> {
-        let status = self.process.try_wait().ok().flatten()?;
+        let status = self.process.as_mut()?.try_wait().ok().flatten()?;
         Some(format!(
             "the {} gateway ended with {status}; its last words:\n{}",
             self.name,
@@ -58,9 +66,13 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.kill();
     }
+}
+
+fn end(mut process: Process) -> std::io::Result<()> {
+    process.kill()?;
+    process.wait().map(|_| ())
 }
 
 fn spawn(config: &Path, log: &Path) -> std::io::Result<Process> {

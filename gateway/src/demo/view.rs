@@ -39,6 +39,15 @@ pub(super) struct Look {
     pub ack_p99: Duration,
 }
 
+/// Where a demo shows what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// On standard output: live on a terminal, a line a second elsewhere.
+    Output,
+    /// A line a second on standard error.
+    Aside,
+}
+
 /// What a person asks for on the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -52,8 +61,10 @@ pub(super) enum Asked {
 pub(super) enum View {
     /// A terminal.
     Live(Box<Live>),
-    /// A pipe or a file.
+    /// Standard output that is a pipe or a file.
     Plain,
+    /// Standard error, because standard output is for the books alone.
+    Aside,
 }
 
 /// A live view with its history.
@@ -70,8 +81,11 @@ const HISTORY: usize = 240;
 const NOTES_MAX: usize = 10;
 
 impl View {
-    /// A live view if standard output is a terminal, else plain lines.
-    pub(super) fn open() -> View {
+    /// A live view if standard output is free for it and a terminal, else plain lines.
+    pub(super) fn open(progress: Progress) -> View {
+        if progress == Progress::Aside {
+            return View::Aside;
+        }
         if !std::io::stdout().is_terminal() {
             return View::Plain;
         }
@@ -91,6 +105,7 @@ impl View {
         let line = format!("{:>5.1}s  {text}", elapsed.as_secs_f64());
         match self {
             View::Plain => say(&line),
+            View::Aside => say_aside(&line),
             View::Live(live) => {
                 live.notes.push_back(line);
                 if live.notes.len() > NOTES_MAX {
@@ -104,13 +119,14 @@ impl View {
     pub(super) fn show(&mut self, look: &Look) {
         match self {
             View::Plain => say(&plain(look)),
+            View::Aside => say_aside(&plain(look)),
             View::Live(live) => live.show(look),
         }
     }
 
     /// Whether somebody pressed `q` or Ctrl-C; never waits.
     pub(super) fn asked(&self) -> Asked {
-        if matches!(self, View::Plain) {
+        if !matches!(self, View::Live(_)) {
             return Asked::Nothing;
         }
         while event::poll(Duration::ZERO).unwrap_or(false) {
@@ -137,6 +153,10 @@ impl View {
 /// A closed pipe ends the lines, not the demo.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn say_aside(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn plain(look: &Look) -> String {
