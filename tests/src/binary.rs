@@ -23,14 +23,8 @@ fn build() -> PathBuf {
     // target/<profile>/deps/<test>
     let profile = test.ancestors().nth(2).expect("a test lies in deps");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--package",
-        "tidegate",
-        "--bin",
-        "tidegate",
-    ]);
+    // With the whole workspace named, the dependencies that the tests were built with serve here too.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "tidegate"]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
