@@ -233,6 +233,8 @@ impl Intake {
         }
         event.received = now;
         self.decide(Arc::new(event), ack, now);
+        self.group.taken += 1;
+        self.group.dropped += u64::from(self.routed.is_empty());
     }
 
     fn mint(&mut self) -> Arc<str> {

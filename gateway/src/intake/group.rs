@@ -34,7 +34,9 @@ pub struct Group {
     pub seen: Vec<Mark>,
     /// For subscribers, where there are any.
     pub live: Vec<Arc<Event>>,
-    /// Events that no rule sends anywhere.
+    /// Events of sources; the gateway's own and dead letters sent again are not among them.
+    pub taken: u64,
+    /// Of these, how many no rule sends anywhere.
     pub dropped: u64,
     /// Records routed, by lane.
     pub routed: Vec<(LaneId, u64)>,
@@ -75,7 +77,6 @@ impl Group {
                 None => self.routed.push((route.lane, 1)),
             }
         }
-        self.dropped += u64::from(outputs.is_empty());
         self.payload_bytes += event.data.len() as u64;
         self.commit.push(Append {
             routes: &self.routes,
@@ -106,6 +107,7 @@ impl Group {
         self.seen.clear();
         self.live.clear();
         self.routed.clear();
+        self.taken = 0;
         self.dropped = 0;
         self.payload_bytes = 0;
     }

@@ -32,7 +32,7 @@ impl Flag {
 
 /// Counts and times of the commit pipeline.
 pub struct IntakeMetrics {
-    /// Events made durable, repetitions not counted.
+    /// Events of sources made durable, repetitions not counted.
     pub accepted: Counter,
     /// Payload bytes of the accepted events.
     pub accepted_bytes: Counter,
@@ -115,15 +115,14 @@ impl IntakeMetrics {
 
     /// A group became durable.
     pub fn committed(&self, group: &Group, took: Duration) {
-        let events = group.commit.len() as u64;
-        self.accepted.inc_by(events);
+        self.accepted.inc_by(group.taken);
         self.accepted_bytes.inc_by(group.payload_bytes);
         self.dropped.inc_by(group.dropped);
         for (lane, metrics) in &self.lanes {
             let routed = group.routed.iter().filter(|(id, _)| id == lane);
             metrics.routed(routed.map(|(_, count)| count).sum());
         }
-        self.commit_events.observe(events as f64);
+        self.commit_events.observe(group.commit.len() as f64);
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
