@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
+static BREACHING: OnceLock<PathBuf> = OnceLock::new();
 
 /// The path of `tidegate`, built once per test process in the profile of the test itself;
 /// `TIDEGATE_BIN` names another one.
@@ -15,16 +16,29 @@ pub fn tidegate() -> PathBuf {
     if let Some(given) = std::env::var_os("TIDEGATE_BIN") {
         return given.into();
     }
-    BINARY.get_or_init(build).clone()
+    BINARY.get_or_init(|| build("tidegate", &[])).clone()
 }
 
-fn build() -> PathBuf {
+/// The path of the build that breaks its promises when `TIDEGATE_NULL_CONTROL` says so: the same
+/// sources with the feature `null-controls`, under another name, beside the real one.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn breaching() -> PathBuf {
+    let features = ["--features", "tidegate/null-controls"];
+    BREACHING
+        .get_or_init(|| build("tidegate-null-controls", &features))
+        .clone()
+}
+
+fn build(name: &str, features: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     // target/<profile>/deps/<test>
     let profile = test.ancestors().nth(2).expect("a test lies in deps");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     // With the whole workspace named, the dependencies that the tests were built with serve here too.
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "tidegate"]);
+    cargo.args(["build", "--quiet", "--workspace", "--bin", name]);
+    cargo.args(features);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
@@ -33,8 +47,8 @@ fn build() -> PathBuf {
     }
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let built = cargo.status().expect("cargo runs");
-    assert!(built.success(), "tidegate does not build");
-    profile.join("tidegate")
+    assert!(built.success(), "{name} does not build");
+    profile.join(name)
 }
 
 /// The variables in which cargo tells a test about its package. Build scripts that watch them

@@ -1,5 +1,6 @@
 //! One gateway process with a folder and a configuration of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     process: Option<Child>,
     variables: Vec<(String, String)>,
+    program: Option<PathBuf>,
+    tracer: Vec<OsString>,
 }
 
 impl Gateway {
@@ -38,7 +41,19 @@ impl Gateway {
             address,
             process: None,
             variables: Vec::new(),
+            program: None,
+            tracer: Vec::new(),
         }
+    }
+
+    /// Runs another build of the program from the next start on.
+    pub fn program(&mut self, program: PathBuf) {
+        self.program = Some(program);
+    }
+
+    /// Runs the program under `tracer`, a command that becomes the program (`strace -D`).
+    pub fn under(&mut self, tracer: Vec<OsString>) {
+        self.tracer = tracer;
     }
 
     /// Sets an environment variable for the next start.
@@ -58,7 +73,15 @@ impl Gateway {
             .append(true)
             .open(self.path("gateway.log"))
             .expect("a log");
-        let mut command = Command::new(binary::tidegate());
+        let program = self.program.clone().unwrap_or_else(binary::tidegate);
+        let mut command = match self.tracer.split_first() {
+            None => Command::new(program),
+            Some((tracer, arguments)) => {
+                let mut command = Command::new(tracer);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
         command
             .args(["run", "--config"])
             .arg(self.path("gateway.toml"))

@@ -2,12 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acks;
 pub mod binary;
 pub mod books;
 pub mod gateway;
+pub mod kills;
 pub mod mosquitto;
 pub mod peer;
 pub mod publisher;
 pub mod subscriber;
 pub mod tidy;
+pub mod trace;
 pub mod wire;

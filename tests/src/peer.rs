@@ -14,12 +14,17 @@ pub fn find(name: &str, test: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|program| program.is_file());
     if found.is_none() {
-        let required = std::env::var("TIDEGATE_REQUIRE_PEERS").as_deref() == Ok("1");
-        assert!(
-            !required,
-            "{test}: {name} is not installed, and TIDEGATE_REQUIRE_PEERS=1"
-        );
-        eprintln!("SKIPPED: {test}: because {name} is not installed");
+        skip(test, &format!("{name} is not installed"));
     }
     found
+}
+
+/// Says that `test` is skipped, and why.
+///
+/// # Panics
+/// When `TIDEGATE_REQUIRE_PEERS=1` is set: there a skip is a failure.
+pub fn skip(test: &str, why: &str) {
+    let required = std::env::var("TIDEGATE_REQUIRE_PEERS").as_deref() == Ok("1");
+    assert!(!required, "{test}: {why}, and TIDEGATE_REQUIRE_PEERS=1");
+    eprintln!("SKIPPED: {test}: because {why}");
 }

@@ -1,0 +1,90 @@
+//! Load, kills in the middle of it, and what arrives after the last restart.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::books::Id;
+use crate::gateway::Gateway;
+use crate::mosquitto::Mosquitto;
+use crate::publisher::{Ledger, Publisher};
+use crate::subscriber::Subscriber;
+
+const PUBLISHERS: u32 = 5;
+
+/// A plan of load and kills.
+pub struct Kills {
+    /// Events of all publishers together.
+    pub events: u64,
+    /// Events per second of all publishers together.
+    pub per_second: f64,
+    /// How often the gateway is killed, at random moments of the load.
+    pub kills: u32,
+    /// Another build of the gateway, with an environment variable.
+    pub breach: Option<(PathBuf, &'static str)>,
+}
+
+impl Kills {
+    /// Kills the gateway in mid-load while its upstream is down, then brings the upstream up:
+    /// what was sent and acknowledged, and what arrived. `None` where a peer is missing.
+    ///
+    /// # Panics
+    /// When events are left unacknowledged at the end.
+    pub fn run(&self, test: &str) -> Option<(Ledger, Vec<Option<Id>>)> {
+        let mut broker = Mosquitto::new(test)?;
+        let mut gateway = Gateway::new(&format!(
+            "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nretry_max = \"500ms\"\n",
+            broker.address
+        ));
+        if let Some((program, breach)) = &self.breach {
+            gateway.program(program.clone());
+            gateway.variable("TIDEGATE_NULL_CONTROL", breach);
+        }
+        gateway.start();
+        let ledger = self.load(&mut gateway);
+        gateway.kill();
+        broker.start();
+        let subscriber = Subscriber::start(broker.address);
+        gateway.start();
+        let arrived = subscriber.settle(
+            ledger.acknowledged.len(),
+            Duration::from_secs(2),
+            Duration::from_secs(if self.breach.is_some() { 8 } else { 60 }),
+        );
+        Some((ledger, arrived.into_iter().map(|(_, id)| id).collect()))
+    }
+
+    /// Publishes everything while the gateway is killed and started again.
+    fn load(&self, gateway: &mut Gateway) -> Ledger {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let deadline = Instant::now() + Duration::from_secs(300);
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|number| {
+                let publisher = Publisher {
+                    gateway: gateway.address,
+                    number,
+                    count: self.events / u64::from(PUBLISHERS),
+                    per_second: self.per_second / f64::from(PUBLISHERS),
+                    window: 100,
+                    ledger: Arc::clone(&ledger),
+                };
+                std::thread::spawn(move || publisher.run(deadline))
+            })
+            .collect();
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let seconds = self.events as f64 / self.per_second;
+        for _ in 0..self.kills {
+            let pause = random.f64() * 2.0 * seconds / f64::from(self.kills + 1);
+            std::thread::sleep(Duration::from_secs_f64(pause));
+            gateway.kill();
+            gateway.start();
+        }
+        for publisher in publishers {
+            let left = publisher.join().expect("a publisher");
+            assert_eq!(left, 0, "events left unacknowledged\n{}", gateway.log());
+        }
+        std::mem::take(&mut *ledger.lock().expect("nobody holds it"))
+    }
+}
