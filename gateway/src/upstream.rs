@@ -3,6 +3,8 @@
 pub mod client_tls;
 pub mod envelope;
 pub mod file;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod mqtt;
 
 use std::borrow::Cow;
@@ -65,6 +67,11 @@ impl Delivery {
     /// Whether a rule gave it a topic or a payload of its own.
     pub fn is_derived(&self) -> bool {
         self.topic.is_some() || self.data.is_some()
+    }
+
+    /// The topic it leaves under: a rule's, else the event's own.
+    pub fn topic(&self) -> &str {
+        self.topic.as_deref().unwrap_or(&self.event.topic)
     }
 
     /// The payload to send.

@@ -17,6 +17,8 @@ use crate::observe::Observe;
 use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::upstream::Upstream;
 use crate::upstream::file::FileOut;
+#[cfg(feature = "http")]
+use crate::upstream::http::HttpOut;
 use crate::upstream::mqtt::MqttOut;
 
 /// What all upstreams are joined with.
@@ -118,6 +120,13 @@ impl Joint<'_> {
                 start(tasks, name, FileOut::new(file.clone()), context, self.stop);
                 Ok("file")
             }
+            #[cfg(feature = "http")]
+            UpstreamKind::Http(http) => {
+                let out = HttpOut::new(http.clone()).map_err(failed)?;
+                start(tasks, name, out, patient(context, http.timeout), self.stop);
+                Ok("http")
+            }
+            #[cfg(not(feature = "http"))]
             UpstreamKind::Http(_) => Err(failed("this build has no `http` feature".into())),
         }
     }
@@ -134,6 +143,14 @@ fn start<U: Upstream>(
         format!("upstream {name}"),
         forward(upstream, context, stop.clone()),
     );
+}
+
+/// A request that may take longer than `ack_timeout` is no sign of a dead connection.
+#[cfg(feature = "http")]
+fn patient(mut context: LaneContext, timeout: Duration) -> LaneContext {
+    let room = timeout + Duration::from_secs(15);
+    context.config.ack_timeout = context.config.ack_timeout.max(room);
+    context
 }
 
 /// The lane of the dead letters: local, so it needs no limits of its own.

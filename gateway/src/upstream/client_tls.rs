@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::config::ClientTls;
 
@@ -33,11 +33,7 @@ pub fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
             "no root certificates: install ca-certificates, or name a file with `ca`".into(),
         );
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+    let builder = builder()?.with_root_certificates(roots);
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
         Some((cert, key)) => {
@@ -49,6 +45,24 @@ pub fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
                 .map_err(|error| format!("{}: {error}", cert.display()))
         }
     }
+}
+
+/// A configuration that trusts nobody, for clients that want one and never use it.
+///
+/// # Errors
+/// None with the protocol versions as they are.
+#[cfg(feature = "http")]
+pub fn without_roots() -> Result<ClientConfig, String> {
+    Ok(builder()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -51,7 +51,7 @@ pub fn structured(delivery: &Delivery) -> Vec<u8> {
     for (name, value) in attributes(delivery) {
         document.insert(name.into(), value.into());
     }
-    document.insert("topic".into(), delivery.event.topic.to_string().into());
+    document.insert("topic".into(), delivery.topic().into());
     document.insert(
         "publisher".into(),
         delivery.event.publisher.to_string().into(),
@@ -112,10 +112,10 @@ pub fn base64(bytes: &[u8]) -> String {
 /// Fills the places of a topic template from a delivery.
 pub fn topic(template: &str, delivery: &Delivery, gateway: &str) -> String {
     let event = &delivery.event;
+    let topic = delivery.topic();
     if template == "{topic}" {
-        return delivery.topic.as_deref().unwrap_or(&event.topic).to_owned();
+        return topic.to_owned();
     }
-    let topic = delivery.topic.as_deref().unwrap_or(&event.topic);
     template
         .replace("{topic}", topic)
         .replace("{source}", &event.source)
