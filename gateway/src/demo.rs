@@ -47,7 +47,7 @@ pub type AskStatus = fn(&Path) -> Option<Status>;
 /// Sensors of the demo.
 const SENSORS: usize = 20;
 /// Serial devices of the demo.
-const DEVICES: usize = 0;
+const DEVICES: usize = 2;
 /// How often each sensor measures.
 const EVERY: Duration = Duration::from_millis(20);
 /// How long a cycle of outage and kill takes when nobody says how long the demo runs.

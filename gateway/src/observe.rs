@@ -1,6 +1,7 @@
 //! What happens in the gateway is a type: emitting it is one log line, one counter and, where
 //! the architecture names it, one system event.
 
+pub mod device;
 pub mod forward;
 pub mod intake;
 pub mod log;

@@ -1,11 +1,14 @@
 //! What every source hands on: an [`Arrival`] is an event and the [`Ack`] its sender waits for.
 
+pub mod batch;
 #[cfg(feature = "serial")]
 pub mod lines;
 pub mod live;
 pub mod mqtt_listener;
 #[cfg(feature = "serial")]
 pub mod port;
+#[cfg(feature = "serial")]
+pub mod serial;
 pub mod tls;
 
 use std::sync::Arc;

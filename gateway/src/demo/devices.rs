@@ -1,6 +1,8 @@
 //! The demo's serial devices: the node that boards run, each on a thread and a pseudo-terminal.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -34,7 +36,7 @@ pub(super) struct Bench {
 /// A node's place on the bench.
 struct Seat {
     /// The gateway's end, held open so that the line does not hang up while the gateway is gone.
-    line: TTYPort,
+    line: File,
     path: PathBuf,
     held: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
@@ -59,11 +61,15 @@ impl Bench {
     }
 
     fn start(&self, number: usize, books: Arc<Books>) -> std::io::Result<Seat> {
-        let (mut port, line) = TTYPort::pair()?;
+        let (mut port, far) = TTYPort::pair()?;
         port.set_timeout(WRITE_MAX)?;
-        let path = line
+        let path = far
             .name()
             .ok_or_else(|| std::io::Error::other("a pseudo-terminal has no name"))?;
+        let line = File::options()
+            .read(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(&path)?;
         let held = Arc::new(AtomicU32::new(0));
         let turns = Turns {
             name: format!("bench{number:03}"),
@@ -91,7 +97,7 @@ impl Bench {
     /// Lets a new gateway open the lines: a killed one could not give them back itself.
     pub(super) fn free(&mut self) {
         for node in &mut self.nodes {
-            let _ = node.line.set_exclusive(false);
+            let _ = rustix::termios::ioctl_tiocnxcl(&node.line);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_store::Store;
 use tokio::sync::watch;
 
 use super::RunError;
@@ -20,6 +21,8 @@ pub(super) struct Joint<'a> {
     pub(super) config: &'a Config,
     pub(super) inlet: Inlet,
     pub(super) feed: &'a LiveFeed,
+    /// Where serial devices' marks are.
+    pub(super) store: &'a Store,
     pub(super) observe: &'a Arc<Observe>,
     pub(super) stop: &'a watch::Receiver<bool>,
 }
@@ -101,6 +104,20 @@ impl Joint<'_> {
                 );
                 tasks.spawn(task, lines.run(self.stop.clone()));
                 Ok("lines")
+            }
+            #[cfg(feature = "serial")]
+            SourceKind::Serial(config) => {
+                let serial = crate::source::serial::SerialSource::new(
+                    config.clone(),
+                    name,
+                    gateway_id,
+                    inlet,
+                    self.store.clone(),
+                    observe,
+                    metrics,
+                );
+                tasks.spawn(task, serial.run(self.stop.clone()));
+                Ok("serial")
             }
             _ => Err(bind(format!(
                 "source {name}: this type is not part of this build"

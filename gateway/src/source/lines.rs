@@ -6,16 +6,16 @@
 
 pub mod splitter;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::port::Port;
-use super::{Ack, Arrival, Closed, Identity, Inlet, Settle, Verdict, stopped};
+use super::{Closed, Identity, Inlet, Verdict, batch, stopped};
 use crate::config::{LineFormat, Lines};
 use crate::observe::Observe;
 use crate::observe::port::LineRefused;
@@ -83,28 +83,6 @@ pub struct LinesSource {
     observe: Arc<Observe>,
     template: Event,
     refused: u64,
-}
-
-/// Verdicts of the batch under way.
-#[derive(Default)]
-struct Verdicts {
-    taken: Mutex<Vec<(u64, Verdict)>>,
-    more: Notify,
-}
-
-impl Verdicts {
-    fn take(&self) -> Vec<(u64, Verdict)> {
-        std::mem::take(&mut self.taken.lock().unwrap_or_else(|e| e.into_inner()))
-    }
-}
-
-impl Settle for Verdicts {
-    fn settle(&self, token: u64, verdict: Verdict) {
-        let mut taken = self.taken.lock().unwrap_or_else(|e| e.into_inner());
-        taken.push((token, verdict));
-        drop(taken);
-        self.more.notify_one();
-    }
 }
 
 impl LinesSource {
@@ -226,31 +204,17 @@ impl LinesSource {
     /// Offers what waits, in order, and takes away what became durable. Tells whether anything
     /// was refused.
     async fn offer_once(&self, waiting: &mut [Option<Event>]) -> Result<bool, Closed> {
-        let verdicts = Arc::new(Verdicts::default());
-        let arrivals: Vec<Arrival> = waiting
-            .iter()
-            .enumerate()
-            .filter_map(|(token, event)| {
-                Some(Arrival {
-                    event: event.clone()?,
-                    ack: Ack::new(Arc::clone(&verdicts) as Arc<dyn Settle>, token as u64),
-                    identity: Identity::None,
-                })
-            })
+        let offered = waiting.iter().flatten();
+        let offered = offered
+            .map(|event| (event.clone(), Identity::None))
             .collect();
-        let mut outstanding = arrivals.len();
-        self.inlet.offer(arrivals).await?;
+        let verdicts = batch::settle(&self.inlet, offered).await?;
         let mut refused = false;
-        while outstanding > 0 {
-            verdicts.more.notified().await;
-            let taken = verdicts.take();
-            outstanding -= taken.len();
-            for (token, verdict) in taken {
-                let event = waiting.get_mut(token as usize);
-                match (verdict, event) {
-                    (Verdict::Stored, Some(event)) => self.stored(event.take()),
-                    _ => refused = true,
-                }
+        let places = waiting.iter_mut().filter(|place| place.is_some());
+        for (place, verdict) in places.zip(verdicts) {
+            match verdict {
+                Verdict::Stored => self.stored(place.take()),
+                Verdict::Refused(_) => refused = true,
             }
         }
         Ok(refused)
