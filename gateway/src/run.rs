@@ -185,6 +185,7 @@ impl Gateway {
             config: &config,
             inlet: doors.inlet,
             feed: &feed,
+            #[cfg(feature = "serial")]
             store: &store,
             observe: &observe,
             stop: &stopping,

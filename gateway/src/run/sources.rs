@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "serial")]
 use tidegate_store::Store;
 use tokio::sync::watch;
 
@@ -22,6 +23,7 @@ pub(super) struct Joint<'a> {
     pub(super) inlet: Inlet,
     pub(super) feed: &'a LiveFeed,
     /// Where serial devices' marks are.
+    #[cfg(feature = "serial")]
     pub(super) store: &'a Store,
     pub(super) observe: &'a Arc<Observe>,
     pub(super) stop: &'a watch::Receiver<bool>,
