@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 /// One event of the oracle: its publisher and its number.
 pub type Id = (u32, u64);
 
@@ -19,11 +21,26 @@ pub fn payload(id: Id) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The id in a payload, if the payload is the one that belongs to it.
+/// The id in a payload, if the payload is the one that belongs to it; in a structured CloudEvent
+/// its `data` has to be.
 pub fn read(bytes: &[u8]) -> Option<Id> {
-    let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    let is_wrapped = value["specversion"].is_string();
+    if is_wrapped {
+        value = value["data"].take();
+    }
     let id = (value["publisher"].as_u64()? as u32, value["n"].as_u64()?);
-    (payload(id) == bytes).then_some(id)
+    let own = payload(id);
+    let belongs = match is_wrapped {
+        true => serde_json::from_slice::<Value>(&own).ok()? == value,
+        false => own == bytes,
+    };
+    belongs.then_some(id)
+}
+
+/// Whether a structured CloudEvent is marked as part of a backlog that live events overtook.
+pub fn is_historical(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value["historical"] == "true")
 }
 
 /// What the comparison found.
@@ -87,6 +104,15 @@ mod tests {
         assert_eq!(findings.missing, [(1, 3), (1, 4)]);
         assert_eq!((findings.invented, findings.duplicates), (2, 1));
         assert_eq!(findings.out_of_order, [(1, 1)]);
+    }
+
+    #[test]
+    fn a_payload_in_an_envelope_is_read_as_strictly() {
+        let own = String::from_utf8(payload((3, 14))).expect("it is text");
+        let wrapped = format!(r#"{{"specversion":"1.0","historical":"true","data":{own}}}"#);
+        assert_eq!(read(wrapped.as_bytes()), Some((3, 14)));
+        assert!(is_historical(wrapped.as_bytes()) && !is_historical(own.as_bytes()));
+        assert_eq!(read(wrapped.replace("14", "15").as_bytes()), None);
     }
 
     #[test]

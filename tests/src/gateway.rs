@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -132,11 +133,16 @@ impl Gateway {
     /// # Panics
     /// When it does not end within 30 s.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// How it ended, which it does by itself or was told to.
+    ///
+    /// # Panics
+    /// When it does not end within 30 s.
+    pub fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        let told = Command::new("kill")
-            .args(["-TERM", &process.id().to_string()])
-            .status();
-        assert!(told.expect("kill runs").success());
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = process.try_wait().expect("a child") {
@@ -149,6 +155,22 @@ impl Gateway {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Sends it a signal by its name: `STOP`, `CONT`, `TERM`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, name: &str) {
+        let told = Command::new("kill")
+            .args([format!("-{name}"), self.pid().to_string()])
+            .status();
+        assert!(told.expect("kill runs").success());
+    }
+
+    /// Bytes that its data directory takes on the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        allocated_bytes(&self.path("data"))
     }
 
     /// Its process id.
@@ -164,11 +186,23 @@ impl Gateway {
     /// # Panics
     /// When it does not run.
     pub fn resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most resident memory since its start, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident_bytes_max(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    fn memory_bytes(&self, which: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(which))
             .expect("a size");
         line.trim()
             .trim_end_matches(" kB")
@@ -210,6 +244,17 @@ impl Drop for Gateway {
 pub fn free_port() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     socket.local_addr().expect("an address")
+}
+
+/// Blocks of all files below `path`; files that vanish meanwhile take none.
+fn allocated_bytes(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return std::fs::symlink_metadata(path).map_or(0, |file| file.blocks() * 512);
+    };
+    let below = entries
+        .flatten()
+        .map(|entry| allocated_bytes(&entry.path()));
+    below.sum()
 }
 
 fn tail(path: &Path, lines: usize) -> String {

@@ -1,13 +1,13 @@
 //! Load, kills in the middle of it, and what arrives after the last restart.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::books::Id;
 use crate::gateway::Gateway;
+use crate::load::{Load, Share};
 use crate::mosquitto::Mosquitto;
-use crate::publisher::{Ledger, Publisher};
+use crate::publisher::Ledger;
 use crate::subscriber::Subscriber;
 
 const PUBLISHERS: u32 = 5;
@@ -51,26 +51,21 @@ impl Kills {
             Duration::from_secs(2),
             Duration::from_secs(if self.breach.is_some() { 8 } else { 60 }),
         );
-        Some((ledger, arrived.into_iter().map(|(_, id)| id).collect()))
+        Some((
+            ledger,
+            arrived.into_iter().map(|arrival| arrival.id).collect(),
+        ))
     }
 
     /// Publishes everything while the gateway is killed and started again.
     fn load(&self, gateway: &mut Gateway) -> Ledger {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let deadline = Instant::now() + Duration::from_secs(300);
-        let publishers: Vec<_> = (0..PUBLISHERS)
-            .map(|number| {
-                let publisher = Publisher {
-                    gateway: gateway.address,
-                    number,
-                    count: self.events / u64::from(PUBLISHERS),
-                    per_second: self.per_second / f64::from(PUBLISHERS),
-                    window: 100,
-                    ledger: Arc::clone(&ledger),
-                };
-                std::thread::spawn(move || publisher.run(deadline))
-            })
-            .collect();
+        let share = Share {
+            count: self.events / u64::from(PUBLISHERS),
+            per_second: self.per_second / f64::from(PUBLISHERS),
+            window: 100,
+            within: Duration::from_secs(300),
+        };
+        let load = Load::start(gateway.address, 0..PUBLISHERS, share);
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
@@ -81,10 +76,8 @@ impl Kills {
             gateway.kill();
             gateway.start();
         }
-        for publisher in publishers {
-            let left = publisher.join().expect("a publisher");
-            assert_eq!(left, 0, "events left unacknowledged\n{}", gateway.log());
-        }
-        std::mem::take(&mut *ledger.lock().expect("nobody holds it"))
+        let (ledger, left) = load.end();
+        assert_eq!(left, 0, "events left unacknowledged\n{}", gateway.log());
+        ledger
     }
 }

@@ -7,6 +7,7 @@ pub mod binary;
 pub mod books;
 pub mod gateway;
 pub mod kills;
+pub mod load;
 pub mod mosquitto;
 pub mod peer;
 pub mod publisher;

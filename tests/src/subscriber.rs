@@ -10,8 +10,16 @@ use std::time::{Duration, Instant};
 use crate::books::{self, Id};
 use crate::wire;
 
-/// One arrival: the topic, and the id its payload belongs to.
-pub type Arrival = (String, Option<Id>);
+/// One arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The topic it came under.
+    pub topic: String,
+    /// The id its payload belongs to; none if it belongs to nobody.
+    pub id: Option<Id>,
+    /// Whether it is marked as part of a backlog.
+    pub historical: bool,
+}
 
 /// A subscriber to everything, in a thread of its own.
 pub struct Subscriber {
@@ -134,6 +142,10 @@ fn take(first: u8, body: &[u8], arrived: &Mutex<Vec<Arrival>>, acks: &mut Vec<u8
         acks.extend(wire::puback(u16::from_be_bytes([payload[0], payload[1]])));
         payload = &payload[2..];
     }
-    let id = books::read(payload);
-    arrived.lock().expect("it runs").push((topic, id));
+    let arrival = Arrival {
+        topic,
+        id: books::read(payload),
+        historical: books::is_historical(payload),
+    };
+    arrived.lock().expect("it runs").push(arrival);
 }

@@ -1,0 +1,73 @@
+//! Several publishers at once, each in a thread of its own.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::publisher::{Ledger, Publisher};
+
+/// A load that is being published.
+pub struct Load {
+    ledger: Arc<Mutex<Ledger>>,
+    publishers: Vec<JoinHandle<u64>>,
+}
+
+/// How much each publisher publishes.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// Events.
+    pub count: u64,
+    /// Events per second.
+    pub per_second: f64,
+    /// Publishes under way at once.
+    pub window: usize,
+    /// After so long it gives up.
+    pub within: Duration,
+}
+
+impl Load {
+    /// Starts one publisher for each of `numbers`.
+    pub fn start(gateway: SocketAddr, numbers: Range<u32>, share: Share) -> Load {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let deadline = Instant::now() + share.within;
+        let publishers = numbers.map(|number| {
+            let publisher = Publisher {
+                gateway,
+                number,
+                count: share.count,
+                per_second: share.per_second,
+                window: share.window,
+                ledger: Arc::clone(&ledger),
+            };
+            std::thread::spawn(move || publisher.run(deadline))
+        });
+        Load {
+            publishers: publishers.collect(),
+            ledger,
+        }
+    }
+
+    /// What is sent and acknowledged so far.
+    ///
+    /// # Panics
+    /// When a publisher did.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no publisher panics")
+    }
+
+    /// Waits for the publishers: what they sent, and how much they left unacknowledged.
+    ///
+    /// # Panics
+    /// When a publisher did.
+    pub fn end(self) -> (Ledger, u64) {
+        let left = self
+            .publishers
+            .into_iter()
+            .map(|publisher| publisher.join().expect("no publisher panics"))
+            .sum();
+        let ledger = std::mem::take(&mut *self.ledger.lock().expect("no publisher panics"));
+        (ledger, left)
+    }
+}
