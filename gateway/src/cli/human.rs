@@ -13,6 +13,14 @@ pub(super) fn count(count: u64) -> String {
     text
 }
 
+/// `1 event`, `12,345 events`
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{} {noun}s", count(number)),
+    }
+}
+
 /// `0 B`, `1.5 KiB`, `2.0 GiB`
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -148,13 +148,13 @@ fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     let store = &status.store;
     writeln!(
         output,
-        "\nstore    {} events in {} generations, {} of {}, {} free on the disk, {} dead letters",
-        human::count(store.events),
-        store.generations,
+        "\nstore    {} in {}, {} of {}, {} free on the disk, {}",
+        human::counted(store.events, "event"),
+        human::counted(store.generations, "generation"),
         human::size(store.disk_bytes),
         human::size(store.max_size_bytes),
         human::size(store.free_bytes),
-        human::count(store.dead_letters)
+        human::counted(store.dead_letters, "dead letter")
     )
 }
 

@@ -145,11 +145,11 @@ fn write_result(verified: &Verified, format: Format) -> Result<(), Failure> {
         Format::Text => {
             writeln!(
                 output,
-                "{} events ({}) in {} generations and {} dead letters are as they were written",
-                human::count(verified.records),
+                "{} ({}) in {} and {} are as they were written",
+                human::counted(verified.records, "event"),
                 human::size(verified.bytes),
-                verified.generations,
-                human::count(verified.dead_letters)
+                human::counted(verified.generations as u64, "generation"),
+                human::counted(verified.dead_letters as u64, "dead letter")
             )?;
             for damage in &verified.damage {
                 writeln!(output, "  ! {}", printable(damage))?;
