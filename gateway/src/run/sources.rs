@@ -13,6 +13,7 @@ use crate::control::Shared;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::source::Inlet;
+use crate::source::http::HttpListener;
 use crate::source::live::LiveFeed;
 use crate::source::mqtt_listener::MqttListener;
 use crate::status::SourceStatus;
@@ -94,7 +95,33 @@ impl Joint<'_> {
                 tasks.spawn(task, listener.run(self.stop.clone()));
                 Ok("mqtt-listener")
             }
+            SourceKind::Http(config) => {
+                let listener =
+                    HttpListener::bind(config.clone(), name, gateway_id, inlet, observe, metrics)
+                        .await;
+                let listener = listener.map_err(|error| bind(error.to_string()))?;
+                tasks.spawn(task, listener.run(self.stop.clone()));
+                Ok("http")
+            }
             #[cfg(feature = "serial")]
+            SourceKind::Lines(_) | SourceKind::Serial(_) => self.start_port(tasks, source, metrics),
+            _ => Err(absent(name)),
+        }
+    }
+
+    /// Sources at serial ports.
+    #[cfg(feature = "serial")]
+    fn start_port(
+        &self,
+        tasks: &mut Tasks,
+        source: &Source,
+        metrics: SourceMetrics,
+    ) -> Result<&'static str, RunError> {
+        let name = &source.name;
+        let task = format!("source {name}");
+        let (gateway_id, inlet) = (&self.config.gateway.id, self.inlet.clone());
+        let observe = Arc::clone(self.observe);
+        match &source.kind {
             SourceKind::Lines(config) => {
                 let lines = crate::source::lines::LinesSource::new(
                     config.clone(),
@@ -107,7 +134,6 @@ impl Joint<'_> {
                 tasks.spawn(task, lines.run(self.stop.clone()));
                 Ok("lines")
             }
-            #[cfg(feature = "serial")]
             SourceKind::Serial(config) => {
                 let serial = crate::source::serial::SerialSource::new(
                     config.clone(),
@@ -121,9 +147,13 @@ impl Joint<'_> {
                 tasks.spawn(task, serial.run(self.stop.clone()));
                 Ok("serial")
             }
-            _ => Err(bind(format!(
-                "source {name}: this type is not part of this build"
-            ))),
+            _ => Err(absent(name)),
         }
     }
+}
+
+fn absent(name: &str) -> RunError {
+    RunError::Bind(format!(
+        "source {name}: this type is not part of this build"
+    ))
 }

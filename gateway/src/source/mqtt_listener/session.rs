@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
 
-use super::access::Access;
+use super::super::access::Access;
 use super::attributes;
 use super::packet::{Packet, Publish, Subscribe, V5};
 use super::reply::{self, reason};

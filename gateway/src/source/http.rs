@@ -1,0 +1,202 @@
+//! Events over HTTP: `POST /events` and `POST /topics/<topic>`.
+//!
+//! The answer is 200 only after the commit that holds every event of the request. The layers,
+//! from the bytes up: [`cloud_event`] reads documents, `post` requests, `answer` decides who may
+//! do what and waits for the verdict; this file accepts connections.
+
+mod answer;
+mod base64;
+pub mod cloud_event;
+mod post;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidegate_rules::event::Event;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::logins::Logins;
+use super::mqtt_listener::BindError;
+use super::{Closed, Inlet, stopped, tls};
+use crate::config;
+use crate::observe::Observe;
+use crate::observe::source::{Listening, SourceMetrics};
+use answer::Door;
+
+/// How long a request line and its headers may take, and a connection may idle.
+const HEADERS_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a request line and its headers.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// How long a TLS handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long requests under way may take at shutdown.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
+
+/// An `http` source that is bound and waits to be run.
+pub struct HttpListener {
+    name: String,
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    door: Arc<Door>,
+    connections: Arc<Semaphore>,
+    observe: Arc<Observe>,
+}
+
+impl HttpListener {
+    /// Binds the socket and reads the certificates.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address is in use or a certificate cannot be read.
+    pub async fn bind(
+        config: config::HttpSource,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> Result<HttpListener, BindError> {
+        let socket = TcpListener::bind(config.listen).await.map_err(|error| {
+            BindError(format!(
+                "source {name}: cannot listen on {}: {error}; is another program there?",
+                config.listen
+            ))
+        })?;
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose();
+        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let template = Event {
+            id: "".into(),
+            source: format!("{gateway_id}/{name}").into(),
+            kind: "reading".into(),
+            subject: None,
+            topic: name.into(),
+            publisher: "".into(),
+            time: None,
+            received: 0,
+            content_type: None,
+            schema: None,
+            extensions: Vec::new(),
+            data: bytes::Bytes::new(),
+        };
+        Ok(HttpListener {
+            name: name.into(),
+            socket,
+            tls,
+            connections: Arc::new(Semaphore::new(config.connections_max)),
+            door: Arc::new(Door {
+                logins: Logins::new(config.users),
+                anonymous: config.anonymous,
+                payload_bytes_max: config.payload_bytes_max,
+                template,
+                inlet,
+                metrics,
+                bodies: Semaphore::new(answer::BODIES_BYTES_MAX),
+            }),
+            observe,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until shutdown; every connection is over when it returns.
+    ///
+    /// # Errors
+    /// None today; sources share this shape.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
+        if let Ok(address) = self.local_addr() {
+            let source = &self.name;
+            self.observe.emit(&Listening { source, address });
+        }
+        let mut open = JoinSet::new();
+        loop {
+            let (stream, permit) = tokio::select! {
+                () = stopped(&mut shutdown) => break,
+                accepted = self.accept() => accepted,
+                Some(_) = open.join_next() => continue,
+            };
+            let (door, tls) = (Arc::clone(&self.door), self.tls.clone());
+            let shutdown = shutdown.clone();
+            open.spawn(async move {
+                door.metrics.connections(1);
+                serve(stream, Arc::clone(&door), tls, shutdown).await;
+                door.metrics.connections(-1);
+                drop(permit);
+            });
+        }
+        // What is under way and slow is cut off: it was not acknowledged.
+        let rest = async { while open.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GOODBYE_MAX, rest).await;
+        Ok(())
+    }
+
+    /// The next connection; while all are in use, new ones wait in the kernel's queue.
+    async fn accept(&self) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+        loop {
+            let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
+            match self.socket.accept().await {
+                Ok((stream, _)) => return (stream, permit),
+                Err(error) => {
+                    tracing::warn!(source = %self.name, %error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    door: Arc<Door>,
+    tls: Option<TlsAcceptor>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return converse(stream, door, shutdown).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, door, shutdown).await,
+        Ok(Err(_)) => door.metrics.malformed("tls"),
+        Err(_) => door.metrics.malformed("tls timeout"),
+    }
+}
+
+async fn converse<S>(stream: S, door: Arc<Door>, mut shutdown: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(|request| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(door.answer(request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        door.metrics.malformed("http");
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,219 @@
+//! A POST as events: which path, which mode of the CloudEvents HTTP binding. Pure.
+//!
+//! | path | content | events |
+//! |---|---|---|
+//! | `/events` | `application/cloudevents-batch+json` | a batch |
+//! | `/events` | `application/cloudevents+json` | one, structured |
+//! | `/events` | anything with `ce-` headers | one, binary |
+//! | `/events` | anything else | one, with the body as payload and the source's name as topic |
+//! | `/topics/<topic>` | anything | one, with the body as payload; `ce-` headers are read |
+//!
+//! A CloudEvent's topic is its attribute `topic`; without one it is the source's name.
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+use tidegate_rules::event::Event;
+use tidegate_rules::topic::is_valid_topic_name;
+
+use super::cloud_event::{self, Wrong, attribute, complete, within};
+
+/// Levels and bytes of a topic.
+const TOPIC_LEVELS_MAX: usize = 32;
+const TOPIC_BYTES_MAX: usize = 1024;
+/// Bytes of a structured event beside its payload.
+const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a batch.
+pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Where a POST goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `/events`
+    Events,
+    /// `/topics/<topic>`
+    Topic(String),
+}
+
+/// How the events lie in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Batch,
+    Structured,
+    Binary,
+    Raw,
+}
+
+/// Head of a POST.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    pub(super) target: Target,
+    pub(super) headers: HeaderMap,
+}
+
+/// The target of a path; `None` where there is nothing.
+pub(super) fn target(path: &str) -> Option<Result<Target, Wrong>> {
+    if path == "/events" {
+        return Some(Ok(Target::Events));
+    }
+    let topic = path.strip_prefix("/topics/")?;
+    let decoded = percent_decoded(topic).map(Target::Topic);
+    Some(decoded.ok_or_else(|| Wrong::Bad("the topic in the path is no UTF-8".into())))
+}
+
+impl Post {
+    fn mode(&self) -> Mode {
+        let kind = self.headers.get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let envelope = || {
+            let mut names = self.headers.keys();
+            names.any(|name| name.as_str().starts_with("ce-"))
+        };
+        match self.target {
+            Target::Events if kind.eq_ignore_ascii_case("application/cloudevents-batch+json") => {
+                Mode::Batch
+            }
+            Target::Events if kind.eq_ignore_ascii_case("application/cloudevents+json") => {
+                Mode::Structured
+            }
+            Target::Events if envelope() => Mode::Binary,
+            _ => Mode::Raw,
+        }
+    }
+
+    /// How large the body may be.
+    pub(super) fn body_bytes_max(&self, payload_bytes_max: usize) -> usize {
+        match self.mode() {
+            Mode::Batch => BATCH_BYTES_MAX,
+            // Base64 takes four bytes for three.
+            Mode::Structured => payload_bytes_max / 3 * 4 + ENVELOPE_BYTES_MAX,
+            Mode::Binary | Mode::Raw => payload_bytes_max,
+        }
+    }
+
+    /// The events of the body, in order; `template` has what the sender does not say.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub(super) fn events(
+        &self,
+        body: Bytes,
+        template: &Event,
+        payload_bytes_max: usize,
+    ) -> Result<Vec<Event>, Wrong> {
+        let events = match self.mode() {
+            Mode::Batch => cloud_event::batch(&body, template, payload_bytes_max)?,
+            Mode::Structured => vec![cloud_event::structured(&body, template)?],
+            Mode::Binary => {
+                let names = self.headers.keys();
+                complete(names.filter_map(|name| name.as_str().strip_prefix("ce-")))?;
+                vec![self.with_headers(body, template)?]
+            }
+            Mode::Raw => vec![self.with_headers(body, template)?],
+        };
+        let several = events.len() > 1;
+        let checked = events.into_iter().enumerate().map(|(place, event)| {
+            let checked = check_topic(&event.topic).and_then(|()| within(event, payload_bytes_max));
+            checked.map_err(|wrong| match several {
+                true => wrong.at(&format!("element {place}")),
+                false => wrong,
+            })
+        });
+        checked.collect()
+    }
+
+    fn with_headers(&self, body: Bytes, template: &Event) -> Result<Event, Wrong> {
+        let mut event = template.clone();
+        event.data = body;
+        for (name, value) in &self.headers {
+            let Some(name) = name.as_str().strip_prefix("ce-") else {
+                continue;
+            };
+            let wrong = |what: &str| Wrong::Bad(format!("header ce-{name}: {what}"));
+            let text = value.to_str().map_err(|_| wrong("it is no ASCII"))?;
+            let text = percent_decoded(text).ok_or_else(|| wrong("it is no UTF-8"))?;
+            attribute(&mut event, name, &text).map_err(|what| what.at("headers"))?;
+        }
+        let kind = self.headers.get(CONTENT_TYPE);
+        if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
+            attribute(&mut event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
+        }
+        if let Target::Topic(topic) = &self.target {
+            event.topic = topic.as_str().into();
+        }
+        Ok(event)
+    }
+}
+
+fn check_topic(topic: &str) -> Result<(), Wrong> {
+    let bad = |what: String| Err(Wrong::Bad(what));
+    if topic.starts_with('$') || !is_valid_topic_name(topic) {
+        return bad(format!(
+            "{topic:?} is no topic to publish to: it is not empty, has no `+`, no `#` and no `$` in front"
+        ));
+    }
+    let levels = topic.split('/').count();
+    if topic.len() > TOPIC_BYTES_MAX || levels > TOPIC_LEVELS_MAX {
+        return bad(format!(
+            "a topic of {} bytes and {levels} levels is over {TOPIC_BYTES_MAX} bytes or {TOPIC_LEVELS_MAX} levels",
+            topic.len()
+        ));
+    }
+    Ok(())
+}
+
+/// `%41` becomes `A`; a `%` without two digits stays. `None` where the result is no UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_signs_are_decoded_where_two_digits_follow() {
+        for (text, expected) in [
+            ("a/b", Some("a/b")),
+            ("Euro%20%E2%82%AC", Some("Euro €")),
+            ("100%", Some("100%")),
+            ("%+1%zz%4", Some("%+1%zz%4")),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_door_or_nothing() {
+        let topic = |topic: &str| Some(Ok(Target::Topic(topic.into())));
+        for (path, expected) in [
+            ("/events", Some(Ok(Target::Events))),
+            ("/topics/hall/7", topic("hall/7")),
+            ("/topics/hall%2F7", topic("hall/7")),
+            ("/", None),
+            ("/events/", None),
+            ("/topics", None),
+        ] {
+            assert_eq!(target(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Users with hashed passwords, checked slowly once and quickly after that.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+
+use tokio::sync::Semaphore;
+
+use crate::config::User;
+use crate::password;
+
+/// Passwords verified at once: the hash is slow on purpose.
+const VERIFICATIONS_MAX: usize = 2;
+
+/// The users of one source.
+pub struct Logins {
+    users: Vec<User>,
+    slots: Semaphore,
+    /// Fingerprints of passwords that were right, so that a reconnect storm costs nothing.
+    known: Mutex<HashMap<String, u64>>,
+    key: RandomState,
+}
+
+impl Logins {
+    /// For these users.
+    pub fn new(users: Vec<User>) -> Logins {
+        Logins {
+            users,
+            slots: Semaphore::new(VERIFICATIONS_MAX),
+            known: Mutex::new(HashMap::new()),
+            key: RandomState::new(),
+        }
+    }
+
+    /// Whether there is nobody who could log in.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// The user of this name.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.name == name)
+    }
+
+    /// The user whose name and password these are. An unknown user costs the same time as a
+    /// wrong password.
+    pub async fn check(&self, name: &str, given: &[u8]) -> Option<&User> {
+        let user = self.user(name);
+        let print = self.key.hash_one((name, given));
+        let lock = || self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(user) = user
+            && lock().get(name) == Some(&print)
+        {
+            return Some(user);
+        }
+        let hash = user.map_or_else(password::decoy, |user| {
+            user.password_hash.reveal().to_owned()
+        });
+        let given = given.to_vec();
+        let _slot = self.slots.acquire().await;
+        let right = tokio::task::spawn_blocking(move || password::verify(&hash, &given)).await;
+        let user = user.filter(|_| right.unwrap_or(false))?;
+        lock().insert(name.to_owned(), print);
+        Some(user)
+    }
+}
