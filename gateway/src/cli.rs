@@ -83,6 +83,7 @@ pub enum Format {
 /// # Errors
 /// What failed, with its exit code. A wrong command line ends the process with code 2 at once.
 pub fn main() -> Result<(), Failure> {
+    tidegate_store::limit_heaps();
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]

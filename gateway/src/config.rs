@@ -89,7 +89,7 @@ pub struct Store {
     pub keep_for: Duration,
     /// `free_min` (64MiB): below this much free disk nothing is acknowledged.
     pub free_min_bytes: u64,
-    /// `generation_size` (16MiB)
+    /// `generation_size` (8MiB)
     pub generation_bytes: u64,
 }
 

@@ -67,6 +67,23 @@ impl Gateway {
         self.dir.path().join(name)
     }
 
+    /// Writes a file into its folder; one of `rules/` makes that the rules folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        let folder = path.parent().expect("it lies in a folder");
+        std::fs::create_dir_all(folder).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        let config = self.path("gateway.toml");
+        let before = std::fs::read_to_string(&config).expect("a configuration");
+        if name.starts_with("rules/") && !before.contains("\nrules = ") {
+            let after = before.replacen("data_dir", "rules = \"rules\"\ndata_dir", 1);
+            std::fs::write(&config, after).expect("a configuration");
+        }
+    }
+
     /// The command that runs it, not started.
     pub fn command(&self) -> Command {
         let log = File::options()

@@ -178,7 +178,7 @@ pub const STORE: &[Key] = &[
     Key::default(
         "generation_size",
         Size("16KiB", "1GiB"),
-        "16MiB",
+        "8MiB",
         "disk space is given back in pieces of this size; at most a quarter of `max_size`",
     ),
 ];
