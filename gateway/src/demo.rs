@@ -54,6 +54,8 @@ const EVERY: Duration = Duration::from_millis(20);
 const CYCLE: Duration = Duration::from_secs(30);
 /// How long what was acknowledged may take to arrive after the last reading.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// With nothing left to send and nothing arriving for so long, what is missing is lost.
+const QUIET_MAX: Duration = Duration::from_secs(5);
 /// How often the view is refreshed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -259,14 +261,15 @@ impl Demo {
         Ok(())
     }
 
-    /// One look at everything, shown.
-    async fn look(&mut self, view: &mut View) -> Result<(), DemoError> {
+    /// One look at everything, shown. Gives the backlog while the gateway answers.
+    async fn look(&mut self, view: &mut View) -> Result<Option<u64>, DemoError> {
         if let Some(words) = self.edge.ended().or_else(|| self.upstream.ended()) {
             return Err(DemoError(words));
         }
         self.follower.catch_up(&self.books)?;
         let status = self.status().await;
         let gateway_up = status.is_some();
+        let waiting = status.as_ref().map(|status| status.books.waiting);
         let (accepted, delivered) = (self.books.accepted(), self.books.arrived());
         let (ack_p50, ack_p99) = self.latency.percentiles();
         let status = status.unwrap_or_default();
@@ -284,7 +287,7 @@ impl Demo {
             ack_p99,
         });
         self.before = (accepted, delivered);
-        Ok(())
+        Ok(waiting)
     }
 
     /// No new readings: everything kept is acknowledged, everything acknowledged arrives.
@@ -300,12 +303,17 @@ impl Demo {
         self.stop.send_replace(true);
         self.bench.rest();
         let deadline = clock::monotonic() + SETTLE_MAX;
+        let mut moved = (0, clock::monotonic());
         while clock::monotonic() < deadline {
             tokio::time::sleep(LOOK_EVERY / 2).await;
             while self.senders.try_join_next().is_some() {}
-            self.look(view).await?;
+            let backlog = self.look(view).await?;
             let all_sent = self.bench.is_idle() && self.senders.is_empty();
-            if all_sent && self.books.balance(0).lost == 0 {
+            let arrived = self.books.arrived();
+            if arrived > moved.0 || backlog != Some(0) || !all_sent {
+                moved = (arrived, clock::monotonic());
+            }
+            if all_sent && self.books.balance(0).lost == 0 || moved.1.elapsed() > QUIET_MAX {
                 break;
             }
         }

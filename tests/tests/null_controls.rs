@@ -46,3 +46,16 @@ fn the_trace_finds_acks_that_leave_before_the_sync() {
         report.breaches.len()
     );
 }
+
+#[test]
+fn the_demo_says_that_events_are_lost_and_fails() {
+    let output = std::process::Command::new(binary::breaching())
+        .args(["demo", "--for", "8s", "--format", "json"])
+        .env("TIDEGATE_NULL_CONTROL", BREACH)
+        .output()
+        .expect("the demo runs");
+    let books: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("the books are JSON");
+    assert!(books["lost"].as_u64() > Some(0), "{books}");
+    assert_eq!(output.status.code(), Some(1), "{books}");
+}

@@ -148,8 +148,8 @@ fn write_result(verified: &Verified, format: Format) -> Result<(), Failure> {
                 "{} ({}) in {} and {} are as they were written",
                 human::counted(verified.records, "event"),
                 human::size(verified.bytes),
-                human::counted(verified.generations as u64, "generation"),
-                human::counted(verified.dead_letters as u64, "dead letter")
+                human::counted(verified.generations, "generation"),
+                human::counted(verified.dead_letters, "dead letter")
             )?;
             for damage in &verified.damage {
                 writeln!(output, "  ! {}", printable(damage))?;
