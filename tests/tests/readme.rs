@@ -150,3 +150,27 @@ fn the_first_gateway_of_the_readme_does_what_it_says() {
     assert_eq!(waiting, Some(1.into()), "the alarm waits for its upstream");
     drop(gateway);
 }
+
+/// Every test that the README's promises name exists.
+#[test]
+fn every_promise_of_the_readme_names_a_test_that_exists() {
+    let (_, promises) = README.split_once("## The promises").expect("promises");
+    let promises = promises.split("\n## ").next().unwrap_or_default();
+    let mut named = 0;
+    for row in promises
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+    {
+        let test = row.rsplit('|').nth(1).expect("a last column").trim();
+        for name in test.split('`').skip(1).step_by(2) {
+            let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name);
+            assert!(
+                file.exists(),
+                "{name} is named by the README and is not there"
+            );
+            named += 1;
+        }
+    }
+    assert!(named >= 8, "the README names only {named} tests");
+}
