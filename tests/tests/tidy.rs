@@ -104,6 +104,11 @@ fn each_rule_finds_the_sample_that_breaks_it() {
             "tidegate_store does not belong here",
         ),
         (
+            "gateway/src/source/a.rs",
+            "//! x\nuse crate::forward::Lane;\n",
+            "crate::forward:: does not belong here",
+        ),
+        (
             "gateway/src/a.rs",
             "//! x\nuse sled::Db;\n",
             "sled:: does not belong here",
