@@ -258,7 +258,7 @@ pub struct Serial {
     pub port: PortMatch,
     /// `baud` (115200)
     pub baud: u32,
-    /// `topic` ("devices/{device}"): the reading's schema name is appended as a level.
+    /// `topic` ("devices/{device}"): of the device's readings.
     pub topic: String,
     /// `reopen_max` (5s): the longest pause between attempts to open the port again.
     pub reopen_max: Duration,

@@ -29,7 +29,7 @@ use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
 use crate::record::{Record, Routed};
 use crate::source::live::LiveFeed;
-use crate::source::{Ack, Arrival, Identity, Offer};
+use crate::source::{Ack, Arrival, Identity, Offer, Refusal, Verdict};
 use dedup::{Dedup, Seen};
 use group::{Done, Group};
 use pacing::Pacing;
@@ -194,12 +194,12 @@ impl Intake {
     fn finish(&mut self, done: Done) {
         self.settings.pacing.finished(clock::monotonic());
         if done.failed {
-            self.dedup.forget_undurable(&done.group.seen);
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
                 self.group.refuse_all(done.refusal);
                 self.group.clear();
             }
+            self.dedup.forget_undurable(&done.group.seen);
         } else {
             self.dedup.keep(&done.group.seen);
         }
@@ -223,10 +223,16 @@ impl Intake {
             ack,
             identity,
         } = arrival;
-        if self.dedup.seen(&event, &identity, &mut self.group) == Seen::Again {
-            self.metrics.duplicates.inc();
-            self.group.acks.push(ack);
-            return;
+        match self.dedup.seen(&event, &identity, &mut self.group) {
+            Seen::New => {}
+            Seen::Again => {
+                self.metrics.duplicates.inc();
+                return self.group.acks.push(ack);
+            }
+            Seen::OutOfTurn => {
+                self.metrics.refused.inc();
+                return ack.settle(Verdict::Refused(Refusal::Failed));
+            }
         }
         if event.id.is_empty() {
             event.id = self.mint();

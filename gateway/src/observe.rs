@@ -4,6 +4,7 @@
 pub mod device;
 pub mod forward;
 pub mod intake;
+pub mod link;
 pub mod log;
 pub mod port;
 pub mod process;

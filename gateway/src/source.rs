@@ -103,6 +103,9 @@ pub enum Identity {
         boot: u64,
         /// Counts up by one per reading within the boot.
         sequence: u64,
+        /// The sequence that must be stored, or on its way into the store, before this one: the
+        /// previous one of this conversation. `None` where nothing of the boot was stored yet.
+        after: Option<u64>,
     },
 }
 

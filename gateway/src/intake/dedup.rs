@@ -27,6 +27,9 @@ pub enum Seen {
     New,
     /// Stored, or in a group under way: to be acknowledged with the current group.
     Again,
+    /// An earlier event of the device was refused, this one must be too: the device's mark says
+    /// that everything up to it is stored.
+    OutOfTurn,
 }
 
 /// Something a group made the dedup remember.
@@ -134,7 +137,8 @@ impl Dedup {
                 device,
                 boot,
                 sequence,
-            } => self.seen_device(device, *boot, *sequence, group),
+                after,
+            } => self.seen_device(device, *boot, (*after, *sequence), group),
         }
     }
 
@@ -151,15 +155,17 @@ impl Dedup {
         &mut self,
         device: &Arc<str>,
         boot: u64,
-        sequence: u64,
+        (after, sequence): (Option<u64>, u64),
         group: &mut Group,
     ) -> Seen {
         let boots = self.devices.entry(Arc::clone(device)).or_default();
-        if boots
-            .sequence(boot)
-            .is_some_and(|highest| sequence <= highest)
-        {
+        let highest = boots.sequence(boot);
+        if highest.is_some_and(|highest| sequence <= highest) {
             return Seen::Again;
+        }
+        // `None` is less than any sequence.
+        if highest < after {
+            return Seen::OutOfTurn;
         }
         group.seen.push(Mark::Device {
             device: Arc::clone(device),
@@ -181,28 +187,19 @@ impl Dedup {
         }
     }
 
-    /// The group is not durable: forgets it. With several groups under way the older one is
-    /// forgotten first, so devices go back to the oldest mark.
+    /// The group is not durable: forgets it. Of several groups the latest is forgotten first, so
+    /// that devices end up with their marks from before the oldest.
     pub fn forget_undurable(&mut self, marks: &[Mark]) {
         for mark in marks.iter().rev() {
             match mark {
                 Mark::Id(print) => {
                     self.ids.remove(print);
                 }
-                Mark::Device { device, before } => self.step_back(device, before),
+                Mark::Device { device, before } => {
+                    self.devices.insert(Arc::clone(device), before.clone());
+                }
             }
         }
-    }
-
-    fn step_back(&mut self, device: &Arc<str>, before: &Boots) {
-        let Some(boots) = self.devices.get_mut(device) else {
-            return;
-        };
-        for (boot, sequence) in &mut boots.0 {
-            let earlier = before.sequence(*boot).unwrap_or(0);
-            *sequence = earlier.min(*sequence);
-        }
-        boots.0.retain(|(boot, _)| before.sequence(*boot).is_some());
     }
 
     fn keep_id(&mut self, print: u128) {
@@ -220,5 +217,64 @@ impl Dedup {
         let identity = (&event.source, &event.publisher, &event.id);
         let [high, low] = &self.keys;
         (u128::from(high.hash_one(identity)) << 64) | u128::from(low.hash_one(identity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
+    fn offer(dedup: &mut Dedup, after: Option<u64>, sequence: u64, group: &mut Group) -> Seen {
+        dedup.seen_device(&"node".into(), 1, (after, sequence), group)
+    }
+
+    #[test]
+    fn after_a_refused_event_of_a_device_the_ones_behind_it_are_out_of_turn() {
+        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+        dedup.keep(&group.seen);
+        let mut refused = Group::default();
+        assert_eq!(offer(&mut dedup, Some(0), 1, &mut refused), Seen::New);
+        dedup.forget_undurable(&refused.seen);
+        let mut group = Group::default();
+        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::OutOfTurn);
+        assert!(group.seen.is_empty(), "nothing of it is remembered");
+        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
+        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::New);
+        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::Again);
+    }
+
+    #[test]
+    fn the_first_event_of_a_boot_refused_leaves_nothing_to_follow_on() {
+        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+        dedup.forget_undurable(&group.seen);
+        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
+        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+    }
+
+    #[test]
+    fn a_gap_may_be_followed_on() {
+        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+        assert_eq!(offer(&mut dedup, Some(0), 20, &mut group), Seen::New);
+        assert_eq!(offer(&mut dedup, Some(20), 21, &mut group), Seen::New);
+    }
+
+    #[test]
+    fn two_failed_groups_leave_the_marks_from_before_the_first() {
+        let (mut dedup, device) = (Dedup::new(8), Arc::from("node"));
+        let mut durable = Group::default();
+        for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
+            dedup.seen_device(&device, boot, (None, 7), &mut durable);
+        }
+        let before = dedup.devices[&device].clone();
+        let (mut first, mut second) = (Group::default(), Group::default());
+        dedup.seen_device(&device, 8, (None, 0), &mut first);
+        dedup.seen_device(&device, 9, (None, 0), &mut second);
+        dedup.forget_undurable(&second.seen);
+        dedup.forget_undurable(&first.seen);
+        assert_eq!(dedup.devices[&device], before);
     }
 }

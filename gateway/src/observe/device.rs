@@ -1,5 +1,7 @@
 //! What happens to serial devices.
 
+use tidegate_link::message::Level;
+
 use super::{Happening, SystemEvent};
 
 /// A device said hello.
@@ -12,6 +14,10 @@ pub struct DeviceJoined<'a> {
     pub boot: u32,
     /// Its firmware version.
     pub firmware: &'a str,
+    /// The firmware slot it runs from.
+    pub slot: u8,
+    /// Records it holds.
+    pub held: u32,
     /// Records it dropped unacknowledged since its boot.
     pub lost: u32,
 }
@@ -22,7 +28,8 @@ impl Happening for DeviceJoined<'_> {
             source = self.source,
             device = self.device,
             boot = self.boot,
-            firmware = self.firmware,
+            firmware = %self.firmware.escape_debug(),
+            held = self.held,
             lost = self.lost,
             "device joined"
         );
@@ -36,18 +43,22 @@ impl Happening for DeviceJoined<'_> {
                 "source": self.source,
                 "boot": self.boot,
                 "firmware": self.firmware,
+                "slot": self.slot,
+                "held": self.held,
                 "lost": self.lost,
             }),
         })
     }
 }
 
-/// A device went away with its line.
+/// A device is not heard any more.
 pub struct DeviceLost<'a> {
     /// The source.
     pub source: &'a str,
     /// Its name.
     pub device: &'a str,
+    /// How it showed.
+    pub why: &'a str,
 }
 
 impl Happening for DeviceLost<'_> {
@@ -55,7 +66,8 @@ impl Happening for DeviceLost<'_> {
         tracing::warn!(
             source = self.source,
             device = self.device,
-            "device lost with its line"
+            why = self.why,
+            "device lost"
         );
     }
 
@@ -63,7 +75,7 @@ impl Happening for DeviceLost<'_> {
         Some(SystemEvent {
             kind: "dev.tidegate.device.lost",
             subject: self.device.into(),
-            data: serde_json::json!({ "source": self.source }),
+            data: serde_json::json!({ "source": self.source, "why": self.why }),
         })
     }
 }
@@ -105,18 +117,66 @@ pub struct DeviceSaid<'a> {
     pub source: &'a str,
     /// Its name.
     pub device: &'a str,
-    /// Whether it is a warning or worse.
-    pub is_bad: bool,
+    /// How much it matters to the device.
+    pub level: Level,
     /// The line.
     pub text: &'a str,
 }
 
 impl Happening for DeviceSaid<'_> {
     fn log(&self) {
-        let (source, device, text) = (self.source, self.device, self.text);
-        match self.is_bad {
-            true => tracing::warn!(source, device, text, "device log"),
-            false => tracing::info!(source, device, text, "device log"),
+        let (source, device) = (self.source, self.device);
+        let text = self.text.escape_debug();
+        match self.level {
+            Level::Error => tracing::error!(source, device, %text, "device log"),
+            Level::Warn => tracing::warn!(source, device, %text, "device log"),
+            Level::Info => tracing::info!(source, device, %text, "device log"),
+            Level::Debug => tracing::debug!(source, device, %text, "device log"),
         }
+    }
+}
+
+/// A device had to drop records that were not stored.
+pub struct RecordsLost<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The device.
+    pub device: &'a str,
+    /// How many.
+    pub count: u32,
+    /// The number of the last one.
+    pub last: u64,
+}
+
+impl Happening for RecordsLost<'_> {
+    fn log(&self) {
+        tracing::warn!(
+            source = self.source,
+            device = self.device,
+            count = self.count,
+            last = self.last,
+            "the device's memory was full, it dropped records"
+        );
+    }
+}
+
+/// Something a device sent that cannot be used.
+pub struct SchemaRefused<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The schema's key.
+    pub key: u32,
+    /// What is wrong with it.
+    pub why: &'a str,
+}
+
+impl Happening for SchemaRefused<'_> {
+    fn log(&self) {
+        tracing::warn!(
+            source = self.source,
+            key = self.key,
+            why = self.why,
+            "schema refused; its readings are stored as the bytes they are"
+        );
     }
 }

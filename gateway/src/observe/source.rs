@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::link::{LinkFamily, LinkMetrics};
 use super::{Happening, Observe, SystemEvent};
 
 /// Labels of a source's metrics.
@@ -34,6 +35,7 @@ pub struct SourceFamilies {
     missed: Family<SourceLabel, Counter>,
     connections: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     ack_seconds: Family<SourceLabel, Histogram>,
+    links: LinkFamily,
 }
 
 impl SourceFamilies {
@@ -49,6 +51,7 @@ impl SourceFamilies {
             ack_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(100e-6, 2.0, 16))
             }),
+            links: LinkFamily::register(observe),
         };
         observe.register(|registry| {
             let f = &families;
@@ -105,6 +108,7 @@ impl SourceFamilies {
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
+            links: self.links.clone(),
             source: source.into(),
         }))
     }
@@ -119,6 +123,7 @@ struct Inner {
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
+    links: LinkFamily,
     source: String,
 }
 
@@ -146,6 +151,11 @@ impl SourceMetrics {
         };
         self.0.malformed.get_or_create(&label).inc();
         self.0.malformed_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts of its framed link.
+    pub fn link(&self) -> LinkMetrics {
+        self.0.links.of(&self.0.source)
     }
 
     /// Live events did not fit into a subscriber's queue.

@@ -54,11 +54,19 @@ fn status(name: &str, kind: &str, metrics: &SourceMetrics) -> SourceStatus {
     SourceStatus {
         name: name.into(),
         kind: kind.into(),
-        state: "running".into(),
+        state: state(kind, connections).into(),
         events,
         refused: refused + malformed,
         connections: connections.max(0) as u64,
         last_error: None,
+    }
+}
+
+fn state(kind: &str, connections: i64) -> &'static str {
+    match kind {
+        "serial" if connections > 0 => "connected",
+        "serial" => "waiting",
+        _ => "running",
     }
 }
 
@@ -135,15 +143,14 @@ impl Joint<'_> {
                 Ok("lines")
             }
             SourceKind::Serial(config) => {
-                let serial = crate::source::serial::SerialSource::new(
-                    config.clone(),
-                    name,
-                    gateway_id,
+                let joined = crate::source::serial::Joined {
                     inlet,
-                    self.store.clone(),
+                    store: self.store.clone(),
                     observe,
                     metrics,
-                );
+                };
+                let serial =
+                    crate::source::serial::SerialSource::new(config, name, gateway_id, joined);
                 tasks.spawn(task, serial.run(self.stop.clone()));
                 Ok("serial")
             }

@@ -183,7 +183,7 @@ pub const SERIAL: &[Key] = &[Key::default(
     "topic",
     Text,
     "devices/{device}",
-    "topic of the device's readings; the reading's schema name is appended as a level",
+    "topic of the device's readings",
 )];
 
 /// `type = "lines"`

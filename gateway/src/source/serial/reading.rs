@@ -1,169 +1,193 @@
-//! Schemas of nodes, and readings as the JSON that rules and upstreams see.
+//! What the link hands on, as events.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use serde_json::{Map, Number, Value as Json};
-use tidegate_link::schema::{FIELD_COUNT_MAX, read_value};
-use tidegate_link::{Field, Kind, Value};
+use bytes::Bytes;
+use tidegate_link::Body;
+use tidegate_rules::event::{Event, UnixMs};
 
-/// Schemas remembered per port: one node has one, and each new firmware may bring another.
-const SCHEMAS_MAX: usize = 32;
+use super::schema::Schemas;
+use crate::intake::SYSTEM_TOPIC;
 
-/// A field of a schema, kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name in the JSON object.
-    pub name: String,
-    /// Its unit, empty for none.
-    pub unit: String,
-    kind: Kind,
+/// CloudEvents `type` of a reading.
+pub(super) const READING: &str = "reading";
+/// CloudEvents `type` of records that a device had to drop.
+pub(super) const GAP: &str = "dev.tidegate.device.gap";
+/// Content type of a record that this gateway has no schema for.
+pub(super) const RAW: &str = "application/vnd.tidegate.readings";
+
+/// What all events of a device have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Envelope<'a> {
+    /// `<gateway id>/<source name>`
+    pub(super) source: &'a Arc<str>,
+    /// The configured topic, with `{device}` in it.
+    pub(super) topic: &'a str,
+    /// The device's name.
+    pub(super) device: &'a Arc<str>,
+    /// Its boot.
+    pub(super) boot: u32,
+    /// The number of the record.
+    pub(super) sequence: u64,
+    /// The device's clock when it was made, where there is one.
+    pub(super) uptime_ms: Option<u64>,
+    /// The same on the wall clock, where that is known.
+    pub(super) time: Option<UnixMs>,
 }
 
-/// The schemas that nodes have sent, by their keys.
-#[derive(Debug, Default)]
-pub struct Schemas {
-    whole: HashMap<u32, Vec<Column>>,
-    /// The one that is being sent, field by field.
-    partial: (u32, Vec<Column>),
-}
-
-impl Schemas {
-    /// Whether every field of a schema is known.
-    pub fn knows(&self, key: u32) -> bool {
-        self.whole.contains_key(&key)
+impl Envelope<'_> {
+    /// The event of a record. One without a schema is kept as the bytes it came as.
+    pub(super) fn reading(&self, body: &Body<'_>, schemas: &Schemas) -> Event {
+        let (schema, values) = match *body {
+            Body::Unreadable(record) => return self.unreadable(record, None),
+            Body::Readings { schema, values } => (schema, values),
+        };
+        let known = schemas.get(schema);
+        let json = known.and_then(|known| known.to_json(values));
+        let (Some(known), Some(json)) = (known, json) else {
+            return self.unreadable(values, Some(schema));
+        };
+        let mut event = self.event(READING, self.own_topic(), json, "application/json");
+        event.schema = Some(schema_name(schema));
+        if let Some(units) = known.units() {
+            event.extensions.push(("units".into(), units.into()));
+        }
+        event
     }
 
-    /// The fields of a schema.
-    pub fn columns(&self, key: u32) -> Option<&[Column]> {
-        self.whole.get(&key).map(Vec::as_slice)
-    }
-
-    /// Takes field `index` of `count`. Fields come in order; the last one makes the schema
-    /// known. A field out of order starts anew.
-    pub fn take(&mut self, key: u32, index: u8, count: u8, field: Field<'_>) {
-        if self.partial.0 != key || index == 0 {
-            self.partial = (key, Vec::new());
-        }
-        let columns = &mut self.partial.1;
-        if columns.len() != usize::from(index) || columns.len() >= FIELD_COUNT_MAX {
-            return;
-        }
-        columns.push(Column {
-            name: field.name.into(),
-            unit: field.unit.into(),
-            kind: field.kind,
+    /// The event that says that `count` records up to this one are missing.
+    pub(super) fn gap(&self, count: u32) -> Event {
+        let data = serde_json::json!({
+            "device": &**self.device,
+            "boot": self.boot,
+            "lost": count,
+            "first": self.sequence.saturating_sub(u64::from(count).saturating_sub(1)),
+            "last": self.sequence,
         });
-        if columns.len() == usize::from(count) {
-            if self.whole.len() >= SCHEMAS_MAX {
-                self.whole.clear();
-            }
-            self.whole.insert(key, std::mem::take(columns));
-        }
+        let topic = format!("{SYSTEM_TOPIC}/device/gap");
+        self.event(GAP, topic, data.to_string().into(), "application/json")
     }
 
-    /// Readings as a JSON object with a member per field; `None` when the schema is not known
-    /// or the values do not fit it.
-    pub fn read(&self, key: u32, mut values: &[u8]) -> Option<Json> {
-        let mut object = Map::new();
-        for column in self.columns(key)? {
-            let value = read_value(column.kind, &mut values)?;
-            object.insert(column.name.clone(), json(column.kind, value));
+    fn own_topic(&self) -> String {
+        self.topic.replace("{device}", self.device)
+    }
+
+    fn unreadable(&self, bytes: &[u8], schema: Option<u32>) -> Event {
+        let data = Bytes::copy_from_slice(bytes);
+        let mut event = self.event(READING, self.own_topic(), data, RAW);
+        event.schema = schema.map(schema_name);
+        event
+    }
+
+    fn event(&self, kind: &str, topic: String, data: Bytes, content_type: &str) -> Event {
+        let Envelope {
+            device,
+            boot,
+            sequence,
+            ..
+        } = self;
+        let mut extensions: Vec<(Arc<str>, Arc<str>)> =
+            vec![("sequence".into(), sequence.to_string().into())];
+        if let Some(uptime_ms) = self.uptime_ms {
+            extensions.push(("uptimems".into(), uptime_ms.to_string().into()));
         }
-        values.is_empty().then_some(Json::Object(object))
+        Event {
+            id: format!("{device}-{boot}-{sequence}").into(),
+            source: Arc::clone(self.source),
+            kind: kind.into(),
+            subject: Some(Arc::clone(device)),
+            topic: topic.into(),
+            publisher: Arc::clone(device),
+            time: self.time,
+            received: 0,
+            content_type: Some(content_type.into()),
+            schema: None,
+            extensions,
+            data,
+        }
     }
 }
 
-/// A value as a number that reads like what was measured: 215 with exponent −1 is 21.5.
-fn json(kind: Kind, value: Value) -> Json {
-    match (kind, value) {
-        (_, Value::Boolean(value)) => value.into(),
-        (Kind::Integer { exponent }, Value::Integer(value)) if exponent != 0 => {
-            decimal(&format!("{value}e{exponent}"))
-        }
-        (_, Value::Integer(value)) => value.into(),
-        // The shortest decimal that reads back as this binary32 number.
-        (_, Value::Float(value)) => decimal(&value.to_string()),
-    }
-}
-
-/// A decimal number; null for what JSON cannot say.
-fn decimal(text: &str) -> Json {
-    let number = text.parse().ok().and_then(Number::from_f64);
-    number.map_or(Json::Null, Json::Number)
+fn schema_name(key: u32) -> Arc<str> {
+    format!("urn:tidegate:schema:{key:08x}").into()
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_link::{Field, Kind};
+
     use super::*;
-    use tidegate_link::schema::write_values;
 
-    fn schemas(kinds: &[Kind]) -> Schemas {
+    fn with(check: impl FnOnce(Envelope<'_>)) {
+        let (source, device) = (Arc::from("plant-a/bench"), Arc::from("node-001"));
+        check(Envelope {
+            source: &source,
+            topic: "devices/{device}",
+            device: &device,
+            boot: 7,
+            sequence: 20,
+            uptime_ms: Some(1_234),
+            time: Some(99),
+        });
+    }
+
+    #[test]
+    fn a_reading_carries_its_id_its_clock_and_its_units() {
         let mut schemas = Schemas::default();
-        for (index, kind) in (0u8..).zip(kinds) {
-            let name = ["a", "b", "c", "d"][usize::from(index)];
-            let field = Field {
-                name,
-                unit: "",
-                kind: *kind,
-            };
-            assert!(!schemas.knows(7));
-            schemas.take(7, index, kinds.len() as u8, field);
-        }
-        schemas
-    }
-
-    #[test]
-    fn readings_are_numbers_as_they_were_measured() {
-        let schemas = schemas(&[
-            Kind::Integer { exponent: -1 },
-            Kind::Integer { exponent: 0 },
-            Kind::Float,
-            Kind::Boolean,
-        ]);
-        let mut bytes = [0; 32];
-        let values = [
-            Value::Integer(-215),
-            Value::Integer(i64::MIN),
-            Value::Float(21.3),
-            Value::Boolean(true),
-        ];
-        let size = write_values(&values, &mut bytes).expect("room");
-        let read = schemas.read(7, &bytes[..size]).expect("readings");
-        assert_eq!(
-            read.to_string(),
-            r#"{"a":-21.5,"b":-9223372036854775808,"c":21.3,"d":true}"#
-        );
-        assert_eq!(schemas.read(8, &bytes[..size]), None, "another schema");
-        assert_eq!(schemas.read(7, &bytes[..size - 1]), None, "cut short");
-        assert_eq!(schemas.read(7, &bytes[..size + 1]), None, "too much");
-    }
-
-    #[test]
-    fn what_json_cannot_say_is_null() {
-        let schemas = schemas(&[Kind::Float]);
-        let mut bytes = [0; 4];
-        write_values(&[Value::Float(f32::NAN)], &mut bytes).expect("room");
-        assert_eq!(schemas.read(7, &bytes).expect("readings")["a"], Json::Null);
-    }
-
-    #[test]
-    fn a_schema_is_known_only_when_every_field_came_in_order() {
         let field = Field {
-            name: "t",
-            unit: "Cel",
-            kind: Kind::Float,
+            name: "level",
+            unit: "m",
+            kind: Kind::Boolean,
         };
-        let mut schemas = Schemas::default();
-        schemas.take(7, 1, 2, field);
-        assert!(!schemas.knows(7), "the first field is missing");
-        schemas.take(7, 0, 2, field);
-        schemas.take(9, 1, 2, field);
-        assert!(
-            !schemas.knows(7) && !schemas.knows(9),
-            "another schema came between"
-        );
-        schemas.take(7, 0, 2, field);
-        schemas.take(7, 1, 2, field);
-        assert!(schemas.knows(7));
+        schemas.take(3, 0, 1, &field).expect("a whole schema");
+        with(|envelope| {
+            let body = Body::Readings {
+                schema: 3,
+                values: &[1],
+            };
+            let event = envelope.reading(&body, &schemas);
+            assert_eq!(&*event.id, "node-001-7-20");
+            assert_eq!(&*event.topic, "devices/node-001");
+            assert_eq!(event.data, r#"{"level":true}"#);
+            assert_eq!(event.extension("sequence"), Some("20"));
+            assert_eq!(event.extension("uptimems"), Some("1234"));
+            assert_eq!(event.extension("units"), Some("level=m"));
+            assert_eq!(
+                event.schema.as_deref(),
+                Some("urn:tidegate:schema:00000003")
+            );
+            assert_eq!((event.time, &*event.kind), (Some(99), "reading"));
+        });
+    }
+
+    #[test]
+    fn a_record_without_its_schema_is_kept_as_it_came() {
+        with(|envelope| {
+            let body = Body::Readings {
+                schema: 3,
+                values: &[1, 2],
+            };
+            let event = envelope.reading(&body, &Schemas::default());
+            assert_eq!(&event.data[..], [1, 2]);
+            assert_eq!(event.content_type.as_deref(), Some(RAW));
+            assert_eq!(&*event.topic, "devices/node-001");
+            let event = envelope.reading(&Body::Unreadable(&[9]), &Schemas::default());
+            assert_eq!((&event.data[..], event.schema), (&[9][..], None));
+        });
+    }
+
+    #[test]
+    fn a_gap_says_which_records_are_missing() {
+        with(|envelope| {
+            let event = envelope.gap(5);
+            assert_eq!(
+                event.data,
+                r#"{"boot":7,"device":"node-001","first":16,"last":20,"lost":5}"#
+            );
+            assert_eq!(
+                (&*event.id, &*event.topic),
+                ("node-001-7-20", "$tidegate/device/gap")
+            );
+        });
     }
 }
