@@ -1,12 +1,14 @@
 //! What every source hands on: an [`Arrival`] is an event and the [`Ack`] its sender waits for.
 
 pub mod access;
+mod attributes;
 pub mod batch;
 pub mod http;
 #[cfg(feature = "serial")]
 pub mod lines;
 pub mod live;
 pub mod logins;
+pub mod mqtt_client;
 pub mod mqtt_listener;
 #[cfg(feature = "serial")]
 pub mod port;

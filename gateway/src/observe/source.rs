@@ -258,3 +258,54 @@ impl Happening for Listening<'_> {
         })
     }
 }
+
+/// A source has its subscriptions at a broker.
+pub struct Subscribed<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The broker.
+    pub url: &'a str,
+    /// Whether the broker kept the session, and with it what came meanwhile.
+    pub resumed: bool,
+}
+
+impl Happening for Subscribed<'_> {
+    fn log(&self) {
+        tracing::info!(
+            source = self.source,
+            url = self.url,
+            resumed = self.resumed,
+            "subscribed"
+        );
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.up",
+            subject: self.source.into(),
+            data: serde_json::json!({ "url": self.url, "resumed": self.resumed }),
+        })
+    }
+}
+
+/// A source lost its broker, or did not reach it.
+pub struct Disconnected<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl Happening for Disconnected<'_> {
+    fn log(&self) {
+        tracing::warn!(source = self.source, "disconnected: {}", self.why);
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.down",
+            subject: self.source.into(),
+            data: serde_json::json!({ "why": self.why }),
+        })
+    }
+}

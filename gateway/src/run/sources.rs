@@ -15,6 +15,7 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::source::Inlet;
 use crate::source::http::HttpListener;
 use crate::source::live::LiveFeed;
+use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::MqttListener;
 use crate::status::SourceStatus;
 
@@ -103,6 +104,13 @@ impl Joint<'_> {
                 tasks.spawn(task, listener.run(self.stop.clone()));
                 Ok("mqtt-listener")
             }
+            SourceKind::Mqtt(config) => {
+                let client =
+                    MqttClient::new(config.clone(), name, gateway_id, inlet, observe, metrics);
+                let client = client.map_err(|why| bind(format!("source {name}: {why}")))?;
+                tasks.spawn(task, client.run(self.stop.clone()));
+                Ok("mqtt")
+            }
             SourceKind::Http(config) => {
                 let listener =
                     HttpListener::bind(config.clone(), name, gateway_id, inlet, observe, metrics)
@@ -113,7 +121,8 @@ impl Joint<'_> {
             }
             #[cfg(feature = "serial")]
             SourceKind::Lines(_) | SourceKind::Serial(_) => self.start_port(tasks, source, metrics),
-            _ => Err(absent(name)),
+            #[cfg(not(feature = "serial"))]
+            SourceKind::Lines(_) | SourceKind::Serial(_) => Err(absent(name)),
         }
     }
 

@@ -5,7 +5,6 @@
 //! protocol without a socket, `connection` joins it to one, [`reply`] writes back. Sessions last
 //! as long as their connection; subscribers get live events.
 
-mod attributes;
 mod connection;
 mod doorman;
 pub mod packet;

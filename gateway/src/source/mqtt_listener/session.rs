@@ -8,7 +8,7 @@ use tidegate_rules::event::Event;
 use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
 
 use super::super::access::Access;
-use super::attributes;
+use super::super::attributes;
 use super::packet::{Packet, Publish, Subscribe, V5};
 use super::reply::{self, reason};
 use super::wire::Text;
