@@ -1,0 +1,152 @@
+//! The benchmark: Tidegate against mosquitto as an edge broker, on the same work in one run.
+//!
+//! ```text
+//! clients ─▶ edge: mosquitto bridge (in memory)         ─▶ mosquitto (persistent) ─▶ sink
+//! clients ─▶ edge: Tidegate (three rules, synced acks)  ─▶ mosquitto (persistent) ─▶ sink
+//! ```
+//!
+//! `cargo run --release -p tidegate-tests --example bench [-- EVENTS [ROUNDS]]`
+//!
+//! 200-byte JSON, QoS 1, a window of 100 publishes per client, 1, 10 and 100 clients. Rounds
+//! alternate between the two sides, each cell with fresh processes; the median of each figure
+//! is shown, and the ratio Tidegate ÷ mosquitto. Clients, both edges, the upstream and the sink
+//! share the machine, so figures of different machines do not compare; ratios of one run do.
+//! Costs are those of the edge process alone.
+
+mod clients;
+mod process;
+mod sides;
+mod sink;
+
+use std::time::Duration;
+
+use process::Cost;
+use sides::{Kind, Side};
+use sink::Sink;
+
+const CLIENTS: [u64; 3] = [1, 10, 100];
+const EVENTS: u64 = 200_000;
+const ROUNDS: usize = 3;
+/// With nothing arriving for so long, what is missing does not come.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What one cell of one round measured, in the order of [`ROWS`].
+type Figures = [f64; ROWS.len()];
+
+/// Figures, and whether more is better.
+const ROWS: [(&str, bool); 9] = [
+    ("acked/s", true),
+    ("end to end/s", true),
+    ("ack p50, ms", false),
+    ("ack p99, ms", false),
+    ("CPU, µs/event", false),
+    ("peak RSS, MiB", false),
+    ("idle RSS, MiB", false),
+    ("written, B/event", false),
+    ("missing or twice", false),
+];
+
+fn main() -> std::io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: u64| {
+        arguments
+            .next()
+            .and_then(|a| a.parse().ok())
+            .unwrap_or(default)
+    };
+    let (events, rounds) = (number(EVENTS), number(ROUNDS as u64) as usize);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    println!(
+        "{events} events a cell, {rounds} rounds, medians; {} processors",
+        processors()
+    );
+    for clients in CLIENTS {
+        let mut measured: [Vec<Figures>; 2] = Default::default();
+        for _ in 0..rounds {
+            for (kind, into) in [Kind::Mosquitto, Kind::Tidegate]
+                .into_iter()
+                .zip(&mut measured)
+            {
+                let Some(side) = Side::start(kind) else {
+                    return Ok(());
+                };
+                into.push(runtime.block_on(cell(&side, clients, events))?);
+            }
+        }
+        print(clients, &measured);
+    }
+    println!("\nrelease binary: {:.1} MiB", binary_mib()?);
+    Ok(())
+}
+
+/// One cell: the load at the edge, and the sink behind the upstream, at the same time.
+async fn cell(side: &Side, clients: u64, events: u64) -> std::io::Result<Figures> {
+    let count = events / clients;
+    let events = count * clients;
+    let mut sink = Sink::subscribe(side.upstream(), clients, count).await?;
+    let before = process::cost(side.pid());
+    let began = std::time::Instant::now();
+    let drained = tokio::spawn(async move {
+        let last = sink.drain(events, QUIET).await;
+        (sink, last)
+    });
+    let load = clients::publish(side.address(), clients, events).await?;
+    let (sink, last) = drained.await.map_err(std::io::Error::other)?;
+    let last = last?;
+    let after = process::cost(side.pid());
+    let cost = |of: fn(&Cost) -> u64| (of(&after) - of(&before)) as f64 / events as f64;
+    let milliseconds = |latency: Duration| latency.as_secs_f64() * 1e3;
+    Ok([
+        events as f64 / load.took.as_secs_f64(),
+        sink.arrived as f64 / (last - began).as_secs_f64(),
+        milliseconds(load.percentile(50)),
+        milliseconds(load.percentile(99)),
+        cost(|cost| cost.cpu_us),
+        mib(after.resident_bytes_max),
+        mib(before.resident_bytes),
+        cost(|cost| cost.written_bytes),
+        (events - sink.arrived + sink.duplicates) as f64,
+    ])
+}
+
+fn print(clients: u64, measured: &[Vec<Figures>; 2]) {
+    println!("\n{clients} clients          mosquitto    Tidegate   ratio");
+    for (row, (name, more_is_better)) in ROWS.iter().enumerate() {
+        let [theirs, ours] = measured.each_ref().map(|rounds| median(rounds, row));
+        let ratio = match theirs > 0.0 {
+            true => format!(
+                "{:.2}{}",
+                ours / theirs,
+                if *more_is_better {
+                    ""
+                } else {
+                    "  (less is better)"
+                }
+            ),
+            false => "–".to_owned(),
+        };
+        println!("{name:<18}{theirs:>12.1}{ours:>12.1}   {ratio}");
+    }
+}
+
+fn median(rounds: &[Figures], row: usize) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(|round| round[row]).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn binary_mib() -> std::io::Result<f64> {
+    Ok(mib(
+        std::fs::metadata(tidegate_tests::binary::tidegate())?.len()
+    ))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
