@@ -133,13 +133,13 @@ pub const MQTT_SOURCE: &[Key] = &[
         "qos",
         Count(0, 2),
         "1",
-        "QoS of the subscriptions; 0 may lose events on the way here",
+        "QoS of the subscriptions; 0 may lose events on the way here, 2 is asked for as 1",
     ),
     Key::default(
         "max_payload",
         Size("1B", "16MiB"),
         "256KiB",
-        "largest payload; a larger one is refused",
+        "largest payload; a larger one is not acknowledged and stays with the broker",
     ),
 ];
 
