@@ -67,6 +67,25 @@ impl Gateway {
         self.dir.path().join(name)
     }
 
+    /// Sets how long it may take to stop.
+    ///
+    /// # Panics
+    /// When the configuration cannot be written.
+    pub fn shutdown_max(&self, most: Duration) {
+        self.set("shutdown_max", &format!("{}ms", most.as_millis()));
+    }
+
+    /// Puts a key into its `[gateway]`, unless it is there.
+    fn set(&self, key: &str, value: &str) {
+        let config = self.path("gateway.toml");
+        let before = std::fs::read_to_string(&config).expect("a configuration");
+        if !before.contains(&format!("\n{key} = ")) {
+            let line = format!("{key} = \"{value}\"\ndata_dir");
+            let after = before.replacen("data_dir", &line, 1);
+            std::fs::write(&config, after).expect("a configuration");
+        }
+    }
+
     /// Writes a file into its folder; one of `rules/` makes that the rules folder.
     ///
     /// # Panics
@@ -76,11 +95,8 @@ impl Gateway {
         let folder = path.parent().expect("it lies in a folder");
         std::fs::create_dir_all(folder).expect("a folder");
         std::fs::write(&path, text).expect("a file");
-        let config = self.path("gateway.toml");
-        let before = std::fs::read_to_string(&config).expect("a configuration");
-        if name.starts_with("rules/") && !before.contains("\nrules = ") {
-            let after = before.replacen("data_dir", "rules = \"rules\"\ndata_dir", 1);
-            std::fs::write(&config, after).expect("a configuration");
+        if name.starts_with("rules/") {
+            self.set("rules", "rules");
         }
     }
 

@@ -116,11 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             match packet::next(&mut self.buffer, V311, CONNECT_BYTES_MAX) {
                 Ok(Next::Packet(Packet::Connect(connect))) => return Ok(*connect),
-                Ok(Next::Packet(_)) => {
-                    return Err(Close::new(
-                        reason::PROTOCOL_ERROR,
-                        "the first packet is not CONNECT",
-                    ));
+                Ok(Next::Packet(_)) => return Err(no_connect()),
+                // Told by its first byte: the rest of another packet is not waited for.
+                Ok(Next::Wait) if self.buffer.first().is_some_and(|byte| byte >> 4 != 1) => {
+                    return Err(no_connect());
                 }
                 Ok(Next::TooLarge(bytes)) => {
                     let why = format!(
@@ -397,6 +396,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             why: &close.why,
         });
     }
+}
+
+fn no_connect() -> Close {
+    Close::new(reason::PROTOCOL_ERROR, "the first packet is not CONNECT")
 }
 
 /// Reads more; the buffer grows by what was received, not by what a header claims.

@@ -1,0 +1,65 @@
+//! SIGTERM in the middle of the load: the gateway ends with 0 within `shutdown_max`, and whatever
+//! it acknowledged arrives, some of it after the next start, next to nothing twice.
+
+use std::time::{Duration, Instant};
+
+use tidegate_tests::books;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::load::{Load, Share};
+use tidegate_tests::mosquitto::Mosquitto;
+use tidegate_tests::subscriber::Subscriber;
+
+const TEST: &str = "told_to_stop_it_finishes_what_it_began_and_the_next_start_goes_on";
+const EVENTS: u64 = 12_000;
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+#[test]
+fn told_to_stop_it_finishes_what_it_began_and_the_next_start_goes_on() {
+    let Some(mut broker) = Mosquitto::new(TEST) else {
+        return;
+    };
+    broker.start();
+    let mut gateway = Gateway::new(&format!(
+        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nmax_rate = 2500\n",
+        broker.address
+    ));
+    gateway.shutdown_max(SHUTDOWN_MAX);
+    let subscriber = Subscriber::start(broker.address);
+    gateway.start();
+    let share = Share {
+        count: EVENTS / 4,
+        per_second: 1_000.0,
+        window: 100,
+        within: Duration::from_secs(30),
+    };
+    let load = Load::start(gateway.address, 0..4, share);
+    std::thread::sleep(Duration::from_millis(1_500));
+    let began = Instant::now();
+    let ended = gateway.terminate();
+    println!("it ended after {:?}", began.elapsed());
+    assert_eq!(ended.code(), Some(0), "{}", gateway.log());
+    // Sources get a while of their own before the forwarders do.
+    assert!(began.elapsed() < SHUTDOWN_MAX + Duration::from_secs(5));
+    let acknowledged = load.ledger().acknowledged.len();
+    assert!(
+        0 < acknowledged && acknowledged < EVENTS as usize,
+        "not in mid-load"
+    );
+    assert!(
+        subscriber.count() < acknowledged,
+        "nothing was left to deliver"
+    );
+
+    gateway.start();
+    let (ledger, left) = load.end();
+    assert_eq!(left, 0, "events left unacknowledged\n{}", gateway.log());
+    let (quiet, most) = (Duration::from_secs(1), Duration::from_secs(20));
+    let arrived = subscriber.settle(EVENTS as usize, quiet, most);
+    let ids: Vec<_> = arrived.into_iter().map(|arrival| arrival.id).collect();
+    let findings = books::compare(&ledger.acknowledged, &ledger.sent, &ids);
+    println!("{} duplicates", findings.duplicates);
+    assert_eq!((findings.missing, findings.invented), (Vec::new(), 0));
+    // What was stored but not acknowledged in time is sent again by its publisher.
+    let windows = 4 * share.window;
+    assert!(findings.duplicates <= windows, "{}", findings.duplicates);
+}

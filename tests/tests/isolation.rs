@@ -1,0 +1,61 @@
+//! An upstream that hangs (it takes the connection and never answers) is not felt by another.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tidegate_tests::books;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::load::{Load, Share};
+use tidegate_tests::mosquitto::Mosquitto;
+use tidegate_tests::subscriber::Subscriber;
+
+const TEST: &str = "an_upstream_that_hangs_is_not_felt_by_another";
+const EVENTS: u64 = 4_000;
+
+/// Listens, accepts and keeps quiet; tells of every connection.
+fn black_hole() -> (std::net::SocketAddr, mpsc::Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let address = listener.local_addr().expect("an address");
+    let (accepted, connections) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if accepted.send(stream).is_err() {
+                return;
+            }
+        }
+    });
+    (address, connections)
+}
+
+#[test]
+fn an_upstream_that_hangs_is_not_felt_by_another() {
+    let Some(mut broker) = Mosquitto::new(TEST) else {
+        return;
+    };
+    broker.start();
+    let (hole, connections) = black_hole();
+    let mut gateway = Gateway::new(&format!(
+        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n\n\
+         [upstreams.hole]\ntype = \"mqtt\"\nurl = \"mqtt://{hole}\"\n",
+        broker.address
+    ));
+    let subscriber = Subscriber::start(broker.address);
+    gateway.start();
+    let held = connections.recv_timeout(Duration::from_secs(10));
+    assert!(held.is_ok(), "nobody connects to the upstream that hangs");
+    let share = Share {
+        count: EVENTS / 2,
+        per_second: 1_000.0,
+        window: 100,
+        within: Duration::from_secs(20),
+    };
+    let (ledger, left) = Load::start(gateway.address, 0..2, share).end();
+    assert_eq!(left, 0, "acknowledgements wait for the upstream that hangs");
+    let (quiet, most) = (Duration::from_millis(500), Duration::from_secs(10));
+    let arrived = subscriber.settle(EVENTS as usize, quiet, most);
+    let ids: Vec<_> = arrived.into_iter().map(|arrival| arrival.id).collect();
+    let findings = books::compare(&ledger.acknowledged, &ledger.sent, &ids);
+    assert_eq!(findings, books::Findings::default(), "{}", gateway.log());
+    assert!(gateway.terminate().success(), "{}", gateway.log());
+}
