@@ -187,7 +187,7 @@ fn a_first_packet_that_is_no_connect_closes_the_connection_unanswered() {
     let mut gateway = Gateway::new(ARCHIVE);
     gateway.start();
     let mut bystander = connect(&gateway, "bystander");
-    // The last one claims 256 MiB: it is closed by the claim, none of it is waited for.
+    // The second begins like a PUBACK, the last one claims 256 MiB: nothing of it is waited for.
     for sent in [
         wire::publish("a/b", 1, b"1"),
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
@@ -216,7 +216,7 @@ fn rules_with_three_mistakes_keep_a_gateway_from_starting_and_all_three_are_show
         &said,
         &["bad.rules:2:", "bad.rules:8:", "bad.rules:13:", "archive"],
     );
-    assert_eq!(said.matches("error").count(), 3, "{said}");
+    assert_says(&said, &["3 errors"]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn rules_with_mistakes_leave_the_last_good_ones_in_force_and_are_told() {
     assert_says(&said, &["bad.rules:2", "bad.rules:8", "bad.rules:13"]);
     let events = gateway.ask(&["events", "list"]);
     let said = String::from_utf8_lossy(&events.stdout).into_owned();
-    assert_says(&said, &["rules.refused"]);
+    assert_says(&said, &["rules/refused"]);
     let mut client = connect(&gateway, "sensor");
     assert!(is_acknowledged(&mut client, "after/the/mistakes"));
     let archived = || {
