@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -248,6 +250,21 @@ impl Gateway {
     /// The last lines of its log.
     pub fn log(&self) -> String {
         tail(&self.path("gateway.log"), 40)
+    }
+
+    /// The answer to a GET of `path` at its control socket, head included.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn control(&self, path: &str) -> String {
+        let mut socket =
+            UnixStream::connect(self.path("data/tidegate.sock")).expect("a control socket");
+        let question =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        socket.write_all(question.as_bytes()).expect("it listens");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Runs another subcommand over the same configuration.

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod kills;
 pub mod load;
 pub mod mosquitto;
+pub mod node;
 pub mod peer;
 pub mod publisher;
 pub mod subscriber;

@@ -23,6 +23,8 @@ mod desk;
 mod peer;
 mod reading;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod time;
 mod verdicts;
 
