@@ -1,7 +1,7 @@
 //! A node's half of the link against a conversation whose intake refuses now and then.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_link::{
     DeviceLink, FRAME_SIZE_MAX, Field, Identity, Kind, RamRing, Schema, Sequence, Value,
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::conversation::Conversation;
 use super::desk::Desk;
 use super::{Joined, peer};
+use crate::clock;
 use crate::config::{PortMatch, Serial};
 use crate::intake::dedup::{Boots, Dedup, Seen, device_mark_key};
 use crate::intake::group::Group;
@@ -92,7 +93,7 @@ async fn node(mut line: DuplexStream, first: Sequence) {
     for n in 0..RECORDS {
         link.record(n as u64, &[Value::Integer(n)]).expect("room");
     }
-    let began = Instant::now();
+    let began = clock::monotonic();
     let mut buffer = [0; 256];
     while link.held() > 0 {
         let mut frame = [0; FRAME_SIZE_MAX];
