@@ -1,8 +1,9 @@
 //! An upstream that hangs (it takes the connection and never answers) is not felt by another.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_tests::books;
 use tidegate_tests::gateway::Gateway;
@@ -28,29 +29,51 @@ fn black_hole() -> (std::net::SocketAddr, mpsc::Receiver<TcpStream>) {
     (address, connections)
 }
 
+/// Whether the other end still waits for an answer.
+fn is_open(mut stream: TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket");
+    let mut asked = [0; 1024];
+    loop {
+        match stream.read(&mut asked) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
 #[test]
 fn an_upstream_that_hangs_is_not_felt_by_another() {
     let Some(mut broker) = Mosquitto::new(TEST) else {
         return;
     };
-    broker.start();
     let (hole, connections) = black_hole();
     let mut gateway = Gateway::new(&format!(
-        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n\n\
+        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nretry_max = \"500ms\"\n\n\
          [upstreams.hole]\ntype = \"mqtt\"\nurl = \"mqtt://{hole}\"\n",
         broker.address
     ));
-    let subscriber = Subscriber::start(broker.address);
     gateway.start();
-    let held = connections.recv_timeout(Duration::from_secs(10));
-    assert!(held.is_ok(), "nobody connects to the upstream that hangs");
+    let held = connections
+        .recv_timeout(Duration::from_secs(10))
+        .expect("somebody connects to the upstream that hangs");
+    // Only now can the other one be reached: it has to connect while the first hangs.
+    broker.start();
+    let subscriber = Subscriber::start(broker.address);
     let share = Share {
         count: EVENTS / 2,
         per_second: 1_000.0,
         window: 100,
         within: Duration::from_secs(20),
     };
-    let (ledger, left) = Load::start(gateway.address, 0..2, share).end();
+    let load = Load::start(gateway.address, 0..2, share);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while subscriber.count() == 0 {
+        assert!(Instant::now() < deadline, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(is_open(held), "the other one waited until this one gave up");
+    let (ledger, left) = load.end();
     assert_eq!(left, 0, "acknowledgements wait for the upstream that hangs");
     let (quiet, most) = (Duration::from_millis(500), Duration::from_secs(10));
     let arrived = subscriber.settle(EVENTS as usize, quiet, most);

@@ -13,8 +13,10 @@ use tidegate_tests::subscriber::{Arrival, Subscriber};
 
 const BACKLOG: u64 = 200_000;
 const PUBLISHERS: u32 = 5;
-/// Publishes the events that overtake.
-const OVERTAKES: u32 = 99;
+/// Publishes the alarm, which a rule sends with high priority.
+const ALARM: u32 = 99;
+/// Publishes while the backlog drains, with the backlog's own priority.
+const LIVE: u32 = 98;
 const RESIDENT_BYTES_MAX: u64 = 64_000_000;
 /// What may stay on the disk: the generation being written.
 const LEFT_BYTES_MAX: u64 = 12 << 20;
@@ -114,10 +116,8 @@ fn assert_complete(ledger: &Ledger, arrived: &[Arrival]) -> Vec<books::Id> {
     findings.out_of_order
 }
 
-fn is_urgent(arrival: &Arrival) -> bool {
-    arrival
-        .id
-        .is_some_and(|(publisher, _)| publisher == OVERTAKES)
+fn is_of(arrival: &Arrival, number: u32) -> bool {
+    arrival.id.is_some_and(|(publisher, _)| publisher == number)
 }
 
 #[test]
@@ -127,14 +127,14 @@ fn a_backlog_drains_in_order_and_an_alarm_overtakes_it() {
         return;
     };
     let mut ledger = outage.fill();
-    let alarm = outage.accept(OVERTAKES..OVERTAKES + 1, 1, 1);
+    let alarm = outage.accept(ALARM..ALARM + 1, 1, 1);
     ledger.sent.extend(alarm.sent);
     ledger.acknowledged.extend(alarm.acknowledged);
     outage.broker.start();
     let subscriber = Subscriber::start(outage.broker.address);
     let arrived = outage.drain(&subscriber, ledger.acknowledged.len());
     assert_eq!(assert_complete(&ledger, &arrived), [], "out of order");
-    let place = arrived.iter().position(is_urgent);
+    let place = arrived.iter().position(|arrival| is_of(arrival, ALARM));
     assert!(place < Some(256), "the alarm came as number {place:?}");
     assert!(arrived.iter().all(|arrival| !arrival.historical));
     outage.assert_disk_space_comes_back();
@@ -155,16 +155,19 @@ fn with_live_first_new_events_overtake_a_backlog_that_is_marked_as_such() {
         assert!(Instant::now() < deadline, "nothing arrives");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let live = outage.accept(OVERTAKES..OVERTAKES + 1, 500, 50);
+    let live = outage.accept(LIVE..LIVE + 1, 500, 50);
     ledger.sent.extend(live.sent);
     ledger.acknowledged.extend(live.acknowledged);
     let arrived = outage.drain(&subscriber, ledger.acknowledged.len());
     assert_complete(&ledger, &arrived);
-    let last_live = arrived.iter().rposition(is_urgent).expect("live events");
+    let last_live = arrived
+        .iter()
+        .rposition(|arrival| is_of(arrival, LIVE))
+        .expect("live events");
     let behind = arrived[last_live..].len();
     println!("{behind} events of the backlog came after the last live one");
     assert!(behind > arrived.len() / 4, "only {behind} were overtaken");
-    let marked = |arrival: &&Arrival| arrival.historical == is_urgent(arrival);
+    let marked = |arrival: &&Arrival| arrival.historical == is_of(arrival, LIVE);
     assert_eq!(arrived.iter().find(marked), None, "marked wrongly");
     outage.assert_disk_space_comes_back();
 }
