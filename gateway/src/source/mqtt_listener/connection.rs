@@ -198,10 +198,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut live: Option<LiveEvents> = None;
         let mut heard = clock::monotonic();
         loop {
+            // First, for a client that is held back goes on with what waits in the buffer.
+            self.settle(session, &verdicts);
             if let Err(close) = self.packets(session, &acks).await {
                 return close;
             }
-            self.settle(session, &verdicts);
             if self.flush().await.is_err() {
                 return Close::new(0, "the client takes no bytes");
             }
@@ -220,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 biased;
                 () = verdicts.more.notified() => {}
-                read = read(&mut self.stream, &mut self.buffer) => match read {
+                read = read(&mut self.stream, &mut self.buffer), if !session.is_full() => match read {
                     Ok(0) => return Close::new(0, "the connection ended without DISCONNECT"),
                     Err(error) => return Close::new(0, error.to_string()),
                     Ok(_) => heard = clock::monotonic(),
@@ -289,9 +290,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(), Close> {
         let bytes_max = self.listener.shared.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
         let stamp = self.began.elapsed().as_micros() as u64;
-        loop {
+        while !session.is_full() {
             match packet::next(&mut self.buffer, session.level, bytes_max) {
-                Ok(Next::Wait) => return Ok(()),
+                Ok(Next::Wait) => break,
                 Ok(Next::Packet(packet)) => {
                     session.take(packet, acks, stamp, arrivals, &mut self.out)?;
                 }
@@ -303,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(malformed) => return Err(Close::new(reason::MALFORMED, malformed.0)),
             }
         }
+        Ok(())
     }
 
     fn settle(&mut self, session: &mut Session, verdicts: &Verdicts) {

@@ -9,7 +9,7 @@ use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
 
 use super::super::access::Access;
 use super::super::attributes;
-use super::packet::{Packet, Publish, Subscribe, V5};
+use super::packet::{Packet, Publish, Subscribe, V5, V311};
 use super::reply::{self, reason};
 use super::wire::Text;
 use crate::config::MqttListener;
@@ -294,6 +294,12 @@ impl Session {
             attributes::read(&mut event, name.as_str(), value.as_str());
         }
         event
+    }
+
+    /// Whether the client is held back: MQTT 3.1.1 has no word for how many publishes may be
+    /// under way, so its packets wait in the socket until some are settled.
+    pub fn is_full(&self) -> bool {
+        self.level == V311 && self.under_way >= usize::from(self.limits.receive_max)
     }
 
     /// The reply to a verdict.
