@@ -20,7 +20,7 @@ use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::{Format, MqttUpstream};
 use link::{Heard, Link, Publish};
 
-/// Publishes in the library at once; its packet identifiers wrap far above.
+/// Publishes in the library at once; its packet identifiers wrap above.
 const WINDOW_MAX: usize = 4096;
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

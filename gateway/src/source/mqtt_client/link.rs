@@ -188,6 +188,8 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     options.set_manual_acks(true);
     options.set_session_expiry_interval(Some(u32::MAX));
     options.set_receive_maximum(Some(RECEIVE_MAX));
+    // It publishes nothing; the library keeps a slot for each publish that it might.
+    options.set_outgoing_inflight_upper_limit(1);
     options.set_max_packet_size(Some(PACKET_BYTES_MAX as u32));
     if let Some((user, password)) = &broker.login {
         options.set_credentials(user, password.reveal());

@@ -83,14 +83,15 @@ impl Link {
         let (client, task) = match broker.version {
             MqttVersion::V311 => {
                 let (client, events) =
-                    rumqttc::AsyncClient::new(options(broker, transport), window);
+                    rumqttc::AsyncClient::new(options(broker, transport, window), window);
                 (
                     Client::V311(client),
                     tokio::spawn(listen(events, ears)).abort_handle(),
                 )
             }
             MqttVersion::V5 => {
-                let (client, events) = v5::AsyncClient::new(options_v5(broker, transport), window);
+                let (client, events) =
+                    v5::AsyncClient::new(options_v5(broker, transport, window), window);
                 (
                     Client::V5(client),
                     tokio::spawn(listen_v5(events, ears)).abort_handle(),
@@ -149,12 +150,17 @@ impl Drop for Link {
     }
 }
 
-fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOptions {
+/// How many packet identifiers are used before they wrap: above the window, so that none is
+/// met again while it is under way. The library keeps a slot for each.
+fn identifiers(window: usize) -> u16 {
+    u16::try_from(window.saturating_mul(2)).unwrap_or(u16::MAX)
+}
+
+fn options(broker: &Broker, transport: Option<Transport>, window: usize) -> rumqttc::MqttOptions {
     let mut options = rumqttc::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
     options.set_keep_alive(broker.keep_alive);
     options.set_clean_session(true);
-    // Identifiers wrap at this number: far above the window, so that none is met again.
-    options.set_inflight(u16::MAX);
+    options.set_inflight(identifiers(window));
     options.set_max_packet_size(INCOMING_BYTES_MAX, OUTGOING_BYTES_MAX);
     if let Some((user, password)) = &broker.login {
         options.set_credentials(user, password.reveal());
@@ -165,10 +171,11 @@ fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOption
     options
 }
 
-fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions {
+fn options_v5(broker: &Broker, transport: Option<Transport>, window: usize) -> v5::MqttOptions {
     let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
     options.set_keep_alive(broker.keep_alive);
     options.set_clean_start(true);
+    options.set_outgoing_inflight_upper_limit(identifiers(window));
     options.set_max_packet_size(Some(INCOMING_BYTES_MAX as u32));
     if let Some((user, password)) = &broker.login {
         options.set_credentials(user, password.reveal());
