@@ -156,7 +156,7 @@ fn malformed_mqtt_is_closed_with_its_reason_counted_and_felt_by_nobody_else() {
         ("CONNECT twice", connect_packet(), 0x82),
         ("a + in a topic", publish_5(b"a/+/b", b"1"), 0x90),
         ("a # in a topic", publish_5(b"a/#", b"1"), 0x90),
-        ("no topic", publish_5(b"", b"1"), 0x90),
+        ("no topic", publish_5(b"", b"1"), 0x82),
         (
             "a topic that is no UTF-8",
             publish_5(b"a/\xff\xfe", b"1"),

@@ -8,6 +8,7 @@
 mod connection;
 mod doorman;
 pub mod packet;
+mod places;
 mod registry;
 pub mod reply;
 pub mod session;
@@ -29,6 +30,7 @@ use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use connection::Connection;
 use doorman::Doorman;
+use places::Places;
 use registry::Registry;
 use reply::reason;
 use session::Shared;
@@ -50,6 +52,7 @@ pub struct MqttListener {
     tls: Option<TlsAcceptor>,
     listener: Arc<Listener>,
     connections: Arc<Semaphore>,
+    places: Places,
 }
 
 /// Why a listener cannot listen.
@@ -87,6 +90,7 @@ impl MqttListener {
         let tls = limits.tls.as_ref().map(tls::acceptor).transpose();
         let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
         let connections = Arc::new(Semaphore::new(limits.connections_max));
+        let places = Places::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
         let listener = Listener {
             name: name.into(),
@@ -106,6 +110,7 @@ impl MqttListener {
             tls,
             listener: Arc::new(listener),
             connections,
+            places,
         })
     }
 
@@ -134,15 +139,27 @@ impl MqttListener {
                 Some(_) = open.join_next() => continue,
             };
             let (stream, peer, permit) = accepted;
+            let Some(place) = self.places.take(peer.ip()) else {
+                self.turn_away(peer);
+                continue;
+            };
             let listener = Arc::clone(&self.listener);
             let (tls, shutdown) = (self.tls.clone(), shutdown.clone());
             open.spawn(async move {
                 serve(stream, peer, listener, tls, shutdown).await;
-                drop(permit);
+                drop((permit, place));
             });
         }
         while open.join_next().await.is_some() {}
         Ok(())
+    }
+
+    /// Counts a connection that is closed unheard.
+    fn turn_away(&self, peer: SocketAddr) {
+        let source = &self.listener.name;
+        let metrics = &self.listener.shared.metrics;
+        metrics.malformed("connections of one address");
+        tracing::warn!(source, %peer, "connection closed: its address holds max_connections_per_ip");
     }
 
     /// The next connection; while all are in use, new ones wait in the kernel's queue.
@@ -204,6 +221,8 @@ fn words(code: u8) -> &'static str {
         reason::ALIAS_INVALID => "topic alias",
         reason::PACKET_TOO_LARGE => "packet too large",
         reason::QUOTA_EXCEEDED => "store full",
+        reason::MAXIMUM_CONNECT_TIME => "connect timeout",
+        reason::SUBSCRIPTION_ID_NOT_SUPPORTED => "subscription id",
         _ => "other",
     }
 }

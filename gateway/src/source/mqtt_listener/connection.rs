@@ -28,6 +28,8 @@ const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 const READ_BYTES: usize = 32 * 1024;
 /// A client that takes no bytes for this long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(30);
+/// How long a goodbye may take; with TLS it is written too.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How long a refused MQTT 3.1.1 client stays connected before it is made to try again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Live events a subscriber may have unacknowledged.
@@ -58,6 +60,8 @@ pub(super) struct Connection<S> {
     buffer: BytesMut,
     out: BytesMut,
     began: Instant,
+    /// The protocol level its CONNECT claims; 0 before that is known.
+    claimed: u8,
     /// The user of a client certificate.
     certified: Option<String>,
 }
@@ -76,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             buffer: BytesMut::new(),
             out: BytesMut::new(),
             began: clock::monotonic(),
+            claimed: 0,
             certified,
         }
     }
@@ -86,13 +91,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let connect = tokio::select! {
             () = stopped(&mut shutdown) => return,
             connect = tokio::time::timeout(timeout, self.first()) => match connect {
-                Err(_) => Err(Close::new(0, "no CONNECT within connect_timeout")),
+                Err(_) => Err(Close::new(
+                    reason::MAXIMUM_CONNECT_TIME,
+                    "no CONNECT within connect_timeout",
+                )),
                 Ok(connect) => connect,
             },
         };
         let connect = match connect {
             Ok(connect) => connect,
-            Err(close) => return self.tell("", &close),
+            Err(close) => {
+                // MQTT 3.1.1 has no code for a CONNECT that cannot be read.
+                if self.claimed == V5 && close.reason != 0 {
+                    reply::connack(&mut self.out, V5, close.reason, None);
+                    let _ = self.flush().await;
+                }
+                return self.tell("", &close);
+            }
         };
         let level = connect.level;
         match self.admit(&connect).await {
@@ -114,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads until CONNECT is there; anything else closes the connection.
     async fn first(&mut self) -> Result<Connect, Close> {
         loop {
+            self.claimed = packet::claimed_level(&self.buffer).unwrap_or(0);
             match packet::next(&mut self.buffer, V311, CONNECT_BYTES_MAX) {
                 Ok(Next::Packet(Packet::Connect(connect))) => return Ok(*connect),
                 Ok(Next::Packet(_)) => return Err(no_connect()),
@@ -127,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     );
                     return Err(Close::new(reason::PACKET_TOO_LARGE, why));
                 }
-                Err(malformed) => return Err(Close::new(reason::MALFORMED, malformed.0)),
+                Err(invalid) => return Err(invalid.into()),
                 Ok(Next::Wait) => {}
             }
             self.buffer
@@ -182,6 +198,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outgoing_max,
         );
         session.will = connect.will.clone();
+        if let Some(max) = connect.packet_bytes_max {
+            session.packet_bytes_max = max as usize;
+        }
         Ok((session, seat))
     }
 
@@ -203,7 +222,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Err(close) = self.packets(session, &acks).await {
                 return close;
             }
-            if self.flush().await.is_err() {
+            let written = tokio::select! {
+                biased;
+                written = self.flush() => written.is_ok(),
+                () = stopped(&mut shutdown) => false,
+                () = seat.taken_over() => false,
+            };
+            if !written {
+                // Part of a packet may be out: nothing can follow it.
+                self.out.clear();
                 return Close::new(0, "the client takes no bytes");
             }
             if session.must_reconnect {
@@ -218,8 +245,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             } else if live.is_none() {
                 live = Some(self.listener.feed.subscribe());
             }
+            // The rare ones first: a client that never stops sending holds up neither of them.
             tokio::select! {
                 biased;
+                () = stopped(&mut shutdown) => return self.drain(session, &verdicts).await,
+                () = seat.taken_over() => return Close::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
                 () = verdicts.more.notified() => {}
                 read = read(&mut self.stream, &mut self.buffer), if !session.is_full() => match read {
                     Ok(0) => return Close::new(0, "the connection ended without DISCONNECT"),
@@ -227,11 +257,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Ok(_) => heard = clock::monotonic(),
                 },
                 events = next(&mut live) => self.deliver(session, events),
-                () = seat.taken_over() => return Close::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
-                () = tokio::time::sleep_until((heard + idle_max).into()) => {
+                () = tokio::time::sleep_until((heard + idle_max).into()), if !session.is_full() => {
                     return Close::new(reason::KEEP_ALIVE_TIMEOUT, "nothing was heard for 1.5 times the keep-alive");
                 }
-                () = stopped(&mut shutdown) => return self.drain(session, &verdicts).await,
             }
         }
     }
@@ -301,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         format!("a packet of {bytes} bytes is over max_payload and its envelope");
                     return Err(Close::new(reason::PACKET_TOO_LARGE, why));
                 }
-                Err(malformed) => return Err(Close::new(reason::MALFORMED, malformed.0)),
+                Err(invalid) => return Err(invalid.into()),
             }
         }
         Ok(())
@@ -312,12 +340,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.began.elapsed().as_micros() as u64;
         for (token, verdict) in taken {
             if verdict == Verdict::Stored {
-                let took = now.saturating_sub(token >> 18);
-                self.listener
-                    .shared
-                    .metrics
-                    .acknowledged_after(Duration::from_micros(took));
-                self.listener.shared.metrics.accepted(0);
+                let took = Duration::from_micros(now.saturating_sub(token >> 18));
+                self.listener.shared.metrics.acknowledged_after(took);
             }
             session.settled(token, verdict, &mut self.out);
         }
@@ -362,8 +386,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if close.reason != reason::SUCCESS {
             reply::disconnect(&mut self.out, session.level, close.reason);
         }
-        let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
+        let _ = tokio::time::timeout(GOODBYE_MAX, async {
+            self.flush().await?;
+            self.stream.shutdown().await
+        })
+        .await;
         self.tell(&session.client, close);
         let Some(event) = session.last_words() else {
             return;

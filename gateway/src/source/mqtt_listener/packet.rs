@@ -2,10 +2,20 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::wire::{Fields, Header, Malformed, Property, Text, header, id, property};
+use tidegate_rules::topic::is_valid_topic_name;
+
+use super::wire::Invalid::{self, Malformed, ProtocolError};
+use super::wire::{Fields, Header, Ids, Properties, Property, Text, header, id};
 
 /// User properties of one packet that are read; more close the connection.
 const USER_PROPERTIES_MAX: usize = 64;
+
+/// What a packet may have (table 2-4).
+const OF_CONNECT: Ids = Ids::of(&[0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27]);
+const OF_WILL: Ids = Ids::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26]);
+const OF_PUBLISH: Ids = Ids::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x0b, 0x23, 0x26]);
+const OF_SUBSCRIBE: Ids = Ids::of(&[0x0b, 0x26]);
+const OF_UNSUBSCRIBE: Ids = Ids::of(&[0x26]);
 
 /// MQTT 5, as opposed to 3.1.1.
 pub const V5: u8 = 5;
@@ -106,8 +116,8 @@ pub enum Next {
 /// `bytes_max`.
 ///
 /// # Errors
-/// [`Malformed`] for everything the standard calls a malformed packet or a protocol error.
-pub fn next(buffer: &mut BytesMut, level: u8, bytes_max: usize) -> Result<Next, Malformed> {
+/// [`Invalid`] for everything the standard calls a malformed packet or a protocol error.
+pub fn next(buffer: &mut BytesMut, level: u8, bytes_max: usize) -> Result<Next, Invalid> {
     let Some(header) = header(buffer)? else {
         return Ok(Next::Wait);
     };
@@ -122,7 +132,14 @@ pub fn next(buffer: &mut BytesMut, level: u8, bytes_max: usize) -> Result<Next, 
     body(&header, Fields::new(packet), level).map(Next::Packet)
 }
 
-fn body(header: &Header, fields: Fields, level: u8) -> Result<Packet, Malformed> {
+/// The protocol level that a CONNECT claims, as soon as its bytes are there.
+pub fn claimed_level(bytes: &[u8]) -> Option<u8> {
+    let header = header(bytes).ok()??;
+    let name = bytes.get(header.len..)?.strip_prefix(b"\0\x04MQTT")?;
+    name.first().copied()
+}
+
+fn body(header: &Header, fields: Fields, level: u8) -> Result<Packet, Invalid> {
     let flags = header.first & 0x0f;
     let kind = header.first >> 4;
     let expected = if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
@@ -145,7 +162,7 @@ fn body(header: &Header, fields: Fields, level: u8) -> Result<Packet, Malformed>
     }
 }
 
-fn connect(mut fields: Fields) -> Result<Connect, Malformed> {
+fn connect(mut fields: Fields) -> Result<Connect, Invalid> {
     if fields.text()?.as_str() != "MQTT" {
         return Err(Malformed("the protocol name is not MQTT"));
     }
@@ -160,6 +177,9 @@ fn connect(mut fields: Fields) -> Result<Connect, Malformed> {
     let flags = fields.u8()?;
     if flags & 1 != 0 {
         return Err(Malformed("the reserved CONNECT flag is set"));
+    }
+    if level == V311 && flags & 0xc0 == 0x40 {
+        return Err(Malformed("a password without a user name"));
     }
     connect.clean = flags & 2 != 0;
     connect.keep_alive_s = fields.u16()?;
@@ -180,15 +200,15 @@ fn connect(mut fields: Fields) -> Result<Connect, Malformed> {
     Ok(connect)
 }
 
-fn connect_properties(connect: &mut Connect, mut fields: Fields) -> Result<(), Malformed> {
-    while !fields.is_empty() {
-        match property(&mut fields)? {
+fn connect_properties(connect: &mut Connect, fields: Fields) -> Result<(), Invalid> {
+    for property in Properties::new(fields, OF_CONNECT) {
+        match property? {
             Property::Number(id::RECEIVE_MAXIMUM, 0) => {
-                return Err(Malformed("the receive maximum is 0"));
+                return Err(ProtocolError("the receive maximum is 0"));
             }
             Property::Number(id::RECEIVE_MAXIMUM, max) => connect.receive_max = Some(max as u16),
             Property::Number(id::MAXIMUM_PACKET_SIZE, 0) => {
-                return Err(Malformed("the maximum packet size is 0"));
+                return Err(ProtocolError("the maximum packet size is 0"));
             }
             Property::Number(id::MAXIMUM_PACKET_SIZE, max) => connect.packet_bytes_max = Some(max),
             Property::Text(id::AUTHENTICATION_METHOD, _) => connect.authentication_method = true,
@@ -198,7 +218,7 @@ fn connect_properties(connect: &mut Connect, mut fields: Fields) -> Result<(), M
     Ok(())
 }
 
-fn will(flags: u8, fields: &mut Fields, level: u8) -> Result<Option<Publish>, Malformed> {
+fn will(flags: u8, fields: &mut Fields, level: u8) -> Result<Option<Publish>, Invalid> {
     let qos = (flags >> 3) & 3;
     let retain = flags & 0x20 != 0;
     if flags & 4 == 0 {
@@ -216,14 +236,17 @@ fn will(flags: u8, fields: &mut Fields, level: u8) -> Result<Option<Publish>, Ma
         ..Publish::default()
     };
     if level == V5 {
-        publish_properties(&mut will, fields.properties()?)?;
+        publish_properties(&mut will, fields.properties()?, OF_WILL)?;
     }
     will.topic = fields.text()?;
+    if !is_valid_topic_name(will.topic.as_str()) {
+        return Err(Malformed("the will's topic is empty or has a wildcard"));
+    }
     will.payload = fields.binary()?;
     Ok(Some(will))
 }
 
-fn publish(flags: u8, mut fields: Fields, level: u8) -> Result<Publish, Malformed> {
+fn publish(flags: u8, mut fields: Fields, level: u8) -> Result<Publish, Invalid> {
     let mut publish = Publish {
         dup: flags & 8 != 0,
         qos: (flags >> 1) & 3,
@@ -241,15 +264,15 @@ fn publish(flags: u8, mut fields: Fields, level: u8) -> Result<Publish, Malforme
         publish.packet_id = fields.packet_id()?;
     }
     if level == V5 {
-        publish_properties(&mut publish, fields.properties()?)?;
+        publish_properties(&mut publish, fields.properties()?, OF_PUBLISH)?;
     }
     publish.payload = fields.rest();
     Ok(publish)
 }
 
-fn publish_properties(publish: &mut Publish, mut fields: Fields) -> Result<(), Malformed> {
-    while !fields.is_empty() {
-        match property(&mut fields)? {
+fn publish_properties(publish: &mut Publish, fields: Fields, allowed: Ids) -> Result<(), Invalid> {
+    for property in Properties::new(fields, allowed) {
+        match property? {
             Property::Number(id::TOPIC_ALIAS, alias) => publish.alias = Some(alias as u16),
             Property::Text(id::CONTENT_TYPE, text) => publish.content_type = Some(text),
             Property::Text(id::RESPONSE_TOPIC, text) => publish.response_topic = Some(text),
@@ -258,7 +281,7 @@ fn publish_properties(publish: &mut Publish, mut fields: Fields) -> Result<(), M
             }
             Property::User(name, value) => publish.user.push((name, value)),
             Property::Number(id::SUBSCRIPTION_ID, _) => {
-                return Err(Malformed(
+                return Err(ProtocolError(
                     "a client's PUBLISH has a subscription identifier",
                 ));
             }
@@ -269,7 +292,7 @@ fn publish_properties(publish: &mut Publish, mut fields: Fields) -> Result<(), M
 }
 
 /// PUBACK, PUBREC, PUBREL, PUBCOMP: reason code and properties may follow in MQTT 5.
-fn acknowledged(mut fields: Fields, level: u8) -> Result<u16, Malformed> {
+fn acknowledged(mut fields: Fields, level: u8) -> Result<u16, Invalid> {
     let id = fields.packet_id()?;
     if level != V5 && !fields.is_empty() {
         return Err(Malformed("bytes follow the packet identifier"));
@@ -277,15 +300,14 @@ fn acknowledged(mut fields: Fields, level: u8) -> Result<u16, Malformed> {
     Ok(id)
 }
 
-fn subscribe(mut fields: Fields, level: u8) -> Result<Subscribe, Malformed> {
+fn subscribe(mut fields: Fields, level: u8) -> Result<Subscribe, Invalid> {
     let mut subscribe = Subscribe {
         packet_id: fields.packet_id()?,
         ..Subscribe::default()
     };
     if level == V5 {
-        let mut properties = fields.properties()?;
-        while !properties.is_empty() {
-            if let Property::Number(id::SUBSCRIPTION_ID, id) = property(&mut properties)? {
+        for property in Properties::new(fields.properties()?, OF_SUBSCRIBE) {
+            if let Property::Number(id::SUBSCRIPTION_ID, id) = property? {
                 subscribe.id = Some(id);
             }
         }
@@ -300,27 +322,28 @@ fn subscribe(mut fields: Fields, level: u8) -> Result<Subscribe, Malformed> {
         subscribe.filters.push((filter, options));
     }
     match subscribe.filters.is_empty() {
-        true => Err(Malformed("SUBSCRIBE without a topic filter")),
+        true => Err(ProtocolError("SUBSCRIBE without a topic filter")),
         false => Ok(subscribe),
     }
 }
 
-fn unsubscribe(mut fields: Fields, level: u8) -> Result<Packet, Malformed> {
+fn unsubscribe(mut fields: Fields, level: u8) -> Result<Packet, Invalid> {
     let packet_id = fields.packet_id()?;
     if level == V5 {
-        fields.properties()?;
+        let mut properties = Properties::new(fields.properties()?, OF_UNSUBSCRIBE);
+        properties.try_for_each(|property| property.map(drop))?;
     }
     let mut filters = Vec::new();
     while !fields.is_empty() {
         filters.push(fields.text()?);
     }
     match filters.is_empty() {
-        true => Err(Malformed("UNSUBSCRIBE without a topic filter")),
+        true => Err(ProtocolError("UNSUBSCRIBE without a topic filter")),
         false => Ok(Packet::Unsubscribe(packet_id, filters)),
     }
 }
 
-fn disconnect(mut fields: Fields) -> Result<Packet, Malformed> {
+fn disconnect(mut fields: Fields) -> Result<Packet, Invalid> {
     let reason = if fields.is_empty() { 0 } else { fields.u8()? };
     Ok(Packet::Disconnect {
         with_will: reason == 4,

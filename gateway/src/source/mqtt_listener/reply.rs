@@ -29,6 +29,8 @@ pub mod reason {
     pub const PACKET_TOO_LARGE: u8 = 0x95;
     pub const QUOTA_EXCEEDED: u8 = 0x97;
     pub const SHARED_NOT_SUPPORTED: u8 = 0x9e;
+    pub const MAXIMUM_CONNECT_TIME: u8 = 0xa0;
+    pub const SUBSCRIPTION_ID_NOT_SUPPORTED: u8 = 0xa1;
 }
 
 /// The CONNACK return code of MQTT 3.1.1 (3.2.2.3 there) for a reason code.
@@ -68,6 +70,7 @@ pub fn connack(out: &mut BytesMut, level: u8, reason: u8, terms: Option<&Terms>)
         properties.put_u8(id::MAXIMUM_PACKET_SIZE);
         properties.put_u32(terms.packet_bytes_max);
         properties.put_slice(&[id::SHARED_AVAILABLE, 0]);
+        properties.put_slice(&[id::SUBSCRIPTION_ID_AVAILABLE, 0]);
         properties.put_u8(id::SESSION_EXPIRY);
         properties.put_u32(0);
         if let Some(keep_alive_s) = terms.keep_alive_s {

@@ -1,6 +1,6 @@
 //! The session of one client: packets in, replies and arrivals out. No socket and no clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -11,7 +11,7 @@ use super::super::access::Access;
 use super::super::attributes;
 use super::packet::{Packet, Publish, Subscribe, V5, V311};
 use super::reply::{self, reason};
-use super::wire::Text;
+use super::wire::{Invalid, Text};
 use crate::config::MqttListener;
 use crate::intake::identity_of;
 use crate::observe::source::SourceMetrics;
@@ -31,6 +31,15 @@ impl Close {
         Close {
             reason,
             why: why.into(),
+        }
+    }
+}
+
+impl From<Invalid> for Close {
+    fn from(invalid: Invalid) -> Close {
+        match invalid {
+            Invalid::Malformed(why) => Close::new(reason::MALFORMED, why),
+            Invalid::ProtocolError(why) => Close::new(reason::PROTOCOL_ERROR, why),
         }
     }
 }
@@ -59,16 +68,20 @@ pub struct Session {
     pub level: u8,
     /// Its client id.
     pub client: Arc<str>,
-    /// Publishes not settled yet.
+    /// QoS 1 and 2 publishes not settled yet.
     pub under_way: usize,
     /// Whether a publish was refused that MQTT 3.1.1 has no words for.
     pub must_reconnect: bool,
     pub(super) will: Option<Publish>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) outgoing_max: usize,
+    /// The largest packet the client takes.
+    pub(super) packet_bytes_max: usize,
     pub(super) outgoing: HashMap<u16, ()>,
     next_id: u16,
     exactly: HashMap<u16, Exactly>,
+    /// Token and payload bytes of every publish not settled yet; settled mostly in this order.
+    unsettled: VecDeque<(u64, usize)>,
     access: Access,
     limits: Arc<MqttListener>,
     source: Arc<str>,
@@ -107,9 +120,11 @@ impl Session {
             will: None,
             subscriptions: Vec::new(),
             outgoing_max,
+            packet_bytes_max: usize::MAX,
             outgoing: HashMap::new(),
             next_id: 0,
             exactly: HashMap::new(),
+            unsettled: VecDeque::new(),
             access,
             limits: Arc::clone(&shared.limits),
             source: Arc::clone(&shared.source),
@@ -181,14 +196,10 @@ impl Session {
             let why = format!("more than {} publishes under way", self.limits.receive_max);
             return Err(Close::new(reason::RECEIVE_MAX_EXCEEDED, why));
         }
-        let ack = match publish.qos {
-            0 => Ack::none(),
-            qos => {
-                self.under_way += 1;
-                let token = u64::from(publish.packet_id) | u64::from(qos) << QOS_BITS;
-                Ack::new(Arc::clone(acks), token | stamp << 18)
-            }
-        };
+        let token = u64::from(publish.packet_id) | u64::from(publish.qos) << QOS_BITS | stamp << 18;
+        self.unsettled.push_back((token, publish.payload.len()));
+        self.under_way += usize::from(publish.qos > 0);
+        let ack = Ack::new(Arc::clone(acks), token);
         if publish.qos == 2 {
             self.exactly.insert(publish.packet_id, Exactly::UnderWay);
         }
@@ -208,6 +219,10 @@ impl Session {
                 reason::ALIAS_INVALID,
                 "a topic alias was used although the maximum is 0",
             ));
+        }
+        if topic.is_empty() {
+            let why = "neither a topic nor an alias";
+            return Err(Close::new(reason::PROTOCOL_ERROR, why));
         }
         if topic.starts_with('$') || !is_valid_topic_name(topic) {
             return Err(Close::new(
@@ -302,41 +317,54 @@ impl Session {
         self.level == V311 && self.under_way >= usize::from(self.limits.receive_max)
     }
 
-    /// The reply to a verdict.
+    /// Counts a verdict, and replies to it with QoS 1 and 2.
     pub fn settled(&mut self, token: u64, verdict: Verdict, out: &mut BytesMut) {
-        let id = (token & 0xffff) as u16;
-        let qos = (token >> QOS_BITS) & 3;
-        self.under_way = self.under_way.saturating_sub(1);
-        let first = if qos == 2 {
-            reply::PUBREC
-        } else {
-            reply::PUBACK
-        };
+        let at = self.unsettled.iter().position(|(known, _)| *known == token);
+        let payload_bytes = at.and_then(|at| self.unsettled.remove(at));
         match verdict {
-            Verdict::Stored => {
-                if qos == 2 {
-                    self.exactly.insert(id, Exactly::Stored);
-                }
-                reply::acknowledge(out, self.level, first, id, reason::SUCCESS);
-            }
-            Verdict::Refused(_) => {
-                self.exactly.remove(&id);
-                self.metrics.refused();
-                if self.level == V5 {
-                    reply::acknowledge(out, self.level, first, id, reason::QUOTA_EXCEEDED);
-                } else {
-                    self.must_reconnect = true;
-                }
+            Verdict::Stored => self
+                .metrics
+                .accepted(payload_bytes.map_or(0, |(_, bytes)| bytes)),
+            Verdict::Refused(_) => self.metrics.refused(),
+        }
+        let id = (token & 0xffff) as u16;
+        match (token >> QOS_BITS) & 3 {
+            0 => {}
+            1 => self.reply(reply::PUBACK, id, verdict, out),
+            _ => {
+                self.stands(id, verdict);
+                self.reply(reply::PUBREC, id, verdict, out);
             }
         }
     }
 
+    fn reply(&mut self, first: u8, id: u16, verdict: Verdict, out: &mut BytesMut) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match verdict {
+            Verdict::Stored => reply::acknowledge(out, self.level, first, id, reason::SUCCESS),
+            Verdict::Refused(_) if self.level == V5 => {
+                reply::acknowledge(out, self.level, first, id, reason::QUOTA_EXCEEDED);
+            }
+            Verdict::Refused(_) => self.must_reconnect = true,
+        }
+    }
+
+    /// After an early PUBREL a packet identifier is free: it may stand for a new event by now.
+    fn stands(&mut self, id: u16, verdict: Verdict) {
+        match verdict {
+            Verdict::Stored => {
+                if let Some(stands) = self.exactly.get_mut(&id) {
+                    *stands = Exactly::Stored;
+                }
+            }
+            Verdict::Refused(_) => drop(self.exactly.remove(&id)),
+        }
+    }
+
     fn subscribe(&mut self, subscribe: &Subscribe, out: &mut BytesMut) -> Result<(), Close> {
-        if subscribe.id == Some(0) {
-            return Err(Close::new(
-                reason::PROTOCOL_ERROR,
-                "the subscription identifier is 0",
-            ));
+        if subscribe.id.is_some() {
+            let why = "a subscription identifier, although CONNACK said that there are none";
+            return Err(Close::new(reason::SUBSCRIPTION_ID_NOT_SUPPORTED, why));
         }
         let codes: Vec<u8> = subscribe
             .filters
@@ -406,18 +434,21 @@ impl Session {
             _ => self.outgoing_id(),
         };
         let user = attributes::write(event);
-        reply::publish(
-            out,
-            self.level,
-            &reply::Outgoing {
-                topic: &event.topic,
-                qos,
-                packet_id,
-                content_type: event.content_type.as_deref(),
-                user: &user,
-                payload: &event.data,
-            },
-        );
+        let outgoing = reply::Outgoing {
+            topic: &event.topic,
+            qos,
+            packet_id,
+            content_type: event.content_type.as_deref(),
+            user: &user,
+            payload: &event.data,
+        };
+        let before = out.len();
+        reply::publish(out, self.level, &outgoing);
+        if out.len() - before > self.packet_bytes_max {
+            out.truncate(before);
+            self.outgoing.remove(&packet_id);
+            self.metrics.missed(1);
+        }
     }
 
     /// A packet identifier that is not in use; the window keeps most of them free.
@@ -433,9 +464,8 @@ impl Session {
     /// The will as an event, if the client may publish there.
     pub fn last_words(&mut self) -> Option<Event> {
         let will = self.will.take()?;
-        let topic = will.topic.as_str();
         let allowed =
-            is_valid_topic_name(topic) && !topic.starts_with('$') && self.access.may_publish(topic);
+            self.check_publish(&will).is_ok() && self.access.may_publish(will.topic.as_str());
         allowed.then(|| self.event(will))
     }
 }

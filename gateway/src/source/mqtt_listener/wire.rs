@@ -5,7 +5,14 @@ use bytes::Bytes;
 
 /// A packet that is not what the standard says; the connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub enum Invalid {
+    /// It cannot be read.
+    Malformed(&'static str),
+    /// It can be read, and says what it must not.
+    ProtocolError(&'static str),
+}
+
+use Invalid::{Malformed, ProtocolError};
 
 /// The fixed header of a packet (2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +28,8 @@ pub struct Header {
 /// Reads a fixed header; `None` while bytes are missing.
 ///
 /// # Errors
-/// [`Malformed`] for a length of five bytes or more (CVE-2026-21888).
-pub fn header(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+/// [`Invalid`] for a length of five bytes or more (CVE-2026-21888).
+pub fn header(bytes: &[u8]) -> Result<Option<Header>, Invalid> {
     let Some((first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -62,7 +69,7 @@ impl Fields {
         self.0
     }
 
-    fn take(&mut self, len: usize) -> Result<Bytes, Malformed> {
+    fn take(&mut self, len: usize) -> Result<Bytes, Invalid> {
         if len > self.0.len() {
             return Err(Malformed("the packet ends within a field"));
         }
@@ -70,23 +77,23 @@ impl Fields {
     }
 
     /// One byte.
-    pub fn u8(&mut self) -> Result<u8, Malformed> {
+    pub fn u8(&mut self) -> Result<u8, Invalid> {
         self.take(1).map(|bytes| bytes[0])
     }
 
     /// A two byte integer (1.5.2).
-    pub fn u16(&mut self) -> Result<u16, Malformed> {
+    pub fn u16(&mut self) -> Result<u16, Invalid> {
         self.take(2).map(|b| u16::from_be_bytes([b[0], b[1]]))
     }
 
     /// A four byte integer (1.5.3).
-    pub fn u32(&mut self) -> Result<u32, Malformed> {
+    pub fn u32(&mut self) -> Result<u32, Invalid> {
         self.take(4)
             .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
     }
 
     /// A packet identifier, which is never zero (2.2.1).
-    pub fn packet_id(&mut self) -> Result<u16, Malformed> {
+    pub fn packet_id(&mut self) -> Result<u16, Invalid> {
         match self.u16()? {
             0 => Err(Malformed("the packet identifier is 0")),
             id => Ok(id),
@@ -94,7 +101,7 @@ impl Fields {
     }
 
     /// A variable byte integer (1.5.5).
-    pub fn varint(&mut self) -> Result<usize, Malformed> {
+    pub fn varint(&mut self) -> Result<usize, Invalid> {
         let mut value = 0;
         for at in 0..4 {
             let byte = self.u8()?;
@@ -107,13 +114,13 @@ impl Fields {
     }
 
     /// Binary data (1.5.6).
-    pub fn binary(&mut self) -> Result<Bytes, Malformed> {
+    pub fn binary(&mut self) -> Result<Bytes, Invalid> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }
 
     /// A UTF-8 string (1.5.4) without U+0000.
-    pub fn text(&mut self) -> Result<Text, Malformed> {
+    pub fn text(&mut self) -> Result<Text, Invalid> {
         let bytes = self.binary()?;
         match std::str::from_utf8(&bytes) {
             Err(_) => Err(Malformed("a string is not UTF-8")),
@@ -123,7 +130,7 @@ impl Fields {
     }
 
     /// The properties of an MQTT 5 packet (2.2.2), as fields of their own.
-    pub fn properties(&mut self) -> Result<Fields, Malformed> {
+    pub fn properties(&mut self) -> Result<Fields, Invalid> {
         let len = self.varint()?;
         self.take(len).map(Fields)
     }
@@ -175,11 +182,65 @@ pub mod id {
     pub const SUBSCRIPTION_ID_AVAILABLE: u8 = 0x29;
 }
 
+/// Identifiers of properties as a set, to say which a packet may have and which it had.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ids(u64);
+
+impl Ids {
+    /// The identifiers of a packet type.
+    pub const fn of(ids: &[u8]) -> Ids {
+        let (mut set, mut at) = (0, 0);
+        while at < ids.len() {
+            set |= 1 << ids[at];
+            at += 1;
+        }
+        Ids(set)
+    }
+
+    fn has(self, id: u8) -> bool {
+        id < 64 && self.0 & (1 << id) != 0
+    }
+}
+
+/// The properties of one packet, each once at most (2.2.2.2).
+pub struct Properties {
+    fields: Fields,
+    allowed: Ids,
+    had: Ids,
+}
+
+impl Properties {
+    /// Reads from `fields` what a packet with the properties `allowed` may have.
+    pub fn new(fields: Fields, allowed: Ids) -> Properties {
+        Properties {
+            fields,
+            allowed,
+            had: Ids::default(),
+        }
+    }
+}
+
+impl Iterator for Properties {
+    type Item = Result<Property, Invalid>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let id = *self.fields.0.first()?;
+        if !self.allowed.has(id) {
+            return Some(Err(Malformed("a property is not one of this packet's")));
+        }
+        if id != id::USER && self.had.has(id) {
+            return Some(Err(ProtocolError("a property is there twice")));
+        }
+        self.had.0 |= 1 << id;
+        Some(property(&mut self.fields))
+    }
+}
+
 /// The next property.
 ///
 /// # Errors
-/// [`Malformed`] for an identifier the standard does not know, and for a value cut short.
-pub fn property(fields: &mut Fields) -> Result<Property, Malformed> {
+/// [`Invalid`] for an identifier the standard does not know, and for a value cut short.
+fn property(fields: &mut Fields) -> Result<Property, Invalid> {
     let id = fields.u8()?;
     Ok(match id {
         0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => {

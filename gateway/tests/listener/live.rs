@@ -1,0 +1,157 @@
+//! Subscribers get events as they happen, and whoever does not keep up harms only itself.
+
+use std::time::Duration;
+
+use crate::client::{Client, V3, V5, packet, publish, subscribe, text, unsubscribe};
+use crate::gateway::{Gateway, wait_for};
+
+/// Subscribes to one filter; the code in the SUBACK.
+fn granted(client: &mut Client, level: u8, filter: &str, options: u8) -> u8 {
+    client.send(&subscribe(level, 3, filter, options));
+    let (first, body) = client.packet();
+    assert_eq!((first, &body[..2]), (0x90, &[0, 3][..]));
+    *body.last().expect("a code")
+}
+
+/// Topic and payload of the next PUBLISH, acknowledged where it asks for that.
+fn event(client: &mut Client, level: u8) -> (u8, String, Vec<u8>) {
+    let (first, body) = client.packet();
+    assert_eq!(first & 0xf0, 0x30, "{first:#x} {body:?}");
+    let qos = first >> 1 & 3;
+    let (topic, mut rest) = body[2..].split_at(usize::from(body[1]));
+    if qos > 0 {
+        client.send(&packet(0x40, &rest[..2]));
+        rest = &rest[2..];
+    }
+    if level == V5 {
+        rest = &rest[1 + usize::from(rest[0])..];
+    }
+    let topic = String::from_utf8(topic.to_vec()).expect("UTF-8");
+    (qos, topic, rest.to_vec())
+}
+
+#[test]
+fn a_subscriber_gets_what_matches_with_the_lower_qos_until_it_unsubscribes() {
+    let gateway = Gateway::start("");
+    let mut publisher = Client::connect(gateway.address, V5, "publisher");
+    for level in [V3, V5] {
+        let mut client = Client::connect(gateway.address, level, "subscriber");
+        for (asked, expected) in [(0, 0), (1, 1), (2, 1)] {
+            assert_eq!(granted(&mut client, level, "hall/+/temp", asked), expected);
+            assert!(publisher.stored("hall/7/hum", b"50"));
+            assert!(publisher.stored("hall/7/temp", b"21.5"));
+            let got = event(&mut client, level);
+            assert_eq!(got, (expected, "hall/7/temp".into(), b"21.5".to_vec()));
+        }
+        client.send(&unsubscribe(level, 4, "hall/+/temp"));
+        let codes: &[u8] = if level == V5 { &[0, 4, 0, 0] } else { &[0, 4] };
+        assert_eq!(client.packet(), (0xb0, codes.to_vec()));
+        client.send(&unsubscribe(level, 5, "never"));
+        let codes: &[u8] = if level == V5 {
+            &[0, 5, 0, 0x11]
+        } else {
+            &[0, 5]
+        };
+        assert_eq!(client.packet(), (0xb0, codes.to_vec()));
+        assert!(publisher.stored("hall/7/temp", b"22"));
+        client.ping();
+    }
+}
+
+#[test]
+fn a_suback_says_of_each_filter_why_it_is_refused() {
+    let gateway = Gateway::start("max_subscriptions = 1");
+    for (level, refusals) in [(V3, [0x80; 4]), (V5, [0x9e, 0x8f, 0x8f, 0x97])] {
+        let mut client = Client::connect(gateway.address, level, "asking");
+        let filters = ["$share/group/a", "a/#/b", "", "b"];
+        assert_eq!(granted(&mut client, level, "a", 1), 1);
+        for (filter, code) in filters.into_iter().zip(refusals) {
+            assert_eq!(granted(&mut client, level, filter, 1), code, "{filter}");
+        }
+        assert_eq!(granted(&mut client, level, "a", 0), 0, "the one it has");
+    }
+}
+
+#[test]
+fn a_wildcard_at_the_front_does_not_match_the_gateways_own_topics() {
+    let gateway = Gateway::start("");
+    let mut all = Client::connect(gateway.address, V5, "all");
+    let mut own = Client::connect(gateway.address, V5, "own");
+    assert_eq!(granted(&mut all, V5, "#", 0), 0);
+    assert_eq!(granted(&mut own, V5, "$tidegate/#", 0), 0);
+    // A client lost with its will is an event of the gateway's own.
+    let will = [text("mortal"), vec![0], text("will"), text("gone")];
+    let hello = crate::client::connect_with(V5, 6, 60, &will);
+    drop(Client::over(
+        crate::client::dial(gateway.address),
+        V5,
+        &hello,
+    ));
+    let (_, topic, _) = event(&mut own, V5);
+    assert!(topic.starts_with("$tidegate/"), "{topic}");
+    assert_eq!(event(&mut all, V5).1, "will");
+    all.ping();
+}
+
+#[test]
+fn with_no_local_a_client_does_not_hear_itself() {
+    let gateway = Gateway::start("");
+    let mut client = Client::connect(gateway.address, V5, "echo");
+    let mut other = Client::connect(gateway.address, V5, "other");
+    assert_eq!(granted(&mut client, V5, "a", 0b100), 0);
+    assert!(client.stored("a", b"own"));
+    assert!(other.stored("a", b"another's"));
+    assert_eq!(event(&mut client, V5).2, b"another's");
+}
+
+#[test]
+fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
+    let gateway = Gateway::start("");
+    let mut hello = crate::client::connect(V5, "small");
+    hello.splice(12..13, [5, 0x27, 0, 0, 0, 64]);
+    hello[1] += 5;
+    let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
+    let mut publisher = Client::connect(gateway.address, V5, "publisher");
+    assert_eq!(granted(&mut small, V5, "a", 1), 1);
+    assert!(publisher.stored("a", &[b'x'; 100]));
+    assert!(publisher.stored("a", b"y"));
+    assert_eq!(event(&mut small, V5).2, b"y");
+    assert_eq!(gateway.metric("tidegate_source_missed_total", ""), 1);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
+    const EVENTS: usize = 600;
+    let mut gateway = Gateway::start("");
+    let mut deaf = Client::connect(gateway.address, V5, "deaf");
+    granted(&mut deaf, V5, "#", 0);
+    let mut publisher = Client::connect(gateway.address, V5, "publisher");
+    let data = vec![b'x'; 32 * 1024];
+    for _ in 0..EVENTS {
+        assert!(publisher.stored("large", &data));
+    }
+    let mut got = 0;
+    let missed = || gateway.metric("tidegate_source_missed_total", "");
+    deaf.stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .expect("a timeout");
+    let mut piece = vec![0; 1 << 20];
+    wait_for("it reads what was kept for it", || {
+        while let Ok(len @ 1..) = std::io::Read::read(&mut deaf.stream, &mut piece) {
+            got += len;
+        }
+        missed() > 0
+    });
+    assert!(got < EVENTS * data.len(), "everything was kept: {got}");
+    let mut stuck = Client::connect(gateway.address, V5, "stuck");
+    granted(&mut stuck, V5, "#", 0);
+    for id in 1..300 {
+        publisher.send(&publish(V5, 1, id, "large", &data));
+        publisher.packet();
+    }
+    let took = gateway.stop();
+    assert!(
+        took < Duration::from_secs(5),
+        "it held up the end: {took:?}"
+    );
+}

@@ -1,0 +1,7 @@
+//! The MQTT listener as devices meet it: raw bytes over sockets, against the real program.
+
+mod client;
+mod gateway;
+mod live;
+mod protocol;
+mod qos;
