@@ -164,7 +164,8 @@ pub struct MqttListener {
 pub struct User {
     /// Its name.
     pub name: String,
-    /// An argon2 hash in PHC form (`tidegate hash-password`).
+    /// An argon2 hash in PHC form (`tidegate hash-password`); empty for a user who logs in with
+    /// a client certificate only.
     pub password_hash: Secret,
     /// Topic filters it may publish to; `{user}` and `{client}` stand for its own names.
     pub publish: Vec<String>,

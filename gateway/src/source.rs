@@ -3,6 +3,7 @@
 pub mod access;
 mod attributes;
 pub mod batch;
+mod certificate;
 pub mod http;
 #[cfg(feature = "serial")]
 pub mod lines;

@@ -49,7 +49,7 @@ pub(super) fn source(
 }
 
 fn mqtt_listener(section: &Section<'_>) -> Option<MqttListener> {
-    let access = users::access(section);
+    let access = users::access(section, true);
     let payload_bytes_max = section.bytes("max_payload");
     let connections_max = section.number("max_connections");
     let connections_per_ip_max = section.number("max_connections_per_ip");
@@ -78,7 +78,7 @@ fn mqtt_listener(section: &Section<'_>) -> Option<MqttListener> {
 }
 
 fn http(section: &Section<'_>) -> Option<HttpSource> {
-    let access = users::access(section);
+    let access = users::access(section, false);
     let payload_bytes_max = section.bytes("max_payload");
     let connections_max = section.number("max_connections");
     let access = access?;

@@ -17,15 +17,16 @@ pub(super) struct Access {
     pub(super) anonymous: bool,
 }
 
-/// Reads `listen`, `tls`, `users` and `anonymous`.
-pub(super) fn access(section: &Section<'_>) -> Option<Access> {
+/// Reads `listen`, `tls`, `users` and `anonymous`. `by_certificate` says whether the source takes
+/// a client certificate for a login.
+pub(super) fn access(section: &Section<'_>, by_certificate: bool) -> Option<Access> {
     let listen = address::listen(section);
     let tls = broker::server_tls(section);
-    let users = users(section);
+    let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let users = users(section, by_certificate && certificates);
     let anonymous = section.flag("anonymous");
     let listen = listen?.value;
     let loopback = listen.ip().is_loopback();
-    let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let nobody = !section.has("users") && !certificates;
     if nobody && !loopback && !section.has("anonymous") {
         refuse_open(section, listen);
@@ -35,6 +36,10 @@ pub(super) fn access(section: &Section<'_>) -> Option<Access> {
             "anonymous",
             "without users and without anonymous access nobody could connect",
         );
+    }
+    if section.has("users") && anonymous == Some(true) {
+        let message = "with `users` nobody is let in without a login; leave one of the two out";
+        section.refuse("anonymous", message);
     }
     if !users.is_empty() && !loopback && !section.has("tls") {
         let span = section.span("listen");
@@ -67,7 +72,8 @@ fn refuse_open(section: &Section<'_>, listen: SocketAddr) {
     section.reading.note(error);
 }
 
-fn users(section: &Section<'_>) -> Vec<User> {
+/// With client certificates a user needs no password: a certificate with its name will do.
+fn users(section: &Section<'_>, certificates: bool) -> Vec<User> {
     let entries = section.entries("users");
     if section.has("users") && entries.is_empty() {
         section.refuse("users", "`users` is empty: nobody could log in");
@@ -85,12 +91,12 @@ fn users(section: &Section<'_>) -> Vec<User> {
             let called = format!("user `{}`", name.value);
             let place = name.span.clone();
             let keys = Section::open(section.reading, called, Some(table), place, &[keys::USER]);
-            user(&keys, name)
+            user(&keys, name, certificates)
         })
         .collect()
 }
 
-fn user(section: &Section<'_>, name: Found<String>) -> Option<User> {
+fn user(section: &Section<'_>, name: Found<String>, certificates: bool) -> Option<User> {
     let unusual = |c: char| matches!(c, '+' | '#' | '/' | ':') || c.is_control();
     if name.value.is_empty() || name.value.contains(unusual) {
         let message = format!(
@@ -101,7 +107,11 @@ fn user(section: &Section<'_>, name: Found<String>) -> Option<User> {
             .reading
             .note(section.reading.error(name.span, message));
     }
-    let password_hash = password_hash(section);
+    let without = !section.has("password_hash") && !section.has("password_hash_file");
+    let password_hash = match certificates && without {
+        true => Some(Secret::new("")),
+        false => password_hash(section),
+    };
     let placeholders = ["user", "client"];
     let publish = topics::filters(section, "publish", &placeholders);
     let subscribe = topics::filters(section, "subscribe", &placeholders);

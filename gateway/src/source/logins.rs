@@ -53,9 +53,10 @@ impl Logins {
         {
             return Some(user);
         }
-        let hash = user.map_or_else(password::decoy, |user| {
-            user.password_hash.reveal().to_owned()
-        });
+        let hash = match user.map(|user| user.password_hash.reveal()) {
+            None | Some("") => password::decoy(),
+            Some(hash) => hash.to_owned(),
+        };
         let given = given.to_vec();
         let _slot = self.slots.acquire().await;
         let right = tokio::task::spawn_blocking(move || password::verify(&hash, &given)).await;

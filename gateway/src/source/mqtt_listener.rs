@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::live::LiveFeed;
-use super::{Closed, Inlet, stopped, tls};
+use super::{Closed, Inlet, certificate, stopped, tls};
 use crate::config;
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
@@ -193,7 +193,11 @@ async fn serve(
     let timeout = listener.shared.limits.connect_timeout;
     match tokio::time::timeout(timeout, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
-            Connection::new(stream, peer, listener, None)
+            let chain = stream.get_ref().1.peer_certificates();
+            let name = chain
+                .and_then(|chain| chain.first())
+                .and_then(|certificate| certificate::common_name(certificate));
+            Connection::new(stream, peer, listener, name)
                 .serve(shutdown)
                 .await
         }

@@ -5,3 +5,5 @@ mod gateway;
 mod live;
 mod protocol;
 mod qos;
+mod tls;
+mod users;

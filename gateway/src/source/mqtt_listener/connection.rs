@@ -62,7 +62,7 @@ pub(super) struct Connection<S> {
     began: Instant,
     /// The protocol level its CONNECT claims; 0 before that is known.
     claimed: u8,
-    /// The user of a client certificate.
+    /// The common name in its certificate, where it showed one.
     certified: Option<String>,
 }
 

@@ -30,20 +30,19 @@ impl Doorman {
         client: &str,
         certified: Option<&str>,
     ) -> Result<(String, Access), Close> {
-        if self.logins.is_empty() && certified.is_none() {
+        if self.logins.is_empty() {
+            let name = certified.unwrap_or_default().to_owned();
             return match self.limits.anonymous {
-                true => Ok((String::new(), Access::anonymous())),
+                true => Ok((name, Access::anonymous())),
                 false => Err(Close::new(
                     reason::NOT_AUTHORIZED,
                     "anonymous clients are not let in",
                 )),
             };
         }
-        let user = match certified {
-            Some(name) => self
-                .logins
-                .user(name)
-                .ok_or_else(|| refuse("the certificate names no user"))?,
+        // A certificate that names no user is no login: then the password decides.
+        let user = match certified.and_then(|name| self.logins.user(name)) {
+            Some(user) => user,
             None => self.with_password(connect).await?,
         };
         let access =
@@ -54,10 +53,7 @@ impl Doorman {
     async fn with_password(&self, connect: &Connect) -> Result<&User, Close> {
         let name = connect.user.as_ref().map(|user| user.as_str());
         let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
-            return match self.limits.anonymous {
-                true => Err(refuse("a listener with users takes no anonymous clients")),
-                false => Err(refuse("no user name and password")),
-            };
+            return Err(refuse("no user name and password"));
         };
         let user = self.logins.check(name, given).await;
         user.ok_or_else(|| refuse("wrong user name or password"))

@@ -1,0 +1,172 @@
+//! TLS, and certificates instead of passwords.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tempfile::TempDir;
+
+use crate::client::{Client, V5, connect, dial, publish};
+use crate::gateway::{Gateway, wait_for};
+use crate::users::hash;
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// An authority whose files lie in a folder.
+struct Authority {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let root = params.self_signed(&key).expect("a root");
+        write(&folder.path().join("ca.pem"), &root.pem());
+        let issuer = Issuer::new(params, key);
+        Authority { folder, issuer }
+    }
+
+    /// Writes `<name>.pem` and `<name>.key`, for a server or a client of this name.
+    fn issue(&self, name: &str) {
+        let names = vec!["localhost".to_owned()];
+        let mut params = CertificateParams::new(names).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let file = |kind: &str| self.folder.path().join(format!("{name}.{kind}"));
+        write(&file("pem"), &certificate.pem());
+        write(&file("key"), &key.serialize_pem());
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file");
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, own).expect("its mode");
+}
+
+/// A TLS connection that shows the certificate of `name`, if one.
+fn dial_tls(folder: &Path, address: SocketAddr, name: Option<&str>) -> Tls {
+    let pem = |file: String| CertificateDer::from_pem_file(folder.join(file)).expect("a file");
+    let mut roots = RootCertStore::empty();
+    roots.add(pem("ca.pem".into())).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots);
+    let config = match name {
+        None => config.with_no_client_auth(),
+        Some(name) => {
+            let key = folder.join(format!("{name}.key"));
+            let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+            let chain = vec![pem(format!("{name}.pem"))];
+            config
+                .with_client_auth_cert(chain, key)
+                .expect("an identity")
+        }
+    };
+    let host = ServerName::try_from("localhost").expect("a name");
+    let tls = ClientConnection::new(Arc::new(config), host).expect("a connection");
+    StreamOwned::new(tls, dial(address))
+}
+
+/// A TLS listener; `client_ca` asks for certificates.
+fn gateway(client_ca: bool, users: &str) -> Gateway {
+    let authority = Authority::new();
+    for name in ["gateway", "press", "stranger"] {
+        authority.issue(name);
+    }
+    let ca = if client_ca {
+        ", client_ca = \"ca.pem\""
+    } else {
+        ""
+    };
+    let tls = format!("tls = {{ cert = \"gateway.pem\", key = \"gateway.key\"{ca} }}\n{users}");
+    Gateway::start_in(authority.folder, &tls)
+}
+
+fn let_in(gateway: &Gateway, name: Option<&str>) -> Client<Tls> {
+    let stream = dial_tls(gateway.folder.path(), gateway.address, name);
+    Client::over(stream, V5, &connect(V5, "device"))
+}
+
+/// The packet that answers a CONNECT; none when the connection ends instead.
+fn answer(gateway: &Gateway, name: Option<&str>) -> Option<(u8, Vec<u8>)> {
+    let mut stream = dial_tls(gateway.folder.path(), gateway.address, name);
+    let sent = std::io::Write::write_all(&mut stream, &connect(V5, "device"));
+    sent.ok()?;
+    let mut answer = [0; 4];
+    std::io::Read::read_exact(&mut stream, &mut answer).ok()?;
+    Some((answer[0], answer[2..].to_vec()))
+}
+
+#[test]
+fn events_arrive_over_tls_and_plain_text_is_refused() {
+    let gateway = gateway(false, "");
+    assert!(let_in(&gateway, None).stored("a/b", b"secret"));
+    let mut plain = dial(gateway.address);
+    std::io::Write::write_all(&mut plain, &connect(V5, "plain")).expect("it reads");
+    let mut said = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut plain, &mut said);
+    assert_ne!(said.first(), Some(&0x20), "a CONNACK in the clear");
+    wait_for("it is counted", || {
+        gateway.metric("tidegate_source_malformed_total", "\"tls\"") >= 1
+    });
+}
+
+#[test]
+fn a_certificate_logs_in_the_user_of_its_name_with_that_users_permissions() {
+    let gateway = gateway(
+        true,
+        "[sources.floor.users.press]\npublish = [\"plant/{user}/#\"]\n",
+    );
+    let mut press = let_in(&gateway, Some("press"));
+    assert!(press.stored("plant/press/temp", b"21.5"));
+    press.send(&publish(V5, 1, 1, "plant/other", b"1"));
+    assert_eq!(press.packet(), (0x40, vec![0, 1, 0x87]));
+    assert_eq!(
+        answer(&gateway, Some("stranger")),
+        Some((0x20, vec![0, 0x86]))
+    );
+    assert_eq!(answer(&gateway, None), None, "no certificate");
+}
+
+#[test]
+fn without_users_every_certified_client_is_let_in_and_no_other() {
+    let gateway = gateway(true, "");
+    assert!(let_in(&gateway, Some("stranger")).stored("any/topic", b"1"));
+    assert_eq!(answer(&gateway, None), None);
+}
+
+#[test]
+fn a_user_without_a_hash_has_no_password_that_works() {
+    let users = format!(
+        "[sources.floor.users.press]\n[sources.floor.users.clerk]\npassword_hash = \"{}\"\n",
+        hash("inkwell")
+    );
+    let gateway = gateway(true, &users);
+    for (user, password, code) in [("press", "x", 0x86), ("clerk", "inkwell", 0)] {
+        let folder = gateway.folder.path();
+        let mut stream = dial_tls(folder, gateway.address, Some("stranger"));
+        let fields = [text_of("desk"), text_of(user), text_of(password)];
+        let hello = crate::client::connect_with(V5, 0xc2, 60, &fields);
+        std::io::Write::write_all(&mut stream, &hello).expect("it reads");
+        let mut answer = [0; 4];
+        std::io::Read::read_exact(&mut stream, &mut answer).expect("CONNACK");
+        assert_eq!(answer[3], code, "{user}");
+    }
+}
+
+fn text_of(text: &str) -> Vec<u8> {
+    crate::client::text(text)
+}
