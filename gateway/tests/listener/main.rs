@@ -1,6 +1,7 @@
 //! The MQTT listener as devices meet it: raw bytes over sockets, against the real program.
 
 mod client;
+mod decoder;
 mod gateway;
 mod live;
 mod protocol;
