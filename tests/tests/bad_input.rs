@@ -229,9 +229,11 @@ fn rules_with_mistakes_leave_the_last_good_ones_in_force_and_are_told() {
     let status = gateway.ask(&["status"]);
     let said = String::from_utf8_lossy(&status.stdout).into_owned();
     assert_says(&said, &["bad.rules:2", "bad.rules:8", "bad.rules:13"]);
-    let events = gateway.ask(&["events", "list"]);
-    let said = String::from_utf8_lossy(&events.stdout).into_owned();
-    assert_says(&said, &["rules/refused"]);
+    let listed = || {
+        let events = gateway.ask(&["events", "list"]).stdout;
+        String::from_utf8_lossy(&events).contains("rules/refused")
+    };
+    wait_for("an event tells", listed);
     let mut client = connect(&gateway, "sensor");
     assert!(is_acknowledged(&mut client, "after/the/mistakes"));
     let archived = || {
