@@ -289,6 +289,25 @@ fn certificates_and_keys_are_what_they_are_said_to_be() {
 }
 
 #[test]
+fn only_where_a_certificate_logs_in_may_a_user_have_no_password() {
+    let folder = Folder::new();
+    let pair = rcgen::generate_simple_self_signed(["g".to_owned()]).expect("a certificate");
+    folder.write("cert.pem", &pair.cert.pem(), 0o644);
+    folder.write("key.pem", &pair.signing_key.serialize_pem(), 0o600);
+    let without = |kind: &str, client_ca: &str| {
+        let said = folder.messages(&format!(
+            "{LEAST}[sources.x]\ntype = \"{kind}\"\nlisten = \"127.0.0.1:1\"\n\
+             tls = {{ cert = \"cert.pem\", key = \"key.pem\"{client_ca} }}\nusers.a = {{}}"
+        ));
+        said.iter().any(|line| line.contains("has no password"))
+    };
+    let client_ca = ", client_ca = \"cert.pem\"";
+    assert!(!without("mqtt-listener", client_ca));
+    assert!(without("mqtt-listener", ""));
+    assert!(without("http", client_ca));
+}
+
+#[test]
 fn variables_are_filled_in_and_paths_are_relative_to_the_file() {
     let folder = Folder::new();
     let text = LEAST.replace("id = \"a\"", "id = \"${HOSTNAME}\"\nrules = \"rules\"");
