@@ -179,7 +179,7 @@ pub const STORE: &[Key] = &[
         "generation_size",
         Size("16KiB", "1GiB"),
         "8MiB",
-        "disk space is given back in pieces of this size; at most a quarter of `max_size`",
+        "disk space is given back in pieces of this size; at most an eighth of `max_size`, to which the default gives way",
     ),
 ];
 

@@ -152,23 +152,26 @@ fn store(section: &Section<'_>) -> Store {
         free_min_bytes: section.size("free_min"),
         generation_bytes: section.size("generation_size"),
     };
-    if store.generation_bytes > store.max_size_bytes / 4 {
-        note_generations(section, &store);
+    Store {
+        generation_bytes: generation_bytes(section, &store),
+        ..store
     }
-    store
 }
 
-fn note_generations(section: &Section<'_>, store: &Store) {
-    let key = ["generation_size", "max_size"]
-        .into_iter()
-        .find(|key| section.has(key));
-    let quarter = super::unit::size_text((store.max_size_bytes / 4).max(1));
-    let message = "`generation_size` is more than a quarter of `max_size`";
-    let error = section
-        .error(key.unwrap_or("max_size"), message)
-        .with_label(format!("write generation_size = \"{quarter}\" or less"))
-        .with_note("disk space is given back one generation at a time");
-    section.reading.note(error);
+/// Eight generations fit under the cap: disk space is given back one at a time. The default gives way by itself, what
+/// somebody wrote does not.
+fn generation_bytes(section: &Section<'_>, store: &Store) -> u64 {
+    let eighth = (store.max_size_bytes / 8).max(1);
+    if store.generation_bytes > eighth && section.has("generation_size") {
+        let text = super::unit::size_text(eighth);
+        let message = "`generation_size` is more than an eighth of `max_size`";
+        let error = section
+            .error("generation_size", message)
+            .with_label(format!("write generation_size = \"{text}\" or less"))
+            .with_note("disk space is given back one generation at a time");
+        section.reading.note(error);
+    }
+    store.generation_bytes.min(eighth)
 }
 
 fn api(root: &Section<'_>) -> Api {

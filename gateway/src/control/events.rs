@@ -6,7 +6,6 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use tidegate_store::Store;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::Shared;
@@ -17,7 +16,7 @@ use crate::history::HistoryError;
 use crate::history::event::EventView;
 use crate::history::search::{self, Query};
 use crate::history::store::{Verification, report, verify};
-use crate::source::live::LiveEvents;
+use crate::source::live::{LiveEvents, Missed};
 
 /// Lines waiting for a reader.
 const LINES_MAX: usize = 256;
@@ -81,7 +80,7 @@ async fn forward_live(mut events: LiveEvents, query: Query, lines: mpsc::Sender<
     loop {
         let group = tokio::select! {
             () = lines.closed() => return,
-            group = events.recv() => group,
+            group = events.next() => group,
         };
         match group {
             Ok(group) => {
@@ -91,13 +90,12 @@ async fn forward_live(mut events: LiveEvents, query: Query, lines: mpsc::Sender<
                     }
                 }
             }
-            Err(RecvError::Lagged(groups)) => {
+            Err(Missed(groups)) => {
                 let missed = serde_json::json!({ "missed_groups": groups });
                 if lines.send(line(&missed)).await.is_err() {
                     return;
                 }
             }
-            Err(RecvError::Closed) => return,
         }
     }
 }

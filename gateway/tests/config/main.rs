@@ -206,9 +206,9 @@ fn mistakes_in_values_say_what_to_write() {
         &["error: `drop` is no when_full of [store]"],
     );
     check(
-        "[store]\nmax_size = \"8MiB\"",
+        "[store]\nmax_size = \"8MiB\"\ngeneration_size = \"2MiB\"",
         &[
-            "error: `generation_size` is more than a quarter of `max_size` (write generation_size = \"2MiB\" or less)",
+            "error: `generation_size` is more than an eighth of `max_size` (write generation_size = \"1MiB\" or less)",
         ],
     );
     check(

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 
 use super::Listener;
@@ -17,7 +15,7 @@ use super::reply::{self, Terms, reason};
 use super::session::{Close, Session};
 use crate::clock;
 use crate::observe::source::{ClientLost, ClientRefused};
-use crate::source::live::LiveEvents;
+use crate::source::live::{Group, LiveEvents, Missed};
 use crate::source::{Ack, Arrival, Identity, Settle, Verdict, stopped};
 
 /// The largest CONNECT, and so the most that is buffered for somebody who is not let in yet.
@@ -347,15 +345,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn deliver(&mut self, session: &mut Session, events: Result<Arc<Vec<Arc<Event>>>, RecvError>) {
+    fn deliver(&mut self, session: &mut Session, events: Result<Group, Missed>) {
         match events {
             Ok(events) => {
                 for event in events.iter() {
                     session.live(event, &mut self.out);
                 }
             }
-            Err(RecvError::Lagged(groups)) => self.listener.shared.metrics.missed(groups),
-            Err(RecvError::Closed) => {}
+            Err(Missed(groups)) => self.listener.shared.metrics.missed(groups),
         }
     }
 
@@ -443,9 +440,9 @@ async fn read<S: AsyncRead + Unpin>(
 }
 
 /// The next live events; never, without a subscription.
-async fn next(live: &mut Option<LiveEvents>) -> Result<Arc<Vec<Arc<Event>>>, RecvError> {
+async fn next(live: &mut Option<LiveEvents>) -> Result<Group, Missed> {
     match live {
-        Some(live) => live.recv().await,
+        Some(live) => live.next().await,
         None => std::future::pending().await,
     }
 }
