@@ -125,7 +125,7 @@ impl Collector {
         }
         self.pass_gap(header.place.first);
         if !self.wanted.block(header) {
-            self.batch.next = header.last() + 1;
+            self.batch.next = self.to.min(header.last() + 1);
             return ControlFlow::Continue(());
         }
         if header.kind == Kind::LargeHead {

@@ -66,9 +66,14 @@ impl Commit {
                 why,
             });
         }
-        let routes = append.routes.iter().take(layout::ROUTES_MAX);
-        self.routes
-            .extend(routes.map(|route| layout::route_byte(route.lane, route.class & 3)));
+        let start = self.routes.len();
+        for route in append.routes.iter().take(layout::ROUTES_MAX) {
+            let route = layout::route_byte(route.lane, route.class & 3);
+            // The same route twice is one delivery: it is confirmed once.
+            if !self.routes.iter().skip(start).any(|known| *known == route) {
+                self.routes.push(route);
+            }
+        }
         self.bytes.extend_from_slice(append.bytes);
         let (routes_end, bytes_end) = (self.routes.len(), self.bytes.len());
         self.entries.push(Entry {

@@ -39,6 +39,8 @@ pub(crate) struct Generation {
     pub(crate) last_used: Instant,
     /// Some of its bytes could not be read: it is kept in quarantine instead of being deleted.
     pub(crate) damaged: bool,
+    /// A stored cursor had no room to say what is left here: it is counted from the records.
+    pub(crate) uncounted: bool,
     /// Unacknowledged records per route (class and lane); routes without any are absent.
     pending: Vec<(u8, u64)>,
 }
@@ -54,6 +56,7 @@ impl Generation {
             engine: None,
             last_used: Instant::now(),
             damaged: false,
+            uncounted: false,
             pending: Vec::new(),
         }
     }

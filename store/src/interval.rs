@@ -48,6 +48,12 @@ impl Acknowledged {
                 .is_some_and(|end| last <= end)
     }
 
+    /// True if some sequence in `first..end` is acknowledged.
+    pub(crate) fn touches(&self, first: Sequence, end: Sequence) -> bool {
+        let reaches = |(_, last): (&Sequence, &Sequence)| *last >= first;
+        self.low > first || self.above.range(..end).next_back().is_some_and(reaches)
+    }
+
     /// The end of the interval above `low` that holds `sequence`.
     fn interval_at(&self, sequence: Sequence) -> Option<Sequence> {
         let (_, end) = self.above.range(..=sequence).next_back()?;
@@ -112,6 +118,8 @@ mod tests {
                 prop_assert_eq!(intervals.contains(sequence), plain.contains(&sequence));
                 let covered = (sequence..=sequence + 5).all(|s| plain.contains(&s));
                 prop_assert_eq!(intervals.covers(sequence, sequence + 5), covered);
+                let touched = (sequence..sequence + 5).any(|s| plain.contains(&s));
+                prop_assert_eq!(intervals.touches(sequence, sequence + 5), touched || sequence < low);
             }
             let mut last_end = low;
             for range in intervals.above() {

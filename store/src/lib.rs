@@ -5,7 +5,7 @@
 //! not confirmed. The README beside this crate says why it is built so; `layout` and `meta` define the bytes on disk.
 //!
 //! ```text
-//! store.rs       Writer and Store, the two handles          open.rs        opening; recover.rs, scan.rs
+//! store.rs       Writer and Store, the two handles          open.rs        opening; recover.rs, scan.rs, pending.rs
 //! commit.rs      building a commit                          write.rs       making it durable; rotation
 //! read.rs        reading; collector.rs keeps what is wanted  state.rs       what is in memory, behind one lock
 //! cursor.rs      positions of lanes, backlog                interval.rs    sets of acknowledged sequences
@@ -30,6 +30,7 @@ mod interval;
 mod layout;
 mod meta;
 mod open;
+mod pending;
 mod quarantine;
 mod read;
 mod recover;

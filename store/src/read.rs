@@ -69,7 +69,7 @@ impl Shared {
         let mut collector = Collector::new(wanted, from.max(1), to.min(self.state().next), limit);
         while !collector.is_full() {
             match self.locate(&collector) {
-                Place::Skip(next) => collector.batch.next = next,
+                Place::Skip(next) => collector.batch.next = next.min(collector.to),
                 Place::Tail(blocks) => {
                     let before = collector.batch.next;
                     let _ = blocks
@@ -125,12 +125,13 @@ impl Shared {
     fn locate(&self, collector: &Collector) -> Place {
         let mut state = self.state();
         let from = collector.batch.next;
+        let first = state.first();
+        let Some(at) = state.generation_at(from) else {
+            return Place::Skip(first);
+        };
         if let Some(blocks) = state.tail.from(from) {
             return from_tail(blocks, collector);
         }
-        let Some(at) = state.generation_at(from) else {
-            return Place::Skip(state.first());
-        };
         let behind = state
             .generations
             .get(at + 1)

@@ -4,21 +4,20 @@
 //! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
+use crate::Sequence;
 use crate::engine::{Engine, EngineError};
 use crate::error::OpenError;
 use crate::generation::{Generation, parse_name};
-use crate::layout::{self, Header};
+use crate::layout::Header;
 use crate::meta::Meta;
 use crate::open::{Options, discard, io_error};
-use crate::scan::{Scan, head_of, scan};
+use crate::scan::{Scan, scan};
 use crate::shared::{HighWater, generations_dir, quarantine_dir};
 use crate::state::State;
 use crate::status::{Counters, Damage, OpenReport};
 use crate::summary::Summary;
 use crate::tail::Tail;
-use crate::{LaneId, Sequence};
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -91,7 +90,7 @@ impl<'a> Recovery<'a> {
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut state, newest, goes_on);
         }
-        self.count_pending(&mut state);
+        crate::pending::count(&mut state, self.options.cache_bytes);
         Ok(Recovered {
             state,
             engine,
@@ -390,80 +389,8 @@ impl<'a> Recovery<'a> {
         }
         state.newest = (!generation.summary.is_empty())
             .then(|| (generation.summary.time_max_ms, Instant::now()));
-        self.stored_pending(state, &meta);
+        crate::pending::from_cursors(state, &meta);
         state.generations.push_back(generation);
         goes_on.then_some(engine)
-    }
-
-    /// What each lane has left in the older generations, as its cursor says.
-    fn stored_pending(&self, state: &mut State, meta: &Meta) {
-        let State {
-            generations, lanes, ..
-        } = state;
-        for (&lane, found) in lanes.iter() {
-            for (class, position) in (0..).zip(&found.positions) {
-                let stored = meta
-                    .cursors
-                    .get(&(lane, class))
-                    .and_then(|stored| stored.pending.as_ref());
-                for generation in generations.iter_mut() {
-                    let (first, end) = (generation.summary.first, generation.summary.end);
-                    let whole = generation.summary.share(lane, class).records;
-                    let listed = stored.and_then(|pending| pending.get(&generation.id).copied());
-                    let done = end <= position.done.low()
-                        || position.done.covers(first, end.saturating_sub(1));
-                    generation.set_pending(
-                        lane,
-                        class,
-                        if done {
-                            0
-                        } else {
-                            listed.unwrap_or(whole).min(whole)
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    /// What each lane has left in the generation that was read through.
-    fn count_pending(&self, state: &mut State) {
-        let State {
-            generations, lanes, ..
-        } = state;
-        let Some(newest) = generations.back_mut() else {
-            return;
-        };
-        let Some(engine) = newest.engine.clone() else {
-            return;
-        };
-        let mut pending = std::collections::BTreeMap::<(LaneId, u8), u64>::new();
-        let mut count = |header: &Header, value: &[u8]| {
-            for record in layout::records(header, value).flatten() {
-                for (lane, class) in record
-                    .routes
-                    .iter()
-                    .map(|route| layout::route_parts(*route))
-                {
-                    let position = lanes
-                        .get(&lane)
-                        .and_then(|lane| lane.positions.get(usize::from(class)));
-                    if position.is_some_and(|position| !position.done.contains(record.sequence)) {
-                        *pending.entry((lane, class)).or_default() += 1;
-                    }
-                }
-            }
-        };
-        let _ = engine.blocks(newest.summary.first, |key, value| {
-            if let Some((first, Ok(header))) = head_of(key, value)
-                && first < newest.summary.end
-            {
-                count(&header, value);
-            }
-            ControlFlow::Continue(())
-        });
-        pending
-            .into_iter()
-            .for_each(|((lane, class), records)| newest.set_pending(lane, class, records));
     }
 }
