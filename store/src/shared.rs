@@ -54,7 +54,17 @@ pub(crate) struct Shared {
     pub(crate) read_only: bool,
     pub(crate) device_bytes_at_open: Option<u64>,
     /// Last field: the directory is free for others when everything else is closed.
-    _lock: File,
+    _lock: DirLock,
+}
+
+/// The directory's lock. It is let go expressly: closing the file would leave it to a child process that is just being
+/// started and has the descriptor until it executes its program.
+struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Shared {
@@ -79,7 +89,7 @@ impl Shared {
             report,
             read_only,
             device_bytes_at_open: disk::device_bytes_written(),
-            _lock: lock,
+            _lock: DirLock(lock),
         }
     }
 

@@ -214,3 +214,20 @@ fn the_directory_is_made_with_its_parents() {
     writer.commit(&commit).unwrap();
     assert_eq!(store.end(), 2);
 }
+
+#[test]
+fn a_child_that_is_just_being_started_does_not_keep_the_directory() {
+    let mut case = Case::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    let _ = std::process::Command::new("true").status();
+                }
+            });
+        }
+        for _ in 0..40 {
+            case.reopen();
+        }
+    });
+}
