@@ -70,6 +70,25 @@ fn wait_until_subscribed(gateway: &Gateway) {
     }
 }
 
+/// The state of the source as the gateway tells it; away from its broker it says why, too.
+fn wait_for_state(gateway: &Gateway, state: &str) {
+    let deadline = Instant::now() + Duration::from_secs(12);
+    loop {
+        let answer = gateway.control("/status");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status: serde_json::Value = serde_json::from_str(body).expect("status is JSON");
+        let sources = status["sources"].as_array().expect("sources");
+        let source = sources.iter().find(|source| source["kind"] == "mqtt");
+        let source = source.expect("the source");
+        if source["state"] == state {
+            assert!(state == "connected" || source["last_error"].is_string());
+            return;
+        }
+        assert!(Instant::now() < deadline, "{source}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn compare(ledger: &Ledger, arrived: &[Option<Id>], gateway: &Gateway) -> books::Findings {
     let findings = books::compare(&ledger.acknowledged, &ledger.sent, arrived);
     let (missing, first) = (findings.missing.len(), findings.missing.first());
@@ -135,6 +154,7 @@ fn a_broker_that_is_absent_or_forgot_the_session_is_subscribed_at_again() {
     };
     let mut gateway = subscriber(&broker, "5");
     gateway.start();
+    wait_for_state(&gateway, "connecting");
     broker.start();
     for round in 1..=2 {
         let count = round * 10;
@@ -145,7 +165,9 @@ fn a_broker_that_is_absent_or_forgot_the_session_is_subscribed_at_again() {
             publish(&broker, 10, 1000.0).join().expect("published");
             std::thread::sleep(Duration::from_millis(200));
         }
+        wait_for_state(&gateway, "connected");
         broker.kill();
+        wait_for_state(&gateway, "connecting");
         broker.start();
     }
 }

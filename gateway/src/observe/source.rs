@@ -1,7 +1,7 @@
 //! What happens at the sources.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -108,6 +108,7 @@ impl SourceFamilies {
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
+            state: Mutex::new(("starting", None)),
             links: self.links.clone(),
             source: source.into(),
         }))
@@ -123,6 +124,8 @@ struct Inner {
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
+    /// In a word, and the last thing that went wrong.
+    state: Mutex<(&'static str, Option<String>)>,
     links: LinkFamily,
     source: String,
 }
@@ -166,6 +169,24 @@ impl SourceMetrics {
     /// An ack left this long after its event was read.
     pub fn acknowledged_after(&self, took: Duration) {
         self.0.ack_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The source is now in this state: `listening`, `connected`, `open`.
+    pub fn up(&self, state: &'static str) {
+        let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0 = state;
+    }
+
+    /// The source is now in this state because something went wrong: `connecting`, `waiting`.
+    pub fn down(&self, state: &'static str, why: &str) {
+        let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = (state, Some(why.to_owned()));
+    }
+
+    /// Its state in a word, and the last thing that went wrong.
+    pub fn state(&self) -> (&'static str, Option<String>) {
+        let now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
     }
 
     /// A connection was opened (+1) or closed (-1).

@@ -52,22 +52,17 @@ pub(super) async fn spawn(
 
 fn status(name: &str, kind: &str, metrics: &SourceMetrics) -> SourceStatus {
     let (events, refused, malformed, connections) = metrics.counts();
+    let (state, last_error) = metrics.state();
+    // A serial port may be open and nobody there.
+    let joined = kind == "serial" && connections > 0;
     SourceStatus {
         name: name.into(),
         kind: kind.into(),
-        state: state(kind, connections).into(),
+        state: if joined { "connected" } else { state }.into(),
         events,
         refused: refused + malformed,
         connections: connections.max(0) as u64,
-        last_error: None,
-    }
-}
-
-fn state(kind: &str, connections: i64) -> &'static str {
-    match kind {
-        "serial" if connections > 0 => "connected",
-        "serial" => "waiting",
-        _ => "running",
+        last_error,
     }
 }
 

@@ -118,6 +118,7 @@ impl HttpListener {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
             let source = &self.name;
+            self.door.metrics.up("listening");
             self.observe.emit(&Listening { source, address });
         }
         let mut open = JoinSet::new();

@@ -101,6 +101,7 @@ impl LinesSource {
             baud: config.baud,
             reopen_max: config.reopen_max,
             observe: Arc::clone(&observe),
+            metrics: metrics.clone(),
         };
         let template = Event {
             id: "".into(),

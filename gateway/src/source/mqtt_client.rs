@@ -138,6 +138,7 @@ impl MqttClient {
             let Ended::Broken(why) = ended else {
                 return Ok(());
             };
+            self.metrics.down("connecting", &why);
             if why != self.told {
                 self.observe.emit(&Disconnected {
                     source: &self.name,
@@ -169,6 +170,9 @@ impl MqttClient {
         if !resumed || !self.subscribed {
             link.subscribe(&self.config.topics, self.config.qos)
                 .map_err(|why| format!("{url}: {why}"))?;
+        }
+        if resumed && self.subscribed {
+            self.metrics.up("connected");
         }
         self.observe.emit(&Subscribed {
             source: &self.name,
@@ -276,6 +280,7 @@ impl MqttClient {
                 Ok(Heard::Subscribed { refused }) if refused.is_empty() => {
                     self.subscribed = true;
                     self.told.clear();
+                    self.metrics.up("connected");
                 }
                 Ok(Heard::Subscribed { refused }) => {
                     let names = refused.iter().filter_map(|at| self.config.topics.get(*at));

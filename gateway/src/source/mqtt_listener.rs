@@ -129,6 +129,7 @@ impl MqttListener {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
             let source = &self.listener.name;
+            self.listener.shared.metrics.up("listening");
             self.listener.observe.emit(&Listening { source, address });
         }
         let mut open = JoinSet::new();

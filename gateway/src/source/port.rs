@@ -14,6 +14,7 @@ use super::stopped;
 use crate::config::PortMatch;
 use crate::observe::Observe;
 use crate::observe::port::{PortAbsent, PortLost, PortOpened};
+use crate::observe::source::SourceMetrics;
 
 /// The first pause before a port is tried again.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
@@ -30,6 +31,8 @@ pub struct Port {
     pub reopen_max: Duration,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
+    /// Its state.
+    pub metrics: SourceMetrics,
 }
 
 impl Port {
@@ -40,6 +43,7 @@ impl Port {
         loop {
             match self.try_open() {
                 Ok((path, stream)) => {
+                    self.metrics.up("open");
                     self.observe.emit(&PortOpened {
                         source: &self.source,
                         path: &path,
@@ -48,6 +52,7 @@ impl Port {
                 }
                 Err(why) if !told => {
                     told = true;
+                    self.metrics.down("waiting", &why);
                     self.observe.emit(&PortAbsent {
                         source: &self.source,
                         why: &why,
@@ -65,6 +70,7 @@ impl Port {
 
     /// Says that the port is gone.
     pub fn lost(&self, why: &str) {
+        self.metrics.down("waiting", why);
         self.observe.emit(&PortLost {
             source: &self.source,
             why,

@@ -70,6 +70,7 @@ impl SerialSource {
             baud: config.baud,
             reopen_max: config.reopen_max,
             observe: Arc::clone(&joined.observe),
+            metrics: joined.metrics.clone(),
         };
         SerialSource {
             port,
