@@ -13,9 +13,11 @@
 
 use crate::engine::{Engine, EngineError, Writes, has_blobs};
 use crate::error::DeadLetterError;
+use crate::letter::{
+    after, put_letter, read_head, read_letter, read_letters, remove_letter, stored_bytes,
+};
 use crate::retention::delete_dir;
 use crate::shared::locked;
-use crate::wire::{Reader, put_varint};
 use crate::{Sequence, disk};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -34,10 +36,8 @@ pub struct DeadLetter {
     pub bytes: Vec<u8>,
 }
 
-const VERSION: u8 = 1;
-const PART_BYTES: usize = 4000;
-/// Letters of one answer, bytes.
-const LIST_BYTES_MAX: usize = 4 << 20;
+/// Bytes that are copied at a time.
+const COPY_BYTES: usize = 256 << 10;
 /// A database smaller than this is not worth copying.
 const COMPACT_BYTES_MIN: u64 = 8 << 20;
 
@@ -45,6 +45,8 @@ struct Chain {
     number: u64,
     engine: Option<Engine>,
     live_bytes: u64,
+    /// A write failed: what the disk has of the file is not known, and nothing more is written to it.
+    poisoned: bool,
 }
 
 /// See the module.
@@ -75,6 +77,7 @@ impl DeadLetters {
                 number: 0,
                 engine: None,
                 live_bytes: 0,
+                poisoned: false,
             }),
             count: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
@@ -82,6 +85,9 @@ impl DeadLetters {
         let number = newest_complete(dir);
         let mut chain = locked(&found.chain);
         chain.number = number.unwrap_or(0);
+        if !read_only {
+            delete_older(dir, chain.number);
+        }
         if number.is_some() {
             found.reopen_or_isolate(&mut chain)?;
         }
@@ -118,15 +124,14 @@ impl DeadLetters {
                 max_bytes,
             });
         }
+        self.renew(&mut chain)?;
         let before = self.with(&mut chain, |engine| stored_bytes(engine, id))?;
         let mut writes = Writes::default();
         if let Some(before) = before {
             remove_letter(&mut writes, id, before);
         }
         put_letter(&mut writes, id, bytes);
-        self.with(&mut chain, |engine| {
-            engine.write(std::mem::take(&mut writes))
-        })?;
+        self.write(&mut chain, writes)?;
         let replaced = before.unwrap_or(0) as u64;
         chain.live_bytes = (chain.live_bytes + bytes.len() as u64).saturating_sub(replaced);
         self.count
@@ -178,14 +183,13 @@ impl DeadLetters {
         if self.count() == 0 {
             return Ok(false);
         }
+        self.renew(&mut chain)?;
         let Some(before) = self.with(&mut chain, |engine| stored_bytes(engine, id))? else {
             return Ok(false);
         };
         let mut writes = Writes::default();
         remove_letter(&mut writes, id, before);
-        self.with(&mut chain, |engine| {
-            engine.write(std::mem::take(&mut writes))
-        })?;
+        self.write(&mut chain, writes)?;
         chain.live_bytes = chain.live_bytes.saturating_sub(before as u64);
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.measure(&chain);
@@ -224,7 +228,9 @@ impl DeadLetters {
         mut work: impl FnMut(&Engine) -> Result<T, EngineError>,
     ) -> Result<T, DeadLetterError> {
         if chain.engine.is_none() {
-            self.reopen(chain)?;
+            let opened = self.reopen(chain);
+            chain.poisoned |= opened.is_err();
+            opened?;
         }
         let Some(engine) = &chain.engine else {
             return Err(DeadLetterError::Failed("not open".into()));
@@ -285,40 +291,75 @@ impl DeadLetters {
         );
     }
 
+    fn write(&self, chain: &mut Chain, writes: Writes) -> Result<(), DeadLetterError> {
+        let mut writes = Some(writes);
+        let written = self.with(chain, |engine| {
+            engine.write(writes.take().unwrap_or_default())
+        });
+        chain.poisoned |= written.is_err();
+        written
+    }
+
+    /// Copies the letters to a new database if a write to this one failed.
+    fn renew(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
+        if !chain.poisoned {
+            return Ok(());
+        }
+        if chain.engine.is_none() {
+            self.reopen(chain)?;
+        }
+        self.copy(chain)
+    }
+
     /// Copies the letters to a new database when most of the old one is dead.
     fn compact(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
         if self.disk_bytes() < COMPACT_BYTES_MIN || self.disk_bytes() / 4 < chain.live_bytes {
             return Ok(());
         }
+        self.copy(chain)
+    }
+
+    /// Copies everything, damaged letters too, to a new database, and goes on with that.
+    fn copy(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
         let Some(old) = &chain.engine else {
             return Ok(());
         };
         let dir = self.path(chain.number + 1);
-        let _ = std::fs::remove_dir_all(&dir);
-        let fresh = Engine::open(&dir, self.cache_bytes).map_err(failed)?;
-        let mut from = (0, 0);
-        loop {
-            let letters = read_letters(old, from, 64).map_err(failed)?;
-            let Some((last, _)) = letters.last() else {
-                break;
-            };
-            from = after(*last);
-            let mut writes = Writes::default();
-            for (id, bytes) in &letters {
-                // A damaged letter is not to be lost with the old database: nothing is given back while there is one.
-                let bytes = bytes
-                    .as_ref()
-                    .ok_or_else(|| DeadLetterError::Damaged(format!("{id:?}")))?;
-                put_letter(&mut writes, *id, bytes);
-            }
-            fresh.write(writes).map_err(failed)?;
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).map_err(|error| failed(error.into()))?;
         }
+        let fresh = Engine::open(&dir, self.cache_bytes).map_err(failed)?;
+        copy_entries(old, &fresh).map_err(failed)?;
         mark_complete(&dir).map_err(|error| failed(error.into()))?;
         let before = self.path(chain.number);
         chain.engine = Some(fresh);
         chain.number += 1;
+        chain.poisoned = false;
         self.measure(chain);
-        delete_dir(&before).map_err(|error| failed(error.into()))
+        // What cannot be deleted now is at the next opening.
+        let _ = delete_dir(&before);
+        Ok(())
+    }
+}
+
+fn copy_entries(from: &Engine, to: &Engine) -> Result<(), EngineError> {
+    let mut next = Vec::new();
+    loop {
+        let mut writes = Writes::default();
+        let mut bytes = 0;
+        let mut last = None;
+        from.entries(&next, |key, value| {
+            writes.events.insert(key, value);
+            bytes += value.len();
+            last = Some([key, &[0]].concat());
+            match bytes < COPY_BYTES {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        let Some(last) = last else { return Ok(()) };
+        to.write(writes)?;
+        next = last;
     }
 }
 
@@ -351,115 +392,11 @@ fn newest_complete(dir: &Path) -> Option<u64> {
         .max()
 }
 
-fn head_key((sequence, number): DeadLetterId) -> [u8; 10] {
-    let mut key = [0; 10];
-    key[..8].copy_from_slice(&sequence.to_be_bytes());
-    key[8..].copy_from_slice(&number.to_be_bytes());
-    key
-}
-
-fn part_key(id: DeadLetterId, part: u32) -> [u8; 14] {
-    let mut key = [0; 14];
-    key[..10].copy_from_slice(&head_key(id));
-    key[10..].copy_from_slice(&part.to_be_bytes());
-    key
-}
-
-fn parse_head_key(key: &[u8]) -> Option<DeadLetterId> {
-    let (sequence, number) = key.split_first_chunk::<8>()?;
-    Some((
-        u64::from_be_bytes(*sequence),
-        u16::from_be_bytes(number.try_into().ok()?),
-    ))
-}
-
-fn put_letter(writes: &mut Writes, id: DeadLetterId, bytes: &[u8]) {
-    let mut head = vec![VERSION];
-    put_varint(&mut head, bytes.len() as u64);
-    head.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
-    writes.events.insert(&head_key(id), head);
-    for (part, chunk) in (0..).zip(bytes.chunks(PART_BYTES)) {
-        writes.events.insert(&part_key(id, part), chunk);
-    }
-}
-
-fn remove_letter(writes: &mut Writes, id: DeadLetterId, bytes: usize) {
-    writes.events.remove(&head_key(id));
-    (0..bytes.div_ceil(PART_BYTES) as u32)
-        .for_each(|part| writes.events.remove(&part_key(id, part)));
-}
-
-/// Length and checksum of a letter.
-fn read_head(value: &[u8]) -> Option<(usize, u32)> {
-    let mut reader = Reader::new(value);
-    let version = reader.u8()?;
-    let bytes = usize::try_from(reader.varint()?).ok()?;
-    let crc = reader.u32()?;
-    (version == VERSION).then_some((bytes, crc))
-}
-
-/// Length that a letter's parts take, as far as its head tells.
-fn stored_bytes(engine: &Engine, id: DeadLetterId) -> Result<Option<usize>, EngineError> {
-    let mut found = None;
-    engine.entries(&head_key(id), |key, value| {
-        if key == head_key(id) {
-            found = Some(read_head(value).map_or(0, |(bytes, _)| bytes));
-        }
-        ControlFlow::Break(())
-    })?;
-    Ok(found)
-}
-
-/// One letter; `Some(None)` if its bytes are damaged.
-fn read_letter(engine: &Engine, id: DeadLetterId) -> Result<Option<Option<Vec<u8>>>, EngineError> {
-    let found = read_letters(engine, id, 1)?;
-    Ok(found
-        .into_iter()
-        .find(|(found, _)| *found == id)
-        .map(|(_, bytes)| bytes))
-}
-
-/// A letter's key, and its bytes if they are as they were put.
-type Found = (DeadLetterId, Option<Vec<u8>>);
-
-/// Letters from `from` on.
-fn read_letters(
-    engine: &Engine,
-    from: DeadLetterId,
-    limit: usize,
-) -> Result<Vec<Found>, EngineError> {
-    let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut heads: Vec<Option<(usize, u32)>> = Vec::new();
-    let mut total = 0;
-    engine.entries(&head_key(from), |key, value| {
-        if let Some(id) = parse_head_key(key) {
-            if letters.len() >= limit || total >= LIST_BYTES_MAX {
-                return ControlFlow::Break(());
-            }
-            letters.push(DeadLetter {
-                id,
-                bytes: Vec::new(),
-            });
-            heads.push(read_head(value));
-        } else if let Some(letter) = letters.last_mut()
-            && key.starts_with(&head_key(letter.id))
-        {
-            letter.bytes.extend_from_slice(value);
-            total += value.len();
-        }
-        ControlFlow::Continue(())
-    })?;
-    let checked = |(letter, head): (DeadLetter, Option<(usize, u32)>)| {
-        let right = head == Some((letter.bytes.len(), crc32c::crc32c(&letter.bytes)));
-        (letter.id, right.then_some(letter.bytes))
-    };
-    Ok(letters.into_iter().zip(heads).map(checked).collect())
-}
-
-/// The key that follows.
-fn after((sequence, number): DeadLetterId) -> DeadLetterId {
-    match number.checked_add(1) {
-        Some(number) => (sequence, number),
-        None => (sequence.saturating_add(1), 0),
-    }
+/// Databases whose letters have been copied; one that cannot be deleted does no harm.
+fn delete_older(dir: &Path, number: u64) {
+    (1..number)
+        .rev()
+        .map(|older| dir.join(older.to_string()))
+        .take_while(|older| older.exists())
+        .for_each(|older| drop(delete_dir(&older)));
 }

@@ -2,12 +2,16 @@
 //! fail (no room, damaged, broken) are told apart. The only file beside the self-test and the dead letters that names sled.
 
 use crate::disk;
+use crate::watch::watched;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Bytes of one read when a database is read through.
+const READ_BYTES: usize = 256 << 10;
 
 /// What went wrong inside sled. After any of them but `Damaged` from a read, the handle must not be used for writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl Writes {
 }
 
 struct Trees {
+    config: sled::Config,
     database: sled::Db,
     events: sled::Tree,
     meta: sled::Tree,
@@ -119,6 +124,7 @@ impl Engine {
         let created = !dir.exists();
         disk::create_dir(dir)?;
         remove_torn_snapshots(dir)?;
+        read_through(dir)?;
         let opened = match open_trees(dir, cache_bytes) {
             Err(EngineError::Damaged(_)) => {
                 set_snapshots_aside(dir)?;
@@ -155,10 +161,18 @@ impl Engine {
             .ok_or_else(|| EngineError::Failed("the database is closed".into()))
     }
 
+    /// Every call on sled: fenced, and watched while it waits.
+    fn call<T>(
+        &self,
+        call: impl FnOnce(&Trees) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let trees = self.trees()?;
+        fenced(|| watched(&trees.config, &trees.database, || call(trees)))
+    }
+
     /// Applies the writes, events first, and returns when they are on the disk.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
-        fenced(|| {
-            let trees = self.trees()?;
+        self.call(|trees| {
             trees.events.apply_batch(writes.events)?;
             if writes.has_meta {
                 trees.meta.apply_batch(writes.meta)?;
@@ -174,7 +188,7 @@ impl Engine {
         from: u64,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let start = fenced(|| block_start(&self.trees()?.events, from))?;
+        let start = self.call(|trees| block_start(&trees.events, from))?;
         self.entries(&start.to_be_bytes(), visit)
     }
 
@@ -184,8 +198,8 @@ impl Engine {
         from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        fenced(|| {
-            for entry in self.trees()?.events.range(from..) {
+        self.call(|trees| {
+            for entry in trees.events.range(from..) {
                 let (key, value) = entry?;
                 if visit(&key, &value).is_break() {
                     break;
@@ -197,8 +211,8 @@ impl Engine {
 
     /// Visits the small durable keys.
     pub(crate) fn meta(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), EngineError> {
-        fenced(|| {
-            for entry in self.trees()?.meta.iter() {
+        self.call(|trees| {
+            for entry in trees.meta.iter() {
                 let (key, value) = entry?;
                 visit(&key, &value);
             }
@@ -208,8 +222,7 @@ impl Engine {
 
     /// Takes everything from the block of sequence `from` on out of the event tree.
     pub(crate) fn cut_from(&self, from: u64) -> Result<(), EngineError> {
-        fenced(|| {
-            let trees = self.trees()?;
+        self.call(|trees| {
             let mut batch = sled::Batch::default();
             for key in trees.events.range(from.to_be_bytes()..).keys() {
                 batch.remove(key?);
@@ -223,6 +236,8 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // sled flushes when it is dropped; then nobody could wake it.
+        let _ = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(trees)));
     }
@@ -250,6 +265,7 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
             let events = (*database).clone();
             let meta = database.open_tree("meta")?;
             Ok(Trees {
+                config,
                 database,
                 events,
                 meta,
@@ -265,6 +281,19 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
             other => return other,
         }
     }
+}
+
+/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files are
+/// read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
+fn read_through(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let mut file = io::BufReader::with_capacity(READ_BYTES, fs::File::open(entry.path())?);
+            io::copy(&mut file, &mut io::sink())?;
+        }
+    }
+    Ok(())
 }
 
 /// sled picks the snapshot whose name sorts last, even one that it had not finished writing.

@@ -12,8 +12,9 @@
 //! layout.rs      blocks on disk                             meta.rs        small keys on disk
 //! generation.rs  one generation     summary.rs  its figures tail.rs        recent blocks in memory
 //! retention.rs   room and deletion  ballast.rs  reserve     quarantine.rs  what cannot be used
-//! dead_letter.rs the chain of dead letters                  verify.rs      reading everything
-//! engine.rs      sled, fenced       shim.rs     its barrier disk.rs        the file system
+//! dead_letter.rs the chain of dead letters, letter.rs       verify.rs      reading everything
+//! engine.rs      sled, fenced       shim.rs     its barrier watch.rs       its waits
+//! disk.rs        the file system
 //! ```
 #![deny(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod error;
 mod generation;
 mod interval;
 mod layout;
+mod letter;
 mod meta;
 mod open;
 mod pending;
@@ -45,6 +47,7 @@ mod store;
 mod summary;
 mod tail;
 mod verify;
+mod watch;
 mod wire;
 mod write;
 

@@ -7,7 +7,7 @@ use crate::generation::{DEAD, Generation};
 use crate::shared::{Shared, WriteHalf, quarantine_dir};
 use crate::state::State;
 use crate::{CommitError, disk};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Room that a commit may take beyond its records: sled grows its file by half a MiB at a time, and a generation may
 /// begin.
@@ -134,9 +134,20 @@ fn is_expired(state: &State, oldest: &Generation, keep_for_ms: u64) -> bool {
 
 /// Deletes a directory so that a crash at any moment leaves it whole or as something that the next opening removes.
 pub(crate) fn delete_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::remove_dir_all(retire(dir)?)
+}
+
+/// The same where only the name matters: what cannot be removed now is at the next opening.
+pub(crate) fn retire_dir(dir: &Path) -> std::io::Result<()> {
+    let dead = retire(dir)?;
+    let _ = std::fs::remove_dir_all(dead);
+    Ok(())
+}
+
+fn retire(dir: &Path) -> std::io::Result<PathBuf> {
     let mut dead = dir.as_os_str().to_owned();
     dead.push(DEAD);
-    let dead = Path::new(&dead);
-    disk::rename(dir, dead)?;
-    std::fs::remove_dir_all(dead)
+    let dead = PathBuf::from(dead);
+    disk::rename(dir, &dead)?;
+    Ok(dead)
 }

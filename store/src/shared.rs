@@ -28,6 +28,8 @@ pub(crate) struct WriteHalf {
     /// `None` after a failure, until a new generation could be opened.
     pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) generation: u64,
+    /// The highest number that was given to a generation, begun or not; none is given twice.
+    pub(crate) highest: u64,
     /// When cursors were last written.
     pub(crate) cursors_written: Instant,
 }
@@ -37,6 +39,7 @@ impl WriteHalf {
         WriteHalf {
             engine,
             generation,
+            highest: generation,
             cursors_written: Instant::now(),
         }
     }

@@ -4,9 +4,11 @@
 use crate::commit::{Commit, pack};
 use crate::engine::{Engine, EngineError, Writes};
 use crate::generation::{Generation, dir_name};
+use crate::retention::retire_dir;
 use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
 use crate::summary::Summary;
 use crate::{CommitError, LaneId, Sequence, disk, meta};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -177,24 +179,21 @@ impl Shared {
     }
 
     fn begin_generation(&self, half: &mut WriteHalf) -> Result<(), EngineError> {
-        let (id, next, writes, cursors) = {
+        let (next, writes, cursors) = {
             let mut state = self.state();
             let cursors = state.take_dirty();
-            let id = state
-                .generations
-                .back()
-                .map_or(half.generation, |generation| generation.id)
-                .max(half.generation)
-                + 1;
-            (id, state.next, meta::all(&state), cursors)
+            let newest = state.generations.back().map_or(0, |last| last.id);
+            half.highest = half.highest.max(newest) + 1;
+            (state.next, meta::all(&state), cursors)
         };
+        let id = half.highest;
         let dir = generations_dir(&self.options.dir).join(dir_name(id, next));
         let begun = self.write_new_generation(&dir, id, next, writes);
         let engine = match begun {
             Ok(engine) => Arc::new(engine),
             Err(error) => {
                 self.state().mark_dirty(&cursors);
-                let _ = std::fs::remove_dir_all(&dir);
+                self.take_back(half, &dir);
                 return Err(error);
             }
         };
@@ -208,20 +207,35 @@ impl Shared {
         Ok(())
     }
 
+    /// Removes what is there of a generation that could not be begun. It may be complete, and would then be taken for
+    /// the newest by the next opening: if it may still be there, nothing more is written to the one before.
+    fn take_back(&self, half: &mut WriteHalf, dir: &Path) {
+        if dir.exists() && retire_dir(dir).is_err() {
+            half.engine = None;
+            let last = self
+                .state()
+                .generations
+                .back_mut()
+                .and_then(|last| last.engine.take());
+            drop(last);
+        }
+    }
+
     fn write_new_generation(
         &self,
-        dir: &std::path::Path,
+        dir: &Path,
         id: u64,
         next: Sequence,
         writes: Writes,
     ) -> Result<Engine, EngineError> {
         let engine = Engine::open(dir, self.options.cache_bytes)?;
         engine.write(writes)?;
-        HighWater {
+        // The generation counts from here on, so the mark outside sled must not fail it: an older one hides nothing.
+        let mark = HighWater {
             generation: id,
             next,
-        }
-        .save(&self.options.dir)?;
+        };
+        let _ = mark.save(&self.options.dir);
         Ok(engine)
     }
 

@@ -1,0 +1,192 @@
+//! Which call fails and how, and the log of all calls on the directory under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The kinds of calls that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    Truncate,
+    Rename,
+    Unlink,
+    Mkdir,
+    Open,
+    Sync,
+    DataSync,
+}
+
+/// What happens instead of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Real,
+    /// Half of the bytes only.
+    Short,
+    /// This error; nothing is done.
+    Fail(i32),
+    /// Nothing is done, and it is called done.
+    Swallow,
+}
+
+/// Calls `nth` to `nth + count - 1` of a kind get the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) nth: u64,
+    pub(crate) count: u64,
+    pub(crate) answer: Answer,
+}
+
+struct Call {
+    kind: Kind,
+    path: PathBuf,
+    worked: bool,
+}
+
+struct State {
+    dir: PathBuf,
+    fault: Fault,
+    seen: u64,
+    fired: u64,
+    calls: Vec<Call>,
+    /// Files of which a sync failed: nothing written to them later may be acknowledged.
+    failed: BTreeSet<PathBuf>,
+    /// Pages of each file that are in the page cache.
+    cached: BTreeMap<PathBuf, BTreeSet<u64>>,
+}
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+fn with<T>(work: impl FnOnce(&mut State) -> T) -> Option<T> {
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    state.as_mut().map(work)
+}
+
+/// From now on calls below `dir` are logged, and the fault strikes.
+pub(crate) fn arm(dir: &Path, fault: Fault) {
+    let state = State {
+        dir: dir.to_path_buf(),
+        fault,
+        seen: 0,
+        fired: 0,
+        calls: Vec::new(),
+        failed: BTreeSet::new(),
+        cached: BTreeMap::new(),
+    };
+    *STATE.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+    ARMED.store(true, Ordering::SeqCst);
+}
+
+/// Ends it; gives how often the fault struck.
+pub(crate) fn disarm() -> u64 {
+    ARMED.store(false, Ordering::SeqCst);
+    let state = STATE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    state.map_or(0, |state| state.fired)
+}
+
+/// What is to happen to this call.
+pub(crate) fn ask(kind: Kind, path: &Path) -> Answer {
+    if !ARMED.load(Ordering::Relaxed) {
+        return Answer::Real;
+    }
+    with(|state| {
+        let fault = state.fault;
+        if kind != fault.kind || !path.starts_with(&state.dir) {
+            return Answer::Real;
+        }
+        state.seen += 1;
+        let strikes = (fault.nth..fault.nth + fault.count).contains(&state.seen);
+        state.fired += u64::from(strikes);
+        match strikes {
+            true => fault.answer,
+            false => Answer::Real,
+        }
+    })
+    .unwrap_or(Answer::Real)
+}
+
+/// Notes how a call went.
+pub(crate) fn done(kind: Kind, path: &Path, worked: bool) {
+    if !ARMED.load(Ordering::Relaxed) {
+        return;
+    }
+    with(|state| {
+        if !path.starts_with(&state.dir) {
+            return;
+        }
+        let path = path.to_path_buf();
+        if !worked && is_sync(kind) {
+            state.failed.insert(path.clone());
+        }
+        if worked && kind == Kind::Unlink {
+            state.failed.remove(&path);
+        }
+        state.calls.push(Call { kind, path, worked });
+    });
+}
+
+fn is_sync(kind: Kind) -> bool {
+    matches!(kind, Kind::Sync | Kind::DataSync)
+}
+
+/// A place in the log of calls.
+pub(crate) fn position() -> usize {
+    with(|state| state.calls.len()).unwrap_or(0)
+}
+
+/// True if since then a database was synced, one of which no sync ever failed. Without a fault armed: true.
+pub(crate) fn synced_since(position: usize) -> bool {
+    with(|state| {
+        state.calls[position..].iter().any(|call| {
+            let database = call.path.file_name().is_some_and(|name| name == "db");
+            database && is_sync(call.kind) && call.worked && !state.failed.contains(&call.path)
+        })
+    })
+    .unwrap_or(true)
+}
+
+/// A new process knows nothing of the failures of the one before.
+pub(crate) fn forget_failed_files() {
+    with(|state| state.failed.clear());
+}
+
+const PAGE_BYTES: u64 = 4096;
+
+pub(crate) fn is_armed() -> bool {
+    ARMED.load(Ordering::Relaxed)
+}
+
+/// These bytes of a file are in the page cache now.
+pub(crate) fn cache(path: &Path, at: u64, bytes: u64) {
+    with(|state| {
+        let pages = at / PAGE_BYTES..=(at + bytes - 1) / PAGE_BYTES;
+        state
+            .cached
+            .entry(path.to_path_buf())
+            .or_default()
+            .extend(pages);
+    });
+}
+
+/// True if reading these bytes does not reach the disk.
+pub(crate) fn is_cached(path: &Path, at: u64, bytes: usize) -> bool {
+    let end = std::fs::metadata(path).map_or(0, |found| found.len());
+    let end = end.min(at + bytes as u64);
+    let mut pages = at / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
+    with(|state| {
+        let cached = state.cached.get(path);
+        pages.all(|page| cached.is_some_and(|cached| cached.contains(&page)))
+    })
+    .unwrap_or(false)
+}
+
+/// The file's pages were dropped.
+pub(crate) fn uncache(path: &Path) {
+    if is_armed() {
+        with(|state| state.cached.remove(path));
+    }
+}
