@@ -13,19 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_rules::topic::is_valid_topic_name;
-use tokio::sync::mpsc;
 
 use super::envelope;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::{Format, MqttUpstream};
-use link::{Heard, Link, Publish};
+use link::{Heard, Link, News, Publish};
 
 /// Publishes in the library at once; its packet identifiers wrap above.
 const WINDOW_MAX: usize = 4096;
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Events of the connection taken at once.
-const HEARD_MAX: usize = 512;
 
 /// An `mqtt` upstream.
 pub struct MqttOut {
@@ -39,7 +36,7 @@ pub struct MqttOut {
 
 struct Session {
     link: Link,
-    heard: mpsc::UnboundedReceiver<Result<Heard, String>>,
+    heard: News,
     /// Handed to the library, packet identifier not known yet.
     queued: VecDeque<Token>,
     sent: HashMap<u16, Token>,
@@ -110,7 +107,9 @@ impl Upstream for MqttOut {
             sent: HashMap::new(),
             packet_bytes_max: None,
         };
-        match tokio::time::timeout(CONNECT_MAX, session.heard.recv()).await {
+        let heard = tokio::time::timeout(CONNECT_MAX, session.heard.recv()).await;
+        // Nothing was sent yet, so that CONNACK comes alone or an error does.
+        match heard.map(|heard| heard.and_then(|heard| heard.into_iter().next())) {
             Ok(Some(Ok(Heard::Connected { packet_bytes_max }))) => {
                 session.packet_bytes_max = packet_bytes_max;
                 self.session = Some(session);
@@ -159,12 +158,9 @@ impl Upstream for MqttOut {
             return Err(Trouble::new("not connected"));
         };
         let mut settled = Vec::new();
-        let mut heard = Vec::new();
         while settled.is_empty() {
-            if session.heard.recv_many(&mut heard, HEARD_MAX).await == 0 {
-                return Err(Trouble::new("the connection ended"));
-            }
-            for item in heard.drain(..) {
+            let heard = session.heard.recv().await;
+            for item in heard.ok_or_else(|| Trouble::new("the connection ended"))? {
                 let item =
                     item.map_err(|why| Trouble::new(format!("{}: {why}", self.config.broker.url)))?;
                 settled.extend(session.take(item));

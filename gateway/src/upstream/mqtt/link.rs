@@ -3,7 +3,10 @@
 //! Its event loop runs in a task of its own: it must not be dropped in the middle of a poll. The
 //! task ends with the link.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use rumqttc::{Outgoing, QoS, TlsConfiguration, Transport, v5};
@@ -13,6 +16,8 @@ use tokio::task::AbortHandle;
 use super::super::Outcome;
 use crate::config::{Broker, MqttVersion};
 
+/// Events of the connection told at once.
+const BATCH_MAX: usize = 512;
 /// The largest packet the library takes from a broker.
 const INCOMING_BYTES_MAX: usize = 1024 * 1024;
 /// The largest packet the library sends; sources bound payloads far below.
@@ -69,7 +74,9 @@ pub(super) struct Link {
     task: AbortHandle,
 }
 
-type Ears = mpsc::UnboundedSender<Result<Heard, String>>;
+type Ears = mpsc::UnboundedSender<Vec<Result<Heard, String>>>;
+/// What is heard of a connection, as much at once as there is.
+pub(super) type News = mpsc::UnboundedReceiver<Vec<Result<Heard, String>>>;
 
 impl Link {
     /// Starts to connect; what happens is heard at the other end.
@@ -77,7 +84,7 @@ impl Link {
         broker: &Broker,
         tls: Option<Arc<rustls::ClientConfig>>,
         window: usize,
-    ) -> (Link, mpsc::UnboundedReceiver<Result<Heard, String>>) {
+    ) -> (Link, News) {
         let (ears, heard) = mpsc::unbounded_channel();
         let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
         let (client, task) = match broker.version {
@@ -187,58 +194,96 @@ fn options_v5(broker: &Broker, transport: Option<Transport>, window: usize) -> v
 }
 
 async fn listen(mut events: rumqttc::EventLoop, ears: Ears) {
-    use rumqttc::{Event, Packet};
-    loop {
-        let heard = match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => Ok(Heard::Connected {
-                packet_bytes_max: None,
-            }),
-            Ok(Event::Incoming(Packet::PubAck(ack))) => {
-                Ok(Heard::Settled(ack.pkid, Outcome::Confirmed))
-            }
-            Ok(Event::Incoming(Packet::PubComp(complete))) => {
-                Ok(Heard::Settled(complete.pkid, Outcome::Confirmed))
-            }
-            Ok(Event::Outgoing(Outgoing::Publish(id))) => Ok(Heard::Sent(id)),
-            Ok(_) => continue,
-            Err(error) => Err(error.to_string()),
-        };
-        let over = heard.is_err();
-        if ears.send(heard).is_err() || over {
-            return;
-        }
-    }
+    let mut relay = Relay::new(ears);
+    while relay.pass(events.poll(), heard).await {}
 }
 
 async fn listen_v5(mut events: v5::EventLoop, ears: Ears) {
+    let mut relay = Relay::new(ears);
+    while relay.pass(events.poll(), heard_v5).await {}
+}
+
+fn heard(event: Result<rumqttc::Event, rumqttc::ConnectionError>) -> Option<Result<Heard, String>> {
+    use rumqttc::{Event, Packet};
+    let heard = match event {
+        Ok(Event::Incoming(Packet::ConnAck(_))) => Heard::Connected {
+            packet_bytes_max: None,
+        },
+        Ok(Event::Incoming(Packet::PubAck(ack))) => Heard::Settled(ack.pkid, Outcome::Confirmed),
+        Ok(Event::Incoming(Packet::PubComp(complete))) => {
+            Heard::Settled(complete.pkid, Outcome::Confirmed)
+        }
+        Ok(Event::Outgoing(Outgoing::Publish(id))) => Heard::Sent(id),
+        Ok(_) => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(Ok(heard))
+}
+
+fn heard_v5(event: Result<v5::Event, v5::ConnectionError>) -> Option<Result<Heard, String>> {
     use v5::Event;
     use v5::mqttbytes::v5::Packet;
-    loop {
-        let heard = match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(Heard::Connected {
-                packet_bytes_max: ack
-                    .properties
-                    .and_then(|p| p.max_packet_size)
-                    .map(|max| max as usize),
-            }),
-            Ok(Event::Incoming(Packet::PubAck(ack))) => {
-                Ok(Heard::Settled(ack.pkid, outcome(ack.reason)))
-            }
-            Ok(Event::Incoming(Packet::PubComp(complete))) => {
-                Ok(Heard::Settled(complete.pkid, Outcome::Confirmed))
-            }
-            Ok(Event::Incoming(Packet::Disconnect(goodbye))) => Err(format!(
-                "the broker disconnected: {:?}",
-                goodbye.reason_code
-            )),
-            Ok(Event::Outgoing(Outgoing::Publish(id))) => Ok(Heard::Sent(id)),
-            Ok(_) => continue,
-            Err(error) => Err(error.to_string()),
-        };
-        let over = heard.is_err();
-        if ears.send(heard).is_err() || over {
-            return;
+    let heard = match event {
+        Ok(Event::Incoming(Packet::ConnAck(ack))) => Heard::Connected {
+            packet_bytes_max: ack
+                .properties
+                .and_then(|p| p.max_packet_size)
+                .map(|max| max as usize),
+        },
+        Ok(Event::Incoming(Packet::PubAck(ack))) => Heard::Settled(ack.pkid, outcome(ack.reason)),
+        Ok(Event::Incoming(Packet::PubComp(complete))) => {
+            Heard::Settled(complete.pkid, Outcome::Confirmed)
         }
+        Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
+            let reason = goodbye.reason_code;
+            return Some(Err(format!("the broker disconnected: {reason:?}")));
+        }
+        Ok(Event::Outgoing(Outgoing::Publish(id))) => Heard::Sent(id),
+        Ok(_) => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(Ok(heard))
+}
+
+/// Passes on what is heard, all there is at once: each message to the forwarder wakes it, and a
+/// wake costs more than the message.
+struct Relay {
+    ears: Ears,
+    batch: Vec<Result<Heard, String>>,
+}
+
+impl Relay {
+    fn new(ears: Ears) -> Relay {
+        let batch = Vec::new();
+        Relay { ears, batch }
+    }
+
+    /// Passes on what one poll of the library gives; `false` when that was the last.
+    async fn pass<T>(
+        &mut self,
+        poll: impl Future<Output = T>,
+        heard: impl FnOnce(T) -> Option<Result<Heard, String>>,
+    ) -> bool {
+        // The same future is tried and then awaited: the library must finish each poll it began.
+        let mut poll = pin!(poll);
+        let tried = poll_fn(|context| Poll::Ready(poll.as_mut().poll(context))).await;
+        let event = match tried {
+            Poll::Ready(event) => event,
+            Poll::Pending if !self.send() => return false,
+            Poll::Pending => poll.await,
+        };
+        let heard = heard(event);
+        let over = matches!(heard, Some(Err(_)));
+        self.batch.extend(heard);
+        if over || self.batch.len() >= BATCH_MAX {
+            return self.send() && !over;
+        }
+        true
+    }
+
+    /// `false` when nobody listens any more.
+    fn send(&mut self) -> bool {
+        self.batch.is_empty() || self.ears.send(std::mem::take(&mut self.batch)).is_ok()
     }
 }
 
