@@ -2,6 +2,7 @@
 
 mod damage;
 mod dead_letters;
+mod fixtures;
 mod full_disk;
 mod kill;
 mod lanes;
