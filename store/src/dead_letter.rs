@@ -11,7 +11,7 @@
 //! sled gives no room back for what is removed, so when most of the database is dead it is copied to `<n+1>`, whose
 //! `complete` file is written last; at an opening the highest complete one counts.
 
-use crate::engine::{Engine, EngineError, Writes, has_blobs};
+use crate::engine::{Engine, EngineError, Writes, has_blobs, has_failed};
 use crate::error::DeadLetterError;
 use crate::letter::{
     after, put_letter, read_head, read_letter, read_letters, remove_letter, stored_bytes,
@@ -82,13 +82,14 @@ impl DeadLetters {
             count: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
         };
-        let number = newest_complete(dir);
+        let number = newest_complete(dir).map_err(|error| failed(error.into()))?;
         let mut chain = locked(&found.chain);
         chain.number = number.unwrap_or(0);
         if !read_only {
             delete_older(dir, chain.number);
         }
         if number.is_some() {
+            chain.poisoned = has_failed(&found.path(chain.number));
             found.reopen_or_isolate(&mut chain)?;
         }
         drop(chain);
@@ -381,15 +382,22 @@ fn mark_complete(dir: &Path) -> std::io::Result<()> {
 }
 
 /// The newest complete database.
-fn newest_complete(dir: &Path) -> Option<u64> {
-    let entries = std::fs::read_dir(dir).ok()?.flatten();
-    let numbers: Vec<u64> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    numbers
-        .into_iter()
-        .filter(|number| dir.join(number.to_string()).join("complete").exists())
-        .max()
+fn newest_complete(dir: &Path) -> std::io::Result<Option<u64>> {
+    if !dir.try_exists()? {
+        return Ok(None);
+    }
+    let mut newest = None;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if number > newest && entry.path().join("complete").try_exists()? {
+            newest = number;
+        }
+    }
+    Ok(newest)
 }
 
 /// Databases whose letters have been copied; one that cannot be deleted does no harm.

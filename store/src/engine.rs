@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// A file beside the database after a failure.
+const FAILED: &str = "failed";
 /// Bytes of one read when a database is read through.
 const READ_BYTES: usize = 256 << 10;
 
@@ -121,25 +123,11 @@ impl Engine {
     /// Opens or creates the database in `dir`, working around what a power cut may have left: a torn snapshot is
     /// removed first, and if sled reports damage it is asked once more without its snapshots (it then replays the log).
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
-        let created = !dir.exists();
-        disk::create_dir(dir)?;
-        remove_torn_snapshots(dir)?;
-        read_through(dir)?;
-        let opened = match open_trees(dir, cache_bytes) {
-            Err(EngineError::Damaged(_)) => {
-                set_snapshots_aside(dir)?;
-                open_trees(dir, cache_bytes)
-            }
-            other => other,
-        };
-        let engine = Engine {
-            trees: Some(opened?),
-            dir: dir.to_path_buf(),
-        };
-        if created {
-            engine.sync_names()?;
+        let opened = open_engine(dir, cache_bytes);
+        if opened.is_err() {
+            note_failure(dir);
         }
-        Ok(engine)
+        opened
     }
 
     /// Makes the names and the configuration file that sled created durable; sled itself does not.
@@ -172,14 +160,18 @@ impl Engine {
 
     /// Applies the writes, events first, and returns when they are on the disk.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
-        self.call(|trees| {
+        let written = self.call(|trees| {
             trees.events.apply_batch(writes.events)?;
             if writes.has_meta {
                 trees.meta.apply_batch(writes.meta)?;
             }
             trees.database.flush()?;
             Ok(())
-        })
+        });
+        if written.is_err() {
+            note_failure(&self.dir);
+        }
+        written
     }
 
     /// Visits blocks in order, from the one holding `from`, with their parts.
@@ -222,25 +214,62 @@ impl Engine {
 
     /// Takes everything from the block of sequence `from` on out of the event tree.
     pub(crate) fn cut_from(&self, from: u64) -> Result<(), EngineError> {
+        let mut writes = Writes::default();
         self.call(|trees| {
-            let mut batch = sled::Batch::default();
             for key in trees.events.range(from.to_be_bytes()..).keys() {
-                batch.remove(key?);
+                writes.events.remove(key?);
             }
-            trees.events.apply_batch(batch)?;
-            trees.database.flush()?;
             Ok(())
-        })
+        })?;
+        self.write(writes)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         // sled flushes when it is dropped; then nobody could wake it.
-        let _ = self.call(|trees| Ok(trees.database.flush()?));
+        let flushed = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        if flushed.is_err() || closed.is_err() {
+            note_failure(&self.dir);
+        }
     }
+}
+
+fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
+    let created = !dir.exists();
+    disk::create_dir(dir)?;
+    remove_torn_snapshots(dir)?;
+    read_through(dir)?;
+    let opened = match open_trees(dir, cache_bytes) {
+        Err(EngineError::Damaged(_)) => {
+            set_snapshots_aside(dir)?;
+            open_trees(dir, cache_bytes)
+        }
+        other => other,
+    };
+    let engine = Engine {
+        trees: Some(opened?),
+        dir: dir.to_path_buf(),
+    };
+    if created {
+        engine.sync_names()?;
+    }
+    Ok(engine)
+}
+
+/// The database's file may hold what never reached the disk, and a later sync would not tell. The note keeps a later
+/// process from writing to it too; it is not synced, for after a power cut only what is on the disk is left.
+fn note_failure(dir: &Path) {
+    if dir.exists() {
+        let _ = fs::File::create(dir.join(FAILED));
+    }
+}
+
+/// True if writing to the database in `dir` failed once, or opening it: it may be read, and nothing more be written to it.
+pub(crate) fn has_failed(dir: &Path) -> bool {
+    dir.join(FAILED).exists()
 }
 
 /// The key of the block that may hold `from`: the last block that starts at or before it.
@@ -302,6 +331,12 @@ fn remove_torn_snapshots(dir: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
     }
     Ok(())
+}
+
+/// Removes the snapshots of a database that is not open; they are made anew when it is opened.
+pub(crate) fn remove_snapshots(dir: &Path) -> bool {
+    let found = snapshots(dir).into_iter().flatten();
+    found.filter(|path| fs::remove_file(path).is_ok()).count() > 0
 }
 
 /// Without a snapshot sled replays its whole log. The configuration file is rewritten too: it is always the default.

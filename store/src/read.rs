@@ -2,7 +2,7 @@
 //! missing because every record's sequence follows the one before it.
 
 use crate::collector::{Collector, Wanted};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, remove_snapshots};
 use crate::shared::{Shared, locked};
 use crate::status::Damage;
 use crate::tail::TailBlock;
@@ -231,14 +231,16 @@ impl Shared {
             }
             generation.dir.clone()
         };
-        if !dir.exists() {
+        if matches!(dir.try_exists(), Ok(false)) {
             self.quarantine(id, &EngineError::Damaged("its directory is gone".into()));
             return Ok(None);
         }
         self.close_idle(OPEN_MAX - 1, Duration::ZERO);
         let mut opened = Engine::open(&dir, self.options.cache_bytes);
-        if matches!(opened, Err(EngineError::NoSpace(_))) && self.release_ballast() {
-            opened = Engine::open(&dir, self.options.cache_bytes);
+        for make_room in [Shared::release_ballast, Shared::remove_snapshots] {
+            if matches!(opened, Err(EngineError::NoSpace(_))) && make_room(self) {
+                opened = Engine::open(&dir, self.options.cache_bytes);
+            }
         }
         match opened {
             Ok(engine) => Ok(self.keep_open(id, Arc::new(engine))),
@@ -249,6 +251,21 @@ impl Shared {
             Err(EngineError::NoSpace(why)) => Err(ReadError::NoSpace(why)),
             Err(error) => Err(ReadError::Failed(error.to_string())),
         }
+    }
+
+    /// Opening takes a file and some bytes; the closed generations can spare as much.
+    fn remove_snapshots(&self) -> bool {
+        self.close_idle(0, Duration::ZERO);
+        let closed: Vec<_> = {
+            let state = self.state();
+            let closed = state
+                .generations
+                .iter()
+                .filter(|g| g.sealed && g.engine.is_none());
+            closed.map(|generation| generation.dir.clone()).collect()
+        };
+        let removed = closed.iter().filter(|dir| remove_snapshots(dir)).count();
+        removed > 0
     }
 
     fn keep_open(&self, id: u64, engine: Arc<Engine>) -> Option<Arc<Engine>> {

@@ -5,7 +5,7 @@
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
 use crate::Sequence;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, has_failed};
 use crate::error::OpenError;
 use crate::generation::{Generation, parse_name};
 use crate::layout::Header;
@@ -85,8 +85,8 @@ impl<'a> Recovery<'a> {
         let mut generation = highest;
         let mut engine = None;
         if let Some(newest) = newest {
-            // Sequences were lost behind this generation: a new one begins where the count goes on.
-            let goes_on = newest.scan.summary.end == state.next;
+            // Sequences were lost behind this generation, or writing to it failed: a new one begins where the count goes on.
+            let goes_on = newest.scan.summary.end == state.next && !has_failed(&newest.found.dir);
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut state, newest, goes_on);
         }
@@ -103,7 +103,8 @@ impl<'a> Recovery<'a> {
         let parent = generations_dir(&self.options.dir);
         let entries = std::fs::read_dir(&parent).map_err(|error| io_error(&parent, &error))?;
         let mut found = Vec::new();
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = entry.map_err(|error| io_error(&parent, &error))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             match parse_name(&name) {
                 Some((id, first)) => found.push(Found {
@@ -369,7 +370,8 @@ impl<'a> Recovery<'a> {
             .back()
             .map_or(found.first, |last| last.summary.end);
         let gap = (before < found.first).then_some((before, found.first - 1));
-        let behind = (!goes_on && self.given_out == 0).then(|| (scan.summary.end, state.next - 1));
+        let lost = scan.summary.end < state.next && self.given_out == 0;
+        let behind = lost.then(|| (scan.summary.end, state.next - 1));
         for (first, last) in gap.into_iter().chain(scan.missing).chain(behind) {
             self.report.damage.push(Damage {
                 generation: found.id,

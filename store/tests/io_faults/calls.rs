@@ -69,7 +69,10 @@ fn call(kind: Kind, path: &Path, bytes: usize, real: impl FnOnce(usize) -> c_lon
             result
         }
         Answer::Fail(errno) => {
-            done(kind, path, false);
+            // A call that was interrupted may be made again.
+            if errno != libc::EINTR {
+                done(kind, path, false);
+            }
             refuse(errno)
         }
         Answer::Swallow => {

@@ -122,8 +122,9 @@ pub(crate) fn done(kind: Kind, path: &Path, worked: bool) {
         if !worked && is_sync(kind) {
             state.failed.insert(path.clone());
         }
-        if worked && kind == Kind::Unlink {
-            state.failed.remove(&path);
+        // What is removed or renamed is not written to any more; its name may be given to a new file.
+        if worked && matches!(kind, Kind::Unlink | Kind::Rename) {
+            state.failed.retain(|failed| !failed.starts_with(&path));
         }
         state.calls.push(Call { kind, path, worked });
     });
@@ -138,20 +139,19 @@ pub(crate) fn position() -> usize {
     with(|state| state.calls.len()).unwrap_or(0)
 }
 
-/// True if since then a database was synced, one of which no sync ever failed. Without a fault armed: true.
-pub(crate) fn synced_since(position: usize) -> bool {
+/// The databases synced since then, if there is none among them of which no sync ever failed.
+pub(crate) fn unsynced_since(position: usize) -> Option<Vec<PathBuf>> {
     with(|state| {
-        state.calls[position..].iter().any(|call| {
-            let database = call.path.file_name().is_some_and(|name| name == "db");
-            database && is_sync(call.kind) && call.worked && !state.failed.contains(&call.path)
-        })
+        let calls = state.calls[position..].iter();
+        let synced: Vec<_> = calls
+            .filter(|call| call.worked && is_sync(call.kind))
+            .map(|call| call.path.clone())
+            .filter(|path| path.ends_with("db"))
+            .collect();
+        let sound = synced.iter().any(|path| !state.failed.contains(path));
+        (!sound).then_some(synced)
     })
-    .unwrap_or(true)
-}
-
-/// A new process knows nothing of the failures of the one before.
-pub(crate) fn forget_failed_files() {
-    with(|state| state.failed.clear());
+    .flatten()
 }
 
 const PAGE_BYTES: u64 = 4096;

@@ -47,10 +47,6 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new_life(&mut self) {
-        faults::forget_failed_files();
-    }
-
     pub(crate) fn next_attempt(&mut self) -> u64 {
         self.attempts += 1;
         self.attempts
@@ -62,9 +58,9 @@ impl Ledger {
 
     /// Something was acknowledged: since the call began the disk must have said done, for a file that never failed.
     pub(crate) fn acked(&mut self, what: &str) {
-        if !faults::synced_since(self.mark) {
+        if let Some(synced) = faults::unsynced_since(self.mark) {
             self.faults.push(format!(
-                "{what} was acknowledged without a sync that worked"
+                "{what} was acknowledged without a sync that worked, only {synced:?}"
             ));
         }
     }

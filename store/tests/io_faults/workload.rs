@@ -27,7 +27,6 @@ pub(crate) fn options(dir: &Path) -> Options {
 /// Runs all lives. Whatever fails is noted; nothing may panic.
 pub(crate) fn run(dir: &Path, ledger: &mut Ledger) {
     for items in LIVES {
-        ledger.new_life();
         match open(options(dir)) {
             Ok((writer, store)) => live(writer, store, items, ledger),
             Err(error) => ledger.errors.push(error.to_string()),

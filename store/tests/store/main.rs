@@ -10,4 +10,5 @@ mod live;
 mod log;
 mod opening;
 mod retention;
+mod small_disk;
 mod support;
