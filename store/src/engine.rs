@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What sled says when another process, or one of its own threads, has the database open.
+const LOCKED: &str = "could not acquire lock";
 /// A file beside the database after a failure.
 const FAILED: &str = "failed";
 /// Bytes of one read when a database is read through.
@@ -124,8 +126,11 @@ impl Engine {
     /// removed first, and if sled reports damage it is asked once more without its snapshots (it then replays the log).
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
         let opened = open_engine(dir, cache_bytes);
-        if opened.is_err() {
-            note_failure(dir);
+        match &opened {
+            // Somebody else has it: nothing was written.
+            Err(EngineError::Failed(why)) if why.contains(LOCKED) => {}
+            Err(_) => note_failure(dir),
+            Ok(_) => {}
         }
         opened
     }
@@ -301,9 +306,7 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
             })
         });
         match opened {
-            Err(EngineError::Failed(why))
-                if why.contains("could not acquire lock") && patience > 0 =>
-            {
+            Err(EngineError::Failed(why)) if why.contains(LOCKED) && patience > 0 => {
                 patience -= 1;
                 std::thread::sleep(Duration::from_millis(10));
             }

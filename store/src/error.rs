@@ -129,6 +129,14 @@ impl fmt::Display for CommitError {
             CommitError::NoSpace {
                 free_bytes,
                 free_bytes_min,
+            } if free_bytes >= free_bytes_min => write!(
+                f,
+                "the disk is full although {free_bytes} bytes are free: its inodes or a quota may be used up, or the \
+                 reserve is not back yet; make room"
+            ),
+            CommitError::NoSpace {
+                free_bytes,
+                free_bytes_min,
             } => {
                 write!(
                     f,

@@ -3,7 +3,8 @@
 use crate::faults;
 use crate::workload::PARTS;
 use std::collections::{BTreeMap, BTreeSet};
-use tidegate_store::{CommitError, DeadLetter, DeadLetterError, Sequence, Store};
+use std::path::Path;
+use tidegate_store::{CommitError, DeadLetter, DeadLetterError, OpenError, Sequence, Store};
 
 /// The bytes of one record: they name its item, the attempt to store it, and its place in the commit.
 pub(crate) fn record(item: u64, attempt: u64, part: u64) -> Vec<u8> {
@@ -40,6 +41,8 @@ pub(crate) struct Ledger {
     pub(crate) confirmed: BTreeSet<Sequence>,
     letters: BTreeMap<u64, Letter>,
     pub(crate) has_lane: bool,
+    /// Items that were refused as often as they were offered.
+    pub(crate) given_up: Vec<u64>,
     /// What was refused and why, in the order of the calls.
     pub(crate) errors: Vec<String>,
     pub(crate) faults: Vec<String>,
@@ -50,6 +53,16 @@ impl Ledger {
     pub(crate) fn next_attempt(&mut self) -> u64 {
         self.attempts += 1;
         self.attempts
+    }
+
+    /// An opening may fail while the disk does, but must say where.
+    pub(crate) fn not_opened(&mut self, dir: &Path, error: &OpenError) {
+        let said = error.to_string();
+        if !said.contains(&dir.display().to_string()) {
+            self.faults
+                .push(format!("an opening failed without saying where: {said}"));
+        }
+        self.errors.push(said);
     }
 
     pub(crate) fn begin_ack(&mut self) {

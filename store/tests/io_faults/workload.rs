@@ -29,7 +29,7 @@ pub(crate) fn run(dir: &Path, ledger: &mut Ledger) {
     for items in LIVES {
         match open(options(dir)) {
             Ok((writer, store)) => live(writer, store, items, ledger),
-            Err(error) => ledger.errors.push(error.to_string()),
+            Err(error) => ledger.not_opened(dir, &error),
         }
     }
 }
@@ -83,6 +83,7 @@ fn offer(writer: &mut Writer, lane: u16, item: u64, ledger: &mut Ledger) {
             Err(error) => ledger.refused(item, attempt, &error),
         }
     }
+    ledger.given_up.push(item);
 }
 
 /// Delivers a few records and confirms all but the last.

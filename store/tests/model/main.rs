@@ -120,3 +120,29 @@ fn a_lane_with_thousands_of_gaps_is_done_when_the_gaps_are_filled() {
     };
     run::run(&Script { settings, ops });
 }
+
+#[test]
+fn a_store_that_lost_its_newest_records_does_not_pass_for_the_model() {
+    let piece = Piece {
+        bytes: 10,
+        routes: Vec::new(),
+        time_step_ms: 0,
+    };
+    let commit = Op::Commit {
+        pieces: vec![piece; 3],
+        marks: Vec::new(),
+    };
+    let settings = Settings {
+        generation_bytes: 1,
+        max_size_bytes: 2 << 30,
+        keep_for_ms: u64::MAX,
+        tail_bytes: 0,
+    };
+    let outcome = |last| {
+        let ops = vec![commit.clone(), commit.clone(), last];
+        let settings = settings.clone();
+        std::panic::catch_unwind(|| run::run(&Script { settings, ops }))
+    };
+    assert!(outcome(Op::Crash(None)).is_ok());
+    assert!(outcome(Op::LoseNewest).is_err());
+}

@@ -106,6 +106,8 @@ pub(crate) enum Op {
     Reopen(Option<Settings>),
     /// The process ends at once; what it had written is there.
     Crash(Option<Settings>),
+    /// Never drawn: a crash after which the newest generation is gone, to see that the comparison notices.
+    LoseNewest,
 }
 
 /// A whole case.

@@ -132,7 +132,8 @@ impl Run {
             Op::Retry { key, slot, class } => self.retry(*key, *slot, *class),
             Op::Persist => self.persist(),
             Op::Reopen(change) => self.reopen(change.as_ref()),
-            Op::Crash(change) => self.crash(change.as_ref()),
+            Op::Crash(change) => self.crash(change.as_ref(), false),
+            Op::LoseNewest => self.crash(None, true),
         }
     }
 
@@ -385,12 +386,17 @@ impl Run {
     }
 
     /// What the process had written is copied as it is, without the orderly end.
-    fn crash(&mut self, change: Option<&Settings>) {
+    fn crash(&mut self, change: Option<&Settings>, lose_newest: bool) {
         let from = self.dir();
         self.copies += 1;
         copy_dir(&from, &self.dir());
         self.open = None;
         std::fs::remove_dir_all(from).unwrap();
+        if lose_newest {
+            let generations = std::fs::read_dir(self.dir().join("generations")).unwrap();
+            let newest = generations.map(|entry| entry.unwrap().path()).max();
+            std::fs::remove_dir_all(newest.unwrap()).unwrap();
+        }
         self.done.crashed += 1;
         self.begin_again(change);
     }
