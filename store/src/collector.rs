@@ -1,8 +1,10 @@
 //! Takes blocks in order, keeps the records that are wanted, and notices what is missing because every record's sequence
 //! follows the one before it.
 
+use crate::filter::may_have;
 use crate::layout::{self, Header, Kind, Large};
 use crate::read::{ReadBatch, ReadLimit, StoredRecord};
+use crate::summary::Summary;
 use crate::tail::TailBlock;
 use crate::{LaneId, Sequence};
 use bytes::Bytes;
@@ -11,18 +13,54 @@ use std::ops::ControlFlow;
 /// Bytes of blocks that one call looks at before it returns with what it has.
 const SCAN_BYTES_MAX: usize = 4 << 20;
 
-/// Which records are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    All,
-    Lane(LaneId, u8),
+/// What [`crate::Store::search`] looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    /// Tags that a record must have all of. Some records come that have not: the caller looks at each itself.
+    pub tags: &'a [u64],
+    /// Not before this time, milliseconds.
+    pub from_ms: u64,
+    /// Not after it.
+    pub to_ms: u64,
 }
 
-impl Wanted {
-    pub(crate) fn block(self, header: &Header) -> bool {
+impl Search<'_> {
+    /// False if nothing between these times is looked for.
+    pub(crate) fn times(&self, time_min_ms: u64, time_max_ms: u64) -> bool {
+        time_min_ms <= self.to_ms && time_max_ms >= self.from_ms
+    }
+}
+
+/// Which records are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    All,
+    Lane(LaneId, u8),
+    Found(&'a Search<'a>),
+}
+
+impl Wanted<'_> {
+    /// False if nothing in the block is wanted; `filter` is over its tags.
+    pub(crate) fn block(self, header: &Header, filter: &[u8]) -> bool {
         match self {
             Wanted::All => true,
             Wanted::Lane(lane, class) => header.masks.contains(lane, class),
+            Wanted::Found(search) => {
+                search.times(header.time_min_ms, header.time_max_ms)
+                    && search.tags.iter().all(|tag| may_have(filter, *tag))
+            }
+        }
+    }
+
+    /// False if nothing in the generation is wanted.
+    pub(crate) fn generation(self, summary: &Summary) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Lane(lane, class) => summary.share(lane, class).records > 0,
+            Wanted::Found(search) => {
+                search.times(summary.time_min_ms, summary.time_max_ms)
+                    && search.tags.iter().all(|tag| summary.may_have(*tag))
+            }
         }
     }
 
@@ -30,6 +68,7 @@ impl Wanted {
         match self {
             Wanted::All => true,
             Wanted::Lane(lane, class) => record.is_for(lane, class),
+            Wanted::Found(search) => search.times(record.time_ms, record.time_ms),
         }
     }
 }
@@ -39,13 +78,13 @@ struct Assembly {
     sequence: Sequence,
     time_ms: u64,
     large: Large,
-    bytes: Vec<u8>,
+    stored: Vec<u8>,
     next_part: u32,
 }
 
 /// Takes blocks in order and keeps what is wanted.
-pub(crate) struct Collector {
-    pub(crate) wanted: Wanted,
+pub(crate) struct Collector<'a> {
+    pub(crate) wanted: Wanted<'a>,
     pub(crate) limit: ReadLimit,
     /// First sequence that is not asked for.
     pub(crate) to: Sequence,
@@ -57,8 +96,13 @@ pub(crate) struct Collector {
     missing: Vec<(Sequence, Sequence)>,
 }
 
-impl Collector {
-    pub(crate) fn new(wanted: Wanted, from: Sequence, to: Sequence, limit: ReadLimit) -> Collector {
+impl<'a> Collector<'a> {
+    pub(crate) fn new(
+        wanted: Wanted<'a>,
+        from: Sequence,
+        to: Sequence,
+        limit: ReadLimit,
+    ) -> Collector<'a> {
         let batch = ReadBatch {
             records: Vec::new(),
             next: from,
@@ -85,22 +129,39 @@ impl Collector {
 
     /// Takes one block of the tail.
     pub(crate) fn take_tail(&mut self, block: &TailBlock) -> ControlFlow<()> {
-        self.scanned_bytes += block.value.len();
+        self.scanned_bytes += block.body.len();
+        if self.is_full() || block.header.place.first >= self.to {
+            return ControlFlow::Break(());
+        }
+        // The tail keeps no filters: what is in memory is cheap to look at.
+        if !self.wanted.block(&block.header, &[]) {
+            return self.pass_block(&block.header);
+        }
         match &block.large {
             Some(bytes) => self.whole_large(block, bytes.clone()),
-            None => self.block(&block.header, &block.value, Some(&block.value)),
+            None => {
+                self.pass_gap(block.header.place.first);
+                self.take_records(&block.header, &block.body)
+            }
         }
     }
 
     fn whole_large(&mut self, block: &TailBlock, bytes: Bytes) -> ControlFlow<()> {
-        if self.is_full() || block.header.place.first >= self.to {
-            return ControlFlow::Break(());
-        }
-        let record = layout::records(&block.header, &block.value).next();
-        if let Some(Ok(record)) = record.filter(|_| self.wanted.block(&block.header)) {
+        let record = layout::records(&block.header, &block.body).next();
+        if let Some(Ok(record)) = record.filter(|record| {
+            record
+                .as_ref()
+                .is_ok_and(|record| self.wanted.record(record))
+        }) {
             self.keep(record.sequence, record.time_ms, bytes);
         }
         self.batch.next = self.batch.next.max(block.header.last() + 1);
+        ControlFlow::Continue(())
+    }
+
+    fn pass_block(&mut self, header: &Header) -> ControlFlow<()> {
+        self.pass_gap(header.place.first);
+        self.batch.next = self.batch.next.max(self.to.min(header.last() + 1));
         ControlFlow::Continue(())
     }
 
@@ -112,36 +173,33 @@ impl Collector {
             // An unreadable block is passed over: the next good one shows which sequences are missing.
             return match layout::read_header(first, value) {
                 Ok(header) if header.last() < self.batch.next => ControlFlow::Continue(()),
-                Ok(header) => self.block(&header, value, None),
+                Ok(header) => self.block(&header, value),
                 Err(_) => ControlFlow::Continue(()),
             };
         }
         self.part(key, value)
     }
 
-    fn block(&mut self, header: &Header, value: &[u8], shared: Option<&Bytes>) -> ControlFlow<()> {
+    fn block(&mut self, header: &Header, value: &[u8]) -> ControlFlow<()> {
         if self.is_full() || header.place.first >= self.to {
             return ControlFlow::Break(());
         }
+        if !self.wanted.block(header, header.filter(value)) {
+            return self.pass_block(header);
+        }
         self.pass_gap(header.place.first);
-        if !self.wanted.block(header) {
-            self.batch.next = self.to.min(header.last() + 1);
+        let Ok(body) = header.body(value) else {
+            // Its records count as missing.
             return ControlFlow::Continue(());
-        }
+        };
         if header.kind == Kind::LargeHead {
-            return self.begin_large(header, value);
+            return self.begin_large(header, &body);
         }
-        self.take_records(header, value, shared)
+        self.take_records(header, &Bytes::from(body.into_owned()))
     }
 
-    fn take_records(
-        &mut self,
-        header: &Header,
-        value: &[u8],
-        shared: Option<&Bytes>,
-    ) -> ControlFlow<()> {
-        let mut own = shared.cloned();
-        for record in layout::records(header, value) {
+    fn take_records(&mut self, header: &Header, body: &Bytes) -> ControlFlow<()> {
+        for record in layout::records(header, body) {
             // The checksum was right, so a contradiction is a writer's mistake; what follows counts as missing.
             let Ok(record) = record else { break };
             if record.sequence < self.batch.next {
@@ -151,36 +209,30 @@ impl Collector {
                 return ControlFlow::Break(());
             }
             if self.wanted.record(&record) {
-                let block = own.get_or_insert_with(|| Bytes::copy_from_slice(value));
-                self.keep(
-                    record.sequence,
-                    record.time_ms,
-                    block.slice(record.start..record.end),
-                );
+                let bytes = body.slice(record.start..record.end);
+                self.keep(record.sequence, record.time_ms, bytes);
             }
             self.batch.next = record.sequence + 1;
         }
         ControlFlow::Continue(())
     }
 
-    fn begin_large(&mut self, header: &Header, value: &[u8]) -> ControlFlow<()> {
-        let head = layout::records(header, value).next().and_then(Result::ok);
+    fn begin_large(&mut self, header: &Header, body: &[u8]) -> ControlFlow<()> {
+        let head = layout::records(header, body).next().and_then(Result::ok);
         let tail = head
             .as_ref()
-            .and_then(|record| value.get(record.start..record.end));
-        let large = tail.and_then(|tail| layout::read_large(tail).ok());
+            .and_then(|record| body.get(record.start..record.end));
+        let large = tail.and_then(|tail| layout::read_large(header.version, tail).ok());
         if let (Some(record), Some(large)) = (head, large) {
-            let bytes = Vec::with_capacity(
-                usize::try_from(large.bytes)
-                    .unwrap_or(0)
-                    .min(crate::commit::RECORD_BYTES_MAX),
-            );
-            let (sequence, time_ms) = (record.sequence, record.time_ms);
+            if !self.wanted.record(&record) {
+                return self.pass_block(header);
+            }
+            let room = usize::try_from(large.stored_bytes).unwrap_or(0);
             self.assembly = Some(Assembly {
-                sequence,
-                time_ms,
+                sequence: record.sequence,
+                time_ms: record.time_ms,
                 large,
-                bytes,
+                stored: Vec::with_capacity(room.min(crate::commit::RECORD_BYTES_MAX)),
                 next_part: 0,
             });
         }
@@ -197,15 +249,14 @@ impl Collector {
         let Ok(bytes) = layout::read_part(assembly.sequence, assembly.next_part, value) else {
             return ControlFlow::Continue(());
         };
-        assembly.bytes.extend_from_slice(bytes);
+        assembly.stored.extend_from_slice(bytes);
         assembly.next_part += 1;
         if assembly.next_part < assembly.large.parts {
             self.assembly = Some(assembly);
             return ControlFlow::Continue(());
         }
-        let whole = assembly.bytes.len() as u64 == assembly.large.bytes;
-        if whole && crc32c::crc32c(&assembly.bytes) == assembly.large.crc {
-            self.keep(assembly.sequence, assembly.time_ms, assembly.bytes.into());
+        if let Some(bytes) = assembly.large.record(assembly.stored) {
+            self.keep(assembly.sequence, assembly.time_ms, bytes.into());
             self.batch.next = assembly.sequence + 1;
         }
         if self.is_full() {

@@ -1,6 +1,8 @@
 //! Builds one commit: records and marks that become durable together, or not at all.
 
-use crate::layout::{self, Place, RecordIn};
+use crate::codec::Compressor;
+use crate::layout::{self, Place};
+use crate::pack::{self, RecordIn};
 use crate::summary::Summary;
 use crate::tail::TailBlock;
 use crate::{CommitError, LaneId, Sequence};
@@ -34,6 +36,7 @@ pub struct Append<'a> {
 struct Entry {
     time_ms: u64,
     routes_end: usize,
+    tags_end: usize,
     bytes_end: usize,
 }
 
@@ -45,6 +48,7 @@ pub(crate) type Mark = (Vec<u8>, Option<Vec<u8>>);
 pub struct Commit {
     entries: Vec<Entry>,
     routes: Vec<u8>,
+    tags: Vec<u64>,
     bytes: Vec<u8>,
     marks: Vec<Mark>,
     invalid: Option<CommitError>,
@@ -75,13 +79,20 @@ impl Commit {
             }
         }
         self.bytes.extend_from_slice(append.bytes);
-        let (routes_end, bytes_end) = (self.routes.len(), self.bytes.len());
         self.entries.push(Entry {
             time_ms: append.time_ms,
-            routes_end,
-            bytes_end,
+            routes_end: self.routes.len(),
+            tags_end: self.tags.len(),
+            bytes_end: self.bytes.len(),
         });
         index
+    }
+
+    /// As [`Commit::push`], with tags by which [`crate::Store::search`] passes over what is not wanted: 64-bit hashes of
+    /// whatever the record shall be found by, such as of each level of its topic. A few are enough.
+    pub fn push_tagged(&mut self, append: Append<'_>, tags: &[u64]) -> usize {
+        self.tags.extend_from_slice(tags);
+        self.push(append)
     }
 
     /// Sets a small durable key: dedup marks, a boot counter. The last one for a key counts.
@@ -103,6 +114,7 @@ impl Commit {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.routes.clear();
+        self.tags.clear();
         self.bytes.clear();
         self.marks.clear();
         self.invalid = None;
@@ -131,22 +143,22 @@ impl Commit {
         &self.marks
     }
 
-    fn record(&self, index: usize) -> Option<RecordIn<'_>> {
-        let entry = self.entries.get(index)?;
-        let (routes_start, bytes_start) =
-            match index.checked_sub(1).and_then(|i| self.entries.get(i)) {
-                Some(before) => (before.routes_end, before.bytes_end),
-                None => (0, 0),
-            };
-        Some(RecordIn {
+    fn records(&self) -> impl Iterator<Item = RecordIn<'_>> {
+        let (mut routes, mut tags, mut bytes) = (0, 0, 0);
+        self.entries.iter().map(move |entry| RecordIn {
             time_ms: entry.time_ms,
-            routes: self.routes.get(routes_start..entry.routes_end)?,
-            bytes: self.bytes.get(bytes_start..entry.bytes_end)?,
+            routes: &self.routes
+                [std::mem::replace(&mut routes, entry.routes_end)..entry.routes_end],
+            tags: &self.tags[std::mem::replace(&mut tags, entry.tags_end)..entry.tags_end],
+            bytes: &self.bytes[std::mem::replace(&mut bytes, entry.bytes_end)..entry.bytes_end],
         })
     }
 
-    fn records_from(&self, index: usize) -> impl Iterator<Item = RecordIn<'_>> {
-        (index..self.entries.len()).map_while(|index| self.record(index))
+    fn different_tags(&self) -> Vec<u64> {
+        let mut tags = self.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
     }
 }
 
@@ -167,6 +179,8 @@ fn broken_limit(append: &Append<'_>) -> Option<&'static str> {
 pub(crate) struct Packed {
     pub(crate) blocks: Vec<TailBlock>,
     pub(crate) summary: Summary,
+    /// The tags of the records, each once.
+    pub(crate) tags: Vec<u64>,
 }
 
 /// Packs the records of a commit whose first one gets `first`, and gives each key and value to `put`.
@@ -174,50 +188,41 @@ pub(crate) fn pack(
     commit: &Commit,
     first: Sequence,
     with_meta: bool,
+    compressor: &mut Compressor,
     mut put: impl FnMut(&[u8], &[u8]),
 ) -> Packed {
     let mut packed = Packed {
         blocks: Vec::new(),
         summary: Summary::empty(first),
+        tags: commit.different_tags(),
     };
-    let mut batch: Vec<RecordIn<'_>> = Vec::new();
+    let records: Vec<RecordIn<'_>> = commit.records().collect();
     let mut index = 0;
-    while let Some(record) = commit.record(index) {
+    while let Some(rest) = records.get(index..).filter(|rest| !rest.is_empty()) {
         let sequence = first + index as u64;
         let place = Place {
             first: sequence,
             commit_offset: index as u32,
             with_meta,
         };
-        batch.clear();
-        let (value, large) = if layout::is_large(&record) {
-            batch.push(record);
-            (
-                layout::large_head(place, &record),
-                Some(Bytes::copy_from_slice(record.bytes)),
-            )
+        let (block, large) = if rest[0].is_large() {
+            let large = pack::large_block(place, &rest[0]);
+            let stored = large.stored.as_deref().unwrap_or(rest[0].bytes);
+            packed.summary.payload_bytes += put_parts(sequence, stored, &mut put);
+            (large.head, Some(Bytes::copy_from_slice(rest[0].bytes)))
         } else {
-            batch.extend(
-                commit
-                    .records_from(index)
-                    .take(layout::fitting(commit.records_from(index))),
-            );
-            (layout::packed_block(place, &batch), None)
+            (pack::packed_block(place, rest, compressor), None)
         };
-        put(&sequence.to_be_bytes(), &value);
-        packed.summary.payload_bytes += value.len() as u64;
-        if let Some(bytes) = &large {
-            packed.summary.payload_bytes += put_parts(sequence, bytes, &mut put);
-        }
-        batch.iter().for_each(|record| packed.summary.add(record));
-        index += batch.len();
-        if let Ok(header) = layout::read_header(sequence, &value) {
-            packed.blocks.push(TailBlock {
-                header,
-                value: value.into(),
-                large,
-            });
-        }
+        put(&sequence.to_be_bytes(), &block.value);
+        packed.summary.payload_bytes += block.value.len() as u64;
+        let taken = &rest[..block.count];
+        taken.iter().for_each(|record| packed.summary.add(record));
+        index += block.count;
+        packed.blocks.push(TailBlock {
+            header: block.header,
+            body: block.body.into(),
+            large,
+        });
     }
     packed
 }
@@ -225,7 +230,7 @@ pub(crate) fn pack(
 fn put_parts(first: Sequence, bytes: &[u8], put: &mut impl FnMut(&[u8], &[u8])) -> u64 {
     let mut written = 0;
     for (part, chunk) in (0..).zip(bytes.chunks(layout::PART_BYTES)) {
-        let value = layout::part_block(first, part, chunk);
+        let value = pack::part_block(first, part, chunk);
         put(&layout::part_key(first, part), &value);
         written += value.len() as u64;
     }

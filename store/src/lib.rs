@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 mod ballast;
+mod codec;
 mod collector;
 mod commit;
 mod cursor;
@@ -26,12 +27,14 @@ mod dead_letter;
 mod disk;
 mod engine;
 mod error;
+mod filter;
 mod generation;
 mod interval;
 mod layout;
 mod letter;
 mod meta;
 mod open;
+mod pack;
 mod pending;
 mod quarantine;
 mod read;
@@ -51,6 +54,7 @@ mod watch;
 mod wire;
 mod write;
 
+pub use collector::Search;
 pub use commit::{Append, Commit, MARK_BYTES_MAX, RECORD_BYTES_MAX, Route};
 pub use cursor::{Backlog, Cursor, LaneInfo};
 pub use dead_letter::{DeadLetter, DeadLetterId};

@@ -1,6 +1,7 @@
 //! Opening: who may, what is tidied first, and the order in which the parts are found.
 
 use crate::ballast::Ballast;
+use crate::codec::Compressor;
 use crate::dead_letter::DeadLetters;
 use crate::error::{DeadLetterError, OpenError};
 use crate::generation::DEAD;
@@ -17,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-const FORMAT: &str = "tidegate-store 1\n";
+const FORMAT: &str = "tidegate-store 2\n";
+/// Formats that are read and, from the first new block on, written as the newest.
+const OLDER_FORMATS: [&str; 1] = ["tidegate-store 1\n"];
 
 /// Settings. Make them with [`Options::new`] and change what you need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Options {
     pub ballast_bytes: u64,
     /// sled's cache per open generation; up to three are open at a time. Default 1 MiB.
     pub cache_bytes: u64,
+    /// Whether blocks are compressed where that saves an eighth or more. Default true.
+    pub compress: bool,
     /// Recent blocks kept in memory for readers that keep up. Default 4 MiB.
     pub tail_bytes: u64,
 }
@@ -52,6 +57,7 @@ impl Options {
             free_bytes_min: 64 << 20,
             ballast_bytes: 32 << 20,
             cache_bytes: 1 << 20,
+            compress: true,
             tail_bytes: 4 << 20,
         }
     }
@@ -117,7 +123,8 @@ fn start(options: Options, read_only: bool) -> Result<Shared, OpenError> {
     let dead = dead.map_err(|error| dead_letter_error(&dir, error))?;
     recovered.report.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     recovered.state.quarantined = crate::quarantine::list(&quarantine_dir(&dir));
-    let half = WriteHalf::new(recovered.engine, recovered.generation);
+    let compressor = Compressor::new(!options.compress);
+    let half = WriteHalf::new(recovered.engine, recovered.generation, compressor);
     let shared = Shared::new(
         options,
         half,
@@ -238,6 +245,10 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) if OLDER_FORMATS.contains(&found.as_str()) => {
+            disk::write_atomically(&path, FORMAT.as_bytes())
+                .map_err(|error| io_error(&path, &error))
+        }
         Ok(found) => Err(OpenError::Newer {
             dir: dir.to_path_buf(),
             found: found.trim().chars().take(60).collect(),

@@ -85,7 +85,10 @@ fn pending_in(
     };
     let mut pending = BTreeMap::<(LaneId, u8), u64>::new();
     let mut count = |header: &Header, value: &[u8]| {
-        for record in layout::records(header, value).flatten() {
+        let Ok(body) = header.body(value) else {
+            return;
+        };
+        for record in layout::records(header, &body).flatten() {
             let routes = record
                 .routes
                 .iter()

@@ -61,7 +61,7 @@ impl Shared {
     /// Reads `from..to` as far as the limits go.
     pub(crate) fn read(
         &self,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         from: Sequence,
         to: Sequence,
         limit: ReadLimit,
@@ -122,7 +122,7 @@ impl Shared {
         self.state().advance(lane, class, end);
     }
 
-    fn locate(&self, collector: &Collector) -> Place {
+    fn locate(&self, collector: &Collector<'_>) -> Place {
         let mut state = self.state();
         let from = collector.batch.next;
         let first = state.first();
@@ -137,11 +137,7 @@ impl Shared {
             .get(at + 1)
             .map_or(state.next, |generation| generation.summary.first);
         let generation = &mut state.generations[at];
-        let unwanted = match collector.wanted {
-            Wanted::All => false,
-            Wanted::Lane(lane, class) => generation.summary.share(lane, class).records == 0,
-        };
-        if from >= generation.summary.end || unwanted {
+        if from >= generation.summary.end || !collector.wanted.generation(&generation.summary) {
             return Place::Skip(behind);
         }
         generation.last_used = Instant::now();
@@ -157,7 +153,7 @@ impl Shared {
         id: u64,
         end: Sequence,
         engine: &Engine,
-        collector: &mut Collector,
+        collector: &mut Collector<'_>,
     ) -> Result<(), ReadError> {
         let to = collector.to;
         collector.to = to.min(end);
@@ -302,20 +298,20 @@ impl Shared {
     }
 }
 
-fn from_tail<'a>(blocks: impl Iterator<Item = &'a TailBlock>, collector: &Collector) -> Place {
+fn from_tail<'a>(blocks: impl Iterator<Item = &'a TailBlock>, collector: &Collector<'_>) -> Place {
     let mut taken = Vec::new();
     let (mut bytes, mut records) = (0, 0);
     let mut behind = collector.batch.next;
     for block in blocks {
         behind = block.header.last() + 1;
-        if !collector.wanted.block(&block.header) {
+        if !collector.wanted.block(&block.header, &[]) {
             if taken.is_empty() {
                 continue;
             }
             break;
         }
         taken.push(block.clone());
-        bytes += block.value.len() + block.large.as_ref().map_or(0, Bytes::len);
+        bytes += block.body.len() + block.large.as_ref().map_or(0, Bytes::len);
         records += usize::from(block.header.count);
         if bytes >= collector.limit.bytes || records > collector.limit.records || taken.len() >= 512
         {

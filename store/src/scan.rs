@@ -54,10 +54,13 @@ pub(crate) fn scan(
             let Some(block) = scan.tail.pop_front() else {
                 break;
             };
-            scan.tail_bytes -= block.value.len();
+            scan.tail_bytes -= block.body.len();
         }
         ControlFlow::Continue(())
     })?;
+    if !scan.summary.is_empty() {
+        scan.summary.forget_tags();
+    }
     Ok(scan)
 }
 
@@ -69,11 +72,15 @@ impl Scan {
             self.summary.skip_to(&header);
             self.damaged = true;
         }
-        for record in layout::records(&header, value).flatten() {
+        let Ok(body) = header.body(value) else {
+            self.damaged = true;
+            return;
+        };
+        for record in layout::records(&header, &body).flatten() {
             let bytes = match header.kind {
-                layout::Kind::LargeHead => value
+                layout::Kind::LargeHead => body
                     .get(record.start..record.end)
-                    .and_then(|tail| layout::read_large(tail).ok())
+                    .and_then(|tail| layout::read_large(header.version, tail).ok())
                     .map_or(0, |large| large.bytes),
                 _ => (record.end - record.start) as u64,
             };
@@ -81,10 +88,10 @@ impl Scan {
         }
         self.last = Some(header);
         if header.kind == layout::Kind::Packed {
-            self.tail_bytes += value.len();
+            self.tail_bytes += body.len();
             self.tail.push_back(TailBlock {
                 header,
-                value: Bytes::copy_from_slice(value),
+                body: Bytes::from(body.into_owned()),
                 large: None,
             });
         } else {

@@ -13,6 +13,7 @@
 //! Locks are taken in this order: `write`, then `opening`, then `state`. `state` is never held across a disk access.
 
 use crate::ballast::Ballast;
+use crate::codec::Compressor;
 use crate::dead_letter::DeadLetters;
 use crate::engine::Engine;
 use crate::state::State;
@@ -32,16 +33,29 @@ pub(crate) struct WriteHalf {
     pub(crate) highest: u64,
     /// When cursors were last written.
     pub(crate) cursors_written: Instant,
+    pub(crate) compressor: Compressor,
 }
 
 impl WriteHalf {
-    pub(crate) fn new(engine: Option<Arc<Engine>>, generation: u64) -> WriteHalf {
+    pub(crate) fn new(
+        engine: Option<Arc<Engine>>,
+        generation: u64,
+        compressor: Compressor,
+    ) -> WriteHalf {
         WriteHalf {
             engine,
             generation,
             highest: generation,
             cursors_written: Instant::now(),
+            compressor,
         }
+    }
+
+    /// Goes on in a new generation.
+    pub(crate) fn go_on(&mut self, engine: Arc<Engine>, generation: u64) {
+        self.engine = Some(engine);
+        self.generation = generation;
+        self.cursors_written = Instant::now();
     }
 }
 

@@ -238,6 +238,7 @@ impl State {
         }
         if let Some(generation) = self.generations.back_mut() {
             generation.extend(&packed.summary);
+            generation.summary.add_tags(&packed.tags);
         }
         packed
             .blocks

@@ -1,6 +1,6 @@
 //! The two handles of an open store: the one [`Writer`], and any number of [`Store`]s for readers and cursors.
 
-use crate::collector::Wanted;
+use crate::collector::{Search, Wanted};
 use crate::commit::Commit;
 use crate::cursor::{Backlog, Cursor, LaneInfo, Position};
 use crate::dead_letter::{DeadLetter, DeadLetterId};
@@ -196,6 +196,18 @@ impl Store {
         limit: ReadLimit,
     ) -> Result<ReadBatch, ReadError> {
         self.shared.read(Wanted::All, from, to, limit)
+    }
+
+    /// Reads what is looked for in `from..to`, wherever it is routed. Generations and blocks that cannot hold it are
+    /// passed without being opened or decompressed.
+    pub fn search(
+        &self,
+        search: &Search<'_>,
+        from: Sequence,
+        to: Sequence,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        self.shared.read(Wanted::Found(search), from, to, limit)
     }
 
     /// The sequence after the last durable record.

@@ -1,12 +1,15 @@
 //! What a generation holds, small enough to keep in memory for every generation: its range, sizes, times, and how much
 //! is routed to each lane in each class. Sealed generations carry it as a file so that opening the store does not open them.
 
-use crate::layout::{Header, RecordIn};
+use crate::filter::{self, GENERATION_FILTER_BYTES};
+use crate::layout::Header;
+use crate::pack::RecordIn;
 use crate::wire::{self, Reader, put_varint};
 use crate::{LaneId, Sequence};
 use std::path::Path;
 
-const VERSION: u8 = 1;
+/// Version 1 had no filter.
+const VERSION: u8 = 2;
 const FILE: &str = "summary";
 
 /// Records and bytes routed to one lane in one class.
@@ -29,6 +32,8 @@ pub(crate) struct Summary {
     pub(crate) time_min_ms: u64,
     pub(crate) time_max_ms: u64,
     shares: Vec<Share>,
+    /// Over the tags of all records; empty while there are none.
+    filter: Vec<u8>,
 }
 
 impl Summary {
@@ -116,6 +121,25 @@ impl Summary {
         &mut self.shares[at]
     }
 
+    /// Takes in the tags of records.
+    pub(crate) fn add_tags(&mut self, tags: &[u64]) {
+        if self.filter.is_empty() && !tags.is_empty() {
+            self.filter = vec![0; GENERATION_FILTER_BYTES];
+        }
+        tags.iter()
+            .for_each(|tag| filter::add(&mut self.filter, *tag));
+    }
+
+    /// Nobody knows the tags of the records here: the filter lets everything through from now on.
+    pub(crate) fn forget_tags(&mut self) {
+        self.filter = vec![0xff; GENERATION_FILTER_BYTES];
+    }
+
+    /// False if no record here has this tag.
+    pub(crate) fn may_have(&self, tag: u64) -> bool {
+        filter::may_have(&self.filter, tag)
+    }
+
     /// Writes the summary file of a sealed generation.
     pub(crate) fn save(&self, dir: &Path) -> std::io::Result<()> {
         crate::disk::write_atomically(&dir.join(FILE), &self.encode())
@@ -144,14 +168,16 @@ impl Summary {
             put_varint(&mut out, share.records);
             put_varint(&mut out, share.bytes);
         }
+        put_varint(&mut out, self.filter.len() as u64);
+        out.extend_from_slice(&self.filter);
         wire::seal(out)
     }
 
     fn decode(bytes: &[u8]) -> Option<Summary> {
         let mut reader = Reader::new(wire::unseal(bytes)?);
-        if reader.u8()? != VERSION {
-            return None;
-        }
+        let version = reader
+            .u8()
+            .filter(|version| (1..=VERSION).contains(version))?;
         let mut summary = Summary {
             first: reader.varint()?,
             end: reader.varint()?,
@@ -159,6 +185,7 @@ impl Summary {
             time_min_ms: reader.varint()?,
             time_max_ms: reader.varint()?,
             shares: Vec::new(),
+            filter: Vec::new(),
         };
         for _ in 0..reader.varint()?.min(256) {
             let share = Share {
@@ -167,6 +194,12 @@ impl Summary {
                 bytes: reader.varint()?,
             };
             summary.shares.push(share);
+        }
+        if version == 1 {
+            summary.forget_tags();
+        } else {
+            let bytes = usize::try_from(reader.varint()?).ok()?;
+            summary.filter = reader.take(bytes)?.to_vec();
         }
         (summary.first <= summary.end && reader.is_empty()).then_some(summary)
     }
@@ -183,10 +216,12 @@ mod tests {
         let mut summary = Summary::empty(100);
         summary.count(5, &[route_byte(1, 0), route_byte(2, 3)], 40);
         summary.count(3, &[route_byte(1, 0)], 60);
+        summary.add_tags(&[17]);
         summary.save(dir.path()).unwrap();
         assert_eq!(Summary::load(dir.path()), Some(summary.clone()));
         let share = summary.share(1, 0);
         assert_eq!((share.records, share.bytes, summary.records()), (2, 100, 2));
+        assert!(summary.may_have(17) && !summary.may_have(18 << 20));
         let mut bytes = std::fs::read(dir.path().join(FILE)).unwrap();
         bytes[3] ^= 1;
         std::fs::write(dir.path().join(FILE), bytes).unwrap();

@@ -1,4 +1,5 @@
-//! The most recent blocks, kept in memory as they were written: a forwarder that keeps up never touches the disk.
+//! The most recent blocks, kept in memory as they were before compression: a forwarder that keeps up neither touches the
+//! disk nor decompresses.
 
 use crate::Sequence;
 use crate::layout::Header;
@@ -12,13 +13,13 @@ const ENTRY_BYTES: usize = 192;
 #[derive(Clone)]
 pub(crate) struct TailBlock {
     pub(crate) header: Header,
-    pub(crate) value: Bytes,
+    pub(crate) body: Bytes,
     pub(crate) large: Option<Bytes>,
 }
 
 impl TailBlock {
     fn cost(&self) -> usize {
-        ENTRY_BYTES + self.value.len() + self.large.as_ref().map_or(0, Bytes::len)
+        ENTRY_BYTES + self.body.len() + self.large.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -75,25 +76,29 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Place, RecordIn, packed_block, read_header};
+    use crate::codec::Compressor;
+    use crate::layout::Place;
+    use crate::pack::{RecordIn, packed_block};
 
     fn block(first: Sequence) -> TailBlock {
         let records = [RecordIn {
             time_ms: 1,
             routes: &[],
+            tags: &[],
             bytes: &[7; 500],
         }; 2];
-        let value = packed_block(
+        let block = packed_block(
             Place {
                 first,
                 commit_offset: 0,
                 with_meta: false,
             },
             &records,
+            &mut Compressor::new(true),
         );
         TailBlock {
-            header: read_header(first, &value).unwrap(),
-            value: value.into(),
+            header: block.header,
+            body: block.body.into(),
             large: None,
         }
     }

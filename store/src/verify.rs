@@ -93,7 +93,7 @@ impl Shared {
 /// Reads until the collector is full; at the end of the generation what is left counts as missing.
 fn read_on(
     engine: &Engine,
-    collector: &mut Collector,
+    collector: &mut Collector<'_>,
     end: Sequence,
 ) -> Result<(), crate::engine::EngineError> {
     engine.blocks(collector.batch.next, |key, value| {

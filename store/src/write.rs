@@ -41,7 +41,9 @@ impl Shared {
         let mut writes = Writes::default();
         let due = half.cursors_written.elapsed() >= CURSORS_EVERY;
         let (cursors, first) = self.collect_meta(half, commit, due, &mut writes);
-        let packed = pack(commit, first, writes.has_meta, |key, value| {
+        let has_meta = writes.has_meta;
+        let compressor = &mut half.compressor;
+        let packed = pack(commit, first, has_meta, compressor, |key, value| {
             writes.events.insert(key, value)
         });
         if writes.has_meta {
@@ -203,7 +205,7 @@ impl Shared {
         self.state().generations.push_back(generation);
         // Readers that keep up have the tail; an open generation costs as much memory as it is large.
         self.close_idle(0, Duration::ZERO);
-        *half = WriteHalf::new(Some(engine), id);
+        half.go_on(engine, id);
         Ok(())
     }
 

@@ -47,10 +47,10 @@ fn texts(store: &Store) -> Vec<String> {
 
 /// Puts the records of a commit on the disk, and its small keys if `whole`, without telling anybody.
 fn write_behind(writer: &Writer, commit: &Commit, whole: bool) {
-    let half = locked(&writer.shared.write);
+    let mut half = locked(&writer.shared.write);
     let mut writes = Writes::default();
     let next = writer.shared.state().next;
-    let packed = pack(commit, next, true, |key, value| {
+    let packed = pack(commit, next, true, &mut half.compressor, |key, value| {
         writes.events.insert(key, value)
     });
     if whole {

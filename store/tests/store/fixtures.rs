@@ -134,7 +134,7 @@ fn check(store: &Store, routes: &[Route; 2], end: u64) {
 
 #[test]
 fn a_store_of_every_version_is_read_and_gone_on_with() {
-    for version in [1] {
+    for version in [1, 2] {
         let dir = tempfile::tempdir().unwrap();
         copy(&folder(version), dir.path());
         let options = options(dir.path().into());
