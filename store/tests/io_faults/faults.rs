@@ -48,8 +48,9 @@ struct Call {
 
 struct State {
     dir: PathBuf,
-    fault: Fault,
-    seen: u64,
+    faults: Vec<Fault>,
+    /// Calls of each kind so far.
+    seen: BTreeMap<Kind, u64>,
     fired: u64,
     calls: Vec<Call>,
     /// Files of which a sync failed: nothing written to them later may be acknowledged.
@@ -66,12 +67,12 @@ fn with<T>(work: impl FnOnce(&mut State) -> T) -> Option<T> {
     state.as_mut().map(work)
 }
 
-/// From now on calls below `dir` are logged, and the fault strikes.
-pub(crate) fn arm(dir: &Path, fault: Fault) {
+/// From now on calls below `dir` are logged, and the faults strike.
+pub(crate) fn arm(dir: &Path, faults: &[Fault]) {
     let state = State {
         dir: dir.to_path_buf(),
-        fault,
-        seen: 0,
+        faults: faults.to_vec(),
+        seen: BTreeMap::new(),
         fired: 0,
         calls: Vec::new(),
         failed: BTreeSet::new(),
@@ -94,17 +95,17 @@ pub(crate) fn ask(kind: Kind, path: &Path) -> Answer {
         return Answer::Real;
     }
     with(|state| {
-        let fault = state.fault;
-        if kind != fault.kind || !path.starts_with(&state.dir) {
+        if !path.starts_with(&state.dir) {
             return Answer::Real;
         }
-        state.seen += 1;
-        let strikes = (fault.nth..fault.nth + fault.count).contains(&state.seen);
-        state.fired += u64::from(strikes);
-        match strikes {
-            true => fault.answer,
-            false => Answer::Real,
-        }
+        let seen = state.seen.entry(kind).or_default();
+        *seen += 1;
+        let strikes = |fault: &&Fault| {
+            fault.kind == kind && (fault.nth..fault.nth + fault.count).contains(seen)
+        };
+        let answer = state.faults.iter().find(strikes).map(|fault| fault.answer);
+        state.fired += u64::from(answer.is_some());
+        answer.unwrap_or(Answer::Real)
     })
     .unwrap_or(Answer::Real)
 }

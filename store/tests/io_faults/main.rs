@@ -40,19 +40,20 @@ const PLAN: [(Kind, &[Answer]); 9] = [
     (Kind::DataSync, &[EIO, ENOSPC, EINTR]),
 ];
 
-/// Runs the workload with one fault; what went wrong, and how often the fault struck.
-fn run_with(fault: Fault) -> (Vec<String>, u64) {
+/// Runs the workload with these faults; what went wrong, and how often the fault struck.
+fn run_with(faults: &[Fault]) -> (Vec<String>, u64) {
     let home = match Path::new("/dev/shm").is_dir() {
         true => tempfile::tempdir_in("/dev/shm").unwrap(),
         false => tempfile::tempdir().unwrap(),
     };
     let dir = home.path().join("store");
     let mut ledger = Ledger::default();
-    faults::arm(home.path(), fault);
+    faults::arm(home.path(), faults);
     workload::run(&dir, &mut ledger);
     let fired = faults::disarm();
     // One failing call may cost a commit; the next one goes to a new generation and works.
-    if fault.count == 1 && !ledger.given_up.is_empty() {
+    let once = matches!(faults, [fault] if fault.count == 1);
+    if once && !ledger.given_up.is_empty() {
         ledger
             .faults
             .push(format!("did not go on: {:?}", ledger.errors));
@@ -88,14 +89,15 @@ fn after_the_faults(dir: &Path, ledger: &mut Ledger) {
 }
 
 /// The same on a thread of its own, so that a hang is found.
-fn guarded(fault: Fault) -> (Vec<String>, u64) {
+fn guarded(faults: &[Fault]) -> (Vec<String>, u64) {
     let (tell, told) = mpsc::channel();
+    let armed = faults.to_vec();
     let worker = std::thread::spawn(move || {
-        let _ = tell.send(run_with(fault));
+        let _ = tell.send(run_with(&armed));
     });
     match told.recv_timeout(HANGS_AFTER) {
         Ok(outcome) => outcome,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{fault:?} hangs"),
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{faults:?} hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
             let _ = worker.join();
             (vec!["it panicked".into()], 1)
@@ -113,6 +115,13 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+fn seed() -> u64 {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = number("TIDEGATE_SEED").unwrap_or_else(|| clock.map_or(1, |d| d.as_nanos() as u64));
+    println!("seed {seed}");
+    seed
+}
+
 /// Numbers that look random.
 struct Random(u64);
 
@@ -126,6 +135,19 @@ impl Random {
     }
 }
 
+impl Random {
+    /// Any fault of the plan, early in a run or late.
+    fn fault(&mut self) -> Fault {
+        let (kind, answers) = PLAN[self.below(PLAN.len() as u64) as usize];
+        Fault {
+            kind,
+            nth: 1 + self.below(150),
+            count: [1, 1, 3, WHILE][self.below(4) as usize],
+            answer: answers[self.below(answers.len() as u64) as usize],
+        }
+    }
+}
+
 /// How many calls of a kind the workload makes when none fails.
 fn calls_of(kind: Kind) -> u64 {
     let never = Fault {
@@ -134,7 +156,7 @@ fn calls_of(kind: Kind) -> u64 {
         count: u64::MAX - 1,
         answer: Answer::Real,
     };
-    let (faults, calls) = guarded(never);
+    let (faults, calls) = guarded(&[never]);
     assert!(faults.is_empty(), "without any fault: {faults:?}");
     calls
 }
@@ -150,7 +172,7 @@ struct Outcome {
 impl Outcome {
     /// Runs one case; false if the fault did not strike: the workload makes fewer calls.
     fn case(&mut self, fault: Fault) -> bool {
-        let (faults, fired) = guarded(fault);
+        let (faults, fired) = guarded(&[fault]);
         let Fault { kind, answer, .. } = fault;
         let of_kind = self
             .struck
@@ -178,12 +200,13 @@ fn repeat(one: &str) {
         .find(|(k, a)| format!("{k:?} {a:?}") == format!("{kind} {answer}"))
         .expect("a kind and an answer of the plan");
     let (nth, count) = (nth.parse().unwrap(), count.parse().unwrap());
-    let (faults, fired) = guarded(Fault {
+    let fault = Fault {
         kind,
         nth,
         count,
         answer,
-    });
+    };
+    let (faults, fired) = guarded(&[fault]);
     println!("struck {fired} times");
     assert!(faults.is_empty(), "{faults:#?}");
 }
@@ -191,11 +214,7 @@ fn repeat(one: &str) {
 #[test]
 fn no_failing_call_makes_a_false_promise() {
     let _alone = alone();
-    let seed = number("TIDEGATE_SEED").unwrap_or_else(|| {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        clock.map_or(1, |d| d.as_nanos() as u64)
-    });
-    println!("seed {seed}");
+    let seed = seed();
     let every_one = number("TIDEGATE_LONG") == Some(1);
     if let Ok(one) = std::env::var("TIDEGATE_FAULT") {
         return repeat(&one);
@@ -232,6 +251,31 @@ fn no_failing_call_makes_a_false_promise() {
 }
 
 #[test]
+fn several_kinds_of_calls_may_fail_in_one_run() {
+    let _alone = alone();
+    let seed = seed();
+    let cases = if number("TIDEGATE_LONG") == Some(1) {
+        3_000
+    } else {
+        40
+    };
+    let mut random = Random(seed);
+    let mut struck = 0;
+    let mut wrong = 0;
+    for _ in 0..cases {
+        let faults: Vec<_> = (0..2 + random.below(5)).map(|_| random.fault()).collect();
+        let (found, fired) = guarded(&faults);
+        struck += fired;
+        if !found.is_empty() {
+            println!("{faults:?}: {found:?}");
+            wrong += 1;
+        }
+    }
+    println!("{cases} cases, struck {struck} times");
+    assert_eq!(wrong, 0);
+}
+
+#[test]
 fn a_store_whose_failed_syncs_are_hidden_from_it_is_found_out() {
     let _alone = alone();
     let swallowed = Fault {
@@ -240,7 +284,7 @@ fn a_store_whose_failed_syncs_are_hidden_from_it_is_found_out() {
         count: u64::MAX - 1,
         answer: Answer::Swallow,
     };
-    let (faults, fired) = guarded(swallowed);
+    let (faults, fired) = guarded(&[swallowed]);
     assert!(fired > 0);
     assert!(
         faults.iter().any(|fault| fault.contains("without a sync")),
