@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What sled says when another process, or one of its own threads, has the database open.
 const LOCKED: &str = "could not acquire lock";
-/// A file beside the database after a failure.
+/// A file or directory beside the database after a failure.
 const FAILED: &str = "failed";
 /// Bytes of one read when a database is read through.
 const READ_BYTES: usize = 256 << 10;
@@ -268,7 +268,11 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
 /// process from writing to it too; it is not synced, for after a power cut only what is on the disk is left.
 fn note_failure(dir: &Path) {
     if dir.exists() {
-        let _ = fs::File::create(dir.join(FAILED));
+        let note = dir.join(FAILED);
+        // On a failing disk one way may be open where the other is not.
+        let _ = fs::File::create(&note)
+            .map(drop)
+            .or_else(|_| fs::create_dir(&note));
     }
 }
 

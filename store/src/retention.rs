@@ -75,7 +75,9 @@ impl Shared {
                 is_expired(state, oldest, keep_for_ms)
             })
         } {
-            self.delete(generation);
+            if !self.delete(generation) {
+                break;
+            }
         }
     }
 
@@ -92,20 +94,28 @@ impl Shared {
             return false;
         }
         let oldest = take_oldest(&mut self.state(), |_, _| true);
-        oldest.map(|generation| self.delete(generation)).is_some()
+        oldest.is_some_and(|generation| self.delete(generation))
     }
 
-    fn delete(&self, mut generation: Generation) {
+    /// False if that failed: then the generation is as before, and none behind it goes, for the log would have a gap.
+    fn delete(&self, mut generation: Generation) -> bool {
         drop(generation.engine.take());
         let gone = if generation.damaged {
             let last = generation.summary.end.saturating_sub(1);
             let to = quarantine_dir(&self.options.dir);
             crate::quarantine::move_dir(&generation.dir, &to, last).map(|_| ())
         } else {
-            delete_dir(&generation.dir)
+            retire_dir(&generation.dir)
         };
-        // What could not be renamed is found again at the next opening.
-        self.state().counters.deleted += u64::from(gone.is_ok());
+        let mut state = self.state();
+        if gone.is_err() && generation.dir.exists() {
+            let id = generation.id;
+            let at = state.generations.partition_point(|other| other.id < id);
+            state.generations.insert(at, generation);
+            return false;
+        }
+        state.counters.deleted += 1;
+        true
     }
 }
 

@@ -155,10 +155,7 @@ impl Ledger {
 
     /// After all faults: the whole store, as a later process finds it.
     pub(crate) fn check(&mut self, store: &Store) {
-        let report = store.open_report();
-        if !report.quarantined.is_empty() || !report.damage.is_empty() {
-            self.faults.push(format!("{report:?}"));
-        }
+        self.check_report(store);
         self.check_log(store);
         match store.dead_letters((0, 0), 1000) {
             Ok(found) => self.letters_listed(found),
@@ -170,6 +167,14 @@ impl Ledger {
         }
         if self.has_lane {
             self.check_lane(store);
+        }
+    }
+
+    /// The disk failed, but nothing on it was damaged.
+    pub(crate) fn check_report(&mut self, store: &Store) {
+        let report = store.open_report();
+        if !report.quarantined.is_empty() || !report.damage.is_empty() {
+            self.faults.push(format!("{report:?}"));
         }
     }
 

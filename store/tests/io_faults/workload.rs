@@ -28,7 +28,10 @@ pub(crate) fn options(dir: &Path) -> Options {
 pub(crate) fn run(dir: &Path, ledger: &mut Ledger) {
     for items in LIVES {
         match open(options(dir)) {
-            Ok((writer, store)) => live(writer, store, items, ledger),
+            Ok((writer, store)) => {
+                ledger.check_report(&store);
+                live(writer, store, items, ledger);
+            }
             Err(error) => ledger.not_opened(dir, &error),
         }
     }
