@@ -10,6 +10,8 @@
 //! it. Payloads are never re-encoded. A reader refuses versions it does not know, so that an
 //! older gateway leaves a newer store untouched. Frozen examples live in `tests` below.
 
+pub mod tags;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -4,18 +4,25 @@ use std::ops::ControlFlow;
 
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_rules::topic::TopicFilter;
-use tidegate_store::{ReadLimit, Sequence, Store};
+use tidegate_store::{ReadLimit, Search, Sequence, Store};
 
 use super::HistoryError;
 use super::event::EventView;
-use crate::record::{self, Record};
+use crate::record::{self, Record, tags};
 
 /// Records looked at in one piece.
-const WINDOW: u64 = 1024;
+const WINDOW: u64 = 4096;
 /// Bytes of records looked at in one piece.
 const WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most events one answer holds.
 pub const LIMIT_MAX: usize = 10_000;
+
+/// Every record there is.
+const EVERYTHING: Search<'_> = Search {
+    tags: &[],
+    from_ms: 0,
+    to_ms: u64::MAX,
+};
 
 /// Which events are asked for. Absent parts accept everything.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +55,25 @@ impl Query {
         };
         source == wanted || source.rsplit('/').next() == Some(wanted)
     }
+
+    /// The tags that every event has which is asked for.
+    fn tags(&self) -> Vec<u64> {
+        let mut found = Vec::new();
+        if let Some(filter) = &self.topic {
+            tags::of_filter(filter, &mut found);
+        }
+        found.extend(self.source.as_deref().map(tags::of_source));
+        found.extend(self.kind.as_deref().map(tags::of_kind));
+        found
+    }
+
+    /// The earliest time of a record that may be asked for. A clock that was set back may have put an earlier time on
+    /// the record than on its event; an hour of that is allowed for.
+    fn earliest_ms(&self) -> u64 {
+        const CLOCK_STEP_MS: UnixMs = 3_600_000;
+        let since = self.since_ms.unwrap_or(0);
+        u64::try_from(since.saturating_sub(CLOCK_STEP_MS)).unwrap_or(0)
+    }
 }
 
 /// The last `limit` events that the query accepts, oldest first.
@@ -57,8 +83,14 @@ impl Query {
 pub fn list(store: &Store, query: &Query, limit: usize) -> Result<Vec<EventView>, HistoryError> {
     let limit = limit.min(LIMIT_MAX);
     let mut found = Vec::new();
-    backwards(store, |sequence, record| {
-        if found.len() >= limit || is_before(query, record.event.received) {
+    let tags = query.tags();
+    let search = Search {
+        tags: &tags,
+        from_ms: query.earliest_ms(),
+        to_ms: u64::MAX,
+    };
+    backwards(store, &search, |sequence, record| {
+        if found.len() >= limit {
             return ControlFlow::Break(());
         }
         if query.accepts(&record.event) {
@@ -68,14 +100,6 @@ pub fn list(store: &Store, query: &Query, limit: usize) -> Result<Vec<EventView>
     })?;
     found.reverse();
     Ok(found)
-}
-
-/// A clock that was set back may put older times behind newer ones; an hour of those is looked through.
-fn is_before(query: &Query, received: UnixMs) -> bool {
-    const CLOCK_STEP_MS: UnixMs = 3_600_000;
-    query
-        .since_ms
-        .is_some_and(|since| received < since - CLOCK_STEP_MS)
 }
 
 /// The event with this CloudEvents `id`, the newest if there are several; or, for a number, the
@@ -88,7 +112,7 @@ pub fn find(store: &Store, id: &str) -> Result<EventView, HistoryError> {
         return Ok(view);
     }
     let mut found = None;
-    backwards(store, |sequence, record| {
+    backwards(store, &EVERYTHING, |sequence, record| {
         if *record.event.id != *id {
             return ControlFlow::Continue(());
         }
@@ -115,10 +139,11 @@ fn at_sequence(store: &Store, sequence: Sequence) -> Option<EventView> {
     Some(EventView::stored(sequence, &record, store))
 }
 
-/// Visits all records from the newest to the oldest until told to stop. Records that cannot be
+/// Visits the records that may be looked for, from the newest to the oldest until told to stop. Records that cannot be
 /// decoded are passed over; `store verify` tells about them.
 fn backwards(
     store: &Store,
+    search: &Search<'_>,
     mut visit: impl FnMut(Sequence, &Record) -> ControlFlow<()>,
 ) -> Result<(), HistoryError> {
     let (first, mut to) = (store.first(), store.end());
@@ -131,7 +156,7 @@ fn backwards(
                 records: WINDOW as usize,
                 bytes: WINDOW_BYTES_MAX,
             };
-            let batch = store.scan(at, to, limit)?;
+            let batch = store.search(search, at, to, limit)?;
             window.extend(batch.records);
             at = batch.next.max(at + 1);
         }

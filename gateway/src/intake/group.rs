@@ -7,7 +7,7 @@ use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::dedup::Mark;
-use crate::record::{self, Routed};
+use crate::record::{self, Routed, tags};
 use crate::source::{Ack, Refusal, Verdict};
 
 /// Events a group takes before it waits for the disk.
@@ -44,6 +44,7 @@ pub struct Group {
     pub payload_bytes: u64,
     buffer: Vec<u8>,
     routes: Vec<Route>,
+    tags: Vec<u64>,
 }
 
 impl Group {
@@ -78,11 +79,14 @@ impl Group {
             }
         }
         self.payload_bytes += event.data.len() as u64;
-        self.commit.push(Append {
+        self.tags.clear();
+        tags::of_event(event, &mut self.tags);
+        let append = Append {
             routes: &self.routes,
             time_ms: now.max(0) as u64,
             bytes: &self.buffer,
-        });
+        };
+        self.commit.push_tagged(append, &self.tags);
     }
 
     /// Settles every ack: all of the group is on disk.
