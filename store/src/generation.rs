@@ -2,9 +2,11 @@
 //!
 //! A directory is called `<id>-<first>`, both zero-padded decimal: `00000007-00000000000000120001`. The id only grows;
 //! `first` is the first sequence that may be inside. A generation's range ends where the next one begins, so records
-//! that a failed commit left behind in an abandoned generation are outside every range and never come to light.
+//! that a failed commit left behind in an abandoned generation are outside every range and never come to light. A
+//! generation that was rewritten has a revision behind a dot: `00000007-00000000000000120001.1`.
 
 use crate::engine::Engine;
+use crate::kept::Kept;
 use crate::summary::Summary;
 use crate::{LaneId, Sequence};
 use std::path::{Path, PathBuf};
@@ -21,9 +23,24 @@ pub(crate) fn dir_name(id: u64, first: Sequence) -> String {
 
 /// Reads a directory name; `None` for anything that [`dir_name`] did not make.
 pub(crate) fn parse_name(name: &str) -> Option<(u64, Sequence)> {
-    let (id, first) = name.split_once('-')?;
+    parse_revision(name).map(|(id, first, _)| (id, first))
+}
+
+/// The name of a revision of a generation's directory; revision 0 is the one that was written to.
+pub(crate) fn revision_name(id: u64, first: Sequence, revision: u32) -> String {
+    match revision {
+        0 => dir_name(id, first),
+        _ => format!("{}.{revision}", dir_name(id, first)),
+    }
+}
+
+/// Reads what [`revision_name`] made.
+pub(crate) fn parse_revision(name: &str) -> Option<(u64, Sequence, u32)> {
+    let (own, revision) = name.split_once('.').unwrap_or((name, "0"));
+    let (id, first) = own.split_once('-')?;
     let (id, first) = (id.parse().ok()?, first.parse().ok()?);
-    (dir_name(id, first) == name).then_some((id, first))
+    let revision = revision.parse().ok()?;
+    (revision_name(id, first, revision) == name).then_some((id, first, revision))
 }
 
 /// A generation in memory.
@@ -41,6 +58,14 @@ pub(crate) struct Generation {
     pub(crate) damaged: bool,
     /// A stored cursor had no room to say what is left here: it is counted from the records.
     pub(crate) uncounted: bool,
+    /// What a rewritten generation holds; the other sequences in its range were let go on purpose.
+    pub(crate) kept: Option<Arc<Kept>>,
+    /// Pending deliveries when it was last looked at for rewriting.
+    pub(crate) looked_at: Option<u64>,
+    /// The store's clock when its first record came.
+    pub(crate) begun_ms: u64,
+    /// The store's clock when its newest record came.
+    pub(crate) newest_ms: u64,
     /// Unacknowledged records per route (class and lane); routes without any are absent.
     pending: Vec<(u8, u64)>,
 }
@@ -57,6 +82,10 @@ impl Generation {
             last_used: Instant::now(),
             damaged: false,
             uncounted: false,
+            kept: None,
+            looked_at: None,
+            begun_ms: u64::MAX,
+            newest_ms: u64::MAX,
             pending: Vec::new(),
         }
     }
@@ -73,6 +102,34 @@ impl Generation {
     /// True if every lane is done with every record here.
     pub(crate) fn is_done(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// True if some lane has to acknowledge something in the class.
+    pub(crate) fn is_pending_in(&self, class: u8) -> bool {
+        let in_class = |route: u8| crate::layout::route_parts(route).1 == class;
+        self.pending.iter().any(|(route, _)| in_class(*route))
+    }
+
+    /// Unacknowledged deliveries over all lanes, and the most that one lane has in one class.
+    pub(crate) fn pending_in_all(&self) -> (u64, u64) {
+        let counts = || self.pending.iter().map(|(_, records)| *records);
+        (counts().sum(), counts().max().unwrap_or(0))
+    }
+
+    /// Records that are in it.
+    pub(crate) fn records(&self) -> u64 {
+        match &self.kept {
+            Some(kept) => kept.ranges.count(),
+            None => self.summary.end - self.summary.first,
+        }
+    }
+
+    /// The parts of a range without readable records that should have had some.
+    pub(crate) fn missing_in(&self, first: Sequence, last: Sequence) -> Vec<(Sequence, Sequence)> {
+        match &self.kept {
+            Some(kept) => kept.ranges.inside(first, last),
+            None => vec![(first, last)],
+        }
     }
 
     /// Sets how many records the lane has to acknowledge here.
@@ -122,9 +179,21 @@ mod tests {
             "lost+found",
             "00000007-00000000000000120001.dead",
             "+0000007-00000000000000120001",
+            "00000007-00000000000000120001.0",
+            "00000007-00000000000000120001.01",
+            "00000007-00000000000000120001.1.dead",
         ] {
             assert_eq!(parse_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_revision_is_told_from_the_generation_it_replaces() {
+        let name = revision_name(7, 120_001, 3);
+        assert_eq!(name, "00000007-00000000000000120001.3");
+        assert_eq!(parse_revision(&name), Some((7, 120_001, 3)));
+        assert_eq!(parse_name(&name), Some((7, 120_001)));
+        assert_eq!(parse_revision(&dir_name(7, 1)), Some((7, 1, 0)));
     }
 
     #[test]

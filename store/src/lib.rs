@@ -12,12 +12,15 @@
 //! layout.rs      blocks on disk                             meta.rs        small keys on disk
 //! generation.rs  one generation     summary.rs  its figures tail.rs        recent blocks in memory
 //! retention.rs   room and deletion  ballast.rs  reserve     quarantine.rs  what cannot be used
+//! shed.rs        giving up what was not delivered           gap.rs         its account; age.rs its clock
+//! rewrite.rs     generations written anew; records.rs       kept.rs        what was left out of them
 //! dead_letter.rs the chain of dead letters, letter.rs       verify.rs      reading everything
 //! engine.rs      sled, fenced       shim.rs     its barrier watch.rs       its waits
 //! disk.rs        the file system
 //! ```
 #![deny(unsafe_code)]
 
+mod age;
 mod ballast;
 mod codec;
 mod collector;
@@ -28,8 +31,10 @@ mod disk;
 mod engine;
 mod error;
 mod filter;
+mod gap;
 mod generation;
 mod interval;
+mod kept;
 mod layout;
 mod letter;
 mod meta;
@@ -38,10 +43,13 @@ mod pack;
 mod pending;
 mod quarantine;
 mod read;
+mod records;
 mod recover;
 mod retention;
+mod rewrite;
 mod scan;
 mod shared;
+mod shed;
 #[allow(unsafe_code)]
 mod shim;
 mod state;
@@ -59,8 +67,10 @@ pub use commit::{Append, Commit, MARK_BYTES_MAX, RECORD_BYTES_MAX, Route};
 pub use cursor::{Backlog, Cursor, LaneInfo};
 pub use dead_letter::{DeadLetter, DeadLetterId};
 pub use error::{CommitError, DeadLetterError, LaneError, OpenError, ReadError};
+pub use gap::{Gap, GapLane, GapReason, GapTotal, WhenFull};
 pub use open::{Options, inspect, open};
 pub use read::{ReadBatch, ReadLimit, StoredRecord};
+pub use shed::{Shed, Teller};
 pub use shim::limit_heaps;
 pub use status::{
     Counters, Damage, GenerationInfo, GenerationState, OpenReport, Quarantined, Stats, VerifyReport,

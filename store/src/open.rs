@@ -4,6 +4,7 @@ use crate::ballast::Ballast;
 use crate::codec::Compressor;
 use crate::dead_letter::DeadLetters;
 use crate::error::{DeadLetterError, OpenError};
+use crate::gap::WhenFull;
 use crate::generation::DEAD;
 use crate::recover::Recovery;
 use crate::retention::delete_dir;
@@ -31,6 +32,11 @@ pub struct Options {
     pub max_size_bytes: u64,
     /// How long records stay after every lane is done with them, milliseconds. Default 24 h.
     pub keep_for_ms: u64,
+    /// What to do at the cap. Default: refuse.
+    pub when_full: WhenFull,
+    /// How long a record may wait to be delivered before [`crate::Writer::expire`] gives it up, milliseconds; only the
+    /// time counts during which the store was open. Default `None`: for ever.
+    pub expire_after_ms: Option<u64>,
     /// Bytes of blocks after which a new generation begins; at most an eighth of the cap. Default 8 MiB: larger
     /// ones rotate less, but sled holds nearly the whole of an open generation in memory.
     pub generation_bytes: u64,
@@ -53,6 +59,8 @@ impl Options {
             dir: dir.into(),
             max_size_bytes: 2 << 30,
             keep_for_ms: 24 * 60 * 60 * 1000,
+            when_full: WhenFull::Refuse,
+            expire_after_ms: None,
             generation_bytes: 8 << 20,
             free_bytes_min: 64 << 20,
             ballast_bytes: 32 << 20,

@@ -184,10 +184,15 @@ impl Shared {
             return;
         }
         let mut state = self.state();
+        let mut lost = missing;
         if let Some(generation) = state.generation_mut(id) {
-            generation.damaged = true;
+            let parts = lost.iter();
+            lost = parts
+                .flat_map(|(first, last)| generation.missing_in(*first, *last))
+                .collect();
+            generation.damaged |= !lost.is_empty();
         }
-        for (first, last) in missing {
+        for (first, last) in lost {
             let damage = Damage {
                 generation: id,
                 first,

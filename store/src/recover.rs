@@ -5,9 +5,11 @@
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
 use crate::Sequence;
+use crate::age::{self, Clock};
 use crate::engine::{Engine, EngineError, has_failed};
 use crate::error::OpenError;
-use crate::generation::{Generation, parse_name};
+use crate::generation::{Generation, parse_revision};
+use crate::kept::{Kept, Ranges};
 use crate::layout::Header;
 use crate::meta::Meta;
 use crate::open::{Options, discard, io_error};
@@ -27,6 +29,7 @@ use std::time::Instant;
 struct Found {
     id: u64,
     first: Sequence,
+    revision: u32,
     dir: PathBuf,
 }
 
@@ -46,6 +49,7 @@ struct Newest {
     engine: Engine,
     meta: Meta,
     scan: Scan,
+    kept: Option<Kept>,
 }
 
 /// See the module.
@@ -55,6 +59,8 @@ pub(crate) struct Recovery<'a> {
     high_water: HighWater,
     /// Sequences below this may have been given out, in a generation that could not be used.
     given_out: Sequence,
+    /// Ranges that went from the middle of the log on purpose.
+    holes: Ranges,
 }
 
 impl<'a> Recovery<'a> {
@@ -65,11 +71,13 @@ impl<'a> Recovery<'a> {
             report,
             high_water,
             given_out: 0,
+            holes: Ranges::load_holes(&options.dir),
         }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
         let mut found = self.find()?;
+        self.finish_rewriting(&mut found)?;
         let highest = found
             .last()
             .map_or(0, |last| last.id)
@@ -81,12 +89,21 @@ impl<'a> Recovery<'a> {
         let first_of_newest = newest.as_ref().map(|newest| newest.found.first);
         let sealed = self.sealed(&found, first_of_newest)?;
         let mut state = self.state(sealed, newest.as_ref());
+        for generation in &state.generations {
+            let (first, end) = (generation.summary.first, generation.summary.end);
+            if first < end {
+                // A crash came before it was deleted.
+                state.holes.remove(first, end - 1);
+            }
+        }
         self.note_missing(&mut state);
         let mut generation = highest;
         let mut engine = None;
         if let Some(newest) = newest {
-            // Sequences were lost behind this generation, or writing to it failed: a new one begins where the count goes on.
-            let goes_on = newest.scan.summary.end == state.next && !has_failed(&newest.found.dir);
+            // Sequences were lost behind this generation, or writing to it failed, or it was rewritten: a new one begins
+            // where the count goes on.
+            let whole = newest.scan.summary.end == state.next && newest.kept.is_none();
+            let goes_on = whole && !has_failed(&newest.found.dir);
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut state, newest, goes_on);
         }
@@ -106,16 +123,17 @@ impl<'a> Recovery<'a> {
         for entry in entries {
             let entry = entry.map_err(|error| io_error(&parent, &error))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            match parse_name(&name) {
-                Some((id, first)) => found.push(Found {
+            match parse_revision(&name) {
+                Some((id, first, revision)) => found.push(Found {
                     id,
                     first,
+                    revision,
                     dir: entry.path(),
                 }),
                 None => self.report.ignored.push(format!("generations/{name}")),
             }
         }
-        found.sort_by_key(|found| found.id);
+        found.sort_by_key(|found| (found.id, found.revision));
         Ok(found)
     }
 
@@ -134,6 +152,7 @@ impl<'a> Recovery<'a> {
                 Ok(meta) if meta.complete => match self.scan_newest(&candidate, &engine, &meta)? {
                     Ok(scan) => {
                         return Ok(Some(Newest {
+                            kept: Kept::load(&candidate.dir),
                             found: candidate,
                             engine,
                             meta,
@@ -233,7 +252,14 @@ impl<'a> Recovery<'a> {
         meta: &Meta,
     ) -> Result<Result<Scan, String>, OpenError> {
         let tail_bytes = self.tail_bytes();
-        let whole = scan(engine, found.first, Sequence::MAX, tail_bytes);
+        let kept = Kept::load(&found.dir);
+        let whole = scan(
+            engine,
+            found.first,
+            Sequence::MAX,
+            tail_bytes,
+            kept.as_ref(),
+        );
         let whole = match self.usable(found, whole)? {
             Ok(whole) => whole,
             Err(why) => return Ok(Err(why)),
@@ -247,7 +273,7 @@ impl<'a> Recovery<'a> {
             return Ok(Err(why));
         }
         self.report.taken_back += whole.summary.end - start;
-        self.usable(found, scan(engine, found.first, start, tail_bytes))
+        self.usable(found, scan(engine, found.first, start, tail_bytes, None))
     }
 
     fn tail_bytes(&self) -> usize {
@@ -284,6 +310,8 @@ impl<'a> Recovery<'a> {
             };
             let mut generation = Generation::new(candidate.id, &candidate.dir, summary, true);
             generation.damaged = damaged;
+            generation.kept = Kept::load(&candidate.dir).map(Arc::new);
+            generation.newest_ms = age::load(&candidate.dir).unwrap_or(u64::MAX);
             sealed.push_back(generation);
         }
         Ok(sealed)
@@ -295,7 +323,11 @@ impl<'a> Recovery<'a> {
         behind: Sequence,
     ) -> Result<Option<(Summary, bool)>, OpenError> {
         let scanned = match self.open_engine(found)? {
-            Ok(engine) => self.usable(found, scan(&engine, found.first, behind, 0))?,
+            Ok(engine) => {
+                let kept = Kept::load(&found.dir);
+                let scanned = scan(&engine, found.first, behind, 0, kept.as_ref());
+                self.usable(found, scanned)?
+            }
             Err(why) => Err(why),
         };
         match scanned {
@@ -311,7 +343,13 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn state(&self, sealed: VecDeque<Generation>, newest: Option<&Newest>) -> State {
+    fn state(&self, mut sealed: VecDeque<Generation>, newest: Option<&Newest>) -> State {
+        let readings = sealed.iter().map(|generation| generation.newest_ms);
+        let base_ms = readings.filter(|reading| *reading != u64::MAX).max();
+        let clock = Clock::from(base_ms.unwrap_or(0));
+        for generation in &mut sealed {
+            generation.newest_ms = generation.newest_ms.min(clock.now_ms());
+        }
         let end = newest
             .map(|newest| newest.scan.summary.end.max(newest.meta.through + 1))
             .or(sealed.back().map(|last| last.summary.end));
@@ -334,27 +372,53 @@ impl<'a> Recovery<'a> {
             quarantined: Vec::new(),
             counters: Counters::default(),
             newest: None,
+            clock,
+            holes: self.holes.clone(),
         }
     }
 
-    /// Sequences between the generations, and below the mark kept outside sled, that are nowhere.
+    /// Sequences between the generations that are nowhere.
     fn note_missing(&mut self, state: &mut State) {
-        let damaged = |generation: u64, first: Sequence, end: Sequence| Damage {
-            generation,
-            first,
-            last: end - 1,
-        };
         for pair in state.generations.make_contiguous().windows(2) {
-            if let [before, after] = pair
-                && before.summary.end < after.summary.first
-            {
-                self.report.damage.push(damaged(
-                    before.id,
-                    before.summary.end,
-                    after.summary.first,
-                ));
+            if let [before, after] = pair {
+                self.note_gap(before.id, before.summary.end, after.summary.first);
             }
         }
+    }
+
+    /// What lies between two generations and did not go on purpose.
+    fn note_gap(&mut self, generation: u64, first: Sequence, end: Sequence) {
+        if first >= end {
+            return;
+        }
+        let lost = self.holes.outside(first, end - 1);
+        self.report
+            .damage
+            .extend(lost.into_iter().map(|(first, last)| Damage {
+                generation,
+                first,
+                last,
+            }));
+    }
+
+    /// Of a generation that was being rewritten one revision stays: the newest that is complete. What was to be deleted
+    /// from the middle of the log is.
+    fn finish_rewriting(&mut self, found: &mut Vec<Found>) -> Result<(), OpenError> {
+        let mut left = Vec::new();
+        for group in found.chunk_by(|a, b| (a.id, a.first) == (b.id, b.first)) {
+            let complete = |found: &&Found| found.revision == 0 || Kept::load(&found.dir).is_some();
+            let chosen = group.iter().rev().find(complete).or(group.last());
+            for candidate in group {
+                if chosen.is_some_and(|chosen| chosen.revision == candidate.revision) {
+                    left.push(candidate.clone());
+                } else {
+                    discard(&candidate.dir)?;
+                    self.report.finished_deletions += 1;
+                }
+            }
+        }
+        *found = left;
+        Ok(())
     }
 
     /// Puts the newest generation in place. Unless the log goes on in it, it is sealed and a new one must follow.
@@ -364,15 +428,16 @@ impl<'a> Recovery<'a> {
             engine,
             meta,
             scan,
+            kept,
         } = newest;
         let before = state
             .generations
             .back()
             .map_or(found.first, |last| last.summary.end);
-        let gap = (before < found.first).then_some((before, found.first - 1));
+        self.note_gap(found.id, before, found.first);
         let lost = scan.summary.end < state.next && self.given_out == 0;
         let behind = lost.then(|| (scan.summary.end, state.next - 1));
-        for (first, last) in gap.into_iter().chain(scan.missing).chain(behind) {
+        for (first, last) in scan.missing.into_iter().chain(behind) {
             self.report.damage.push(Damage {
                 generation: found.id,
                 first,
@@ -381,6 +446,8 @@ impl<'a> Recovery<'a> {
         }
         let mut generation = Generation::new(found.id, &found.dir, scan.summary, !goes_on);
         generation.damaged = scan.damaged;
+        generation.kept = kept.map(Arc::new);
+        (generation.begun_ms, generation.newest_ms) = (state.clock.now_ms(), state.clock.now_ms());
         let engine = Arc::new(engine);
         generation.engine = Some(engine.clone());
         scan.tail

@@ -1,10 +1,12 @@
 //! Room: when to refuse, what may be deleted, and how it is deleted.
 //!
-//! Generations go from the oldest on, one as a whole, when every lane is done with every record in it and either its
-//! newest record is older than `keep_for` or the cap needs the room.
+//! A generation goes as a whole when every lane is done with every record in it and either its newest record is older
+//! than `keep_for` or the cap needs the room: the oldest first, but one that others still need does not keep those
+//! behind it. If no generation is done, one of which little is still needed is rewritten (see `rewrite.rs`).
 
+use crate::gap::WhenFull;
 use crate::generation::{DEAD, Generation};
-use crate::shared::{Shared, WriteHalf, quarantine_dir};
+use crate::shared::{Shared, WriteHalf, locked, quarantine_dir};
 use crate::state::State;
 use crate::{CommitError, disk};
 use std::path::{Path, PathBuf};
@@ -17,21 +19,36 @@ impl Shared {
     /// Lets go of what has expired, and refuses a commit of `bytes` if there is no room for it.
     pub(crate) fn make_room(&self, half: &mut WriteHalf, bytes: u64) -> Result<(), CommitError> {
         self.delete_expired();
-        self.check_free_space()?;
-        let max_size_bytes = self.options.max_size_bytes;
-        let need = 2 * bytes + SLACK_BYTES.min(max_size_bytes / 8);
         loop {
-            let disk_bytes = self.disk_bytes();
-            if disk_bytes + need <= max_size_bytes {
+            let Err(lacking) = self.check_room(bytes) else {
                 return Ok(());
-            }
-            if !self.delete_one_done(half) {
-                return Err(CommitError::Full {
-                    disk_bytes,
-                    max_size_bytes,
-                });
+            };
+            if !self.delete_one_done(half) && !self.rewrite_one(half) {
+                return Err(lacking);
             }
         }
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.check_free_space()?;
+        let max_size_bytes = self.options.max_size_bytes;
+        let slack_bytes = SLACK_BYTES.min(max_size_bytes / 8);
+        // Where room is made by rewriting, there must be some to rewrite in.
+        let reserve_bytes = match self.options.when_full {
+            WhenFull::Refuse => 0,
+            WhenFull::Shed => self.generation_bytes(),
+        };
+        let need_bytes = (2 * bytes)
+            .saturating_add(slack_bytes)
+            .saturating_add(reserve_bytes);
+        let disk_bytes = self.disk_bytes();
+        if disk_bytes.saturating_add(need_bytes) <= max_size_bytes {
+            return Ok(());
+        }
+        Err(CommitError::Full {
+            disk_bytes,
+            max_size_bytes,
+        })
     }
 
     /// Below the minimum of free disk nothing is accepted; nor while the ballast is gone, unless it can be made again.
@@ -66,39 +83,63 @@ impl Shared {
         released
     }
 
-    /// Deletes the oldest generations that are done and older than `keep_for`.
+    /// Deletes the generations that are done and older than `keep_for`.
     pub(crate) fn delete_expired(&self) {
         let keep_for_ms = self.options.keep_for_ms;
-        while let Some(generation) = {
-            let mut state = self.state();
-            take_oldest(&mut state, |state, oldest| {
-                is_expired(state, oldest, keep_for_ms)
-            })
-        } {
+        while let Some(generation) =
+            self.take_done(|state, found| is_expired(state, found, keep_for_ms))
+        {
             if !self.delete(generation) {
                 break;
             }
         }
     }
 
-    /// Deletes the oldest generation if it is done. If that is the one being written, a new one is begun first.
+    /// Deletes the oldest generation that is done. If that is the one being written, a new one is begun first.
     fn delete_one_done(&self, half: &mut WriteHalf) -> bool {
-        let only_one_done = {
+        let only_last_done = {
             let state = self.state();
-            let mut generations = state.generations.iter();
-            let last = generations.next_back();
-            generations.next().is_none()
-                && last.is_some_and(|last| last.is_done() && !last.summary.is_empty())
+            let sealed_done = state.generations.iter().any(|g| g.sealed && g.is_done());
+            let last = state.generations.back();
+            !sealed_done && last.is_some_and(|last| last.is_done() && !last.summary.is_empty())
         };
-        if only_one_done && self.rotate(half).is_err() {
+        if only_last_done && self.rotate(half).is_err() {
             return false;
         }
-        let oldest = take_oldest(&mut self.state(), |_, _| true);
+        let oldest = self.take_done(|_, _| true);
         oldest.is_some_and(|generation| self.delete(generation))
     }
 
-    /// False if that failed: then the generation is as before, and none behind it goes, for the log would have a gap.
+    /// Takes the oldest generation out of the state that is sealed, done, and `may_go`. If others remain before it, the
+    /// gap it leaves is noted on disk first, so that no opening takes it for damage.
+    fn take_done(&self, may_go: impl Fn(&State, &Generation) -> bool) -> Option<Generation> {
+        let (id, holes) = {
+            let mut state = self.state();
+            let goes = |g: &&Generation| g.sealed && g.is_done() && may_go(&state, g);
+            let found = state.generations.iter().find(goes)?;
+            let (id, first, end) = (found.id, found.summary.first, found.summary.end);
+            let mut holes = None;
+            if state.first() < first && first < end {
+                let begin = state.first();
+                state.holes.forget_below(begin);
+                state.holes.insert(first, end - 1);
+                holes = Some(state.holes.clone());
+            }
+            (id, holes)
+        };
+        if let Some(holes) = holes {
+            holes.save_holes(&self.options.dir).ok()?;
+        }
+        let mut state = self.state();
+        let at = state.generations.iter().position(|found| found.id == id)?;
+        let taken = state.generations.remove(at)?;
+        state.tail.forget_below(taken.summary.end);
+        Some(taken)
+    }
+
+    /// False if that failed: then the generation is as before.
     fn delete(&self, mut generation: Generation) -> bool {
+        let _nobody_opens_it = locked(&self.opening);
         drop(generation.engine.take());
         let gone = if generation.damaged {
             let last = generation.summary.end.saturating_sub(1);
@@ -111,25 +152,15 @@ impl Shared {
         if gone.is_err() && generation.dir.exists() {
             let id = generation.id;
             let at = state.generations.partition_point(|other| other.id < id);
+            let (first, end) = (generation.summary.first, generation.summary.end);
+            if first < end {
+                state.holes.remove(first, end - 1);
+            }
             state.generations.insert(at, generation);
             return false;
         }
         state.counters.deleted += 1;
         true
-    }
-}
-
-/// Takes the oldest generation out of the state if it is sealed, done, and `may_go`.
-fn take_oldest(
-    state: &mut State,
-    may_go: impl Fn(&State, &Generation) -> bool,
-) -> Option<Generation> {
-    let oldest = state.generations.front()?;
-    let goes = oldest.sealed && oldest.is_done() && may_go(state, oldest);
-    if goes {
-        state.generations.pop_front()
-    } else {
-        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Sequence;
 use crate::engine::{Engine, EngineError};
+use crate::kept::Kept;
 use crate::layout::{self, Header};
 use crate::summary::Summary;
 use crate::tail::TailBlock;
@@ -28,12 +29,14 @@ pub(crate) fn head_of(
     Some((first, layout::read_header(first, value)))
 }
 
-/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`.
+/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `kept` says what
+/// is left out on purpose.
 pub(crate) fn scan(
     engine: &Engine,
     first: Sequence,
     end: Sequence,
     tail_bytes: usize,
+    kept: Option<&Kept>,
 ) -> Result<Scan, EngineError> {
     let mut scan = Scan {
         summary: Summary::empty(first),
@@ -46,7 +49,7 @@ pub(crate) fn scan(
     engine.blocks(first, |key, value| {
         scan.summary.payload_bytes += value.len() as u64;
         match head_of(key, value) {
-            Some((at, Ok(header))) if at >= first && at < end => scan.take(header, value),
+            Some((at, Ok(header))) if at >= first && at < end => scan.take(header, value, kept),
             Some((_, Err(_))) => scan.damaged = true,
             _ => {}
         }
@@ -58,6 +61,9 @@ pub(crate) fn scan(
         }
         ControlFlow::Continue(())
     })?;
+    if let Some(kept) = kept {
+        scan.pass(kept.end.min(end), Some(kept));
+    }
     if !scan.summary.is_empty() {
         scan.summary.forget_tags();
     }
@@ -65,13 +71,20 @@ pub(crate) fn scan(
 }
 
 impl Scan {
-    fn take(&mut self, header: Header, value: &[u8]) {
-        let first = header.place.first;
-        if first > self.summary.end {
-            self.missing.push((self.summary.end, first - 1));
-            self.summary.skip_to(&header);
-            self.damaged = true;
+    /// Everything below `first` should have come before.
+    fn pass(&mut self, first: Sequence, kept: Option<&Kept>) {
+        if first <= self.summary.end {
+            return;
         }
+        let gap = (self.summary.end, first - 1);
+        let missing = kept.map_or(vec![gap], |kept| kept.ranges.inside(gap.0, gap.1));
+        self.damaged |= !missing.is_empty();
+        self.missing.extend(missing);
+        self.summary.skip_to(first);
+    }
+
+    fn take(&mut self, header: Header, value: &[u8], kept: Option<&Kept>) {
+        self.pass(header.place.first, kept);
         let Ok(body) = header.body(value) else {
             self.damaged = true;
             return;

@@ -7,10 +7,11 @@
 //!       ballast                    room in reserve
 //!       generations/<id>-<first>/  one sled database each
 //!       dead-letters/<n>/          a sled database
+//!       holes                      ranges that went from the middle of the log, outside sled
 //!       quarantine/                what could not be used
 //! ```
 //!
-//! Locks are taken in this order: `write`, then `opening`, then `state`. `state` is never held across a disk access.
+//! Locks are taken in this order: `write`, then `opening` or `confirming`, then `state`. `state` is never held across a disk access.
 
 use crate::ballast::Ballast;
 use crate::codec::Compressor;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) write: Mutex<WriteHalf>,
     pub(crate) opening: Mutex<()>,
+    /// Held while something is confirmed, and while something is given up, until that is on the disk.
+    pub(crate) confirming: Mutex<()>,
     state: Mutex<State>,
     pub(crate) dead: DeadLetters,
     pub(crate) ballast: Ballast,
@@ -100,6 +103,7 @@ impl Shared {
             options,
             write: Mutex::new(half),
             opening: Mutex::new(()),
+            confirming: Mutex::new(()),
             state: Mutex::new(state),
             dead,
             ballast,

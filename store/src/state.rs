@@ -1,12 +1,16 @@
 //! Everything the store keeps in memory, behind one lock that is held for microseconds and never across a disk access:
 //! the generations, the tail, the lanes with their cursors, the marks, and what was found damaged.
 
+use crate::age::Clock;
 use crate::commit::{Mark, Packed};
 use crate::cursor::{self, Backlog, Position};
 use crate::generation::Generation;
+use crate::interval::Acknowledged;
+use crate::kept::Ranges;
 use crate::layout::{CLASSES, LANES_MAX};
 use crate::status::{Counters, Damage, Quarantined};
 use crate::tail::Tail;
+use crate::write::Claim;
 use crate::{LaneId, Sequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -31,6 +35,10 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     /// Time of the newest record and when it was committed: the clock that retention goes by.
     pub(crate) newest: Option<(u64, Instant)>,
+    /// The clock that undelivered records expire by.
+    pub(crate) clock: Clock,
+    /// Ranges that went from the middle of the log.
+    pub(crate) holes: Ranges,
 }
 
 impl State {
@@ -75,8 +83,9 @@ impl State {
             .map(|(id, _)| *id)
     }
 
-    /// Acknowledges single records routed to the lane. Those not written yet are ignored, repeats count once.
-    pub(crate) fn confirm(&mut self, lane: LaneId, class: u8, sequences: &[Sequence]) {
+    /// Acknowledges single records routed to the lane. Those not written yet are ignored, repeats count once. Gives how
+    /// many are new.
+    pub(crate) fn confirm(&mut self, lane: LaneId, class: u8, sequences: &[Sequence]) -> u64 {
         let State {
             generations,
             lanes,
@@ -87,12 +96,14 @@ impl State {
             .get_mut(&lane)
             .and_then(|lane| lane.positions.get_mut(usize::from(class)))
         else {
-            return;
+            return 0;
         };
+        let mut new = 0;
         for &sequence in sequences {
             if sequence >= *next || position.done.contains(sequence) {
                 continue;
             }
+            new += 1;
             position.done.insert(sequence, sequence);
             position.dirty = true;
             if let Some(generation) =
@@ -102,6 +113,7 @@ impl State {
             }
         }
         self.settle_damaged(lane, class);
+        new
     }
 
     /// Records that could not be read will never be acknowledged: a damaged generation is done when its range is.
@@ -236,9 +248,14 @@ impl State {
         if !packed.summary.is_empty() {
             self.newest = Some((packed.summary.time_max_ms, Instant::now()));
         }
-        if let Some(generation) = self.generations.back_mut() {
+        let now_ms = self.clock.now_ms();
+        if let Some(generation) = self.generations.back_mut()
+            && !packed.summary.is_empty()
+        {
             generation.extend(&packed.summary);
             generation.summary.add_tags(&packed.tags);
+            generation.begun_ms = generation.begun_ms.min(now_ms);
+            generation.newest_ms = now_ms;
         }
         packed
             .blocks
@@ -273,7 +290,23 @@ impl State {
         class: u8,
         current: Option<u64>,
     ) -> Option<Vec<u8>> {
-        let done = &self.position(lane, class)?.done;
+        Some(self.encoded(lane, class, &self.position(lane, class)?.done, current))
+    }
+
+    /// The cursor as it is to be written when everything below `end` is given up.
+    pub(crate) fn claimed_cursor(&self, claim: &Claim, current: Option<u64>) -> Option<Vec<u8>> {
+        let mut done = self.position(claim.lane, claim.class)?.done.clone();
+        done.insert(done.low(), claim.end.saturating_sub(1));
+        Some(self.encoded(claim.lane, claim.class, &done, current))
+    }
+
+    fn encoded(
+        &self,
+        lane: LaneId,
+        class: u8,
+        done: &Acknowledged,
+        current: Option<u64>,
+    ) -> Vec<u8> {
         let sealed = self
             .generations
             .iter()
@@ -285,7 +318,7 @@ impl State {
         let pending = partly
             .map(|generation| (generation.id, generation.pending(lane, class)))
             .collect();
-        Some(cursor::encode(done, &pending))
+        cursor::encode(done, &pending)
     }
 
     /// All cursors that changed since they were last written, now counted as written.

@@ -67,6 +67,8 @@ pub struct GenerationInfo {
     pub first: Sequence,
     /// First sequence after it.
     pub end: Sequence,
+    /// Records in it; fewer than its range has sequences if it was rewritten.
+    pub records: u64,
     /// Bytes of blocks.
     pub payload_bytes: u64,
     /// Bytes on disk.
@@ -96,6 +98,8 @@ pub struct Counters {
     pub failures: u64,
     /// Generations deleted.
     pub deleted: u64,
+    /// Generations written anew with what is still needed.
+    pub rewritten: u64,
     /// Times the ballast was given up to get going on a full disk.
     pub ballast_released: u64,
 }

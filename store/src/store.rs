@@ -6,8 +6,10 @@ use crate::cursor::{Backlog, Cursor, LaneInfo, Position};
 use crate::dead_letter::{DeadLetter, DeadLetterId};
 use crate::engine::{Writes, has_blobs};
 use crate::error::{CommitError, DeadLetterError, LaneError, ReadError};
+use crate::gap::{self, GapTotal};
 use crate::read::{ReadBatch, ReadLimit};
 use crate::shared::{HighWater, Shared, WriteHalf, locked};
+use crate::shed::{Shed, Teller};
 use crate::state::Lane;
 use crate::status::{GenerationInfo, GenerationState, OpenReport, Stats, VerifyReport};
 use crate::write::Committed;
@@ -41,6 +43,20 @@ impl Writer {
         }
         self.shared.make_room(&mut half, commit.bytes() as u64)?;
         self.shared.commit(&mut half, commit)
+    }
+
+    /// With `when_full` set to [`WhenFull::Shed`], makes room for a commit of `bytes` after one was refused for lack of
+    /// it: gives up the least urgent class first and of that the oldest generation, whatever lane it is for, until there
+    /// is room or nothing left. Each step is durable with its account, and all or nothing.
+    pub fn shed(&mut self, bytes: u64, mut teller: Teller<'_>) -> Shed {
+        let mut half = locked(&self.shared.write);
+        self.shared.shed(&mut half, bytes, &mut teller)
+    }
+
+    /// Gives up what nobody took for `expire_after_ms`, a generation at a time. Call it about once a second.
+    pub fn expire(&mut self, mut teller: Teller<'_>) -> Shed {
+        let mut half = locked(&self.shared.write);
+        self.shared.expire(&mut half, &mut teller)
     }
 
     /// Writes the cursors that moved since the last commit, deletes what has expired, closes what is not read. Call it
@@ -227,14 +243,16 @@ impl Store {
     }
 
     /// The upstream acknowledged these records. At once in memory; on disk with the next commit or idle call, so that a
-    /// crash repeats some and skips none.
-    pub fn confirm(&self, lane: LaneId, class: u8, sequences: &[Sequence]) {
-        self.shared.state().confirm(lane, class, sequences);
+    /// crash repeats some and skips none. Gives how many were not acknowledged or given up before.
+    pub fn confirm(&self, lane: LaneId, class: u8, sequences: &[Sequence]) -> u64 {
+        let _in_turn = locked(&self.shared.confirming);
+        self.shared.state().confirm(lane, class, sequences)
     }
 
     /// Everything up to and including `through` counts as acknowledged, whatever is routed there. [`Store::read`] does
     /// this by itself for records that are not routed to the lane.
     pub fn advance(&self, lane: LaneId, class: u8, through: Sequence) {
+        let _in_turn = locked(&self.shared.confirming);
         self.shared.advance(lane, class, through.saturating_add(1));
     }
 
@@ -284,6 +302,11 @@ impl Store {
         self.shared.dead.count()
     }
 
+    /// What each lane lost since the store was created, by class and reason.
+    pub fn gap_totals(&self) -> Vec<GapTotal> {
+        gap::totals(self.shared.state().marks.iter())
+    }
+
     /// What opening found and did.
     pub fn open_report(&self) -> &OpenReport {
         &self.shared.report
@@ -321,7 +344,7 @@ impl Store {
         stats.events = stats
             .generations
             .iter()
-            .map(|generation| generation.end - generation.first)
+            .map(|generation| generation.records)
             .sum();
         stats.blobs = dirs.iter().any(|dir| has_blobs(dir)) || shared.dead.has_blobs();
         stats
@@ -338,6 +361,7 @@ fn generation_info(generation: &crate::generation::Generation) -> GenerationInfo
         id: generation.id,
         first: generation.summary.first,
         end: generation.summary.end,
+        records: generation.records(),
         payload_bytes: generation.summary.payload_bytes,
         disk_bytes: generation.disk_bytes,
         state: match (generation.sealed, &generation.engine) {

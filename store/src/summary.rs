@@ -2,7 +2,6 @@
 //! is routed to each lane in each class. Sealed generations carry it as a file so that opening the store does not open them.
 
 use crate::filter::{self, GENERATION_FILTER_BYTES};
-use crate::layout::Header;
 use crate::pack::RecordIn;
 use crate::wire::{self, Reader, put_varint};
 use crate::{LaneId, Sequence};
@@ -72,9 +71,9 @@ impl Summary {
         }
     }
 
-    /// Moves past records that are missing before this block.
-    pub(crate) fn skip_to(&mut self, header: &Header) {
-        self.end = self.end.max(header.place.first);
+    /// Moves past records that are not there before `first`.
+    pub(crate) fn skip_to(&mut self, first: Sequence) {
+        self.end = self.end.max(first);
     }
 
     /// What is routed to the lane in the class.

@@ -58,6 +58,13 @@ impl Tail {
         }
     }
 
+    /// Lets go of the blocks below `end`: they are not to be read any more.
+    pub(crate) fn forget_below(&mut self, end: Sequence) {
+        while self.blocks.front().is_some_and(|b| b.header.last() < end) {
+            self.bytes -= self.blocks.pop_front().map_or(0, |block| block.cost());
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.blocks.clear();
         self.bytes = 0;

@@ -77,7 +77,7 @@ impl Shared {
                 .iter()
                 .map(|record| record.bytes.len() as u64)
                 .sum::<u64>();
-            let missing = collector.take_missing();
+            let missing = self.lost_of(id, collector.take_missing());
             report
                 .damage
                 .extend(missing.into_iter().map(|(first, last)| Damage {
@@ -86,6 +86,19 @@ impl Shared {
                     last,
                 }));
             at = collector.batch.next.max(at + 1);
+        }
+    }
+}
+
+impl Shared {
+    /// What of the missing sequences was not left out on purpose.
+    fn lost_of(&self, id: u64, missing: Vec<(Sequence, Sequence)>) -> Vec<(Sequence, Sequence)> {
+        match self.state().generation_mut(id) {
+            Some(generation) => missing
+                .iter()
+                .flat_map(|(first, last)| generation.missing_in(*first, *last))
+                .collect(),
+            None => missing,
         }
     }
 }
@@ -111,6 +124,7 @@ pub(crate) fn is_known_name(name: &Path) -> bool {
         "format",
         "lock",
         "high_water",
+        "holes",
         "ballast",
         "generations",
         "dead-letters",

@@ -7,7 +7,7 @@ use crate::generation::{Generation, dir_name};
 use crate::retention::retire_dir;
 use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
 use crate::summary::Summary;
-use crate::{CommitError, LaneId, Sequence, disk, meta};
+use crate::{CommitError, LaneId, Sequence, age, disk, meta};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,14 @@ use std::time::{Duration, Instant};
 /// While commits follow each other closely, cursors ride on one in this time: rewriting them with each small commit
 /// would cost more than the records.
 const CURSORS_EVERY: Duration = Duration::from_millis(100);
+
+/// Everything below `end` that the lane still waits for in the class is given up with the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) lane: LaneId,
+    pub(crate) class: u8,
+    pub(crate) end: Sequence,
+}
 
 /// A commit that is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +44,27 @@ impl Shared {
         half: &mut WriteHalf,
         commit: &Commit,
     ) -> Result<Committed, CommitError> {
+        self.commit_with(half, commit, &[])
+    }
+
+    /// Makes a commit durable, and with it what is given up. The caller holds `confirming` if there are claims.
+    pub(crate) fn commit_with(
+        &self,
+        half: &mut WriteHalf,
+        commit: &Commit,
+        claims: &[Claim],
+    ) -> Result<Committed, CommitError> {
         let started = Instant::now();
         self.make_ready(half)?;
         let mut writes = Writes::default();
-        let due = half.cursors_written.elapsed() >= CURSORS_EVERY;
+        let due = half.cursors_written.elapsed() >= CURSORS_EVERY || !claims.is_empty();
         let (cursors, first) = self.collect_meta(half, commit, due, &mut writes);
+        for claim in claims {
+            let stored = self.state().claimed_cursor(claim, Some(half.generation));
+            if let Some(stored) = stored {
+                meta::put_cursor(&mut writes, claim.lane, claim.class, &stored);
+            }
+        }
         let has_meta = writes.has_meta;
         let compressor = &mut half.compressor;
         let packed = pack(commit, first, has_meta, compressor, |key, value| {
@@ -61,6 +85,9 @@ impl Shared {
         };
         let mut state = self.state();
         state.publish(packed, commit.marks());
+        for claim in claims {
+            state.advance(claim.lane, claim.class, claim.end);
+        }
         let counters = &mut state.counters;
         counters.commits += 1;
         counters.records += commit.len() as u64;
@@ -157,7 +184,7 @@ impl Shared {
     }
 
     /// A generation's payload: the configured one, but at least eight must fit under the cap so that space comes back.
-    fn generation_bytes(&self) -> u64 {
+    pub(crate) fn generation_bytes(&self) -> u64 {
         self.options
             .generation_bytes
             .min(self.options.max_size_bytes / 8)
@@ -260,6 +287,8 @@ impl Shared {
             return;
         };
         let _ = summary.save(&dir);
+        // Without its reading of the clock what is in it counts as new after the next opening.
+        let _ = age::save(&dir, self.state().clock.now_ms());
         let bytes = disk::allocated_bytes(&dir);
         if let Some(generation) = self.state().generation_mut(id) {
             generation.disk_bytes = bytes;

@@ -160,7 +160,14 @@ impl Model {
             let lane = self.lanes.get(lane);
             lane.is_some_and(|lane| !lane.positions[usize::from(*class)].contains(at))
         };
-        self.records[&at].routes.iter().any(open)
+        let record = self.records.get(&at);
+        record.is_some_and(|record| record.routes.iter().any(open))
+    }
+
+    /// A generation was written anew with what is still wanted of it.
+    pub(crate) fn keep_wanted(&mut self, range: std::ops::Range<Sequence>) {
+        let gone: Vec<_> = range.filter(|at| !self.is_wanted(*at)).collect();
+        gone.iter().for_each(|at| drop(self.records.remove(at)));
     }
 
     /// All positions are on the disk now.

@@ -139,7 +139,7 @@ fn piece() -> impl Strategy<Value = Piece> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let generation_bytes = prop_oneof![Just(1u64), Just(3_000), Just(20_000), Just(200_000)];
-    let max_size_bytes = prop_oneof![3 => Just(2u64 << 30), 1 => Just(3 << 20), 1 => Just(6 << 20)];
+    let max_size_bytes = prop_oneof![3 => Just(2u64 << 30), 1 => Just(2 << 20), 1 => Just(3 << 20), 1 => Just(6 << 20)];
     let keep_for_ms = prop_oneof![Just(0u64), Just(500_000), Just(u64::MAX)];
     let tail_bytes = prop_oneof![Just(0u64), Just(5_000), Just(4 << 20)];
     (generation_bytes, max_size_bytes, keep_for_ms, tail_bytes).prop_map(

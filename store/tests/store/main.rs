@@ -10,5 +10,6 @@ mod live;
 mod log;
 mod opening;
 mod retention;
+mod shedding;
 mod small_disk;
 mod support;

@@ -1,0 +1,296 @@
+//! Rewriting: sled gives no space back, so a generation of which little is still needed is written anew with just that.
+//!
+//! The new one is a revision in a directory of its own, with the same number, the same sequences and the small keys of
+//! the old one. It counts from the moment its file `kept` is there, which is written when everything else is on the
+//! disk; an opening takes the newest revision that counts and deletes the others. Before that moment the cursors are
+//! written: what is left out was done with, and the disk says so too.
+
+use crate::codec::Compressor;
+use crate::commit::{Append, Commit, Route, pack};
+use crate::engine::{Engine, EngineError, Writes};
+use crate::generation::{parse_revision, revision_name};
+use crate::interval::Acknowledged;
+use crate::kept::{Kept, Ranges};
+use crate::records::{Record, each_record};
+use crate::retention::delete_dir;
+use crate::shared::{Shared, WriteHalf, generations_dir, locked};
+use crate::state::State;
+use crate::summary::Summary;
+use crate::{LaneId, Sequence, age, disk, layout};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes that are written at once.
+const STEP_BYTES: usize = 256 << 10;
+
+/// What is to be rewritten.
+struct Plan {
+    id: u64,
+    dir: PathBuf,
+    first: Sequence,
+    end: Sequence,
+    payload_bytes: u64,
+    /// It pays if so many bytes of blocks are left out.
+    gain_bytes_min: u64,
+    done: BTreeMap<u8, Acknowledged>,
+}
+
+/// The new revision while it is written.
+struct Copy<'a> {
+    plan: &'a Plan,
+    engine: &'a Engine,
+    summary: Summary,
+    kept: Ranges,
+    /// Records that follow each other, not written yet.
+    run: Commit,
+    run_first: Sequence,
+    writes: Writes,
+    writes_bytes: usize,
+    compressor: Compressor,
+    failed: Option<EngineError>,
+}
+
+impl Shared {
+    /// Rewrites the generation that gives the most room. `false`: none is worth it, or it could not be done.
+    pub(crate) fn rewrite_one(&self, half: &mut WriteHalf) -> bool {
+        let Some(plan) = plan(&mut self.state(), self.generation_bytes() / 8) else {
+            return false;
+        };
+        match self.rewrite(half, &plan) {
+            Err(EngineError::NoSpace(_)) if self.release_ballast() => {
+                self.rewrite(half, &plan).unwrap_or(false)
+            }
+            // One that does not pay is not looked at again before more of it is done; others may pay.
+            Ok(false) => self.rewrite_one(half),
+            other => other.unwrap_or(false),
+        }
+    }
+
+    fn rewrite(&self, half: &mut WriteHalf, plan: &Plan) -> Result<bool, EngineError> {
+        let old = self
+            .open_generation(plan.id)
+            .map_err(|error| EngineError::Failed(error.to_string()))?;
+        let Some(old) = old else {
+            return Ok(true);
+        };
+        let dir = next_revision(&plan.dir)?;
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        let rewritten = self.write_revision(half, plan, &old, &dir);
+        drop(old);
+        match rewritten {
+            Ok(Some((summary, kept))) => {
+                self.put_in_place(plan, &dir, summary, kept);
+                Ok(true)
+            }
+            other => {
+                let _ = delete_dir(&dir);
+                other.map(|_| false)
+            }
+        }
+    }
+
+    /// Writes all of it, `kept` last. `None` if it does not pay.
+    fn write_revision(
+        &self,
+        half: &mut WriteHalf,
+        plan: &Plan,
+        old: &Engine,
+        dir: &Path,
+    ) -> Result<Option<(Summary, Kept)>, EngineError> {
+        let engine = Engine::open(dir, self.options.cache_bytes)?;
+        let mut copy = Copy::begin(plan, &engine, self.options.compress);
+        each_record(old, plan.first, plan.end, |record| copy.take(record))?;
+        let Some((summary, kept)) = copy.finish(old)? else {
+            return Ok(None);
+        };
+        drop(engine);
+        self.write_cursors(half)
+            .map_err(|error| EngineError::Failed(error.to_string()))?;
+        if let Some(reading_ms) = age::load(&plan.dir) {
+            age::save(dir, reading_ms)?;
+        }
+        summary.save(dir)?;
+        disk::sync_dir(&generations_dir(&self.options.dir))?;
+        kept.save(dir)?;
+        Ok(Some((summary, kept)))
+    }
+
+    /// From now on the revision is the generation.
+    fn put_in_place(&self, plan: &Plan, dir: &Path, summary: Summary, kept: Kept) {
+        let _nobody_opens_it = locked(&self.opening);
+        let disk_bytes = disk::allocated_bytes(dir);
+        let old = {
+            let mut state = self.state();
+            state.counters.rewritten += 1;
+            state.tail.forget_below(plan.end);
+            state.generation_mut(plan.id).map(|generation| {
+                generation.dir = dir.to_path_buf();
+                generation.summary = summary;
+                generation.kept = Some(Arc::new(kept));
+                generation.disk_bytes = disk_bytes;
+                generation.engine.take()
+            })
+        };
+        drop(old);
+        // What cannot be deleted now is deleted at the next opening.
+        let _ = delete_dir(&plan.dir);
+    }
+}
+
+impl<'a> Copy<'a> {
+    fn begin(plan: &'a Plan, engine: &'a Engine, compress: bool) -> Copy<'a> {
+        Copy {
+            plan,
+            engine,
+            summary: Summary::empty(plan.first),
+            kept: Ranges::default(),
+            run: Commit::new(),
+            run_first: plan.first,
+            writes: Writes::default(),
+            writes_bytes: 0,
+            compressor: Compressor::new(!compress),
+            failed: None,
+        }
+    }
+
+    fn take(&mut self, record: Record<'_>) {
+        let waits = |route: &u8| {
+            let done = self.plan.done.get(route);
+            done.is_some_and(|done| !done.contains(record.sequence))
+        };
+        if !record.routes.iter().any(waits) || !self.pays() {
+            return;
+        }
+        if self.run_first + self.run.len() as u64 != record.sequence {
+            self.end_run();
+            self.run_first = record.sequence;
+        }
+        let routes: Vec<Route> = record.routes.iter().map(|route| route_of(*route)).collect();
+        self.run.push(Append {
+            routes: &routes,
+            time_ms: record.time_ms,
+            bytes: record.bytes,
+        });
+        if self.run.bytes() >= STEP_BYTES {
+            self.end_run();
+            self.run_first = record.sequence + 1;
+        }
+    }
+
+    fn pays(&self) -> bool {
+        let kept_bytes = self.summary.payload_bytes;
+        self.failed.is_none() && kept_bytes + self.plan.gain_bytes_min <= self.plan.payload_bytes
+    }
+
+    fn end_run(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
+        let (writes, bytes) = (&mut self.writes, &mut self.writes_bytes);
+        let compressor = &mut self.compressor;
+        let packed = pack(
+            &self.run,
+            self.run_first,
+            false,
+            compressor,
+            |key, value| {
+                writes.events.insert(key, value);
+                *bytes += value.len();
+            },
+        );
+        self.kept.push(self.run_first, packed.summary.end - 1);
+        self.summary.extend(&packed.summary);
+        self.run.clear();
+        if self.writes_bytes >= STEP_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.writes_bytes = 0;
+        if let Err(error) = self.engine.write(std::mem::take(&mut self.writes)) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// The last records, and the small keys as they were.
+    fn finish(mut self, old: &Engine) -> Result<Option<(Summary, Kept)>, EngineError> {
+        self.end_run();
+        if self.failed.is_none() && !self.pays() {
+            return Ok(None);
+        }
+        let writes = &mut self.writes;
+        old.meta(|key, value| writes.put_meta(key, value))?;
+        self.flush();
+        self.summary.end = self.plan.end;
+        self.summary.forget_tags();
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok(Some((
+                self.summary,
+                Kept {
+                    ranges: self.kept,
+                    end: self.plan.end,
+                },
+            ))),
+        }
+    }
+}
+
+fn route_of(route: u8) -> Route {
+    let (lane, class) = layout::route_parts(route);
+    Route { lane, class }
+}
+
+/// The generation of which the most can be left out, by the share of its records that somebody waits for.
+fn plan(state: &mut State, gain_bytes_min: u64) -> Option<Plan> {
+    let gain = |generation: &crate::generation::Generation| {
+        let (pending, most) = generation.pending_in_all();
+        let same = generation
+            .looked_at
+            .is_some_and(|before| pending * 8 > before * 7);
+        let records = u128::from(generation.records().max(1));
+        let payload_bytes = u128::from(generation.summary.payload_bytes);
+        let needed = payload_bytes * u128::from(most).min(records) / records;
+        let may = generation.sealed && !generation.damaged && pending > 0 && !same;
+        let bytes = u64::try_from(payload_bytes.saturating_sub(needed)).unwrap_or(0);
+        (may && bytes >= gain_bytes_min.max(1)).then_some(bytes)
+    };
+    let gains = state.generations.iter().enumerate();
+    let (_, at) = gains
+        .filter_map(|(at, generation)| Some((gain(generation)?, at)))
+        .max_by_key(|(bytes, at)| (*bytes, std::cmp::Reverse(*at)))?;
+    let done = all_done(state);
+    let generation = state.generations.get_mut(at)?;
+    let (pending, _) = generation.pending_in_all();
+    generation.looked_at = Some(pending);
+    Some(Plan {
+        id: generation.id,
+        dir: generation.dir.clone(),
+        first: generation.summary.first,
+        end: generation.summary.end,
+        payload_bytes: generation.summary.payload_bytes,
+        gain_bytes_min,
+        done,
+    })
+}
+
+/// What each lane is done with, by route.
+fn all_done(state: &State) -> BTreeMap<u8, Acknowledged> {
+    let of_lane = |(id, lane): (&LaneId, &crate::state::Lane)| {
+        let id = *id;
+        let positions = (0..).zip(lane.positions.clone());
+        positions.map(move |(class, position)| (layout::route_byte(id, class), position.done))
+    };
+    state.lanes.iter().flat_map(of_lane).collect()
+}
+
+fn next_revision(dir: &Path) -> Result<PathBuf, EngineError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let (id, first, revision) = parse_revision(&name)
+        .ok_or_else(|| EngineError::Failed(format!("{} is no generation", dir.display())))?;
+    Ok(dir.with_file_name(revision_name(id, first, revision + 1)))
+}
