@@ -2,7 +2,7 @@
 
 use crate::support::{Case, bytes_of};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tidegate_store::{
     Append, Commit, CommitError, Gap, GapReason, LaneId, Options, Route, Shed, Teller, WhenFull,
 };
@@ -64,48 +64,44 @@ fn sequences(case: &Case, lane: LaneId, class: u8) -> Vec<u64> {
 
 #[test]
 fn the_least_urgent_goes_first_and_of_that_the_oldest() {
-    let mut case = Case::with(SMALL);
+    let mut case = Case::with(|options| {
+        SMALL(options);
+        options.generation_bytes = 1 << 20;
+    });
     let lane = case.store().lane("cloud").unwrap();
-    let mut sent = BTreeMap::<u8, Vec<u64>>::new();
-    let mut gaps = Vec::new();
-    for round in 0..700u64 {
-        let class = [0, 1, 0, 3, 2, 0][round as usize % 6];
-        let first = case.store().end();
-        gaps.extend(append_shedding(
-            &mut case,
-            &[Route { lane, class }],
-            20,
-            1000,
-        ));
+    let mut sent: [Vec<u64>; 4] = Default::default();
+    let mut lost = [0usize; 4];
+    for round in 0..700usize {
+        let class = [0, 1, 0, 3, 0, 0, 1, 0, 2, 0, 1, 0][round % 12];
+        let gaps = append_shedding(&mut case, &[Route { lane, class }], 20, 1000);
+        for gap in &gaps {
+            assert_eq!(gap.reason, GapReason::Shed);
+            let of = gap.lanes.iter().find(|of| of.lane == lane).unwrap();
+            let at = usize::from(of.class);
+            assert_eq!(gap.first, sent[at][lost[at]], "the oldest of class {at}");
+            lost[at] += of.events as usize;
+            let lower = (0..at).find(|lower| lost[*lower] < sent[*lower].len());
+            assert_eq!(lower, None, "class {at} went before it: {gap:?}");
+            assert_eq!(gap.labels.iter().map(|(_, n)| n).sum::<u64>(), gap.records);
+        }
         let end = case.store().end();
-        sent.entry(class)
-            .or_default()
-            .extend((first..end).rev().take(20));
+        sent[usize::from(class)].extend(end - 20..end);
         assert!(case.disk_bytes() <= 8 << 20, "{}", case.disk_bytes());
     }
-    sent.values_mut()
-        .for_each(|of_class| of_class.sort_unstable());
-    assert!(gaps.len() > 3, "{} steps", gaps.len());
-    let mut lost = [0u64; 4];
-    for gap in &gaps {
-        assert_eq!(gap.reason, GapReason::Shed);
-        let [of] = &gap.lanes[..] else {
-            panic!("{gap:?}")
-        };
-        let lower = &sent[&0][lost[0] as usize..];
-        let oldest_lower = lower.first().copied().unwrap_or(u64::MAX);
-        assert!(of.class == 0 || oldest_lower > gap.first, "{gap:?}");
-        lost[usize::from(of.class)] += of.events;
-        assert_eq!(gap.labels.iter().map(|(_, n)| n).sum::<u64>(), gap.records);
-    }
-    for class in [0, 1, 2, 3] {
+    for class in 0..4u8 {
         let left = sequences(&case, lane, class);
-        let gone = lost[usize::from(class)] as usize;
-        assert_eq!(left, sent[&class][gone..], "class {class} lost {gone}");
+        let at = usize::from(class);
+        assert_eq!(
+            left,
+            sent[at][lost[at]..],
+            "class {class} lost {}",
+            lost[at]
+        );
     }
-    assert_eq!(lost[3], 0, "{lost:?}");
+    println!("given up by class: {lost:?}");
+    assert!(lost[0] > 0 && lost[1] > 0 && lost[3] == 0, "{lost:?}");
     let totals: u64 = case.store().gap_totals().iter().map(|t| t.events).sum();
-    assert_eq!(totals, lost.iter().sum::<u64>());
+    assert_eq!(totals, lost.iter().sum::<usize>() as u64);
 }
 
 #[test]
@@ -259,10 +255,10 @@ fn what_nobody_took_for_too_long_expires_with_an_account() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_books_balance_whatever_comes(
-        rounds in prop::collection::vec((0usize..3, 0u8..4, 1u64..60, 8usize..3000, 0u8..20), 250..400),
+        rounds in prop::collection::vec((0usize..3, 0u8..4, 1u64..60, 1000usize..3000, 0u8..20), 120..160),
     ) {
         let mut case = Case::with(|options| {
             SMALL(options);
