@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Bytes that are written at once.
 const STEP_BYTES: usize = 256 << 10;
 
+/// Less is not worth a new directory.
+const GAIN_BYTES_MIN: u64 = 16 << 10;
+
 /// What is to be rewritten.
 struct Plan {
     id: u64,
@@ -54,7 +57,7 @@ struct Copy<'a> {
 impl Shared {
     /// Rewrites the generation that gives the most room. `false`: none is worth it, or it could not be done.
     pub(crate) fn rewrite_one(&self, half: &mut WriteHalf) -> bool {
-        let Some(plan) = plan(&mut self.state(), self.generation_bytes() / 8) else {
+        let Some(plan) = plan(&mut self.state()) else {
             return false;
         };
         match self.rewrite(half, &plan) {
@@ -246,7 +249,7 @@ fn route_of(route: u8) -> Route {
 }
 
 /// The generation of which the most can be left out, by the share of its records that somebody waits for.
-fn plan(state: &mut State, gain_bytes_min: u64) -> Option<Plan> {
+fn plan(state: &mut State) -> Option<Plan> {
     let gain = |generation: &crate::generation::Generation| {
         let (pending, most) = generation.pending_in_all();
         let same = generation
@@ -257,7 +260,8 @@ fn plan(state: &mut State, gain_bytes_min: u64) -> Option<Plan> {
         let needed = payload_bytes * u128::from(most).min(records) / records;
         let may = generation.sealed && !generation.damaged && pending > 0 && !same;
         let bytes = u64::try_from(payload_bytes.saturating_sub(needed)).unwrap_or(0);
-        (may && bytes >= gain_bytes_min.max(1)).then_some(bytes)
+        let pays = bytes >= gain_bytes_min(generation.summary.payload_bytes);
+        (may && pays).then_some(bytes)
     };
     let gains = state.generations.iter().enumerate();
     let (_, at) = gains
@@ -273,9 +277,15 @@ fn plan(state: &mut State, gain_bytes_min: u64) -> Option<Plan> {
         first: generation.summary.first,
         end: generation.summary.end,
         payload_bytes: generation.summary.payload_bytes,
-        gain_bytes_min,
+        gain_bytes_min: gain_bytes_min(generation.summary.payload_bytes),
         done,
     })
+}
+
+/// What must be left out of so many bytes: with a quarter, all rewriting of a generation together costs no more than
+/// four times its bytes.
+fn gain_bytes_min(payload_bytes: u64) -> u64 {
+    (payload_bytes / 4).max(GAIN_BYTES_MIN)
 }
 
 /// What each lane is done with, by route.

@@ -57,16 +57,19 @@ impl Shared {
         let mut gaps = Vec::new();
         // What begins meanwhile holds the accounts of this call; they are not its prey.
         let last = self.state().generations.back().map_or(0, |last| last.id);
+        // A generation's worth at once: giving up a little with every commit would leave nothing but accounts.
+        let enough_bytes = bytes.saturating_add(self.generation_bytes());
         let room = loop {
-            let full = match self.make_room(half, bytes) {
+            let full = match self.make_room(half, enough_bytes) {
                 Err(full @ (CommitError::Full { .. } | CommitError::NoSpace { .. })) => full,
                 other => break other,
             };
             if self.options.when_full == WhenFull::Refuse {
                 break Err(full);
             }
-            let Some(target) = least_urgent(&self.state(), last) else {
-                break Err(full);
+            let target = least_urgent(&self.state(), last);
+            let Some(target) = target else {
+                break self.make_room(half, bytes);
             };
             match self.give_up(half, target, GapReason::Shed, teller) {
                 Ok(gap) => gaps.extend(gap),

