@@ -144,7 +144,7 @@ impl DeadLetters {
     /// Reads a letter.
     pub(crate) fn get(&self, id: DeadLetterId) -> Result<Option<Vec<u8>>, DeadLetterError> {
         let mut chain = locked(&self.chain);
-        if self.count() == 0 {
+        if self.is_empty(&chain) {
             return Ok(None);
         }
         match self.with(&mut chain, |engine| read_letter(engine, id))? {
@@ -165,7 +165,7 @@ impl DeadLetters {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, DeadLetterError> {
         let mut chain = locked(&self.chain);
-        if self.count() == 0 {
+        if self.is_empty(&chain) {
             return Ok(Vec::new());
         }
         let found = self.with(&mut chain, |engine| read_letters(engine, from, limit))?;
@@ -181,7 +181,7 @@ impl DeadLetters {
             return Err(DeadLetterError::ReadOnly);
         }
         let mut chain = locked(&self.chain);
-        if self.count() == 0 {
+        if self.is_empty(&chain) {
             return Ok(false);
         }
         self.renew(&mut chain)?;
@@ -203,7 +203,7 @@ impl DeadLetters {
     pub(crate) fn verify(&self) -> Result<(u64, Vec<DeadLetterId>), DeadLetterError> {
         let mut chain = locked(&self.chain);
         let (mut from, mut sound, mut damaged) = ((0, 0), 0, Vec::new());
-        if self.count() == 0 {
+        if self.is_empty(&chain) {
             return Ok((0, damaged));
         }
         loop {
@@ -222,17 +222,18 @@ impl DeadLetters {
         }
     }
 
+    /// True if there is surely no letter: what a failed write left shows when the files are opened anew.
+    fn is_empty(&self, chain: &Chain) -> bool {
+        self.count() == 0 && !chain.poisoned
+    }
+
     /// Runs `work` on the open database. A handle that failed is dropped, the next call opens the files anew.
     fn with<T>(
         &self,
         chain: &mut Chain,
         mut work: impl FnMut(&Engine) -> Result<T, EngineError>,
     ) -> Result<T, DeadLetterError> {
-        if chain.engine.is_none() {
-            let opened = self.reopen(chain);
-            chain.poisoned |= opened.is_err();
-            opened?;
-        }
+        self.ensure_open(chain)?;
         let Some(engine) = &chain.engine else {
             return Err(DeadLetterError::Failed("not open".into()));
         };
@@ -240,6 +241,15 @@ impl DeadLetters {
             chain.engine = None;
             failed(error)
         })
+    }
+
+    fn ensure_open(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
+        if chain.engine.is_some() {
+            return Ok(());
+        }
+        let opened = self.reopen(chain);
+        chain.poisoned |= opened.is_err() || has_failed(&self.path(chain.number));
+        opened
     }
 
     fn reopen(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
@@ -303,13 +313,11 @@ impl DeadLetters {
 
     /// Copies the letters to a new database if a write to this one failed.
     fn renew(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
-        if !chain.poisoned {
-            return Ok(());
+        self.ensure_open(chain)?;
+        match chain.poisoned {
+            true => self.copy(chain),
+            false => Ok(()),
         }
-        if chain.engine.is_none() {
-            self.reopen(chain)?;
-        }
-        self.copy(chain)
     }
 
     /// Copies the letters to a new database when most of the old one is dead.

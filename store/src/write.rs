@@ -228,7 +228,7 @@ impl Shared {
             Ok(engine) => Arc::new(engine),
             Err(error) => {
                 self.state().mark_dirty(&cursors);
-                self.take_back(half, &dir);
+                self.take_back(half, id, next, &dir);
                 return Err(error);
             }
         };
@@ -243,17 +243,25 @@ impl Shared {
     }
 
     /// Removes what is there of a generation that could not be begun. It may be complete, and would then be taken for
-    /// the newest by the next opening: if it may still be there, nothing more is written to the one before.
-    fn take_back(&self, half: &mut WriteHalf, dir: &Path) {
-        if dir.exists() && retire_dir(dir).is_err() {
-            half.engine = None;
-            let last = self
-                .state()
+    /// the newest by the next opening: while it is there, nothing more is written to the one before, and it stands in
+    /// the log as an empty one, to be deleted before any behind it.
+    fn take_back(&self, half: &mut WriteHalf, id: u64, next: Sequence, dir: &Path) {
+        if !dir.exists() || retire_dir(dir).is_ok() {
+            return;
+        }
+        half.engine = None;
+        self.seal_last();
+        let last = {
+            let mut state = self.state();
+            let last = state
                 .generations
                 .back_mut()
                 .and_then(|last| last.engine.take());
-            drop(last);
-        }
+            let remains = Generation::new(id, dir, Summary::empty(next), true);
+            state.generations.push_back(remains);
+            last
+        };
+        drop(last);
     }
 
     fn write_new_generation(
@@ -313,6 +321,10 @@ impl Shared {
                 .and_then(|generation| generation.engine.take())
         };
         drop(failed);
+        // Room for the new generation; and while the ballast is gone no further commit is tried on a full disk.
+        if matches!(error, EngineError::NoSpace(_)) {
+            self.release_ballast();
+        }
         let replaced = self.rotate(half).is_ok();
         match error {
             EngineError::NoSpace(_) => self.no_space(),

@@ -187,28 +187,34 @@ impl Outcome {
     }
 }
 
-/// Repeats one case, as a failed run printed it without punctuation: `Write Fail(5) 163 30`.
-fn repeat(one: &str) {
-    let words: Vec<_> = one.split_whitespace().collect();
+/// Repeats one case, its faults written so: `Write Fail(5) 163 30, Rename Fail(28) 7 1`.
+fn repeat(case: &str) {
+    let faults: Vec<_> = case.split(',').map(parse).collect();
+    let (found, fired) = guarded(&faults);
+    println!("struck {fired} times");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Kind of call, answer, first call of that kind that gets it, and how many do.
+fn parse(fault: &str) -> Fault {
+    let words: Vec<_> = fault.split_whitespace().collect();
     let [kind, answer, nth, count] = words[..] else {
-        panic!("kind, answer, nth and count are wanted: {one}");
+        panic!("kind, answer, nth and count are wanted: {fault}");
     };
-    let mut all = PLAN
-        .iter()
-        .flat_map(|(kind, answers)| answers.iter().map(move |a| (*kind, *a)));
-    let (kind, answer) = all
+    let answers = |(kind, answers): (Kind, &'static [Answer])| {
+        answers.iter().map(move |answer| (kind, *answer))
+    };
+    let (kind, answer) = PLAN
+        .into_iter()
+        .flat_map(answers)
         .find(|(k, a)| format!("{k:?} {a:?}") == format!("{kind} {answer}"))
         .expect("a kind and an answer of the plan");
-    let (nth, count) = (nth.parse().unwrap(), count.parse().unwrap());
-    let fault = Fault {
+    Fault {
         kind,
-        nth,
-        count,
+        nth: nth.parse().unwrap(),
+        count: count.parse().unwrap(),
         answer,
-    };
-    let (faults, fired) = guarded(&[fault]);
-    println!("struck {fired} times");
-    assert!(faults.is_empty(), "{faults:#?}");
+    }
 }
 
 #[test]
