@@ -141,7 +141,9 @@ impl Shared {
     fn delete(&self, mut generation: Generation) -> bool {
         let _nobody_opens_it = locked(&self.opening);
         drop(generation.engine.take());
-        let gone = if generation.damaged {
+        let gone = if !self.remains_are_gone() {
+            Err(std::io::Error::other("another one has to go first"))
+        } else if generation.damaged {
             let last = generation.summary.end.saturating_sub(1);
             let to = quarantine_dir(&self.options.dir);
             crate::quarantine::move_dir(&generation.dir, &to, last).map(|_| ())
@@ -161,6 +163,13 @@ impl Shared {
         }
         state.counters.deleted += 1;
         true
+    }
+
+    /// What is left of a generation that could not be begun would, with those before it gone, look like a gap in the log.
+    fn remains_are_gone(&self) -> bool {
+        let mut remains = locked(&self.remains);
+        remains.retain(|dir| dir.exists() && retire_dir(dir).is_err() && dir.exists());
+        remains.is_empty()
     }
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) write: Mutex<WriteHalf>,
     pub(crate) opening: Mutex<()>,
+    /// Directories of generations that could not be begun, nor removed.
+    pub(crate) remains: Mutex<Vec<PathBuf>>,
     /// Held while something is confirmed, and while something is given up, until that is on the disk.
     pub(crate) confirming: Mutex<()>,
     state: Mutex<State>,
@@ -103,6 +105,7 @@ impl Shared {
             options,
             write: Mutex::new(half),
             opening: Mutex::new(()),
+            remains: Mutex::new(Vec::new()),
             confirming: Mutex::new(()),
             state: Mutex::new(state),
             dead,

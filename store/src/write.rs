@@ -6,7 +6,7 @@ use crate::engine::{Engine, EngineError, Writes};
 use crate::gap::WhenFull;
 use crate::generation::{Generation, dir_name};
 use crate::retention::retire_dir;
-use crate::shared::{HighWater, Shared, WriteHalf, generations_dir};
+use crate::shared::{HighWater, Shared, WriteHalf, generations_dir, locked};
 use crate::summary::Summary;
 use crate::{CommitError, LaneId, Sequence, age, disk, meta};
 use std::path::Path;
@@ -228,7 +228,7 @@ impl Shared {
             Ok(engine) => Arc::new(engine),
             Err(error) => {
                 self.state().mark_dirty(&cursors);
-                self.take_back(half, id, next, &dir);
+                self.take_back(half, &dir);
                 return Err(error);
             }
         };
@@ -243,24 +243,18 @@ impl Shared {
     }
 
     /// Removes what is there of a generation that could not be begun. It may be complete, and would then be taken for
-    /// the newest by the next opening: while it is there, nothing more is written to the one before, and it stands in
-    /// the log as an empty one, to be deleted before any behind it.
-    fn take_back(&self, half: &mut WriteHalf, id: u64, next: Sequence, dir: &Path) {
+    /// the newest by the next opening: if it may still be there, nothing more is written to the one before.
+    fn take_back(&self, half: &mut WriteHalf, dir: &Path) {
         if !dir.exists() || retire_dir(dir).is_ok() {
             return;
         }
+        locked(&self.remains).push(dir.to_path_buf());
         half.engine = None;
-        self.seal_last();
-        let last = {
-            let mut state = self.state();
-            let last = state
-                .generations
-                .back_mut()
-                .and_then(|last| last.engine.take());
-            let remains = Generation::new(id, dir, Summary::empty(next), true);
-            state.generations.push_back(remains);
-            last
-        };
+        let last = self
+            .state()
+            .generations
+            .back_mut()
+            .and_then(|last| last.engine.take());
         drop(last);
     }
 
