@@ -150,8 +150,9 @@ impl Shared {
         } else {
             retire_dir(&generation.dir)
         };
+        let stays = gone.is_err() && generation.dir.exists();
         let mut state = self.state();
-        if gone.is_err() && generation.dir.exists() {
+        if stays {
             let id = generation.id;
             let at = state.generations.partition_point(|other| other.id < id);
             let (first, end) = (generation.summary.first, generation.summary.end);

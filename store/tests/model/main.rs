@@ -8,6 +8,7 @@ mod check;
 mod model;
 mod op;
 mod run;
+mod shed;
 
 use op::{Limit, Op, Pick, Piece, Script, Settings};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -39,6 +40,7 @@ fn add(all: &Cell<Done>, done: Done) {
         crashed: so_far.crashed + done.crashed,
         fell_back: so_far.fell_back + done.fell_back,
         deleted: so_far.deleted + done.deleted,
+        shed: so_far.shed + done.shed,
     });
 }
 
@@ -68,7 +70,9 @@ fn the_store_equals_a_plain_model_whatever_is_done_to_it() {
         panic!("{failure}");
     }
     let done = all.get();
-    assert!(done.crashed > 0 && done.reopened > 0 && done.full > 0 && done.deleted > 0);
+    assert!(
+        done.crashed > 0 && done.reopened > 0 && done.full > 0 && done.deleted > 0 && done.shed > 0
+    );
 }
 
 #[test]
@@ -117,6 +121,8 @@ fn a_lane_with_thousands_of_gaps_is_done_when_the_gaps_are_filled() {
         max_size_bytes: 2 << 30,
         keep_for_ms: 0,
         tail_bytes: 0,
+        sheds: false,
+        expires: false,
     };
     run::run(&Script { settings, ops });
 }
@@ -137,6 +143,8 @@ fn a_store_that_lost_its_newest_records_does_not_pass_for_the_model() {
         max_size_bytes: 2 << 30,
         keep_for_ms: u64::MAX,
         tail_bytes: 0,
+        sheds: false,
+        expires: false,
     };
     let outcome = |last| {
         let ops = vec![commit.clone(), commit.clone(), last];

@@ -69,6 +69,8 @@ pub(crate) struct Lane {
     pub(crate) accepted: u64,
     /// Those of them that were acknowledged.
     pub(crate) settled: u64,
+    /// Those that were given up.
+    pub(crate) shed: u64,
 }
 
 /// See the module.
@@ -104,6 +106,7 @@ impl Model {
             positions,
             accepted: 0,
             settled: 0,
+            shed: 0,
         };
         self.lanes.insert(id, lane);
     }
@@ -170,6 +173,34 @@ impl Model {
         gone.iter().for_each(|at| drop(self.records.remove(at)));
     }
 
+    /// What lanes have still to acknowledge of a class, in a range.
+    pub(crate) fn open_in_class(
+        &self,
+        class: u8,
+        range: std::ops::Range<Sequence>,
+    ) -> Vec<(LaneId, Sequence)> {
+        let mut found = Vec::new();
+        for (lane, of) in &self.lanes {
+            let position = &of.positions[usize::from(class)];
+            let routed = self.routed(*lane, class, range.start);
+            let open = routed
+                .take_while(|at| *at < range.end)
+                .filter(|at| !position.contains(*at));
+            found.extend(open.map(|at| (*lane, at)));
+        }
+        found
+    }
+
+    /// Gives up what a lane has of a class below `end`; no crash undoes that.
+    pub(crate) fn give_up(&mut self, lane: LaneId, class: u8, end: Sequence) {
+        let before = self.pending_in(lane, class);
+        let of = self.lanes.get_mut(&lane).unwrap();
+        of.positions[usize::from(class)].insert(0..=end - 1);
+        of.written[usize::from(class)].insert(0..=end - 1);
+        let shed = before - self.pending_in(lane, class);
+        self.lanes.get_mut(&lane).unwrap().shed += shed;
+    }
+
     /// All positions are on the disk now.
     pub(crate) fn note_written(&mut self) {
         for lane in self.lanes.values_mut() {
@@ -182,6 +213,6 @@ impl Model {
         self.lanes.get_mut(&lane).unwrap().positions[usize::from(class)] = Position::of(cursor);
         let pending = self.pending(lane);
         let lane = self.lanes.get_mut(&lane).unwrap();
-        lane.settled = lane.accepted - pending;
+        lane.settled = lane.accepted - pending - lane.shed;
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) max_size_bytes: u64,
     pub(crate) keep_for_ms: u64,
     pub(crate) tail_bytes: u64,
+    /// At the cap the least urgent is given up.
+    pub(crate) sheds: bool,
+    /// What nobody took is given up as soon as that is asked for.
+    pub(crate) expires: bool,
 }
 
 /// A choice among the records of a lane: some from a place on, in steps, perhaps from behind.
@@ -102,6 +106,10 @@ pub(crate) enum Op {
     },
     /// The idle call: cursors are written, what has expired is deleted.
     Persist,
+    /// Room is made for so many bytes, as after a commit that was refused.
+    Shed(u64),
+    /// What is overdue is given up.
+    Expire,
     /// An orderly end and a new beginning, perhaps with other settings.
     Reopen(Option<Settings>),
     /// The process ends at once; what it had written is there.
@@ -142,14 +150,19 @@ fn settings() -> impl Strategy<Value = Settings> {
     let max_size_bytes = prop_oneof![3 => Just(2u64 << 30), 1 => Just(2 << 20), 1 => Just(3 << 20), 1 => Just(6 << 20)];
     let keep_for_ms = prop_oneof![Just(0u64), Just(500_000), Just(u64::MAX)];
     let tail_bytes = prop_oneof![Just(0u64), Just(5_000), Just(4 << 20)];
-    (generation_bytes, max_size_bytes, keep_for_ms, tail_bytes).prop_map(
-        |(generation_bytes, max_size_bytes, keep_for_ms, tail_bytes)| Settings {
+    let sizes = (generation_bytes, max_size_bytes, keep_for_ms, tail_bytes);
+    let gives_up = (any::<bool>(), prop::bool::weighted(0.2));
+    (sizes, gives_up).prop_map(|(sizes, (sheds, expires))| {
+        let (generation_bytes, max_size_bytes, keep_for_ms, tail_bytes) = sizes;
+        Settings {
             generation_bytes,
             max_size_bytes,
             keep_for_ms,
             tail_bytes,
-        },
-    )
+            sheds,
+            expires,
+        }
+    })
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
@@ -212,6 +225,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..4).prop_map(Op::Lane),
         1 => (0u8..4).prop_map(Op::DropLane),
         2 => Just(Op::Persist),
+        1 => (0u64..3 << 20).prop_map(Op::Shed),
+        1 => Just(Op::Expire),
         1 => change().prop_map(Op::Reopen),
         2 => change().prop_map(Op::Crash),
     ]

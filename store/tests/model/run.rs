@@ -3,12 +3,13 @@
 use crate::check;
 use crate::model::{Model, Record};
 use crate::op::{Limit, Op, Pick, Piece, Script, Settings};
+use crate::shed;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidegate_store::{
     Append, Commit, CommitError, DeadLetterError, GenerationInfo, LaneId, Options, ReadLimit,
-    Route, Store, Writer, open,
+    Route, Store, WhenFull, Writer, open,
 };
 
 /// What was done to the store so far, for the books of a whole run.
@@ -22,6 +23,7 @@ pub(crate) struct Done {
     pub(crate) crashed: u64,
     pub(crate) fell_back: u64,
     pub(crate) deleted: u64,
+    pub(crate) shed: u64,
 }
 
 /// A store and its model.
@@ -55,6 +57,11 @@ fn options(dir: PathBuf, settings: &Settings) -> Options {
         max_size_bytes: settings.max_size_bytes,
         keep_for_ms: settings.keep_for_ms,
         tail_bytes: settings.tail_bytes,
+        when_full: match settings.sheds {
+            true => WhenFull::Shed,
+            false => WhenFull::Refuse,
+        },
+        expire_after_ms: settings.expires.then_some(0),
         ballast_bytes: 0,
         free_bytes_min: 0,
         cache_bytes: 1 << 18,
@@ -131,6 +138,8 @@ impl Run {
             Op::RemoveLetter(key) => drop(self.remove_letter(*key)),
             Op::Retry { key, slot, class } => self.retry(*key, *slot, *class),
             Op::Persist => self.persist(),
+            Op::Shed(bytes) => shed::give_up(self, |run, teller| run.writer().shed(*bytes, teller)),
+            Op::Expire => shed::give_up(self, |run, teller| run.writer().expire(teller)),
             Op::Reopen(change) => self.reopen(change.as_ref()),
             Op::Crash(change) => self.crash(change.as_ref(), false),
             Op::LoseNewest => self.crash(None, true),
@@ -185,7 +194,10 @@ impl Run {
             }) => {
                 self.done.full += 1;
                 assert_eq!(max_size_bytes, self.settings.max_size_bytes);
-                let slack = (2 << 20).min(max_size_bytes / 8);
+                let mut slack = (2 << 20).min(max_size_bytes / 8);
+                if self.settings.sheds {
+                    slack += self.settings.generation_bytes.min(max_size_bytes / 8);
+                }
                 assert!(disk_bytes + 2 * bytes + slack > max_size_bytes);
                 check::nothing_could_go(self);
             }
