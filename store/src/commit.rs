@@ -135,6 +135,11 @@ impl Commit {
         self.bytes.len()
     }
 
+    /// True if some record must be stored in parts.
+    pub(crate) fn has_large(&self) -> bool {
+        self.records().any(|record| record.is_large())
+    }
+
     pub(crate) fn check(&self) -> Result<(), CommitError> {
         self.invalid.clone().map_or(Ok(()), Err)
     }

@@ -358,7 +358,7 @@ fn copy_entries(from: &Engine, to: &Engine) -> Result<(), EngineError> {
         let mut bytes = 0;
         let mut last = None;
         from.entries(&next, |key, value| {
-            writes.events.insert(key, value);
+            writes.put_event(key, value);
             bytes += value.len();
             last = Some([key, &[0]].concat());
             match bytes < COPY_BYTES {

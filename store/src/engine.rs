@@ -90,13 +90,33 @@ fn panicked(text: &str) -> EngineError {
 /// A list of writes that become durable together.
 #[derive(Default)]
 pub(crate) struct Writes {
-    pub(crate) events: sled::Batch,
-    pub(crate) meta: sled::Batch,
+    /// Blocks that need no more than their order: after a crash there are all, or the first of them. A batch costs sled
+    /// a record more, which it writes and syncs by itself.
+    pub(crate) blocks: Vec<(sled::IVec, sled::IVec)>,
+    /// After a crash there are all or none.
+    events: sled::Batch,
+    has_events: bool,
+    /// The same for the small keys.
+    meta: sled::Batch,
     /// False while `meta` is empty: then that tree is not touched at all.
     pub(crate) has_meta: bool,
 }
 
 impl Writes {
+    pub(crate) fn put_event(&mut self, key: &[u8], value: &[u8]) {
+        self.events.insert(key, value);
+        self.has_events = true;
+    }
+
+    pub(crate) fn remove_event(&mut self, key: &[u8]) {
+        self.events.remove(key);
+        self.has_events = true;
+    }
+
+    pub(crate) fn put_block(&mut self, key: &[u8], value: &[u8]) {
+        self.blocks.push((key.into(), value.into()));
+    }
+
     pub(crate) fn put_meta(&mut self, key: &[u8], value: &[u8]) {
         self.meta.insert(key, value);
         self.has_meta = true;
@@ -166,7 +186,12 @@ impl Engine {
     /// Applies the writes, events first, and returns when they are on the disk.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
         let written = self.call(|trees| {
-            trees.events.apply_batch(writes.events)?;
+            for (key, value) in writes.blocks {
+                trees.events.insert(key, value)?;
+            }
+            if writes.has_events {
+                trees.events.apply_batch(writes.events)?;
+            }
             if writes.has_meta {
                 trees.meta.apply_batch(writes.meta)?;
             }
@@ -222,7 +247,7 @@ impl Engine {
         let mut writes = Writes::default();
         self.call(|trees| {
             for key in trees.events.range(from.to_be_bytes()..).keys() {
-                writes.events.remove(key?);
+                writes.remove_event(&key?);
             }
             Ok(())
         })?;

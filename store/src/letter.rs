@@ -36,16 +36,16 @@ pub(crate) fn put_letter(writes: &mut Writes, id: DeadLetterId, bytes: &[u8]) {
     let mut head = vec![VERSION];
     put_varint(&mut head, bytes.len() as u64);
     head.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
-    writes.events.insert(&head_key(id), head);
+    writes.put_event(&head_key(id), &head);
     for (part, chunk) in (0..).zip(bytes.chunks(PART_BYTES)) {
-        writes.events.insert(&part_key(id, part), chunk);
+        writes.put_event(&part_key(id, part), chunk);
     }
 }
 
 pub(crate) fn remove_letter(writes: &mut Writes, id: DeadLetterId, bytes: usize) {
-    writes.events.remove(&head_key(id));
+    writes.remove_event(&head_key(id));
     (0..bytes.div_ceil(PART_BYTES) as u32)
-        .for_each(|part| writes.events.remove(&part_key(id, part)));
+        .for_each(|part| writes.remove_event(&part_key(id, part)));
 }
 
 /// Length and checksum of a letter.

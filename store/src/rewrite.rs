@@ -200,7 +200,7 @@ impl<'a> Copy<'a> {
             false,
             compressor,
             |key, value| {
-                writes.events.insert(key, value);
+                writes.put_event(key, value);
                 *bytes += value.len();
             },
         );

@@ -66,10 +66,17 @@ impl Shared {
                 meta::put_cursor(&mut writes, claim.lane, claim.class, &stored);
             }
         }
+        // Marks must not be there without their records, nor the head of a large record without its parts. All other
+        // records were promised to nobody yet, and the first of them may stay.
         let has_meta = writes.has_meta;
+        let whole = has_meta || commit.has_large();
         let compressor = &mut half.compressor;
         let packed = pack(commit, first, has_meta, compressor, |key, value| {
-            writes.events.insert(key, value)
+            if whole {
+                writes.put_event(key, value);
+            } else {
+                writes.put_block(key, value);
+            }
         });
         if writes.has_meta {
             meta::put_through(&mut writes, packed.summary.end - 1);

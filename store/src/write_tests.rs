@@ -51,7 +51,7 @@ fn write_behind(writer: &Writer, commit: &Commit, whole: bool) {
     let mut writes = Writes::default();
     let next = writer.shared.state().next;
     let packed = pack(commit, next, true, &mut half.compressor, |key, value| {
-        writes.events.insert(key, value)
+        writes.put_event(key, value)
     });
     if whole {
         commit

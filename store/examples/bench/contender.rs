@@ -1,0 +1,107 @@
+//! What is compared: a plain append-only file, the store with and without compression, and, with the feature
+//! `bench-peers`, other embedded databases on the same work.
+
+use crate::load::reading;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer, open};
+
+/// Whatever went wrong ends the benchmark.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Makes groups of readings durable.
+pub(crate) trait Contender {
+    /// Appends readings `first..first + count` and returns when they are on the disk.
+    fn append(&mut self, first: u64, count: u64) -> Outcome<()>;
+}
+
+/// A name and how to begin in a fresh directory.
+pub(crate) type Entry = (&'static str, fn(&Path) -> Outcome<Box<dyn Contender>>);
+
+/// All of them, the baseline first.
+pub(crate) fn all() -> Vec<Entry> {
+    #[allow(unused_mut)]
+    let mut all: Vec<Entry> = vec![
+        ("plain file", |dir| Ok(Box::new(Plain::new(dir)?))),
+        ("store", |dir| Ok(Box::new(Log::new(dir, true)?))),
+        ("store, no lz4", |dir| Ok(Box::new(Log::new(dir, false)?))),
+    ];
+    #[cfg(feature = "bench-peers")]
+    all.extend(crate::peers::all());
+    all
+}
+
+/// One file, one write and one fdatasync per group.
+struct Plain(File);
+
+impl Plain {
+    fn new(dir: &Path) -> Outcome<Plain> {
+        fs::create_dir_all(dir)?;
+        Ok(Plain(File::create(dir.join("plain"))?))
+    }
+}
+
+impl Contender for Plain {
+    fn append(&mut self, first: u64, count: u64) -> Outcome<()> {
+        let bytes: Vec<u8> = (first..first + count).flat_map(reading).collect();
+        self.0.write_all(&bytes)?;
+        Ok(self.0.sync_data()?)
+    }
+}
+
+/// The store in its steady state: what is appended is confirmed, and old generations go.
+pub(crate) struct Log {
+    /// The writing end.
+    pub(crate) writer: Writer,
+    /// The reading end.
+    pub(crate) store: Store,
+    /// Where everything is routed.
+    pub(crate) lane: LaneId,
+    commit: Commit,
+}
+
+impl Log {
+    /// A store in `dir` that keeps nothing it need not.
+    pub(crate) fn new(dir: &Path, compress: bool) -> Outcome<Log> {
+        let (writer, store) = open(Options {
+            keep_for_ms: 0,
+            max_size_bytes: 16 << 30,
+            compress,
+            ..Options::new(dir)
+        })?;
+        let lane = store.lane("cloud")?;
+        Ok(Log {
+            writer,
+            store,
+            lane,
+            commit: Commit::new(),
+        })
+    }
+
+    /// Appends without confirming.
+    pub(crate) fn fill(&mut self, first: u64, count: u64) -> Outcome<std::ops::RangeInclusive<u64>> {
+        self.commit.clear();
+        let routes = [Route {
+            lane: self.lane,
+            class: 1,
+        }];
+        for number in first..first + count {
+            self.commit.push(Append {
+                routes: &routes,
+                time_ms: 1_764_000_000_000 + number,
+                bytes: &reading(number),
+            });
+        }
+        let committed = self.writer.commit(&self.commit)?;
+        Ok(committed.first..=committed.last)
+    }
+}
+
+impl Contender for Log {
+    fn append(&mut self, first: u64, count: u64) -> Outcome<()> {
+        let done: Vec<u64> = self.fill(first, count)?.collect();
+        self.store.confirm(self.lane, 1, &done);
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! A store at work, and what it promised by when: the oracle for every image.
+
+use crate::recorder::note;
+use std::path::Path;
+use tidegate_store::{Append, Commit, LaneId, Options, ReadLimit, Route, Store, Writer, open};
+
+/// What the driver knew or did, in order; an image of the disk knows those noted before the cut.
+#[derive(Clone, Debug)]
+pub(crate) enum Happened {
+    /// Records `first..=last` were offered, with a mark if `marked`.
+    Offered {
+        first: u64,
+        last: u64,
+        marked: bool,
+    },
+    /// They were acknowledged.
+    Acked {
+        last: u64,
+    },
+    /// The upstream has this record.
+    Delivered(u64),
+    /// A dead letter was offered, is promised, is to go, is gone.
+    LetterOffered(u64),
+    LetterKept(u64),
+    LetterLeaving(u64),
+    LetterGone(u64),
+}
+
+/// Which order is broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Acknowledged before the commit.
+    pub(crate) ack_first: bool,
+    /// Confirmed, and the cursor written, before the upstream has it.
+    pub(crate) confirm_first: bool,
+}
+
+pub(crate) fn options(dir: &Path) -> Options {
+    Options {
+        generation_bytes: 6_000,
+        keep_for_ms: 0,
+        ballast_bytes: 0,
+        free_bytes_min: 0,
+        tail_bytes: 3_000,
+        cache_bytes: 1 << 18,
+        ..Options::new(dir)
+    }
+}
+
+/// The bytes of a record: long enough now and then to be stored in parts.
+pub(crate) fn bytes_of(sequence: u64) -> Vec<u8> {
+    let mut state = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let count = match sequence % 29 {
+        7 => 5_500,
+        _ => 40 + sequence as usize * 37 % 300,
+    };
+    let mut out = format!("{{\"sequence\":{sequence},\"noise\":\"").into_bytes();
+    while out.len() < count {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(format!("{:02x}", state >> 56).as_bytes());
+    }
+    out
+}
+
+/// The key of the mark that comes with a commit that begins with this sequence.
+pub(crate) fn mark_of(first: u64) -> Vec<u8> {
+    format!("mark {first}").into_bytes()
+}
+
+pub(crate) fn letter_of(number: u64) -> Vec<u8> {
+    bytes_of(number * 29 + 7 * (number % 2))
+}
+
+/// Class of a record in the lane.
+pub(crate) fn class_of(sequence: u64) -> u8 {
+    u8::from(sequence.is_multiple_of(5)) * 2
+}
+
+/// Runs a store for some lives; what happened is noted as it goes.
+pub(crate) struct Driver {
+    pub(crate) happened: Vec<Happened>,
+    pub(crate) wrong: Wrong,
+    undelivered: Vec<u64>,
+    random: fn(&mut u64) -> u64,
+    state: u64,
+}
+
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state >> 11
+}
+
+impl Driver {
+    pub(crate) fn new(seed: u64, wrong: Wrong) -> Driver {
+        Driver {
+            happened: Vec::new(),
+            wrong,
+            undelivered: Vec::new(),
+            random: next,
+            state: seed | 1,
+        }
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        (self.random)(&mut self.state) % most
+    }
+
+    fn note(&mut self, happened: Happened) {
+        self.happened.push(happened);
+        note(self.happened.len() - 1);
+    }
+
+    /// Some lives of the process, each ended in order.
+    pub(crate) fn run(&mut self, dir: &Path, lives: u64, commits: u64) {
+        for life in 0..lives {
+            let (mut writer, store) = open(options(dir)).unwrap();
+            let lane = store.lane("cloud").unwrap();
+            for turn in 0..commits {
+                self.commit(&mut writer, lane);
+                self.deliver(&mut writer, &store, lane);
+                if turn % 4 == 1 {
+                    self.letters(&store, life * commits + turn);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, writer: &mut Writer, lane: LaneId) {
+        let first = writer.next_sequence();
+        let last = first + self.below(12);
+        let marked = self.below(3) == 0;
+        let mut commit = Commit::new();
+        for sequence in first..=last {
+            let class = class_of(sequence);
+            let append = Append {
+                routes: &[Route { lane, class }],
+                time_ms: sequence,
+                bytes: &bytes_of(sequence),
+            };
+            commit.push_tagged(append, &[sequence]);
+        }
+        if marked {
+            commit.mark(&mark_of(first), &last.to_le_bytes());
+        }
+        self.note(Happened::Offered {
+            first,
+            last,
+            marked,
+        });
+        if self.wrong.ack_first {
+            self.note(Happened::Acked { last });
+        }
+        let committed = writer.commit(&commit).unwrap();
+        assert_eq!((committed.first, committed.last), (first, last));
+        if !self.wrong.ack_first {
+            self.note(Happened::Acked { last });
+        }
+        self.undelivered.extend(first..=last);
+    }
+
+    fn deliver(&mut self, writer: &mut Writer, store: &Store, lane: LaneId) {
+        let count = self.below(self.undelivered.len() as u64 + 1);
+        for _ in 0..count.min(15) {
+            // Mostly in order, so that generations go.
+            let at = match self.below(4) {
+                0 => self.below(self.undelivered.len() as u64) as usize,
+                _ => 0,
+            };
+            let sequence = self.undelivered.remove(at);
+            if !self.wrong.confirm_first {
+                self.note(Happened::Delivered(sequence));
+            }
+            store.confirm(lane, class_of(sequence), &[sequence]);
+            if self.wrong.confirm_first {
+                writer.persist_cursors_if_dirty().unwrap();
+                self.note(Happened::Delivered(sequence));
+            }
+        }
+        // Reading passes what is not routed here, and opens older generations.
+        for class in [0, 2] {
+            let limit = ReadLimit {
+                records: 5,
+                bytes: 4_000,
+            };
+            let from = store.cursor(lane, class).low;
+            store.read(lane, class, from, limit).unwrap();
+        }
+        if self.below(2) == 0 {
+            writer.persist_cursors_if_dirty().unwrap();
+        }
+    }
+
+    fn letters(&mut self, store: &Store, number: u64) {
+        self.note(Happened::LetterOffered(number));
+        store
+            .put_dead_letter((number, 0), &letter_of(number))
+            .unwrap();
+        self.note(Happened::LetterKept(number));
+        if self.below(2) == 0 {
+            self.note(Happened::LetterLeaving(number));
+            store.remove_dead_letter((number, 0)).unwrap();
+            self.note(Happened::LetterGone(number));
+        }
+    }
+}
