@@ -15,10 +15,7 @@ pub(crate) fn fill_and_drain(dir: &Path, backlog: u64) -> Outcome<()> {
         log.fill(first, 256.min(backlog - first))?;
     }
     let filled = backlog as f64 / started.elapsed().as_secs_f64();
-    let (disk, payload) = (
-        log.store.stats().disk_bytes,
-        backlog * READING_BYTES as u64,
-    );
+    let (disk, payload) = (log.store.stats().disk_bytes, backlog * READING_BYTES as u64);
     println!(
         "backlog of {backlog}: filled at {filled:.0}/s (goal 200,000); {:.0} MiB on disk for {:.0} MiB of readings: {:.2} x (goal 1.0)",
         mib(disk),

@@ -1,5 +1,4 @@
-//! What is compared: a plain append-only file, the store with and without compression, and, with the feature
-//! `bench-peers`, other embedded databases on the same work.
+//! What is compared: a plain append-only file, and the store with and without compression.
 
 use crate::load::reading;
 use std::fs::{self, File};
@@ -21,15 +20,11 @@ pub(crate) type Entry = (&'static str, fn(&Path) -> Outcome<Box<dyn Contender>>)
 
 /// All of them, the baseline first.
 pub(crate) fn all() -> Vec<Entry> {
-    #[allow(unused_mut)]
-    let mut all: Vec<Entry> = vec![
+    vec![
         ("plain file", |dir| Ok(Box::new(Plain::new(dir)?))),
         ("store", |dir| Ok(Box::new(Log::new(dir, true)?))),
         ("store, no lz4", |dir| Ok(Box::new(Log::new(dir, false)?))),
-    ];
-    #[cfg(feature = "bench-peers")]
-    all.extend(crate::peers::all());
-    all
+    ]
 }
 
 /// One file, one write and one fdatasync per group.
@@ -80,7 +75,11 @@ impl Log {
     }
 
     /// Appends without confirming.
-    pub(crate) fn fill(&mut self, first: u64, count: u64) -> Outcome<std::ops::RangeInclusive<u64>> {
+    pub(crate) fn fill(
+        &mut self,
+        first: u64,
+        count: u64,
+    ) -> Outcome<std::ops::RangeInclusive<u64>> {
         self.commit.clear();
         let routes = [Route {
             lane: self.lane,

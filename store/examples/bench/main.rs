@@ -2,13 +2,11 @@
 //! the same run; a steady flow for a minute; a backlog filled and drained, with its memory.
 //!
 //! `cargo run --release -p tidegate-store --example bench -- [directory] [backlog] [seconds of steady flow]`, by default
-//! the system's temporary directory, 5,000,000 and 60. With `--features bench-peers` sqlite, redb and fjall do the same.
+//! the system's temporary directory, 5,000,000 and 60.
 
 mod backlog;
 mod contender;
 mod load;
-#[cfg(feature = "bench-peers")]
-mod peers;
 
 use contender::{Contender, Outcome};
 use load::{READING_BYTES, device_bytes};
@@ -96,9 +94,8 @@ fn groups(dir: &Path) -> Outcome<()> {
                 fs::remove_dir_all(path)?;
             }
         }
-        let of = |turns: &[Figures], what: fn(&Figures) -> f64| {
-            median(turns.iter().map(what).collect())
-        };
+        let of =
+            |turns: &[Figures], what: fn(&Figures) -> f64| median(turns.iter().map(what).collect());
         let base: Vec<f64> = found[0].iter().map(|turn| turn.per_second).collect();
         print!("{group:>6}");
         for turns in &found {
