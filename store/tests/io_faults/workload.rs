@@ -14,7 +14,7 @@ pub(crate) const PARTS: u64 = 3;
 
 pub(crate) fn options(dir: &Path) -> Options {
     Options {
-        generation_bytes: 3_000,
+        generation_bytes: 1_000,
         keep_for_ms: 0,
         ballast_bytes: 64 << 10,
         free_bytes_min: 0,
