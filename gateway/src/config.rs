@@ -74,6 +74,8 @@ impl Gateway {
 pub enum WhenFull {
     /// Stop acknowledging; keep forwarding.
     Refuse,
+    /// Give up the least urgent events, the oldest first, with gap records.
+    Shed,
 }
 
 /// `[store]`
@@ -87,6 +89,8 @@ pub struct Store {
     pub when_full: WhenFull,
     /// `keep_for` (24h): delivered events kept for replay.
     pub keep_for: Duration,
+    /// `expire_after` (never): undelivered events older than that are given up, with gap records.
+    pub expire_after: Option<Duration>,
     /// `free_min` (64MiB): below this much free disk nothing is acknowledged.
     pub free_min_bytes: u64,
     /// `generation_size` (8MiB)

@@ -13,6 +13,7 @@
 
 pub mod commit;
 pub mod dedup;
+pub mod gaps;
 pub mod group;
 pub mod pacing;
 

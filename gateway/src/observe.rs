@@ -3,6 +3,7 @@
 
 pub mod device;
 pub mod forward;
+pub mod gap;
 pub mod intake;
 pub mod link;
 pub mod log;

@@ -199,6 +199,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
     })
 }
 
+/// The source of a stored event, read without the rest; empty where the bytes are no record.
+pub fn source(bytes: &[u8]) -> &str {
+    let Some((&VERSION, rest)) = bytes.split_first() else {
+        return "";
+    };
+    postcard::take_from_bytes::<Head>(rest).map_or("", |(head, _)| head.source)
+}
+
 fn take(payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
     let (data, rest) = payloads
         .split_at_checked(len as usize)

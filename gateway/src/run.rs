@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{Control, Shared};
 use crate::intake::pacing::Pacing;
 use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
@@ -239,6 +239,14 @@ fn open_store(config: &Config) -> Result<(Writer, Store), RunError> {
         keep_for_ms: config.store.keep_for.as_millis() as u64,
         generation_bytes: config.store.generation_bytes,
         free_bytes_min: config.store.free_min_bytes,
+        when_full: match config.store.when_full {
+            config::WhenFull::Refuse => tidegate_store::WhenFull::Refuse,
+            config::WhenFull::Shed => tidegate_store::WhenFull::Shed,
+        },
+        expire_after_ms: config
+            .store
+            .expire_after
+            .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         ..tidegate_store::Options::new(config.gateway.store_dir())
     };
     tidegate_store::open(options).map_err(|error| RunError::Store(error.to_string()))

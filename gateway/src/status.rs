@@ -98,6 +98,12 @@ pub struct UpstreamStatus {
     pub delivered: u64,
     /// Deliveries that became dead letters.
     pub dead_lettered: u64,
+    /// Deliveries given up because the room was needed.
+    #[serde(default)]
+    pub shed: u64,
+    /// Deliveries given up because they waited for longer than `expire_after`.
+    #[serde(default)]
+    pub expired: u64,
     /// Deliveries sent more than once.
     pub retried: u64,
     /// The last thing that went wrong.
@@ -108,7 +114,9 @@ impl UpstreamStatus {
     /// What came in less what became of it; 0 when the books balance.
     pub fn difference(&self) -> i64 {
         let came = self.waiting_at_start.saturating_add(self.routed);
-        let went = self.delivered.saturating_add(self.dead_lettered);
+        let delivered = self.delivered.saturating_add(self.dead_lettered);
+        let given_up = self.shed.saturating_add(self.expired);
+        let went = delivered.saturating_add(given_up);
         came as i64 - went.saturating_add(self.waiting) as i64
     }
 }
@@ -141,7 +149,7 @@ pub struct StoreStatus {
 }
 
 /// Events and their fates. The books balance when every routed output is delivered, a dead
-/// letter, or still waiting.
+/// letter, shed, expired, or still waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Events made durable and acknowledged.
@@ -158,6 +166,12 @@ pub struct Books {
     pub delivered: u64,
     /// Outputs that became dead letters.
     pub dead_lettered: u64,
+    /// Outputs given up because the room was needed.
+    #[serde(default)]
+    pub shed: u64,
+    /// Outputs given up because they waited for too long.
+    #[serde(default)]
+    pub expired: u64,
     /// Outputs still waiting.
     pub waiting: u64,
     /// Routed and waiting at the start, less all fates: 0 when the books balance.
@@ -175,6 +189,8 @@ impl Books {
         self.routed = lanes.iter().map(|lane| lane.routed).sum();
         self.delivered = lanes.iter().map(|lane| lane.delivered).sum();
         self.dead_lettered = lanes.iter().map(|lane| lane.dead_lettered).sum();
+        self.shed = lanes.iter().map(|lane| lane.shed).sum();
+        self.expired = lanes.iter().map(|lane| lane.expired).sum();
         self.waiting = lanes.iter().map(|lane| lane.waiting).sum();
         self.difference = lanes.iter().map(UpstreamStatus::difference).sum();
         self

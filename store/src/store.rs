@@ -249,6 +249,13 @@ impl Store {
         self.shared.state().confirm(lane, class, sequences)
     }
 
+    /// True if the record was confirmed, passed over, or given up.
+    pub fn is_done(&self, lane: LaneId, class: u8, sequence: Sequence) -> bool {
+        let state = self.shared.state();
+        let position = state.position(lane, class);
+        position.is_none_or(|position| position.done.contains(sequence))
+    }
+
     /// Everything up to and including `through` counts as acknowledged, whatever is routed there. [`Store::read`] does
     /// this by itself for records that are not routed to the lane.
     pub fn advance(&self, lane: LaneId, class: u8, through: Sequence) {

@@ -174,10 +174,12 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     };
     writeln!(
         output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} waiting: {verdict}",
+        "outputs  {} routed, {} delivered, {} dead-lettered, {} shed, {} expired, {} waiting: {verdict}",
         human::count(books.routed),
         human::count(books.delivered),
         human::count(books.dead_lettered),
+        human::count(books.shed),
+        human::count(books.expired),
         human::count(books.waiting)
     )
 }

@@ -159,9 +159,15 @@ pub const STORE: &[Key] = &[
     ),
     Key::default(
         "when_full",
-        Choice(&["refuse"]),
+        Choice(&["refuse", "shed"]),
         "refuse",
-        "stop acknowledging, keep forwarding",
+        "at the cap stop acknowledging, or give up the least urgent events",
+    ),
+    Key::optional(
+        "expire_after",
+        Duration("1s", "3650d"),
+        "never",
+        "give up events that wait for longer; only the gateway's running time counts",
     ),
     Key::default(
         "keep_for",

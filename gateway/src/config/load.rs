@@ -134,20 +134,18 @@ fn gateway(section: &Section<'_>) -> Option<Gateway> {
 }
 
 fn store(section: &Section<'_>) -> Store {
-    let when_full = section.raw_text("when_full");
-    if when_full == Some("shed") {
-        let message = "this version cannot shed events yet";
-        let label = "write \"refuse\": senders keep what does not fit";
-        section
-            .reading
-            .note(section.error("when_full", message).with_label(label));
-    } else {
-        section.choice("when_full");
-    }
+    let when_full = match section.choice("when_full") {
+        "shed" => WhenFull::Shed,
+        _ => WhenFull::Refuse,
+    };
+    let expire_after = section
+        .has("expire_after")
+        .then(|| section.duration("expire_after"));
     let store = Store {
         max_size_bytes: section.size("max_size"),
         commit_delay_max: section.duration("commit_delay_max"),
-        when_full: WhenFull::Refuse,
+        when_full,
+        expire_after,
         keep_for: section.duration("keep_for"),
         free_min_bytes: section.size("free_min"),
         generation_bytes: section.size("generation_size"),

@@ -56,7 +56,11 @@ pub(super) enum Fate {
 }
 
 /// Records to confirm, by class.
-pub(super) type Finished = [Vec<Sequence>; CLASSES];
+#[derive(Default)]
+pub(super) struct Finished {
+    delivered: [Vec<Sequence>; CLASSES],
+    dead: [Vec<Sequence>; CLASSES],
+}
 
 /// One lane between the log and an upstream.
 pub(super) struct Lane<L> {
@@ -349,16 +353,22 @@ impl<L: Log> Lane<L> {
             }
             self.open.remove(&place);
         }
-        self.metrics.count_fate(dead);
-        if let Some(finished) = finished.get_mut(usize::from(class)) {
+        let of_fate = match dead {
+            true => &mut finished.dead,
+            false => &mut finished.delivered,
+        };
+        if let Some(finished) = of_fate.get_mut(usize::from(class)) {
             finished.push(token.sequence);
         }
     }
 
     pub(super) fn confirm(&self, finished: &Finished) {
-        for (class, sequences) in (0..).zip(finished) {
-            if !sequences.is_empty() {
-                self.log.confirm(class, sequences);
+        for (dead, of_fate) in [(false, &finished.delivered), (true, &finished.dead)] {
+            for (class, sequences) in (0..).zip(of_fate) {
+                if !sequences.is_empty() {
+                    let counted = self.log.confirm(class, sequences);
+                    self.metrics.count_fates(dead, counted);
+                }
             }
         }
     }

@@ -187,8 +187,13 @@ impl Log for ListLog {
         Ok(batch)
     }
 
-    fn confirm(&self, class: u8, sequences: &[Sequence]) {
+    fn is_done(&self, class: u8, sequence: Sequence) -> bool {
+        self.0.borrow().confirmed.contains(&(class, sequence))
+    }
+
+    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
         let mut held = self.0.borrow_mut();
+        let mut new = 0;
         for sequence in sequences {
             for (token, of_class) in &held.outputs {
                 let kept = held.letters.contains_key(&(token.sequence, token.output));
@@ -200,8 +205,9 @@ impl Log for ListLog {
                     "{token:?} was confirmed before it was delivered or kept"
                 );
             }
-            held.confirmed.insert((class, *sequence));
+            new += u64::from(held.confirmed.insert((class, *sequence)));
         }
+        new
     }
 
     fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {

@@ -13,8 +13,10 @@ pub(crate) trait Log {
     fn cursor(&self, class: u8) -> Cursor;
     /// Records routed to the lane in a class, from `from` on.
     fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
-    /// These records are done with.
-    fn confirm(&self, class: u8, sequences: &[Sequence]);
+    /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
+    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
+    /// Whether a record is done with, or was shed.
+    fn is_done(&self, class: u8, sequence: Sequence) -> bool;
     /// Keeps a dead letter; durable when it returns.
     fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
 }
@@ -50,8 +52,12 @@ impl Log for StoreLog {
         }
     }
 
-    fn confirm(&self, class: u8, sequences: &[Sequence]) {
-        self.store.confirm(self.lane, class, sequences);
+    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
+        self.store.confirm(self.lane, class, sequences)
+    }
+
+    fn is_done(&self, class: u8, sequence: Sequence) -> bool {
+        self.store.is_done(self.lane, class, sequence)
     }
 
     fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {

@@ -42,7 +42,7 @@ impl Reader {
     fn pop(&mut self, log: &impl Log, end: Sequence) -> Result<Option<StoredRecord>, ReadError> {
         loop {
             while let Some(record) = self.ahead.pop_front() {
-                if !self.is_done(record.sequence) {
+                if !self.is_done(record.sequence) && !log.is_done(self.class, record.sequence) {
                     return Ok(Some(record));
                 }
             }

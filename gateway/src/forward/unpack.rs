@@ -51,7 +51,7 @@ impl<L: Log> Lane<L> {
             }
         }
         match self.ready.len() {
-            0 => self.log.confirm(class, &[sequence]),
+            0 => drop(self.log.confirm(class, &[sequence])),
             1 => {}
             outputs => {
                 self.open.insert((class, sequence), Open::of(outputs));
@@ -98,8 +98,12 @@ impl<L: Log> Lane<L> {
         Ok(Some(sized(entry, event, routed)))
     }
 
-    /// Reads one record; `None` when it is no longer there, which the store reports as damage.
+    /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
     fn stored(&self, class: u8, sequence: Sequence) -> Result<Option<StoredRecord>, ReadError> {
+        // What was shed is not sent any more, though it may still be there.
+        if self.log.is_done(class, sequence) {
+            return Ok(None);
+        }
         let batch = self.log.read(class, sequence, ONE)?;
         Ok(batch
             .records

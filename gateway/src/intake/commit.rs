@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tidegate_store::{CommitError, Sequence, Writer};
+use tidegate_store::{Commit, CommitError, Committed, Sequence, Writer};
 use tokio::sync::{mpsc, watch};
 
+use super::gaps::{Gaps, GivenUp};
 use super::group::{Done, Epoch, Group};
 use crate::clock;
 use crate::observe::Observe;
+use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitFailed, CommitResumed, IntakeMetrics};
 use crate::source::Refusal;
 use crate::source::live::LiveFeed;
 
 /// How long confirmed cursors may wait for a commit to ride on.
 const CURSORS_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether events have waited for too long.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// The commit thread's state.
 pub struct Committer {
@@ -33,6 +38,10 @@ pub struct Committer {
     pub metrics: Arc<IntakeMetrics>,
     /// For log lines and system events.
     pub observe: Arc<Observe>,
+    /// Gives up events under a policy.
+    pub gaps: Gaps,
+    /// Whether room is made by shedding.
+    pub sheds: bool,
     /// Set once the forwarders are finished: the last cursors may be written.
     pub finish: watch::Receiver<bool>,
 }
@@ -41,11 +50,17 @@ impl Committer {
     /// Runs until the intake and the forwarders are done; returns the writer, to be closed.
     pub fn run(mut self) -> Writer {
         let mut epoch: Epoch = 0;
+        let mut expired = clock::monotonic();
         loop {
             match self.groups.recv_timeout(CURSORS_DELAY_MAX) {
                 Ok(group) => self.one(group, &mut epoch),
                 Err(RecvTimeoutError::Timeout) => self.persist_cursors(),
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if expired.elapsed() >= EXPIRE_EVERY {
+                expired = clock::monotonic();
+                let given_up = self.gaps.expire(&mut self.writer);
+                self.gave_up(&given_up);
             }
         }
         while !*self.finish.borrow() && self.finish.has_changed().is_ok() {
@@ -78,7 +93,7 @@ impl Committer {
     fn commit(&mut self, group: &mut Group, epoch: &mut Epoch) -> Option<Refusal> {
         let begun = clock::monotonic();
         crate::null_control::before_commit(group);
-        match self.writer.commit(&group.commit) {
+        match self.commit_or_shed(&group.commit) {
             Ok(_) => {
                 group.accept_all();
                 self.durable.send_replace(self.writer.next_sequence());
@@ -99,6 +114,33 @@ impl Committer {
                 Some(refusal(&error))
             }
         }
+    }
+
+    /// A commit that finds the store full is made once more when something was shed for it.
+    fn commit_or_shed(&mut self, commit: &Commit) -> Result<Committed, CommitError> {
+        let refused = match self.writer.commit(commit) {
+            Err(refused @ (CommitError::Full { .. } | CommitError::NoSpace { .. })) => refused,
+            other => return other,
+        };
+        if !self.sheds {
+            return Err(refused);
+        }
+        let given_up = self.gaps.shed(&mut self.writer, commit.bytes() as u64);
+        self.gave_up(&given_up);
+        given_up.shed.room?;
+        self.writer.commit(commit)
+    }
+
+    /// Counts and tells what was given up; the gap records are there to be forwarded.
+    fn gave_up(&mut self, given_up: &GivenUp) {
+        if given_up.shed.gaps.is_empty() {
+            return;
+        }
+        self.metrics.gave_up(given_up);
+        for gap in &given_up.shed.gaps {
+            self.observe.emit(&EventsGivenUp { gap });
+        }
+        self.durable.send_replace(self.writer.next_sequence());
     }
 
     fn persist_cursors(&mut self) {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use tidegate_store::Sequence;
+use tidegate_store::{GapReason, Sequence};
 
 use super::{Happening, Observe, SystemEvent};
 use crate::clock;
@@ -114,6 +114,8 @@ impl LaneFamilies {
             latency: self.latency.get_or_create_owned(&label),
             waiting_at_start,
             routed: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
             state: Mutex::new(State {
                 word: "connecting",
                 since: clock::monotonic(),
@@ -142,16 +144,27 @@ pub struct LaneMetrics {
     latency: Histogram,
     waiting_at_start: u64,
     routed: AtomicU64,
+    shed: AtomicU64,
+    expired: AtomicU64,
     state: Mutex<State>,
 }
 
 impl LaneMetrics {
-    /// One record is done: every output of it was acknowledged, or one is a dead letter.
-    pub fn count_fate(&self, dead: bool) {
+    /// Records are done: every output of them was acknowledged, or one is a dead letter.
+    pub fn count_fates(&self, dead: bool, records: u64) {
         match dead {
-            true => self.dead_lettered.inc(),
-            false => self.delivered.inc(),
+            true => self.dead_lettered.inc_by(records),
+            false => self.delivered.inc_by(records),
         };
+    }
+
+    /// Records were given up undelivered.
+    pub fn gave_up(&self, reason: GapReason, records: u64) {
+        let count = match reason {
+            GapReason::Shed => &self.shed,
+            GapReason::Expired => &self.expired,
+        };
+        count.fetch_add(records, Ordering::Relaxed);
     }
 
     /// A delivery is offered once more.
@@ -229,6 +242,8 @@ impl LaneMetrics {
             routed: self.routed.load(Ordering::Relaxed),
             delivered: self.delivered.get(),
             dead_lettered: self.dead_lettered.get(),
+            shed: self.shed.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
             retried: self.retried.get(),
             last_error: state.last_error.clone(),
             ..Default::default()

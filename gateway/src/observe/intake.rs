@@ -11,6 +11,7 @@ use tidegate_store::{CommitError, LaneId};
 use super::forward::LaneMetrics;
 use super::{Happening, Observe, SystemEvent};
 use crate::control::IntakeReport;
+use crate::intake::gaps::GivenUp;
 use crate::intake::group::Group;
 use crate::status::Books;
 
@@ -124,6 +125,18 @@ impl IntakeMetrics {
         }
         self.commit_events.observe(group.commit.len() as f64);
         self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Events were given up; their gap records went to these lanes.
+    pub fn gave_up(&self, given_up: &GivenUp) {
+        for (lane, metrics) in &self.lanes {
+            let to_lane = given_up.routed.iter().filter(|id| *id == lane);
+            metrics.routed(to_lane.count() as u64);
+            for gap in &given_up.shed.gaps {
+                let of_lane = gap.lanes.iter().filter(|of| of.lane == *lane);
+                metrics.gave_up(gap.reason, of_lane.map(|of| of.events).sum());
+            }
+        }
     }
 
     /// What the status shows of the intake.

@@ -7,10 +7,11 @@ use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::control::IntakeReport;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::{DEVICE_MARK_PREFIX, Dedup};
+use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, LaneCounts};
@@ -68,6 +69,12 @@ impl Pipeline {
             feed: LiveFeed::clone(feed),
             metrics: Arc::clone(&metrics),
             observe: Arc::clone(observe),
+            gaps: Gaps::new(
+                inputs.rules.clone(),
+                Arc::clone(&settings.gateway_id),
+                settings.boot,
+            ),
+            sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
         };
         let ends = CommitEnds {

@@ -196,12 +196,6 @@ fn mistakes_in_values_say_what_to_write() {
         &["error: `commit_delay_max` is out of range: \"5s\" (allowed are 0ms to 1s)"],
     );
     check(
-        "[store]\nwhen_full = \"shed\"",
-        &[
-            "error: this version cannot shed events yet (write \"refuse\": senders keep what does not fit)",
-        ],
-    );
-    check(
         "[store]\nwhen_full = \"drop\"",
         &["error: `drop` is no when_full of [store]"],
     );

@@ -1,0 +1,191 @@
+//! Giving up events under a policy: at the cap the least urgent first (`when_full = "shed"`), and what nobody took for
+//! `expire_after`. Each step of the store is one commit with a gap record: a system event that says what was lost.
+//!
+//! It goes to every upstream that loses something, whatever the rules say, and where a rule asks for its topic.
+
+use std::sync::Arc;
+
+use tidegate_rules::State;
+use tidegate_rules::decision::{Decision, Priority};
+use tidegate_rules::event::Event;
+use tidegate_store::{Append, Commit, Gap, LaneId, Route, Shed, Teller, Writer};
+use tokio::sync::watch;
+
+use super::ActiveRules;
+use crate::clock;
+use crate::record::{self, Routed};
+
+/// Where a gap record is published.
+pub const GAP_TOPIC: &str = "$tidegate/store/gap";
+const KIND: &str = "dev.tidegate.store.gap";
+/// The lane behind `send to dead_letter`: an upstream that is no upstream is told nothing.
+const DEAD_LETTER: &str = "dead_letter";
+
+/// Makes gap records; belongs to the commit thread.
+pub struct Gaps {
+    /// The rules in force, and the lanes of their destinations.
+    pub rules: watch::Receiver<Arc<ActiveRules>>,
+    /// `[gateway] id`
+    pub gateway_id: Arc<str>,
+    /// Counts the starts of this gateway.
+    pub boot: u64,
+    minted: u64,
+}
+
+/// What one call gave up, and where its gap records went.
+pub struct GivenUp {
+    /// What the store says.
+    pub shed: Shed,
+    /// Lanes of the gap records, one for each record.
+    pub routed: Vec<LaneId>,
+}
+
+impl Gaps {
+    /// None made so far.
+    pub fn new(rules: watch::Receiver<Arc<ActiveRules>>, gateway_id: Arc<str>, boot: u64) -> Gaps {
+        Gaps {
+            rules,
+            gateway_id,
+            boot,
+            minted: 0,
+        }
+    }
+
+    /// Makes room for a commit of `bytes`, where the store is told to shed.
+    pub fn shed(&mut self, writer: &mut Writer, bytes: u64) -> GivenUp {
+        self.told(|teller| writer.shed(bytes, teller))
+    }
+
+    /// Gives up what has waited for too long.
+    pub fn expire(&mut self, writer: &mut Writer) -> GivenUp {
+        self.told(|teller| writer.expire(teller))
+    }
+
+    fn told(&mut self, work: impl FnOnce(Teller<'_>) -> Shed) -> GivenUp {
+        let mut routed = Vec::new();
+        let mut label = |bytes: &[u8]| record::source(bytes).to_owned();
+        let mut make = |gap: &Gap, commit: &mut Commit| routed.push(self.make(gap, commit));
+        let shed = work(Teller {
+            label: &mut label,
+            record: &mut make,
+        });
+        // A step that failed had its record made too.
+        routed.truncate(shed.gaps.len());
+        let routed = routed.into_iter().flatten().collect();
+        GivenUp { shed, routed }
+    }
+
+    /// Adds the gap record to the commit; gives the lanes it goes to.
+    fn make(&mut self, gap: &Gap, commit: &mut Commit) -> Vec<LaneId> {
+        self.minted += 1;
+        let now = clock::unix_ms();
+        let event = Event {
+            id: format!("{}-gap-{}", self.boot, self.minted).into(),
+            source: format!("{}/gateway", self.gateway_id).into(),
+            kind: KIND.into(),
+            subject: Some("store".into()),
+            topic: GAP_TOPIC.into(),
+            publisher: Arc::clone(&self.gateway_id),
+            time: Some(now),
+            received: now,
+            content_type: Some("application/json".into()),
+            schema: None,
+            extensions: Vec::new(),
+            data: describe(gap).to_string().into(),
+        };
+        let event = Arc::new(event);
+        let outputs = self.outputs(&event, gap, now);
+        let mut routes: Vec<Route> = Vec::new();
+        for output in &outputs {
+            let class = output.priority as u8;
+            let route = Route {
+                lane: output.lane,
+                class,
+            };
+            if !routes.contains(&route) {
+                routes.push(route);
+            }
+        }
+        let mut bytes = Vec::new();
+        record::encode(&event, &outputs, &mut bytes);
+        commit.push(Append {
+            routes: &routes,
+            time_ms: now.max(0) as u64,
+            bytes: &bytes,
+        });
+        routes.iter().map(|route| route.lane).collect()
+    }
+
+    fn outputs(&self, event: &Arc<Event>, gap: &Gap, now: i64) -> Vec<Routed> {
+        let active = Arc::clone(&self.rules.borrow());
+        let mut decision = Decision::default();
+        let rules = &active.rules;
+        rules.step(&mut State::default(), now, event, &mut decision);
+        let mut outputs: Vec<Routed> = Vec::new();
+        if decision.matched && !rules.is_empty() {
+            let asked = decision.outputs.drain(..);
+            outputs.extend(asked.filter_map(|output| super::route(output, &active.lanes)));
+        }
+        for of in gap.lanes.iter().filter(|of| of.name != DEAD_LETTER) {
+            if !outputs.iter().any(|output| output.lane == of.lane) {
+                outputs.push(to_loser(of.lane));
+            }
+        }
+        outputs
+    }
+}
+
+fn to_loser(lane: LaneId) -> Routed {
+    Routed {
+        lane,
+        priority: Priority::Critical,
+        topic: None,
+        key: None,
+        data: None,
+        reason: None,
+        rule: None,
+    }
+}
+
+/// A priority as rules write it.
+fn word(class: u8) -> &'static str {
+    match Priority::from_byte(class) {
+        Some(Priority::Critical) => "critical",
+        Some(Priority::High) => "high",
+        Some(Priority::Normal) => "normal",
+        Some(Priority::Low) => "low",
+        None => "unknown",
+    }
+}
+
+/// The payload of a gap record.
+fn describe(gap: &Gap) -> serde_json::Value {
+    let upstreams: Vec<_> = gap
+        .lanes
+        .iter()
+        .map(|of| {
+            serde_json::json!({
+                "upstream": of.name,
+                "priority": word(of.class),
+                "events": of.events,
+            })
+        })
+        .collect();
+    let sources: serde_json::Map<_, _> = gap
+        .labels
+        .iter()
+        .map(|(source, count)| (source.clone(), (*count).into()))
+        .collect();
+    serde_json::json!({
+        "reason": gap.reason.word(),
+        "events": gap.records,
+        "bytes": gap.bytes,
+        "first_sequence": gap.first,
+        "last_sequence": gap.last,
+        "first_received_ms": gap.time_min_ms,
+        "last_received_ms": gap.time_max_ms,
+        "upstreams": upstreams,
+        "sources": sources,
+        "other_sources": gap.other_labels,
+    })
+}
