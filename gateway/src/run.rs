@@ -9,6 +9,7 @@
 mod lanes;
 mod pipeline;
 mod sources;
+mod store_watch;
 mod tasks;
 mod upstreams;
 
@@ -140,6 +141,7 @@ impl Gateway {
         let observe = Arc::new(Observe::default());
         let (mut writer, store) = open_store(&config)?;
         crate::observe::process::register(&observe);
+        let quarantined = store_watch::known(&store);
         crate::observe::store::register(&observe, store.clone());
         let lanes = Lanes::open(&config, &store)?;
         let rules = Rules::load(&config, &lanes)?;
@@ -196,6 +198,13 @@ impl Gateway {
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(shared, stop_forward));
+        let watched = store_watch::watch(
+            store.clone(),
+            quarantined,
+            Arc::clone(&observe),
+            stopping.clone(),
+        );
+        tasks.spawn("store watch", watched);
         rules.watch(&mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,

@@ -322,9 +322,9 @@ impl<'a> Recovery<'a> {
         found: &Found,
         behind: Sequence,
     ) -> Result<Option<(Summary, bool)>, OpenError> {
+        let kept = Kept::load(&found.dir);
         let scanned = match self.open_engine(found)? {
             Ok(engine) => {
-                let kept = Kept::load(&found.dir);
                 let scanned = scan(&engine, found.first, behind, 0, kept.as_ref());
                 self.usable(found, scanned)?
             }
@@ -334,7 +334,9 @@ impl<'a> Recovery<'a> {
             Ok(scan) => {
                 self.report.rescanned += 1;
                 let _ = scan.summary.save(&found.dir);
-                Ok(Some((scan.summary, scan.damaged)))
+                // sled takes what it cannot read at the end of its log for the end.
+                let cut_off = scan.summary.end < behind && kept.is_none();
+                Ok(Some((scan.summary, scan.damaged || cut_off)))
             }
             Err(why) => {
                 self.quarantine(found, behind.saturating_sub(1), &why)?;

@@ -144,9 +144,18 @@ impl Shared {
         let gone = if !self.remains_are_gone() {
             Err(std::io::Error::other("another one has to go first"))
         } else if generation.damaged {
-            let last = generation.summary.end.saturating_sub(1);
+            let id = generation.id;
+            let behind = self
+                .state()
+                .generations
+                .iter()
+                .find(|g| g.id > id)
+                .map(|g| g.summary.first);
+            let last = behind.unwrap_or(generation.summary.end).saturating_sub(1);
             let to = quarantine_dir(&self.options.dir);
-            crate::quarantine::move_dir(&generation.dir, &to, last).map(|_| ())
+            let why = "some of its records could not be read";
+            crate::quarantine::isolate(&generation.dir, &to, last, why)
+                .map(|quarantined| self.state().quarantined.push(quarantined))
         } else {
             retire_dir(&generation.dir)
         };

@@ -101,7 +101,7 @@ fn status_of(store: &Store, stats: &Stats, folder: &Path) -> StoreStatus {
         quarantined: stats
             .quarantined
             .iter()
-            .map(|q| format!("{} ({} bytes): {}", q.name, q.disk_bytes, q.why))
+            .map(|q| format!("quarantine/{} ({} bytes): {}", q.name, q.disk_bytes, q.why))
             .collect(),
         damage: damage(store, &stats.damage),
         dead_letters: stats.dead_letters,

@@ -8,14 +8,67 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tidegate_rules::event::UnixMs;
-use tidegate_store::{Backlog, Stats, Store};
+use tidegate_store::{Backlog, Damage, Stats, Store};
 
-use super::Observe;
+use super::{Happening, Observe, SystemEvent};
 use crate::clock;
 
 /// Registers the metrics of `store`.
 pub fn register(observe: &Observe, store: Store) {
     observe.register(|registry| registry.register_collector(Box::new(StoreCollector(store))));
+}
+
+/// A generation could not be used and was moved aside.
+pub struct Quarantined<'a>(pub &'a tidegate_store::Quarantined);
+
+impl Happening for Quarantined<'_> {
+    fn log(&self) {
+        let it = self.0;
+        tracing::error!(
+            folder = %format_args!("quarantine/{}", it.name),
+            first = it.first,
+            last = it.last,
+            bytes = it.disk_bytes,
+            "a generation of the store is damaged and was moved to quarantine; the others are served; \
+             look at the disk's health: {}",
+            it.why
+        );
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        let it = self.0;
+        Some(SystemEvent {
+            kind: "dev.tidegate.store.quarantine",
+            subject: it.name.clone(),
+            data: serde_json::json!({
+                "first": it.first, "last": it.last, "bytes": it.disk_bytes, "why": it.why,
+            }),
+        })
+    }
+}
+
+/// Acknowledged events could not be read; they are passed over.
+pub struct RecordsMissing<'a>(pub &'a Damage);
+
+impl Happening for RecordsMissing<'_> {
+    fn log(&self) {
+        let it = self.0;
+        tracing::error!(
+            generation = it.generation,
+            first = it.first,
+            last = it.last,
+            "stored events cannot be read and are passed over; look at the disk's health"
+        );
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        let it = self.0;
+        Some(SystemEvent {
+            kind: "dev.tidegate.store.damage",
+            subject: it.generation.to_string(),
+            data: serde_json::json!({ "first": it.first, "last": it.last }),
+        })
+    }
 }
 
 struct StoreCollector(Store);

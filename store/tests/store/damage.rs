@@ -220,3 +220,32 @@ fn copy_dir(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_generation_that_lost_everything_is_kept_in_quarantine_and_told_of() {
+    let mut case = Case::with(|given| given.generation_bytes = 16 << 10);
+    let lane = case.store().lane("cloud").unwrap();
+    for _ in 0..8 {
+        case.append_many(&[Route { lane, class: 0 }], 50, 200)
+            .unwrap();
+    }
+    case.close();
+    let mut folders: Vec<_> = fs::read_dir(case.dir().join("generations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    folders.sort();
+    let database = folders[0].join("db");
+    let bytes = fs::metadata(&database).unwrap().len() as usize;
+    fs::write(&database, vec![0x5a; bytes]).unwrap();
+    fs::remove_file(folders[0].join("summary")).unwrap();
+    case.reopen();
+    let lost = case.store().open_report().damage.clone();
+    assert_eq!((lost.len(), lost[0].first), (1, 1));
+    case.writer().persist_cursors_if_dirty().unwrap();
+    assert_eq!(case.store().stats().quarantined.len(), 1);
+    assert_eq!(case.store().backlog(lane).events, 400 - lost[0].last);
+    case.reopen();
+    assert_eq!(case.store().stats().quarantined.len(), 1);
+    case.close();
+}

@@ -1,0 +1,57 @@
+//! Tells of damage in the store: what the opening found at once, what readers come across later within seconds.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_store::Store;
+use tokio::sync::watch;
+
+use crate::observe::Observe;
+use crate::observe::store::{Quarantined, RecordsMissing};
+use crate::source::stopped;
+
+/// How often the store is asked.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What lay in quarantine before this start; it was told then.
+pub(super) fn known(store: &Store) -> HashSet<String> {
+    let names = |all: Vec<tidegate_store::Quarantined>| all.into_iter().map(|it| it.name);
+    let mut known: HashSet<String> = names(store.stats().quarantined).collect();
+    for name in names(store.open_report().quarantined.clone()) {
+        known.remove(&name);
+    }
+    known
+}
+
+/// Watches until shutdown.
+pub(super) async fn watch(
+    store: Store,
+    mut told: HashSet<String>,
+    observe: Arc<Observe>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Infallible> {
+    let report = store.open_report();
+    report
+        .damage
+        .iter()
+        .for_each(|damage| observe.emit(&RecordsMissing(damage)));
+    let mut missing = 0;
+    loop {
+        let stats = store.stats();
+        for quarantined in report.quarantined.iter().chain(&stats.quarantined) {
+            if told.insert(quarantined.name.clone()) {
+                observe.emit(&Quarantined(quarantined));
+            }
+        }
+        for damage in stats.damage.iter().skip(missing) {
+            observe.emit(&RecordsMissing(damage));
+        }
+        missing = stats.damage.len();
+        tokio::select! {
+            () = stopped(&mut stop) => return Ok(()),
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
