@@ -222,6 +222,26 @@ impl DeadLetters {
         }
     }
 
+    /// Copies all letters to a chain under `dir`, and calls `then` before another comes or goes; gives how many.
+    pub(crate) fn copy_to<T>(
+        &self,
+        dir: &Path,
+        then: impl FnOnce() -> T,
+    ) -> Result<(u64, T), DeadLetterError> {
+        let mut chain = locked(&self.chain);
+        if !self.is_empty(&chain) {
+            let failed = |error: std::io::Error| DeadLetterError::Failed(error.to_string());
+            disk::create_dir(dir).map_err(failed)?;
+            let to = dir.join("1");
+            self.with(&mut chain, |engine| {
+                copy_entries(engine, &Engine::open(&to, self.cache_bytes)?)
+            })?;
+            mark_complete(&to).map_err(failed)?;
+            disk::sync_dir(dir).map_err(failed)?;
+        }
+        Ok((self.count(), then()))
+    }
+
     /// True if there is surely no letter: what a failed write left shows when the files are opened anew.
     fn is_empty(&self, chain: &Chain) -> bool {
         self.count() == 0 && !chain.poisoned

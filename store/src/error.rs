@@ -1,7 +1,7 @@
 //! One error per operation; each says what the caller can do.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the store could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub enum OpenError {
         dir: PathBuf,
         /// What its `format` file says.
         found: String,
+    },
+    /// The directory holds a backup that was not finished, or a restoring that was interrupted; nothing was touched.
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The write barrier does not work in this binary: no promise could be kept.
     NoBarrier(String),
@@ -65,6 +70,13 @@ impl fmt::Display for OpenError {
                     dir.display()
                 )
             }
+            OpenError::Unfinished { dir } => {
+                write!(
+                    f,
+                    "the copy of a store in {} was not finished; delete it and make it again",
+                    dir.display()
+                )
+            }
             OpenError::NoBarrier(why) => write!(f, "the disk write barrier does not work: {why}"),
             OpenError::NoSpace { dir, why } => {
                 write!(
@@ -79,6 +91,61 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+/// Why a backup was not made, or a store not restored. What was written of it stays, and says that it is unfinished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupError {
+    /// There is something in the directory. Choose one that is empty or not there yet.
+    NotEmpty(PathBuf),
+    /// The directory lies inside the store. Choose one outside.
+    Inside(PathBuf),
+    /// The backup to restore from cannot be opened.
+    Unusable(OpenError),
+    /// The original could not be read. Run `verify`.
+    Read(String),
+    /// The copy could not be written. Make room or choose another directory, delete what is there, and begin again.
+    Write {
+        /// Where.
+        dir: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl BackupError {
+    pub(crate) fn io(dir: &Path, error: &std::io::Error) -> BackupError {
+        BackupError::Write {
+            dir: dir.to_path_buf(),
+            why: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for BackupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackupError::NotEmpty(dir) => write!(
+                f,
+                "{} is not empty; choose a folder that is empty or not there yet",
+                dir.display()
+            ),
+            BackupError::Inside(dir) => write!(
+                f,
+                "{} lies inside the store; choose a folder outside",
+                dir.display()
+            ),
+            BackupError::Unusable(error) => write!(f, "{error}"),
+            BackupError::Read(why) => write!(f, "cannot read the store: {why}"),
+            BackupError::Write { dir, why } => write!(
+                f,
+                "cannot write {}: {why}; delete what is there and begin again",
+                dir.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BackupError {}
 
 /// Why a commit was not made. In every case nothing of it may be acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,11 +16,12 @@
 //! rewrite.rs     generations written anew; records.rs       kept.rs        what was left out of them
 //! dead_letter.rs the chain of dead letters, letter.rs       verify.rs      reading everything
 //! engine.rs      sled, fenced       shim.rs     its barrier watch.rs       its waits
-//! disk.rs        the file system
+//! disk.rs        the file system            backup.rs      copies that are stores themselves
 //! ```
 #![deny(unsafe_code)]
 
 mod age;
+mod backup;
 mod ballast;
 mod codec;
 mod collector;
@@ -62,11 +63,12 @@ mod watch;
 mod wire;
 mod write;
 
+pub use backup::{BackupReport, restore};
 pub use collector::Search;
 pub use commit::{Append, Commit, MARK_BYTES_MAX, RECORD_BYTES_MAX, Route};
 pub use cursor::{Backlog, Cursor, LaneInfo};
 pub use dead_letter::{DeadLetter, DeadLetterId};
-pub use error::{CommitError, DeadLetterError, LaneError, OpenError, ReadError};
+pub use error::{BackupError, CommitError, DeadLetterError, LaneError, OpenError, ReadError};
 pub use gap::{Gap, GapLane, GapReason, GapTotal, WhenFull};
 pub use open::{Options, inspect, open};
 pub use read::{ReadBatch, ReadLimit, StoredRecord};

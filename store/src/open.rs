@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-const FORMAT: &str = "tidegate-store 2\n";
+pub(crate) const FORMAT: &str = "tidegate-store 2\n";
+/// What the file says while a backup is being written; no release opens that.
+pub(crate) const UNFINISHED: &str = "tidegate-store backup, unfinished\n";
 /// Formats that are read and, from the first new block on, written as the newest.
 const OLDER_FORMATS: [&str; 1] = ["tidegate-store 1\n"];
 
@@ -257,6 +259,9 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
             disk::write_atomically(&path, FORMAT.as_bytes())
                 .map_err(|error| io_error(&path, &error))
         }
+        Ok(found) if found == UNFINISHED => Err(OpenError::Unfinished {
+            dir: dir.to_path_buf(),
+        }),
         Ok(found) => Err(OpenError::Newer {
             dir: dir.to_path_buf(),
             found: found.trim().chars().take(60).collect(),

@@ -1,11 +1,12 @@
 //! The two handles of an open store: the one [`Writer`], and any number of [`Store`]s for readers and cursors.
 
+use crate::backup::BackupReport;
 use crate::collector::{Search, Wanted};
 use crate::commit::Commit;
 use crate::cursor::{Backlog, Cursor, LaneInfo, Position};
 use crate::dead_letter::{DeadLetter, DeadLetterId};
 use crate::engine::{Writes, has_blobs};
-use crate::error::{CommitError, DeadLetterError, LaneError, ReadError};
+use crate::error::{BackupError, CommitError, DeadLetterError, LaneError, ReadError};
 use crate::gap::{self, GapTotal};
 use crate::read::{ReadBatch, ReadLimit};
 use crate::shared::{HighWater, Shared, WriteHalf, locked};
@@ -14,6 +15,7 @@ use crate::state::Lane;
 use crate::status::{GenerationInfo, GenerationState, OpenReport, Stats, VerifyReport};
 use crate::write::Committed;
 use crate::{LaneId, Sequence, disk, layout, meta, shim};
+use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 /// The one handle that appends. It belongs to one thread, and blocks it while the disk works.
@@ -355,6 +357,16 @@ impl Store {
             .sum();
         stats.blobs = dirs.iter().any(|dir| has_blobs(dir)) || shared.dead.has_blobs();
         stats
+    }
+
+    /// Copies the store, as it is at this moment, to `to`, which must be absent or empty; the copy opens as a store by
+    /// itself. Events come and go meanwhile. `progress` is told bytes done and bytes in all.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport, BackupError> {
+        self.shared.backup(to, progress)
     }
 
     /// Reads every block and dead letter and checks its checksums; `progress` is told bytes done and bytes in all.
