@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod backup;
 mod check;
 mod completions;
 mod config_file;
@@ -52,7 +53,7 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Work with the rules
     Rules(rules::Arguments),
-    /// Look at the event store on disk
+    /// Look at the event store on disk, back it up, restore it
     Store(store::Arguments),
     /// Hash a password for `password_hash`, read from the terminal or standard input
     HashPassword,

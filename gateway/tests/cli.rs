@@ -248,7 +248,9 @@ fn completions_know_every_subcommand() {
     for shell in ["bash", "zsh", "fish"] {
         let output = place.run(&["completions", shell]);
         assert_code(&output, 0);
-        for word in ["events", "store", "status", "follow", "verify"] {
+        for word in [
+            "events", "store", "status", "follow", "verify", "backup", "restore",
+        ] {
             assert!(stdout(&output).contains(word), "{shell} lacks {word}");
         }
     }
@@ -438,6 +440,40 @@ fn the_running_gateway_is_asked() {
             stderr(&output)
         );
     });
+}
+
+#[test]
+fn a_backup_is_made_while_the_gateway_runs_and_restored_when_it_does_not() {
+    let place = Place::new();
+    while_running(&place, |_| {
+        let output = place.run(&["store", "backup", "copy"]);
+        assert_code(&output, 0);
+        let said = stdout(&output);
+        assert!(said.starts_with("backed up 3 events"), "{said}");
+        let output = place.run(&["store", "backup", "copy"]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("copy is not empty"));
+        let output = place.run(&["store", "restore", "copy"]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("a gateway runs at"));
+    });
+    let output = place.run(&["store", "restore", "copy"]);
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("store is not empty"),
+        "{}",
+        stderr(&output)
+    );
+    std::fs::remove_dir_all(place.data_dir()).expect("the machine is lost");
+    let output = place.run(&["store", "restore", "copy", "--format", "json"]);
+    assert_code(&output, 0);
+    assert_eq!(json(&output)["records"], 3);
+    let output = place.run(&["store", "backup", "again"]);
+    assert_code(&output, 0);
+    let listed = place.run(&["events", "list", "--topic", "plant/0/+"]);
+    assert_eq!(stdout(&listed).lines().count(), 3, "{}", stdout(&listed));
+    let report = json(&place.run(&["store", "status", "--format", "json"]));
+    assert_eq!(report["lanes"][0]["waiting"], 2, "cursors are in it too");
 }
 
 #[test]

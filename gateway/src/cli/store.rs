@@ -1,13 +1,14 @@
-//! `tidegate store status|verify`: the event store on disk.
+//! `tidegate store`: the event store on disk.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::held::Held;
 use super::table::{Table, printable};
-use super::{ConfigArgument, Failure, Format, human, terminal};
+use super::{ConfigArgument, Failure, Format, backup, human, terminal};
 use crate::history::store::{StoreReport, Verification, Verified, report, verify};
 
 /// What `tidegate store` takes.
@@ -22,23 +23,35 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Show size, generations and what waits for each upstream
     Status,
     /// Read every record and check that it is as it was written
     Verify,
+    /// Copy the store to a folder that is empty or not there yet, while the gateway runs or not
+    Backup {
+        /// Where to; a running gateway must be allowed to write there
+        folder: PathBuf,
+    },
+    /// Make the store from a backup; there must be none, and no gateway running
+    Restore {
+        /// The backup
+        folder: PathBuf,
+    },
 }
 
 /// Carries out `tidegate store`.
 ///
 /// # Errors
-/// When the store cannot be read, or `verify` found damage.
+/// When the store cannot be read or copied, or `verify` found damage.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
-    let held = Held::find(&config)?;
-    match arguments.command {
+    match &arguments.command {
+        Command::Backup { folder } => backup::back_up(&config, folder, arguments.format),
+        Command::Restore { folder } => backup::bring_back(&config, folder, arguments.format),
         Command::Status => {
+            let held = Held::find(&config)?;
             let report = match &held {
                 Held::Running(running) => running.get("/store/status")?,
                 Held::Lying(store, folder) => {
@@ -50,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             };
             write_status(&report, arguments.format)
         }
-        Command::Verify => write_result(&verified(&held)?, arguments.format),
+        Command::Verify => write_result(&verified(&Held::find(&config)?)?, arguments.format),
     }
 }
 
@@ -106,17 +119,34 @@ fn write_status(report: &StoreReport, format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn verified(held: &Held) -> Result<Verified, Failure> {
-    // Draws on standard error, and only on a terminal.
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")
-    {
-        bar.set_style(style);
+/// How far the work is: on standard error, and only on a terminal.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(super) fn new() -> Bar {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Bar(bar)
     }
-    let advance = |done: u64, all: u64| {
-        bar.set_length(all);
-        bar.set_position(done);
-    };
+
+    /// So many bytes of so many are done.
+    pub(super) fn advance(&self, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_position(done);
+    }
+
+    /// Takes it off the screen.
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn verified(held: &Held) -> Result<Verified, Failure> {
+    let bar = Bar::new();
+    let advance = |done, all| bar.advance(done, all);
     let verified = match held {
         Held::Lying(store, _) => verify(store, advance),
         Held::Running(running) => {
@@ -134,7 +164,7 @@ fn verified(held: &Held) -> Result<Verified, Failure> {
             verified.ok_or_else(|| Failure::new("the gateway went away while it was verifying"))?
         }
     };
-    bar.finish_and_clear();
+    bar.finish();
     Ok(verified)
 }
 

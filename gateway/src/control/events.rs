@@ -1,5 +1,6 @@
 //! `/events` and `/store`: answers from the event store and the live feed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::question::Question;
 use crate::history::HistoryError;
 use crate::history::event::EventView;
 use crate::history::search::{self, Query};
-use crate::history::store::{Verification, report, verify};
+use crate::history::store::{Copying, Verification, backup, report, verify};
 use crate::source::live::{LiveEvents, Missed};
 
 /// Lines waiting for a reader.
@@ -57,6 +58,31 @@ pub(super) fn store_verify(shared: &Arc<Shared>) -> Answer {
             }
         });
         let _ = say(&Verification::Result(result));
+    });
+    answer::with(StatusCode::OK, LINES_TYPE, AnswerBody::Lines(body))
+}
+
+/// `POST /store/backup?to=FOLDER`: progress line by line, then the outcome.
+pub(super) fn store_backup(shared: &Arc<Shared>, question: &Question) -> Answer {
+    let to = question.get("to").map(PathBuf::from);
+    let Some(to) = to.filter(|to| to.is_absolute()) else {
+        let message = "say where with `to`, as an absolute path";
+        return answer::mistake(StatusCode::BAD_REQUEST, message);
+    };
+    let (lines, body) = mpsc::channel(LINES_MAX);
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || {
+        let Ok(store) = store(&shared) else { return };
+        let say = |copying: &Copying| lines.blocking_send(line(copying));
+        let mut percent_said = 0;
+        let copied = backup(store, &to, |done, all| {
+            let percent = done.saturating_mul(100) / all.max(1);
+            if percent > percent_said {
+                percent_said = percent;
+                let _ = say(&Copying::Progress(done, all));
+            }
+        });
+        let _ = say(&copied.map_or_else(Copying::Failed, Copying::Result));
     });
     answer::with(StatusCode::OK, LINES_TYPE, AnswerBody::Lines(body))
 }

@@ -36,6 +36,7 @@ pub(super) async fn everything(request: Request<Incoming>, shared: Arc<Shared>) 
         (&Method::GET, "/events/follow") => events::follow(&shared, &question),
         (&Method::GET, "/store/status") => off_thread(move || events::store_status(&shared)).await,
         (&Method::POST, "/store/verify") => events::store_verify(&shared),
+        (&Method::POST, "/store/backup") => events::store_backup(&shared, &question),
         (&Method::GET, path) if path.starts_with("/events/") => {
             let id = decoded(path.trim_start_matches("/events/"));
             off_thread(move || events::show(&shared, &id)).await

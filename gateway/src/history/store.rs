@@ -1,9 +1,9 @@
-//! The store's own figures, and its verification.
+//! The store's own figures, its verification, and copies of it.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidegate_store::{Damage, GenerationState, Stats, Store};
+use tidegate_store::{BackupError, BackupReport, Damage, GenerationState, Stats, Store};
 
 use crate::status::StoreStatus;
 
@@ -185,4 +185,66 @@ pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> Verified {
         dead_letters: report.dead_letters,
         damage,
     }
+}
+
+/// One line of the answer to `POST /store/backup`: progress, and the outcome as the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copying {
+    /// Bytes copied so far, of so many.
+    Progress(u64, u64),
+    /// It is done.
+    Result(Copied),
+    /// It could not be done; the message says why.
+    Failed(String),
+}
+
+/// What a backup or a restored store holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Generations copied.
+    pub generations: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of blocks.
+    pub bytes: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Blocks with wrong checksums, left out.
+    pub damaged_blocks: u64,
+    /// Generations delivered and deleted meanwhile, or not readable.
+    pub left_out: u64,
+}
+
+impl From<BackupReport> for Copied {
+    fn from(report: BackupReport) -> Copied {
+        Copied {
+            generations: report.generations,
+            records: report.records,
+            bytes: report.bytes,
+            dead_letters: report.dead_letters,
+            damaged_blocks: report.damaged_blocks,
+            left_out: report.left_out,
+        }
+    }
+}
+
+/// Copies the store to a folder that is empty or absent; `progress` is told bytes done and bytes in all.
+///
+/// # Errors
+/// What stands in the way.
+pub fn backup(store: &Store, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, String> {
+    outcome(store.backup(to, progress))
+}
+
+/// Makes a store in a folder that is empty or absent from the backup in `from`.
+///
+/// # Errors
+/// What stands in the way.
+pub fn restore(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, String> {
+    outcome(tidegate_store::restore(from, to, progress))
+}
+
+fn outcome(copied: Result<BackupReport, BackupError>) -> Result<Copied, String> {
+    copied.map(Copied::from).map_err(|error| error.to_string())
 }
