@@ -150,12 +150,8 @@ impl Gateway {
         let feed = LiveFeed::default();
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store);
         let (settings, inputs) = intake_parts(&config, boot, &rules, doors.receivers);
-        let counts = lanes
-            .ids
-            .iter()
-            .copied()
-            .zip(lane_metrics.iter().cloned())
-            .collect();
+        let ids = lanes.ids.iter().copied();
+        let counts = ids.zip(lane_metrics.iter().cloned()).collect();
         let ground = Ground {
             config: &config,
             store: &store,
@@ -198,12 +194,8 @@ impl Gateway {
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(shared, stop_forward));
-        let watched = store_watch::watch(
-            store.clone(),
-            quarantined,
-            Arc::clone(&observe),
-            stopping.clone(),
-        );
+        let watched =
+            store_watch::watch(store, quarantined, Arc::clone(&observe), stopping.clone());
         tasks.spawn("store watch", watched);
         rules.watch(&mut tasks, &observe, &stopping);
         Ok(Gateway {

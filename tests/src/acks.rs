@@ -53,6 +53,7 @@ impl Acks {
                     per_second: 500.0,
                     // From one at a time to bursts: groups of every size.
                     window: 1 << (2 * number),
+                    payload: trace::payload,
                     ledger: Arc::clone(&ledger),
                 };
                 std::thread::spawn(move || publisher.run(deadline))

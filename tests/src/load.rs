@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::books;
 use crate::publisher::{Ledger, Publisher};
 
 /// A load that is being published.
@@ -39,6 +40,7 @@ impl Load {
                 count: share.count,
                 per_second: share.per_second,
                 window: share.window,
+                payload: books::payload,
                 ledger: Arc::clone(&ledger),
             };
             std::thread::spawn(move || publisher.run(deadline))

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::books::{self, Id};
+use crate::books::Id;
 use crate::wire;
 
 /// What one run of publishers did.
@@ -30,6 +30,8 @@ pub struct Publisher {
     pub per_second: f64,
     /// Publishes under way at once.
     pub window: usize,
+    /// What an event carries.
+    pub payload: fn(Id) -> Vec<u8>,
     /// Shared with the checker.
     pub ledger: Arc<Mutex<Ledger>>,
 }
@@ -82,7 +84,7 @@ impl Publisher {
             {
                 let n = *acked + session.under_way.len() as u64;
                 *next_id = next_id.wrapping_add(1).max(1);
-                let payload = books::payload((self.number, n));
+                let payload = (self.payload)((self.number, n));
                 burst.extend(wire::publish(
                     &format!("p/{}/t", self.number),
                     *next_id,

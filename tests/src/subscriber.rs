@@ -17,6 +17,8 @@ pub struct Arrival {
     pub topic: String,
     /// The id its payload belongs to; none if it belongs to nobody.
     pub id: Option<Id>,
+    /// What it carried, where that belongs to nobody.
+    pub foreign: Vec<u8>,
     /// Whether it is marked as part of a backlog.
     pub historical: bool,
 }
@@ -142,9 +144,12 @@ fn take(first: u8, body: &[u8], arrived: &Mutex<Vec<Arrival>>, acks: &mut Vec<u8
         acks.extend(wire::puback(u16::from_be_bytes([payload[0], payload[1]])));
         payload = &payload[2..];
     }
+    let id = books::read(payload);
+    let foreign = id.map_or_else(|| payload.to_vec(), |_| Vec::new());
     let arrival = Arrival {
         topic,
-        id: books::read(payload),
+        id,
+        foreign,
         historical: books::is_historical(payload),
     };
     arrived.lock().expect("it runs").push(arrival);

@@ -26,6 +26,7 @@ fn publish(broker: &Mosquitto, count: u64, per_second: f64) -> std::thread::Join
         count,
         per_second,
         window: 50,
+        payload: books::payload,
         ledger: Arc::clone(&ledger),
     };
     std::thread::spawn(move || {
