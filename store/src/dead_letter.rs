@@ -9,15 +9,19 @@
 //! ```
 //!
 //! sled gives no room back for what is removed, so when most of the database is dead it is copied to `<n+1>`, whose
-//! `complete` file is written last; at an opening the highest complete one counts.
+//! `complete` file is written last; at an opening the highest complete one counts. `count` beside it says how many letters
+//! there must be: a database that lost some goes to quarantine as it is, and the rest is copied.
 
 use crate::engine::{Engine, EngineError, Writes, has_blobs, has_failed};
 use crate::error::DeadLetterError;
 use crate::letter::{
     after, put_letter, read_head, read_letter, read_letters, remove_letter, stored_bytes,
 };
+use crate::letter_count;
+use crate::quarantine::{copy_letters, move_letters};
 use crate::retention::delete_dir;
 use crate::shared::locked;
+use crate::status::Quarantined;
 use crate::{Sequence, disk};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -57,17 +61,19 @@ pub(crate) struct DeadLetters {
     read_only: bool,
     chain: Mutex<Chain>,
     count: AtomicU64,
+    /// Letters that must be there and are not.
+    missing: AtomicU64,
     disk_bytes: AtomicU64,
 }
 
 impl DeadLetters {
-    /// Finds the chain under `dir`; nothing is created before the first letter.
+    /// Finds the chain under `dir`; nothing is created before the first letter. Tells what went to quarantine.
     pub(crate) fn open(
         dir: &Path,
         cache_bytes: u64,
         disk_bytes_max: u64,
         read_only: bool,
-    ) -> Result<DeadLetters, DeadLetterError> {
+    ) -> Result<(DeadLetters, Vec<Quarantined>), DeadLetterError> {
         let found = DeadLetters {
             dir: dir.to_path_buf(),
             cache_bytes,
@@ -80,9 +86,11 @@ impl DeadLetters {
                 poisoned: false,
             }),
             count: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
         };
         let number = newest_complete(dir).map_err(|error| failed(error.into()))?;
+        let mut quarantined = None;
         let mut chain = locked(&found.chain);
         chain.number = number.unwrap_or(0);
         if !read_only {
@@ -90,10 +98,10 @@ impl DeadLetters {
         }
         if number.is_some() {
             chain.poisoned = has_failed(&found.path(chain.number));
-            found.reopen_or_isolate(&mut chain)?;
+            quarantined = found.reopen_or_isolate(&mut chain)?;
         }
         drop(chain);
-        Ok(found)
+        Ok((found, quarantined.into_iter().collect()))
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -137,6 +145,7 @@ impl DeadLetters {
         chain.live_bytes = (chain.live_bytes + bytes.len() as u64).saturating_sub(replaced);
         self.count
             .fetch_add(u64::from(before.is_none()), Ordering::Relaxed);
+        letter_count::raise(&self.path(chain.number), self.count());
         self.measure(&chain);
         Ok(())
     }
@@ -188,6 +197,8 @@ impl DeadLetters {
         let Some(before) = self.with(&mut chain, |engine| stored_bytes(engine, id))? else {
             return Ok(false);
         };
+        letter_count::lower(&self.path(chain.number), self.count() - 1)
+            .map_err(|error| failed(error.into()))?;
         let mut writes = Writes::default();
         remove_letter(&mut writes, id, before);
         self.write(&mut chain, writes)?;
@@ -197,6 +208,11 @@ impl DeadLetters {
         // The letter is gone whether or not room could be given back now.
         let _ = self.compact(&mut chain);
         Ok(true)
+    }
+
+    /// Letters that were there once and were not when the database was opened.
+    pub(crate) fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
     }
 
     /// Reads every letter; gives the number of sound ones and the keys of the others.
@@ -297,22 +313,35 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Opens what is there. Damage must not keep the gateway from running: such a chain goes to quarantine.
-    fn reopen_or_isolate(&self, chain: &mut Chain) -> Result<(), DeadLetterError> {
-        let opened = self.reopen(chain);
-        let Err(DeadLetterError::Damaged(_)) = &opened else {
-            return opened;
-        };
-        let to = self.dir.with_file_name("quarantine");
-        let moved = disk::create_dir(&to).and_then(|()| {
-            let mut name = format!("dead-letters-{}", chain.number);
-            while to.join(&name).exists() {
-                name.push('x');
+    /// Opens what is there. Damage must not keep the gateway from running: a database that cannot be used goes to
+    /// quarantine, one that lost letters is copied there and the others go on.
+    fn reopen_or_isolate(&self, chain: &mut Chain) -> Result<Option<Quarantined>, DeadLetterError> {
+        let dir = self.path(chain.number);
+        let quarantine = self.dir.with_file_name("quarantine");
+        let noted = letter_count::noted(&dir).unwrap_or(0);
+        match self.reopen(chain) {
+            Err(DeadLetterError::Damaged(why)) => {
+                let moved = move_letters(&dir, &quarantine, &why);
+                chain.number += 1;
+                moved.map(Some).map_err(|error| failed(error.into()))
             }
-            disk::rename(&self.path(chain.number), &to.join(name))
-        });
-        chain.number += 1;
-        moved.map_err(|error| failed(error.into()))
+            Err(other) => Err(other),
+            Ok(()) if noted <= self.count() => Ok(None),
+            Ok(()) => {
+                let missing = noted - self.count();
+                self.missing.store(missing, Ordering::Relaxed);
+                if self.read_only {
+                    return Ok(None);
+                }
+                let why = format!("{missing} of {noted} dead letters are missing");
+                let kept = copy_letters(&dir, &quarantine, &why).ok();
+                // Without room for copies the damaged database goes on.
+                match kept.is_some() && self.copy(chain).is_err() {
+                    true => self.reopen(chain).map(|()| kept),
+                    false => Ok(kept),
+                }
+            }
+        }
     }
 
     fn measure(&self, chain: &Chain) {
@@ -359,6 +388,7 @@ impl DeadLetters {
         }
         let fresh = Engine::open(&dir, self.cache_bytes).map_err(failed)?;
         copy_entries(old, &fresh).map_err(failed)?;
+        letter_count::raise(&dir, self.count());
         mark_complete(&dir).map_err(|error| failed(error.into()))?;
         let before = self.path(chain.number);
         chain.engine = Some(fresh);

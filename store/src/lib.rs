@@ -38,6 +38,7 @@ mod interval;
 mod kept;
 mod layout;
 mod letter;
+mod letter_count;
 mod meta;
 mod open;
 mod pack;

@@ -130,7 +130,8 @@ fn start(options: Options, read_only: bool) -> Result<Shared, OpenError> {
         options.max_size_bytes / 8,
         read_only,
     );
-    let dead = dead.map_err(|error| dead_letter_error(&dir, error))?;
+    let (dead, aside) = dead.map_err(|error| dead_letter_error(&dir, error))?;
+    recovered.report.quarantined.extend(aside);
     recovered.report.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     recovered.state.quarantined = crate::quarantine::list(&quarantine_dir(&dir));
     let compressor = Compressor::new(!options.compress);

@@ -1,4 +1,5 @@
-//! Where unusable generations go: aside, with their range in their name, never deleted by the store.
+//! Where unusable generations and databases of dead letters go: aside, a generation with its range in its name, never
+//! deleted by the store.
 
 use crate::engine::EngineError;
 use crate::generation::parse_name;
@@ -7,6 +8,10 @@ use crate::status::Quarantined;
 use crate::{Sequence, disk};
 use std::io;
 use std::path::Path;
+
+/// How the names of databases of dead letters begin.
+const LETTERS: &str = "dead-letters-";
+const EARLIER: &str = "found in an earlier run";
 
 /// Moves a generation's directory into quarantine; its name there ends in the last sequence that it may hold.
 pub(crate) fn move_dir(dir: &Path, quarantine: &Path, last: Sequence) -> io::Result<String> {
@@ -48,6 +53,54 @@ pub(crate) fn isolate(
     })
 }
 
+/// Moves a database of dead letters into quarantine.
+pub(crate) fn move_letters(dir: &Path, quarantine: &Path, why: &str) -> io::Result<Quarantined> {
+    disk::create_dir(quarantine)?;
+    let name = free_name(quarantine, dir);
+    disk::rename(dir, &quarantine.join(&name))?;
+    Ok(letters(quarantine, name, why))
+}
+
+/// Copies the files of a database of dead letters into quarantine.
+pub(crate) fn copy_letters(dir: &Path, quarantine: &Path, why: &str) -> io::Result<Quarantined> {
+    disk::create_dir(quarantine)?;
+    let name = free_name(quarantine, dir);
+    let to = quarantine.join(&name);
+    disk::create_dir(&to)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let copy = to.join(entry.file_name());
+            std::fs::copy(entry.path(), &copy)?;
+            std::fs::File::open(&copy)?.sync_all()?;
+        }
+    }
+    disk::sync_dir(&to)?;
+    Ok(letters(quarantine, name, why))
+}
+
+fn free_name(quarantine: &Path, dir: &Path) -> String {
+    let own = dir.file_name().unwrap_or_default().to_string_lossy();
+    let mut name = format!("{LETTERS}{own}");
+    let mut again = 1;
+    while quarantine.join(&name).exists() {
+        again += 1;
+        name = format!("{LETTERS}{own}.{again}");
+    }
+    name
+}
+
+/// No range belongs to letters: `last` lies below `first`.
+fn letters(quarantine: &Path, name: String, why: &str) -> Quarantined {
+    Quarantined {
+        disk_bytes: disk::allocated_bytes(&quarantine.join(&name)),
+        name,
+        first: 1,
+        last: 0,
+        why: why.to_owned(),
+    }
+}
+
 /// What earlier openings put there.
 pub(crate) fn list(quarantine: &Path) -> Vec<Quarantined> {
     let entries = std::fs::read_dir(quarantine)
@@ -57,6 +110,9 @@ pub(crate) fn list(quarantine: &Path) -> Vec<Quarantined> {
     let mut found: Vec<_> = entries
         .filter_map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(LETTERS) {
+                return Some(letters(quarantine, name, EARLIER));
+            }
             let (own, last) = name.rsplit_once('-')?;
             let (_, first) = parse_name(own)?;
             let last = last.split('.').next()?.parse().ok()?;
@@ -66,7 +122,7 @@ pub(crate) fn list(quarantine: &Path) -> Vec<Quarantined> {
                 first,
                 last,
                 disk_bytes,
-                why: "found in an earlier run".into(),
+                why: EARLIER.into(),
             })
         })
         .collect();

@@ -13,14 +13,14 @@ pub struct Damage {
     pub last: Sequence,
 }
 
-/// A generation that was moved to `quarantine/`.
+/// A generation that was moved to `quarantine/`, or a database of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
     /// Its directory's name under `quarantine/`.
     pub name: String,
     /// First sequence that may be inside.
     pub first: Sequence,
-    /// Last sequence that may be inside; below `first` if that is not known.
+    /// Last sequence that may be inside; below `first` if that is not known, and for dead letters.
     pub last: Sequence,
     /// Bytes on disk.
     pub disk_bytes: u64,

@@ -31,6 +31,12 @@ impl Shared {
             done += bytes;
             progress(done, total);
         }
+        match self.dead.missing() {
+            0 => (),
+            missing => report
+                .unreadable
+                .push(format!("dead letters: {missing} are missing")),
+        }
         match self.dead.verify() {
             Ok((sound, damaged)) => {
                 report.dead_letters = sound;

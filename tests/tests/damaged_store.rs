@@ -65,7 +65,7 @@ fn a_damaged_generation_is_told_of_and_the_rest_is_served() {
         assert!(said(&gateway, &["status"]).contains("quarantine"));
         let logged = || {
             let log = gateway.log();
-            log.contains("are passed over") && log.contains("was moved to quarantine")
+            log.contains("are passed over") && log.contains("was put into quarantine")
         };
         wait_for("log line", logged, &gateway);
         for kind in ["damage", "quarantine"] {

@@ -38,7 +38,7 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
         troubles.push(format!("the store is damaged: {damage}"));
     }
     for quarantined in &store.quarantined {
-        troubles.push(format!("a generation is in quarantine: {quarantined}"));
+        troubles.push(format!("part of the store is in quarantine: {quarantined}"));
     }
     let nearly_full = store.max_size_bytes / 100 * NEARLY_FULL_PERCENT;
     if !intake.refusing && store.max_size_bytes > 0 && store.disk_bytes > nearly_full {

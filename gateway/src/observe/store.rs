@@ -18,7 +18,7 @@ pub fn register(observe: &Observe, store: Store) {
     observe.register(|registry| registry.register_collector(Box::new(StoreCollector(store))));
 }
 
-/// A generation could not be used and was moved aside.
+/// A generation, or a database of dead letters, could not be used and was moved aside.
 pub struct Quarantined<'a>(pub &'a tidegate_store::Quarantined);
 
 impl Happening for Quarantined<'_> {
@@ -29,7 +29,7 @@ impl Happening for Quarantined<'_> {
             first = it.first,
             last = it.last,
             bytes = it.disk_bytes,
-            "a generation of the store is damaged and was moved to quarantine; the others are served; \
+            "part of the store is damaged and was put into quarantine; the rest is served; \
              look at the disk's health: {}",
             it.why
         );

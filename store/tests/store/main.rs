@@ -2,9 +2,11 @@
 
 mod backup;
 mod damage;
+mod damage_trials;
 mod dead_letters;
 mod fixtures;
 mod full_disk;
+mod harm;
 mod kill;
 mod lanes;
 mod live;
