@@ -256,23 +256,33 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
-        Ok(found) if OLDER_FORMATS.contains(&found.as_str()) => {
-            disk::write_atomically(&path, FORMAT.as_bytes())
-                .map_err(|error| io_error(&path, &error))
-        }
         Ok(found) if found == UNFINISHED => Err(OpenError::Unfinished {
             dir: dir.to_path_buf(),
         }),
-        Ok(found) => Err(OpenError::Newer {
-            dir: dir.to_path_buf(),
-            found: found.trim().chars().take(60).collect(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            disk::write_atomically(&path, FORMAT.as_bytes())
-                .map_err(|error| io_error(&path, &error))
+        Ok(found) if !OLDER_FORMATS.contains(&found.as_str()) && is_of_a_store(&found) => {
+            Err(OpenError::Newer {
+                dir: dir.to_path_buf(),
+                found: found.trim().chars().take(60).collect(),
+            })
         }
-        Err(error) => Err(io_error(&path, &error)),
+        // Bytes that no release ever wrote are damage: each block says again how it is to be read.
+        Ok(_) => write_format(&path),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => write_format(&path),
+            _ => Err(io_error(&path, &error)),
+        },
     }
+}
+
+fn write_format(path: &Path) -> Result<(), OpenError> {
+    disk::write_atomically(path, FORMAT.as_bytes()).map_err(|error| io_error(path, &error))
+}
+
+/// Whether this has the form that a release may write: the name and a number.
+fn is_of_a_store(format: &str) -> bool {
+    let number = format.strip_prefix("tidegate-store ");
+    let number = number.and_then(|rest| rest.strip_suffix('\n'));
+    number.is_some_and(|number| number.parse().is_ok_and(|number: u32| number > 0))
 }
 
 fn unknown_names(dir: &Path) -> Vec<String> {

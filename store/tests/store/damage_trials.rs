@@ -250,8 +250,8 @@ impl Trials {
                 goes_on(writer, &store);
                 Some(seen)
             }
-            // Nobody can tell it from a later release's.
-            Err(OpenError::Newer { .. } | OpenError::Io { .. }) if kind == "format" => None,
+            // A flipped bit can make it a later release's.
+            Err(OpenError::Newer { .. }) if kind == "format" && how == Harm::Flip => None,
             Err(error) => panic!("{what}: {error}"),
         };
         let outcome = seen.as_ref().map_or(Ok("refused untouched"), judge);
