@@ -133,8 +133,24 @@ impl Gateway {
     /// # Panics
     /// When it ends instead, or does not listen within 30 s; with the end of its log.
     pub fn start(&mut self) {
+        self.launch();
+        self.await_listening();
+    }
+
+    /// Starts the process, and no more.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    pub fn launch(&mut self) {
         let process = self.command().spawn().expect("tidegate starts");
         self.process = Some(process);
+    }
+
+    /// Waits until the process listens.
+    ///
+    /// # Panics
+    /// When it ends instead, or does not listen within 30 s; with the end of its log.
+    pub fn await_listening(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(self.address).is_err() {
             let ended = self
@@ -155,12 +171,11 @@ impl Gateway {
         }
     }
 
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+    /// SIGKILL; how it ended, if it ran.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        let mut process = self.process.take()?;
+        let _ = process.kill();
+        process.wait().ok()
     }
 
     /// SIGTERM, and how it ended.

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod acks;
+pub mod audit;
+pub mod barrage;
 pub mod binary;
 pub mod books;
 pub mod gateway;

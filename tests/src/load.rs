@@ -59,6 +59,11 @@ impl Load {
         self.ledger.lock().expect("no publisher panics")
     }
 
+    /// Lets the publishers send nothing new; what they sent is still to be acknowledged.
+    pub fn enough(&self) {
+        self.ledger().enough = true;
+    }
+
     /// Waits for the publishers: what they sent, and how much they left unacknowledged.
     ///
     /// # Panics

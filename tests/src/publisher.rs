@@ -16,6 +16,8 @@ pub struct Ledger {
     pub sent: BTreeSet<Id>,
     /// Everything whose PUBACK was parsed.
     pub acknowledged: BTreeSet<Id>,
+    /// Nothing new is to be sent any more.
+    pub enough: bool,
 }
 
 /// One publisher: `count` events at `per_second`, QoS 1, in order, sent again until acked.
@@ -42,13 +44,21 @@ struct Session {
     under_way: VecDeque<(u16, u64)>,
 }
 
+/// How far a publisher is, over all its sessions.
+#[derive(Default)]
+struct Progress {
+    acked: u64,
+    /// One past the highest event ever sent.
+    sent: u64,
+    packet_id: u16,
+}
+
 impl Publisher {
     /// Publishes until everything is acknowledged or `deadline` passes; tells how much is left.
     pub fn run(&self, deadline: Instant) -> u64 {
         let began = Instant::now();
-        let mut acked = 0;
-        let mut next_id: u16 = 0;
-        while acked < self.count && Instant::now() < deadline {
+        let mut progress = Progress::default();
+        while progress.acked < self.wanted(&progress) && Instant::now() < deadline {
             let client = format!("p{}", self.number);
             let Ok(stream) = wire::connect(self.gateway, &client, true) else {
                 std::thread::sleep(Duration::from_millis(20));
@@ -60,9 +70,17 @@ impl Publisher {
                 under_way: VecDeque::new(),
             };
             // A broken session is over; everything unacked is sent again in the next one.
-            let _ = self.session(&mut session, began, deadline, &mut acked, &mut next_id);
+            let _ = self.session(&mut session, began, deadline, &mut progress);
         }
-        self.count - acked
+        self.wanted(&progress) - progress.acked
+    }
+
+    /// How many events are to be acknowledged before it ends.
+    fn wanted(&self, progress: &Progress) -> u64 {
+        match self.lock().enough {
+            true => progress.sent,
+            false => self.count,
+        }
     }
 
     fn session(
@@ -70,31 +88,29 @@ impl Publisher {
         session: &mut Session,
         began: Instant,
         deadline: Instant,
-        acked: &mut u64,
-        next_id: &mut u16,
+        progress: &mut Progress,
     ) -> std::io::Result<()> {
         session
             .stream
             .set_read_timeout(Some(Duration::from_millis(2)))?;
-        while *acked < self.count && Instant::now() < deadline {
-            let due = ((began.elapsed().as_secs_f64() * self.per_second) as u64).min(self.count);
+        while progress.acked < self.wanted(progress) && Instant::now() < deadline {
+            let due = (began.elapsed().as_secs_f64() * self.per_second) as u64;
+            let due = due.min(self.wanted(progress));
             let mut burst = Vec::new();
             while session.under_way.len() < self.window
-                && *acked + (session.under_way.len() as u64) < due
+                && progress.acked + (session.under_way.len() as u64) < due
             {
-                let n = *acked + session.under_way.len() as u64;
-                *next_id = next_id.wrapping_add(1).max(1);
+                let n = progress.acked + session.under_way.len() as u64;
+                let id = progress.packet_id.wrapping_add(1).max(1);
+                progress.packet_id = id;
                 let payload = (self.payload)((self.number, n));
-                burst.extend(wire::publish(
-                    &format!("p/{}/t", self.number),
-                    *next_id,
-                    &payload,
-                ));
-                session.under_way.push_back((*next_id, n));
+                burst.extend(wire::publish(&format!("p/{}/t", self.number), id, &payload));
+                session.under_way.push_back((id, n));
+                progress.sent = progress.sent.max(n + 1);
                 self.lock().sent.insert((self.number, n));
             }
             session.stream.write_all(&burst)?;
-            self.read(session, acked)?;
+            self.read(session, &mut progress.acked)?;
         }
         Ok(())
     }

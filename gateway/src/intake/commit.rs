@@ -95,6 +95,7 @@ impl Committer {
         crate::null_control::before_commit(group);
         match self.commit_or_shed(&group.commit) {
             Ok(_) => {
+                crate::null_control::after_commit();
                 group.accept_all();
                 self.durable.send_replace(self.writer.next_sequence());
                 if !group.live.is_empty() {

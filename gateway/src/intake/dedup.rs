@@ -172,9 +172,10 @@ impl Dedup {
             before: boots.clone(),
         });
         boots.advance(boot, sequence);
-        group
-            .commit
-            .mark(&device_mark_key(device), &boots.to_bytes());
+        if crate::null_control::stores_device_marks() {
+            let key = device_mark_key(device);
+            group.commit.mark(&key, &boots.to_bytes());
+        }
         Seen::New
     }
 
