@@ -2,7 +2,9 @@
 
 use crate::recorder::note;
 use std::path::Path;
-use tidegate_store::{Append, Commit, LaneId, Options, ReadLimit, Route, Store, Writer, open};
+use tidegate_store::{
+    Append, Commit, Gap, LaneId, Options, ReadLimit, Route, Store, Teller, WhenFull, Writer, open,
+};
 
 /// What the driver knew or did, in order; an image of the disk knows those noted before the cut.
 #[derive(Clone, Debug)]
@@ -19,11 +21,45 @@ pub(crate) enum Happened {
     },
     /// The upstream has this record.
     Delivered(u64),
+    /// The account of a step of shedding was offered as record `sequence`: all of the class in `first..=last` that the
+    /// upstream does not have yet is given up.
+    GivingUp {
+        sequence: u64,
+        account: Account,
+    },
     /// A dead letter was offered, is promised, is to go, is gone.
     LetterOffered(u64),
     LetterKept(u64),
     LetterLeaving(u64),
     LetterGone(u64),
+}
+
+/// What a step of shedding gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) class: u8,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl Account {
+    pub(crate) const CLASS: u8 = 3;
+
+    fn of(gap: &Gap) -> Account {
+        Account {
+            class: gap.lanes[0].class,
+            first: gap.first,
+            last: gap.last,
+        }
+    }
+
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        format!("{self:?}").into_bytes()
+    }
+
+    pub(crate) fn covers(self, sequence: u64, class: u8) -> bool {
+        class == self.class && (self.first..=self.last).contains(&sequence)
+    }
 }
 
 /// Which order is broken on purpose.
@@ -35,6 +71,9 @@ pub(crate) struct Wrong {
     pub(crate) confirm_first: bool,
 }
 
+/// Far more than is ever held: room gets scarce when the driver asks for much.
+const MAX_SIZE_BYTES: u64 = 16 << 20;
+
 pub(crate) fn options(dir: &Path) -> Options {
     Options {
         generation_bytes: 6_000,
@@ -43,6 +82,8 @@ pub(crate) fn options(dir: &Path) -> Options {
         free_bytes_min: 0,
         tail_bytes: 3_000,
         cache_bytes: 1 << 18,
+        max_size_bytes: MAX_SIZE_BYTES,
+        when_full: WhenFull::Shed,
         ..Options::new(dir)
     }
 }
@@ -82,7 +123,8 @@ pub(crate) fn class_of(sequence: u64) -> u8 {
 pub(crate) struct Driver {
     pub(crate) happened: Vec<Happened>,
     pub(crate) wrong: Wrong,
-    undelivered: Vec<u64>,
+    /// Records the upstream does not have, each with its class.
+    undelivered: Vec<(u64, u8)>,
     random: fn(&mut u64) -> u64,
     state: u64,
 }
@@ -125,6 +167,9 @@ impl Driver {
                 if turn % 4 == 1 {
                     self.letters(&store, life * commits + turn);
                 }
+                if turn % 5 == 4 {
+                    self.shed(&mut writer, lane);
+                }
             }
         }
     }
@@ -159,7 +204,8 @@ impl Driver {
         if !self.wrong.ack_first {
             self.note(Happened::Acked { last });
         }
-        self.undelivered.extend(first..=last);
+        let offered = (first..=last).map(|sequence| (sequence, class_of(sequence)));
+        self.undelivered.extend(offered);
     }
 
     fn deliver(&mut self, writer: &mut Writer, store: &Store, lane: LaneId) {
@@ -170,18 +216,18 @@ impl Driver {
                 0 => self.below(self.undelivered.len() as u64) as usize,
                 _ => 0,
             };
-            let sequence = self.undelivered.remove(at);
+            let (sequence, class) = self.undelivered.remove(at);
             if !self.wrong.confirm_first {
                 self.note(Happened::Delivered(sequence));
             }
-            store.confirm(lane, class_of(sequence), &[sequence]);
+            store.confirm(lane, class, &[sequence]);
             if self.wrong.confirm_first {
                 writer.persist_cursors_if_dirty().unwrap();
                 self.note(Happened::Delivered(sequence));
             }
         }
         // Reading passes what is not routed here, and opens older generations.
-        for class in [0, 2] {
+        for class in [0, 2, Account::CLASS] {
             let limit = ReadLimit {
                 records: 5,
                 bytes: 4_000,
@@ -191,6 +237,45 @@ impl Driver {
         }
         if self.below(2) == 0 {
             writer.persist_cursors_if_dirty().unwrap();
+        }
+    }
+
+    /// Asks for more and more room until something is given up for it.
+    fn shed(&mut self, writer: &mut Writer, lane: LaneId) {
+        let mut accounts = Vec::new();
+        for bytes in (0..MAX_SIZE_BYTES).step_by(64 << 10) {
+            let next = writer.next_sequence();
+            let mut record = |gap: &Gap, commit: &mut Commit| {
+                let (sequence, account) = (next + accounts.len() as u64, Account::of(gap));
+                self.note(Happened::GivingUp { sequence, account });
+                commit.push(Append {
+                    routes: &[Route {
+                        lane,
+                        class: Account::CLASS,
+                    }],
+                    time_ms: sequence,
+                    bytes: &account.bytes(),
+                });
+                accounts.push((sequence, account));
+            };
+            let teller = Teller {
+                label: &mut |_| String::new(),
+                record: &mut record,
+            };
+            let shed = writer.shed(bytes, teller);
+            assert_eq!(shed.gaps.len(), accounts.len());
+            if !accounts.is_empty() || shed.room.is_err() {
+                break;
+            }
+        }
+        let Some((last, _)) = accounts.last().copied() else {
+            return;
+        };
+        self.note(Happened::Acked { last });
+        for (sequence, account) in accounts {
+            self.undelivered
+                .retain(|(sequence, class)| !account.covers(*sequence, *class));
+            self.undelivered.push((sequence, Account::CLASS));
         }
     }
 

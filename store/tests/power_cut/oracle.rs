@@ -1,6 +1,6 @@
 //! What an image must hold: opened with the real recovery and compared with what had been promised by the cut.
 
-use crate::driver::{Happened, bytes_of, class_of, letter_of, mark_of, options};
+use crate::driver::{Account, Happened, bytes_of, class_of, letter_of, mark_of, options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub(crate) struct Promised {
     offered: u64,
     acked: u64,
     delivered: BTreeSet<u64>,
+    /// Accounts of what was given up, by their own sequences.
+    accounts: BTreeMap<u64, Account>,
     /// First sequence of each marked commit, and its last.
     marked: BTreeMap<u64, u64>,
     /// Dead letters: number, and whether it must, may, or must not be there.
@@ -52,6 +54,10 @@ impl Promised {
             Happened::Delivered(sequence) => {
                 self.delivered.insert(sequence);
             }
+            Happened::GivingUp { sequence, account } => {
+                self.offered = sequence;
+                self.accounts.insert(sequence, account);
+            }
             Happened::LetterOffered(number) | Happened::LetterLeaving(number) => {
                 self.letters.insert(number, Presence::May);
             }
@@ -75,8 +81,9 @@ impl Promised {
         let (mut writer, store) = opened;
         let held = self.records(&store)?;
         let lane = store.lane("cloud").map_err(|error| error.to_string())?;
-        self.undelivered(&store, lane)?;
-        self.marks(&store, &held)?;
+        let given_up = self.given_up(&held);
+        self.undelivered(&store, lane, &given_up)?;
+        self.marks(&store, &held, &given_up)?;
         self.letters(&store)?;
         // And it goes on.
         let next = writer.next_sequence();
@@ -113,7 +120,7 @@ impl Promised {
                 if sequence > self.offered {
                     return Err(format!("record {sequence} was never offered"));
                 }
-                if record.bytes != bytes_of(sequence) {
+                if record.bytes != self.bytes_of(sequence) {
                     return Err(format!("record {sequence} was altered"));
                 }
                 if held.last().is_some_and(|last| *last >= sequence) {
@@ -125,9 +132,39 @@ impl Promised {
         Ok(held)
     }
 
-    /// What was acknowledged and is not delivered is read, and no cursor has passed it.
-    fn undelivered(&self, store: &Store, lane: LaneId) -> Result<(), String> {
-        for class in [0, 2] {
+    fn bytes_of(&self, sequence: u64) -> Vec<u8> {
+        let account = self.accounts.get(&sequence);
+        account.map_or_else(|| bytes_of(sequence), |account| account.bytes())
+    }
+
+    fn class_of(&self, sequence: u64) -> u8 {
+        match self.accounts.contains_key(&sequence) {
+            true => Account::CLASS,
+            false => class_of(sequence),
+        }
+    }
+
+    /// What the accounts say that are there, were delivered, or were given up themselves by later ones.
+    fn given_up(&self, held: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let mut given_up = BTreeSet::new();
+        for (at, account) in self.accounts.iter().rev() {
+            if held.contains(at) || self.delivered.contains(at) || given_up.contains(at) {
+                let covered = |at: &u64| account.covers(*at, self.class_of(*at));
+                given_up.extend((account.first..=account.last).filter(covered));
+            }
+        }
+        given_up
+    }
+
+    /// What was acknowledged and is neither delivered nor given up is read, and no cursor has passed it; what was given
+    /// up is not read.
+    fn undelivered(
+        &self,
+        store: &Store,
+        lane: LaneId,
+        given_up: &BTreeSet<u64>,
+    ) -> Result<(), String> {
+        for class in [0, 2, Account::CLASS] {
             let cursor = store.cursor(lane, class);
             let mut found = BTreeSet::new();
             let mut at = cursor.low.max(1);
@@ -141,7 +178,11 @@ impl Promised {
                 let sequences = batch.records.iter().map(|record| record.sequence);
                 found.extend(sequences.filter(open));
             }
-            let wanted = (1..=self.acked).filter(|sequence| class_of(*sequence) == class);
+            if let Some(again) = found.intersection(given_up).next() {
+                return Err(format!("record {again} was given up, and is read"));
+            }
+            let wanted = (1..=self.acked).filter(|sequence| self.class_of(*sequence) == class);
+            let wanted = wanted.filter(|sequence| !given_up.contains(sequence));
             for sequence in wanted.filter(|sequence| !self.delivered.contains(sequence)) {
                 if !found.contains(&sequence) {
                     let why = match sequence < cursor.low || self.is_above(&cursor.above, sequence)
@@ -161,14 +202,22 @@ impl Promised {
     }
 
     /// A mark and its records are there together.
-    fn marks(&self, store: &Store, held: &BTreeSet<u64>) -> Result<(), String> {
+    fn marks(
+        &self,
+        store: &Store,
+        held: &BTreeSet<u64>,
+        given_up: &BTreeSet<u64>,
+    ) -> Result<(), String> {
         for (&first, &last) in &self.marked {
             let marked = store.mark(&mark_of(first)).is_some();
             if !marked && last <= self.acked {
                 return Err(format!("the mark of {first} is missing"));
             }
-            let gone =
-                |sequence: u64| !held.contains(&sequence) && !self.delivered.contains(&sequence);
+            let gone = |sequence: u64| {
+                !held.contains(&sequence)
+                    && !self.delivered.contains(&sequence)
+                    && !given_up.contains(&sequence)
+            };
             if let Some(missing) = (first..=last).find(|sequence| marked && gone(*sequence)) {
                 return Err(format!("the mark of {first} is there without {missing}"));
             }
@@ -194,6 +243,10 @@ impl Promised {
                 }
                 _ => {}
             }
+        }
+        let aside = store.stats().quarantined;
+        if aside.iter().any(|it| it.name.starts_with("dead-letters")) {
+            return Err("dead letters are in quarantine".into());
         }
         let known = self.letters.len() as u64;
         match store.dead_letter_count() > known {
