@@ -1,9 +1,12 @@
 //! A store at work, and what it promised by when: the oracle for every image.
 
 use crate::recorder::note;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tidegate_store::{
-    Append, Commit, Gap, LaneId, Options, ReadLimit, Route, Store, Teller, WhenFull, Writer, open,
+    Append, Commit, Gap, GenerationInfo, GenerationState, LaneId, Options, ReadLimit, Route, Store,
+    Teller, WhenFull, Writer, open,
 };
 
 /// What the driver knew or did, in order; an image of the disk knows those noted before the cut.
@@ -26,6 +29,11 @@ pub(crate) enum Happened {
     GivingUp {
         sequence: u64,
         account: Account,
+    },
+    /// Something harms these records.
+    Harmed {
+        first: u64,
+        last: u64,
     },
     /// A dead letter was offered, is promised, is to go, is gone.
     LetterOffered(u64),
@@ -171,7 +179,37 @@ impl Driver {
                     self.shed(&mut writer, lane);
                 }
             }
+            if life == 0 {
+                (0..12).for_each(|_| self.commit(&mut writer, lane));
+                drop(writer);
+                self.harm(dir, store);
+            }
         }
+    }
+
+    /// Overwrites the database of the oldest generation that is complete: it will go to quarantine.
+    fn harm(&mut self, dir: &Path, store: Store) {
+        let generations = store.stats().generations;
+        drop(store);
+        let sealed = |info: &&GenerationInfo| info.state != GenerationState::Writing;
+        let Some(oldest) = generations.iter().find(sealed) else {
+            return;
+        };
+        let folders = std::fs::read_dir(dir.join("generations")).unwrap();
+        let folders = folders.map(|entry| entry.unwrap().path());
+        let of_it = format!("{:020}", oldest.first);
+        let folder = folders
+            .into_iter()
+            .find(|folder| folder.to_string_lossy().ends_with(&of_it));
+        let (first, last) = (oldest.first, oldest.end - 1);
+        self.note(Happened::Harmed { first, last });
+        let database = File::options()
+            .write(true)
+            .open(folder.unwrap().join("db"))
+            .unwrap();
+        let bytes = database.metadata().unwrap().len() as usize;
+        database.write_all_at(&vec![0x5a; bytes], 0).unwrap();
+        database.sync_all().unwrap();
     }
 
     fn commit(&mut self, writer: &mut Writer, lane: LaneId) {

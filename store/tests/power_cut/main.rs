@@ -74,6 +74,9 @@ fn run(seed: u64, wrong: Wrong, broken: Broken, scratch: &Path) -> Run {
 #[derive(Default)]
 struct Tally {
     images: BTreeMap<String, u64>,
+    /// Runs in which something was shed, and runs in which something went to quarantine.
+    shed: u64,
+    quarantined: u64,
     broken: Vec<String>,
 }
 
@@ -146,6 +149,9 @@ fn trial(images: u64, seed: u64, wrong: Wrong, broken: Broken) -> Tally {
     for number in 0..runs {
         let scratch = scratch();
         let run = run(seed + number, wrong, broken, scratch.path());
+        let shed = |it: &Happened| matches!(it, Happened::GivingUp { .. });
+        tally.shed += u64::from(run.happened.iter().any(shed));
+        tally.quarantined += u64::from(run.root.join("quarantine").is_dir());
         cut(&run, images / runs, &mut random, scratch.path(), &mut tally);
     }
     tally
@@ -155,7 +161,10 @@ fn trial(images: u64, seed: u64, wrong: Wrong, broken: Broken) -> Tally {
 fn no_power_cut_loses_what_was_acknowledged() {
     let seed = seed();
     let tally = trial(images(), seed, Wrong::default(), Broken::default());
-    println!("seed {seed}: images {:?}", tally.images);
+    println!(
+        "seed {seed}: images {:?}; {} runs with shedding, {} with quarantine",
+        tally.images, tally.shed, tally.quarantined
+    );
     assert!(
         tally.broken.is_empty(),
         "seed {seed}: {} broken, first {:#?}",
@@ -163,6 +172,7 @@ fn no_power_cut_loses_what_was_acknowledged() {
         &tally.broken[..tally.broken.len().min(5)]
     );
     assert!(tally.images.values().sum::<u64>() > images() / 2);
+    assert!(tally.shed > 0 && tally.quarantined > 0);
     assert!(tally.images.len() == CUTS.len() + 1, "{:?}", tally.images);
 }
 

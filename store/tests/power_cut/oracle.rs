@@ -20,6 +20,8 @@ pub(crate) struct Promised {
     offered: u64,
     acked: u64,
     delivered: BTreeSet<u64>,
+    /// Records that may be missing, because something harmed them.
+    harmed: BTreeSet<u64>,
     /// Accounts of what was given up, by their own sequences.
     accounts: BTreeMap<u64, Account>,
     /// First sequence of each marked commit, and its last.
@@ -54,6 +56,7 @@ impl Promised {
             Happened::Delivered(sequence) => {
                 self.delivered.insert(sequence);
             }
+            Happened::Harmed { first, last } => self.harmed.extend(first..=last),
             Happened::GivingUp { sequence, account } => {
                 self.offered = sequence;
                 self.accounts.insert(sequence, account);
@@ -148,7 +151,9 @@ impl Promised {
     fn given_up(&self, held: &BTreeSet<u64>) -> BTreeSet<u64> {
         let mut given_up = BTreeSet::new();
         for (at, account) in self.accounts.iter().rev() {
-            if held.contains(at) || self.delivered.contains(at) || given_up.contains(at) {
+            let harmed = self.harmed.contains(at);
+            let there = held.contains(at) || self.delivered.contains(at);
+            if there || harmed || given_up.contains(at) {
                 let covered = |at: &u64| account.covers(*at, self.class_of(*at));
                 given_up.extend((account.first..=account.last).filter(covered));
             }
@@ -182,7 +187,8 @@ impl Promised {
                 return Err(format!("record {again} was given up, and is read"));
             }
             let wanted = (1..=self.acked).filter(|sequence| self.class_of(*sequence) == class);
-            let wanted = wanted.filter(|sequence| !given_up.contains(sequence));
+            let excused = |at: &u64| given_up.contains(at) || self.harmed.contains(at);
+            let wanted = wanted.filter(|sequence| !excused(sequence));
             for sequence in wanted.filter(|sequence| !self.delivered.contains(sequence)) {
                 if !found.contains(&sequence) {
                     let why = match sequence < cursor.low || self.is_above(&cursor.above, sequence)
@@ -216,6 +222,7 @@ impl Promised {
             let gone = |sequence: u64| {
                 !held.contains(&sequence)
                     && !self.delivered.contains(&sequence)
+                    && !self.harmed.contains(&sequence)
                     && !given_up.contains(&sequence)
             };
             if let Some(missing) = (first..=last).find(|sequence| marked && gone(*sequence)) {
