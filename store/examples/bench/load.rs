@@ -45,6 +45,12 @@ pub(crate) fn device_bytes() -> f64 {
     proc_number("/proc/self/io", "write_bytes:").unwrap_or(f64::NAN)
 }
 
+/// The memory this process has now.
+#[allow(dead_code, reason = "not every program that shares this file asks")]
+pub(crate) fn memory_kib() -> f64 {
+    proc_number("/proc/self/status", "VmRSS:").unwrap_or(f64::NAN)
+}
+
 /// The most memory this process has had.
 pub(crate) fn peak_memory_mib() -> f64 {
     proc_number("/proc/self/status", "VmHWM:").map_or(f64::NAN, |kib| kib / 1024.0)

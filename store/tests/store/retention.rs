@@ -41,6 +41,33 @@ fn delivered_generations_give_their_room_back() {
     assert_eq!(case.read_from(lane, 0, 4001), [(4001, b"next".to_vec())]);
 }
 
+/// The short form of `examples/churn.rs`; there is no cap in the way, only what is delivered goes.
+#[test]
+fn a_small_backlog_keeps_the_disk_small_however_much_goes_through() {
+    const BEHIND: u64 = 2_000;
+    let mut case = Case::with(|options| {
+        options.generation_bytes = 256 << 10;
+        options.keep_for_ms = 0;
+    });
+    let lane = case.store().lane("cloud").unwrap();
+    let route = [Route { lane, class: 0 }];
+    let (mut disk_bytes, mut generations) = (0, 0);
+    for end in (64..=200_000).step_by(64) {
+        case.append_many(&route, 64, 200).unwrap();
+        case.store().advance(lane, 0, end.max(BEHIND) - BEHIND);
+        if end % 6_400 == 0 {
+            let stats = case.store().stats();
+            disk_bytes = stats.disk_bytes.max(disk_bytes);
+            generations = stats.generations.len().max(generations);
+        }
+    }
+    assert!(generations <= 4, "{generations} generations");
+    assert!(
+        disk_bytes <= 4 << 20,
+        "{disk_bytes} bytes for {BEHIND} records"
+    );
+}
+
 #[test]
 fn what_one_lane_has_not_confirmed_stays() {
     let mut case = Case::with(SMALL);
