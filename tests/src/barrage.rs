@@ -18,6 +18,9 @@ const PUBLISHERS: u32 = 4;
 const START_MAX: Duration = Duration::from_millis(150);
 /// A kill that is meant for the work comes within this time after the gateway listens.
 const WORK_MAX: Duration = Duration::from_millis(300);
+/// One kill in so many falls into an orderly end, within this time after it was asked for.
+const STOPS_ONE_IN: u32 = 6;
+const STOP_MAX: Duration = Duration::from_millis(40);
 /// How often the log is read: well within `keep_for`.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// Small generations that are soon gone: they rotate and are deleted all the time.
@@ -40,6 +43,8 @@ pub struct Barrage {
 pub struct Hits {
     /// Before the gateway listened.
     pub starting: u32,
+    /// After it was told to stop, before it had.
+    pub stopping: u32,
     /// Between the beginning of a generation and the summary of the one before.
     pub rotating: u32,
     /// Between the renaming of a generation and the end of its deletion.
@@ -146,15 +151,23 @@ impl Battle {
             std::thread::sleep(WORK_MAX.mul_f64(random.f64()));
         }
         let listens = TcpStream::connect(self.gateway.address).is_ok();
+        let is_told = listens && random.u32(..STOPS_ONE_IN) == 0;
+        if is_told {
+            self.gateway.signal("TERM");
+            std::thread::sleep(STOP_MAX.mul_f64(random.f64()));
+        }
         let ended = self.gateway.kill().expect("it ran");
         self.node.free();
-        assert_eq!(
-            ended.signal(),
-            Some(libc::SIGKILL),
-            "it ended by itself\n{}",
+        let is_killed = ended.signal() == Some(libc::SIGKILL);
+        // The signal also ends it where it does not wait for signals yet.
+        let is_stopped = ended.success() || ended.signal() == Some(libc::SIGTERM);
+        assert!(
+            is_killed || is_told && is_stopped,
+            "it ended by itself: {ended:?}\n{}",
             self.gateway.log()
         );
         self.hits.starting += u32::from(!listens);
+        self.hits.stopping += u32::from(is_told && is_killed);
         self.look_at_generations();
         self.audit.take_archive(&self.gateway);
     }

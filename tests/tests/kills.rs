@@ -5,11 +5,12 @@
 //! kills nothing -- --nocapture`. `TIDEGATE_SEED` repeats the moments of a run.
 
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_tests::barrage::{Barrage, Outcome};
 use tidegate_tests::binary;
 use tidegate_tests::books::Findings;
+use tidegate_tests::gateway::Gateway;
 
 const KILLS: u32 = 30;
 
@@ -67,6 +68,25 @@ fn nothing_acknowledged_is_lost_and_no_reading_is_stored_twice() {
     check("serial, stored", &serial);
     check("serial, delivered", &outcome.serial(&audit.delivered));
     assert_eq!(serial.duplicates, 0, "readings stored twice");
+}
+
+#[test]
+fn a_gateway_killed_at_its_very_first_start_starts() {
+    let moments = (0..20).map(|n| Duration::from_millis(2 * n));
+    for moment in moments {
+        let mut gateway = Gateway::new("[upstreams.out]\ntype = \"file\"\npath = \"out.jsonl\"\n");
+        binary::tidegate();
+        gateway.launch();
+        std::thread::sleep(moment);
+        gateway.kill();
+        gateway.start();
+        let ended = gateway.terminate();
+        assert!(
+            ended.success(),
+            "after {moment:?}: {ended:?}\n{}",
+            gateway.log()
+        );
+    }
 }
 
 #[test]
