@@ -2,11 +2,13 @@
 //! the same run; a steady flow for a minute; a backlog filled and drained, with its memory.
 //!
 //! `cargo run --release -p tidegate-store --example bench -- [directory] [backlog] [seconds of steady flow]`, by default
-//! the system's temporary directory, 5,000,000 and 60.
+//! the system's temporary directory, 5,000,000 and 60. `--features contenders` puts sqlite, redb and fjall beside it.
 
 mod backlog;
 mod contender;
 mod load;
+#[cfg(feature = "contenders")]
+mod others;
 
 use contender::{Contender, Outcome};
 use load::{READING_BYTES, device_bytes};
