@@ -61,11 +61,39 @@ fn run() -> Outcome<bool> {
     found
 }
 
-/// One look.
-struct Look {
-    millions: f64,
-    memory_kib: f64,
-    disk_bytes: u64,
+/// Memory over readings, by least squares. Only sums are kept: what measures memory must not take any.
+#[derive(Default)]
+struct Line {
+    count: f64,
+    /// The first look, from which the others are counted.
+    begin: Option<(f64, f64)>,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+    yy: f64,
+}
+
+impl Line {
+    fn add(&mut self, millions: f64, memory_kib: f64) {
+        let (x, y) = *self.begin.get_or_insert((millions, memory_kib));
+        let (x, y) = (millions - x, memory_kib - y);
+        self.count += 1.0;
+        self.x += x;
+        self.y += y;
+        self.xx += x * x;
+        self.xy += x * y;
+        self.yy += y * y;
+    }
+
+    /// KiB per million readings, and its standard error as if looks were independent of each other.
+    fn slope(&self) -> (f64, f64) {
+        let xx = self.xx - self.x * self.x / self.count;
+        let xy = self.xy - self.x * self.y / self.count;
+        let yy = self.yy - self.y * self.y / self.count;
+        let rest = (yy - xy * xy / xx).max(0.0);
+        (xy / xx, (rest / (self.count - 2.0) / xx).sqrt())
+    }
 }
 
 /// A lane that is read up to some distance behind the end.
@@ -81,7 +109,8 @@ struct Churn {
     writer: Writer,
     store: Store,
     followers: Vec<Follower>,
-    looks: Vec<Look>,
+    disk_bytes_max: u64,
+    second_half: Line,
     commit: Commit,
 }
 
@@ -108,7 +137,8 @@ impl Churn {
             writer,
             followers,
             store,
-            looks: Vec::new(),
+            disk_bytes_max: 0,
+            second_half: Line::default(),
             commit: Commit::new(),
         })
     }
@@ -126,7 +156,7 @@ impl Churn {
             number += count;
             self.follow(|behind| behind)?;
             if number.is_multiple_of(LOOK_EVERY) || number == events {
-                self.look(number)?;
+                self.look(number, events)?;
             }
             if number.is_multiple_of(TELL_EVERY) || number == events {
                 let written = (device_bytes() - written) / f64::from(1 << 20);
@@ -180,12 +210,13 @@ impl Churn {
         Ok(())
     }
 
-    fn look(&mut self, number: u64) -> Outcome<()> {
-        self.looks.push(Look {
-            millions: number as f64 / 1e6,
-            memory_kib: load::memory_kib(),
-            disk_bytes: allocated_bytes(&self.dir)?.saturating_sub(BALLAST_BYTES),
-        });
+    fn look(&mut self, number: u64, events: u64) -> Outcome<()> {
+        let disk_bytes = allocated_bytes(&self.dir)?.saturating_sub(BALLAST_BYTES);
+        self.disk_bytes_max = self.disk_bytes_max.max(disk_bytes);
+        if number > events / 2 {
+            self.second_half
+                .add(number as f64 / 1e6, load::memory_kib());
+        }
         Ok(())
     }
 
@@ -199,22 +230,19 @@ impl Churn {
     }
 
     fn judge(&self) -> bool {
-        let disk_bytes = self.looks.iter().map(|look| look.disk_bytes).max();
-        let disk_bytes = disk_bytes.unwrap_or(0);
         println!(
             "disk at most {:.1} MiB (cap {} MiB, backlog {:.1} MiB of readings)",
-            mib(disk_bytes),
+            mib(self.disk_bytes_max),
             CAP_BYTES >> 20,
             mib(LANES[1].1 * READING_BYTES as u64),
         );
-        let (_, second_half) = self.looks.split_at(self.looks.len() / 2);
-        let (slope, error) = slope(second_half);
+        let (slope, error) = self.second_half.slope();
         println!(
             "memory {slope:+.1} ± {error:.1} KiB per million readings over the second half ({} looks, one standard error), peak {:.1} MiB",
-            second_half.len(),
+            self.second_half.count,
             load::peak_memory_mib()
         );
-        disk_bytes <= CAP_BYTES && slope <= SLOPE_KIB_MAX
+        self.disk_bytes_max <= CAP_BYTES && slope <= SLOPE_KIB_MAX
     }
 }
 
@@ -237,21 +265,6 @@ impl Follower {
         self.next = batch.next;
         Ok(())
     }
-}
-
-/// Of the memory over the readings, by least squares, KiB per million; and its standard error, as if looks were
-/// independent of each other.
-fn slope(looks: &[Look]) -> (f64, f64) {
-    let count = looks.len() as f64;
-    let sum = |of: &dyn Fn(&Look) -> f64| looks.iter().map(of).sum::<f64>();
-    let (x, y) = (
-        sum(&|look| look.millions) / count,
-        sum(&|look| look.memory_kib) / count,
-    );
-    let spread = sum(&|look| (look.millions - x).powi(2));
-    let slope = sum(&|look| (look.millions - x) * (look.memory_kib - y)) / spread;
-    let rest = sum(&|look| (look.memory_kib - y - slope * (look.millions - x)).powi(2));
-    (slope, (rest / (count - 2.0) / spread).sqrt())
 }
 
 /// Blocks of all files below `path`; files that vanish meanwhile take none.
