@@ -1,7 +1,7 @@
 //! How fast readings become durable and how much is written for them, against a plain append-only file with fdatasync in
 //! the same run; a steady flow for a minute; a backlog filled and drained, with its memory.
 //!
-//! `cargo run --release -p tidegate-store --example bench -- [directory] [backlog] [seconds of steady flow]`, by default
+//! `cargo run --release -p tidegate-store --example log_bench -- [directory] [backlog] [seconds of steady flow]`, by default
 //! the system's temporary directory, 5,000,000 and 60. `--features contenders` puts sqlite, redb and fjall beside it.
 
 mod backlog;
