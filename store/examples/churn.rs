@@ -8,7 +8,7 @@
 //! `cargo run --release -p tidegate-store --example churn -- [--events N] [--dir DIRECTORY]`, by default 10,000,000 in
 //! the system's temporary directory.
 
-#[path = "bench/load.rs"]
+#[path = "log_bench/load.rs"]
 mod load;
 
 use load::{READING_BYTES, device_bytes, mib, reading};

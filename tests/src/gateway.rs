@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -305,10 +306,18 @@ impl Drop for Gateway {
 /// A loopback address that was free a moment ago.
 ///
 /// # Panics
-/// When there is none.
+/// When a bound socket has no address.
 pub fn free_port() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    socket.local_addr().expect("an address")
+    // Below the range that the kernel hands out to outgoing connections, and another one each time: between now and its
+    // use nobody else takes it.
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + std::process::id().wrapping_mul(97).wrapping_add(step) % 20_000;
+        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port as u16)) {
+            return socket.local_addr().expect("its address");
+        }
+    }
 }
 
 /// Blocks of all files below `path`; files that vanish meanwhile take none.

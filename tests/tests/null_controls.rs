@@ -49,6 +49,13 @@ fn the_trace_finds_acks_that_leave_before_the_sync() {
 
 #[test]
 fn the_demo_says_that_events_are_lost_and_fails() {
+    // Its one kill may come when nothing is under way.
+    let lossy = (0..5).map(|_| demo()).find(|(books, _)| books["lost"] != 0);
+    let (books, code) = lossy.expect("five kills, and nothing was lost");
+    assert_eq!(code, Some(1), "{books}");
+}
+
+fn demo() -> (serde_json::Value, Option<i32>) {
     let output = std::process::Command::new(binary::breaching())
         .args(["demo", "--for", "8s", "--format", "json"])
         .env("TIDEGATE_NULL_CONTROL", BREACH)
@@ -56,6 +63,6 @@ fn the_demo_says_that_events_are_lost_and_fails() {
         .expect("the demo runs");
     let books: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("the books are JSON");
-    assert!(books["lost"].as_u64() > Some(0), "{books}");
-    assert_eq!(output.status.code(), Some(1), "{books}");
+    println!("{books}");
+    (books, output.status.code())
 }

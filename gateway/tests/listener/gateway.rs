@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -120,8 +121,16 @@ impl Drop for Gateway {
 }
 
 fn free_port() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("its address")
+    // Below the range that the kernel hands out to outgoing connections, and another one each time: between now and its
+    // use nobody else takes it.
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + std::process::id().wrapping_mul(97).wrapping_add(step) % 20_000;
+        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port as u16)) {
+            return socket.local_addr().expect("its address");
+        }
+    }
 }
 
 /// Waits until something is so, for ten seconds at most.
