@@ -3,7 +3,8 @@
 //! Groups of 64 readings of 200 bytes with the marks of the devices that sent them, one lane that keeps up and one that
 //! lags behind what is held in memory; the store may take 32 MiB and keeps nothing that is delivered. Every reading is
 //! read by both lanes and compared. At the end the least-squares slope of the resident memory over the second half. Ends
-//! with 1 if the disk went beyond the cap or the slope beyond 100 KiB per million readings.
+//! with 1 if the disk went beyond the cap or the slope beyond 100 KiB per million readings. With fewer than some five
+//! million readings the slope shows how memory is first taken into use.
 //!
 //! `cargo run --release -p tidegate-store --example churn -- [--events N] [--dir DIRECTORY]`, by default 10,000,000 in
 //! the system's temporary directory.
