@@ -55,27 +55,17 @@ fn readers_at_their_own_pace_each_see_every_record_once_while_generations_come_a
             let (store, done) = (store.clone(), &done);
             scope.spawn(move || forward(&store, lane, class, Duration::from_millis(millis), done))
         });
+        let route = |lane: usize, class| Route {
+            lane: lanes[lane],
+            class,
+        };
         let mut commit = Commit::new();
         while case.writer().next_sequence() <= RECORDS {
             commit.clear();
             let first = case.writer().next_sequence();
             for n in first..first + 50 {
-                let urgent = (n % 100 == 0).then_some(Route {
-                    lane: lanes[2],
-                    class: 3,
-                });
-                let all = [
-                    Route {
-                        lane: lanes[0],
-                        class: 1,
-                    },
-                    Route {
-                        lane: lanes[1],
-                        class: 1,
-                    },
-                ]
-                .into_iter()
-                .chain(urgent);
+                let urgent = (n % 100 == 0).then_some(route(2, 3));
+                let all = [route(0, 1), route(1, 1)].into_iter().chain(urgent);
                 commit.push(Append {
                     routes: &all.collect::<Vec<_>>(),
                     time_ms: n,
