@@ -17,7 +17,7 @@ pub(crate) struct Client<S = TcpStream> {
 /// A connection without CONNECT.
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
-    let timeout = Some(Duration::from_secs(5));
+    let timeout = Some(Duration::from_secs(30));
     stream.set_read_timeout(timeout).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
     stream
