@@ -83,6 +83,8 @@ pub enum WhenFull {
 pub struct Store {
     /// `max_size` (2GiB): bytes on disk of all generations together.
     pub max_size_bytes: u64,
+    /// `commit_delay` (0ms): how long an ack waits for company where some is to come.
+    pub commit_delay: Duration,
     /// `commit_delay_max` (5ms): how long an ack may wait for company.
     pub commit_delay_max: Duration,
     /// `when_full` ("refuse")
@@ -91,6 +93,8 @@ pub struct Store {
     pub keep_for: Duration,
     /// `expire_after` (never): undelivered events older than that are given up, with gap records.
     pub expire_after: Option<Duration>,
+    /// `endurance` (unknown): what may be written to the disk in all, for an estimate of its lifetime.
+    pub endurance_bytes: Option<u64>,
     /// `free_min` (64MiB): below this much free disk nothing is acknowledged.
     pub free_min_bytes: u64,
     /// `generation_size` (8MiB)

@@ -52,3 +52,4 @@ pub mod source;
 pub mod status;
 pub mod systemd;
 pub mod upstream;
+pub mod wear;

@@ -12,6 +12,7 @@ pub mod process;
 pub mod rules;
 pub mod source;
 pub mod store;
+pub mod wear;
 
 use std::sync::{Mutex, OnceLock};
 

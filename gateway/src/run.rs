@@ -140,9 +140,8 @@ impl Gateway {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
         let (mut writer, store) = open_store(&config)?;
-        crate::observe::process::register(&observe);
         let quarantined = store_watch::known(&store);
-        crate::observe::store::register(&observe, store.clone());
+        register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
         let rules = Rules::load(&config, &lanes)?;
         let boot = count_boot(&mut writer, &store)?;
@@ -169,6 +168,7 @@ impl Gateway {
             .with_feed(feed.clone())
             .with_redrive(doors.redrive)
             .with_intake(pipeline.report())
+            .with_wear(Arc::clone(&pipeline.wear))
             .with_rules(move || status.borrow().clone());
         let joint = upstreams::Joint {
             config: &config,
@@ -208,6 +208,12 @@ impl Gateway {
     }
 }
 
+/// The metrics of what is there before anything runs.
+fn register(observe: &Observe, store: &Store) {
+    crate::observe::process::register(observe);
+    crate::observe::store::register(observe, store.clone());
+}
+
 /// What the intake is told and what it reads.
 fn intake_parts(
     config: &Config,
@@ -218,7 +224,7 @@ fn intake_parts(
     let settings = Settings {
         gateway_id: config.gateway.id.as_str().into(),
         boot,
-        pacing: Pacing::new(config.store.commit_delay_max),
+        pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
     };
     let inputs = Inputs {
         offers: receivers.offers,

@@ -148,6 +148,27 @@ pub struct StoreStatus {
     pub refusing: bool,
 }
 
+/// What the disk was written for, since the gateway started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wear {
+    /// How long ago that was.
+    pub seconds: f64,
+    /// Payload bytes of accepted events.
+    pub accepted_bytes: u64,
+    /// Bytes that this process caused to be written; absent where the kernel does not tell.
+    pub written_bytes: Option<u64>,
+    /// `written_bytes` for each accepted byte; absent while nothing is accepted.
+    pub amplification: Option<f64>,
+    /// The disk or partition that holds the data folder, if the kernel names one.
+    pub disk: Option<String>,
+    /// Bytes written to it by everybody.
+    pub disk_written_bytes: Option<u64>,
+    /// `[store] endurance`
+    pub endurance_bytes: Option<u64>,
+    /// How long a new disk of that endurance lasts at this rate; absent for the first minute.
+    pub lifetime_days: Option<f64>,
+}
+
 /// Events and their fates. The books balance when every routed output is delivered, a dead
 /// letter, shed, expired, or still waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ fn a_damaged_generation_is_told_of_and_the_rest_is_served() {
     ));
     gateway.start();
     let share = Share {
-        count: 4_000,
+        count: 12_000,
         per_second: 20_000.0,
         window: 100,
         within: Duration::from_secs(30),

@@ -10,6 +10,7 @@ use super::held::Held;
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, backup, human, terminal};
 use crate::history::store::{StoreReport, Verification, Verified, report, verify};
+use crate::status::Wear;
 
 /// What `tidegate store` takes.
 #[derive(Debug, clap::Args)]
@@ -83,6 +84,10 @@ fn write_status(report: &StoreReport, format: Format) -> Result<(), Failure> {
     writeln!(output, "free disk    {}", human::size(store.free_bytes))?;
     writeln!(output, "events       {}", human::count(store.events))?;
     writeln!(output, "dead letters {}", human::count(store.dead_letters))?;
+    if let Some(wear) = &report.wear {
+        writeln!(output, "written      {}", written(wear))?;
+        writeln!(output, "lifetime     {}", lifetime(wear))?;
+    }
     for trouble in store.quarantined.iter().chain(&store.damage) {
         writeln!(output, "  ! {}", printable(trouble))?;
     }
@@ -117,6 +122,44 @@ fn write_status(report: &StoreReport, format: Format) -> Result<(), Failure> {
     writeln!(output)?;
     table.write(&mut output, terminal::output_in_color())?;
     Ok(())
+}
+
+/// What was written, and for what.
+fn written(wear: &Wear) -> String {
+    let span = human::span((wear.seconds * 1000.0) as u64);
+    let mut text = format!("in {span}: {} accepted", human::size(wear.accepted_bytes));
+    if let Some(bytes) = wear.written_bytes {
+        text += &format!(", {} by the gateway", human::size(bytes));
+    }
+    if let Some(amplification) = wear.amplification {
+        text += &format!(" ({amplification:.1} for each accepted byte)");
+    }
+    if let (Some(disk), Some(bytes)) = (&wear.disk, wear.disk_written_bytes) {
+        text += &format!(
+            ", {} to {} by everybody",
+            human::size(bytes),
+            printable(disk)
+        );
+    }
+    text
+}
+
+/// How long a disk bears that.
+fn lifetime(wear: &Wear) -> String {
+    match (wear.endurance_bytes, wear.lifetime_days) {
+        (None, _) => "unknown: set [store] endurance to what the disk's maker says".to_owned(),
+        (Some(_), None) => "not known yet: it takes a minute of writing".to_owned(),
+        (Some(bytes), Some(days)) => {
+            let time = match days / 365.0 {
+                years if years >= 2.0 => format!("{years:.0} years"),
+                _ => format!("{days:.0} days"),
+            };
+            format!(
+                "a new disk of {} lasts {time} at this rate",
+                human::size(bytes)
+            )
+        }
+    }
 }
 
 /// How far the work is: on standard error, and only on a terminal.

@@ -152,6 +152,12 @@ pub const STORE: &[Key] = &[
         "bytes on disk of all generations together",
     ),
     Key::default(
+        "commit_delay",
+        Duration("0ms", "1s"),
+        "0ms",
+        "how long an acknowledgement waits for company where some is to come: fewer, larger commits, less wear",
+    ),
+    Key::default(
         "commit_delay_max",
         Duration("0ms", "1s"),
         "5ms",
@@ -174,6 +180,12 @@ pub const STORE: &[Key] = &[
         Duration("0s", "3650d"),
         "24h",
         "how long delivered events are kept for replay",
+    ),
+    Key::optional(
+        "endurance",
+        Size("1GiB", "16384TiB"),
+        "unknown",
+        "what may be written to the disk in all, as its maker says: `store status` and the metrics then tell its lifetime",
     ),
     Key::default(
         "free_min",

@@ -1,6 +1,7 @@
 //! Reads `gateway.toml` as a whole: every section, then what must hold between them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
 use toml_edit::{Document, Item, TableLike};
@@ -141,12 +142,16 @@ fn store(section: &Section<'_>) -> Store {
     let expire_after = section
         .has("expire_after")
         .then(|| section.duration("expire_after"));
+    let endurance_bytes = section.has("endurance").then(|| section.size("endurance"));
+    let commit_delay_max = section.duration("commit_delay_max");
     let store = Store {
         max_size_bytes: section.size("max_size"),
-        commit_delay_max: section.duration("commit_delay_max"),
+        commit_delay: commit_delay(section, commit_delay_max),
+        commit_delay_max,
         when_full,
         expire_after,
         keep_for: section.duration("keep_for"),
+        endurance_bytes,
         free_min_bytes: section.size("free_min"),
         generation_bytes: section.size("generation_size"),
     };
@@ -154,6 +159,20 @@ fn store(section: &Section<'_>) -> Store {
         generation_bytes: generation_bytes(section, &store),
         ..store
     }
+}
+
+/// It lies within its bound.
+fn commit_delay(section: &Section<'_>, delay_max: Duration) -> Duration {
+    let delay = section.duration("commit_delay");
+    if delay > delay_max {
+        let message = "`commit_delay` is more than `commit_delay_max`";
+        let error = section
+            .error("commit_delay", message)
+            .with_label("raise commit_delay_max as well")
+            .with_note("an acknowledgement never waits for longer than commit_delay_max");
+        section.reading.note(error);
+    }
+    delay
 }
 
 /// Eight generations fit under the cap: disk space is given back one at a time. The default gives way by itself, what

@@ -13,10 +13,11 @@ use super::Shared;
 use super::answer::{self, Answer};
 use super::body::AnswerBody;
 use super::question::Question;
+use crate::clock;
 use crate::history::HistoryError;
 use crate::history::event::EventView;
 use crate::history::search::{self, Query};
-use crate::history::store::{Copying, Verification, backup, report, verify};
+use crate::history::store::{Copying, StoreReport, Verification, backup, report, verify};
 use crate::source::live::{LiveEvents, Missed};
 
 /// Lines waiting for a reader.
@@ -39,7 +40,12 @@ pub(super) fn show(shared: &Shared, id: &str) -> Answer {
 
 /// `GET /store/status`
 pub(super) fn store_status(shared: &Shared) -> Answer {
-    answered(|| Ok(report(store(shared)?, shared.store_folder())))
+    answered(|| {
+        Ok(StoreReport {
+            wear: shared.wear(clock::monotonic()),
+            ..report(store(shared)?, shared.store_folder())
+        })
+    })
 }
 
 /// `POST /store/verify`: progress line by line, then the result.

@@ -14,8 +14,10 @@ use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::source::live::LiveFeed;
 use crate::status::{
-    Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus,
+    Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus,
+    UpstreamStatus, Wear,
 };
+use crate::wear::Meter;
 
 type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
@@ -40,6 +42,7 @@ pub struct Shared {
     rules: Ask<RulesStatus>,
     intake: Ask<IntakeReport>,
     pub(super) store: Option<(Store, PathBuf)>,
+    wear: Option<Arc<Meter>>,
     pub(super) feed: Option<LiveFeed>,
     pub(super) redrive: Option<mpsc::Sender<Redrive>>,
 }
@@ -55,6 +58,7 @@ impl Shared {
             upstreams: Vec::new(),
             rules: Box::new(RulesStatus::default),
             store: None,
+            wear: None,
             feed: None,
             redrive: None,
             intake: Box::new(IntakeReport::default),
@@ -89,6 +93,13 @@ impl Shared {
     #[must_use]
     pub fn with_store(mut self, store: Store, folder: impl Into<PathBuf>) -> Self {
         self.store = Some((store, folder.into()));
+        self
+    }
+
+    /// Hands in what measures the disk's wear.
+    #[must_use]
+    pub fn with_wear(mut self, meter: Arc<Meter>) -> Self {
+        self.wear = Some(meter);
         self
     }
 
@@ -146,6 +157,11 @@ impl Shared {
             return StoreStatus::default();
         };
         crate::history::store::status(store, folder)
+    }
+
+    /// What the disk was written for.
+    pub(super) fn wear(&self, now: Instant) -> Option<Wear> {
+        self.wear.as_ref().map(|meter| meter.read(now))
     }
 
     /// The upstreams of the configuration.

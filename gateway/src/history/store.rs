@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tidegate_store::{BackupError, BackupReport, Damage, GenerationState, Stats, Store};
 
-use crate::status::StoreStatus;
+use crate::status::{StoreStatus, Wear};
 
 /// The answer to `GET /store/status` and `tidegate store status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct StoreReport {
     pub barriers: u64,
     /// Whether the reserve on the disk is in place.
     pub ballast: bool,
+    /// What the disk was written for; only a running gateway knows.
+    #[serde(default)]
+    pub wear: Option<Wear>,
 }
 
 /// One generation.
@@ -80,6 +83,7 @@ pub fn report(store: &Store, folder: &Path) -> StoreReport {
         records: stats.counters.records,
         barriers: stats.barriers,
         ballast: stats.ballast,
+        wear: None,
         store: status_of(store, &stats, folder),
     }
 }

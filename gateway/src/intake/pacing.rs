@@ -2,8 +2,9 @@
 //!
 //! The first event of an idle gateway goes at once. Under load, the next group gathers for as
 //! long as a commit takes, measured, before it goes: that halves the time the disk is busy,
-//! grows the groups, and costs an ack at most one more commit's time. `commit_delay_max` bounds
-//! the wait whatever the measurement says.
+//! grows the groups, and costs an ack at most one more commit's time. With `commit_delay` a group
+//! gathers for at least so long, counted from the last commit: fewer and larger commits, less wear.
+//! `commit_delay_max` bounds the wait whatever the measurement says.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::clock;
 /// Paces the commits of one intake.
 #[derive(Debug, Clone)]
 pub struct Pacing {
+    delay: Duration,
     delay_max: Duration,
     commit: Duration,
     per_second: f64,
@@ -24,9 +26,10 @@ pub struct Pacing {
 const NEWEST: f64 = 0.2;
 
 impl Pacing {
-    /// Pacing within `commit_delay_max`.
-    pub fn new(delay_max: Duration) -> Pacing {
+    /// Pacing from `commit_delay` to `commit_delay_max`.
+    pub fn new(delay: Duration, delay_max: Duration) -> Pacing {
         Pacing {
+            delay,
             delay_max,
             commit: Duration::ZERO,
             per_second: 0.0,
@@ -45,7 +48,7 @@ impl Pacing {
     }
 
     fn wait_at(&self, now: Instant) -> Option<Duration> {
-        let gather = self.commit.min(self.delay_max);
+        let gather = self.commit.max(self.delay).min(self.delay_max);
         let company = self.per_second * gather.as_secs_f64();
         if company < 1.5 {
             return None;
@@ -99,13 +102,13 @@ mod tests {
 
     #[test]
     fn the_first_event_goes_at_once() {
-        let pacing = Pacing::new(Duration::from_millis(5));
+        let pacing = Pacing::new(Duration::ZERO, Duration::from_millis(5));
         assert_eq!(pacing.wait_at(clock::monotonic()), None);
     }
 
     #[test]
     fn a_slow_sender_is_never_made_to_wait() {
-        let mut pacing = Pacing::new(Duration::from_millis(5));
+        let mut pacing = Pacing::new(Duration::ZERO, Duration::from_millis(5));
         let now = after(
             &mut pacing,
             clock::monotonic(),
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn under_load_a_group_gathers_for_as_long_as_a_commit_takes() {
-        let mut pacing = Pacing::new(Duration::from_millis(5));
+        let mut pacing = Pacing::new(Duration::ZERO, Duration::from_millis(5));
         let now = after(
             &mut pacing,
             clock::monotonic(),
@@ -135,8 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn with_a_delay_groups_gather_longer_and_only_where_company_comes() {
+        let mut pacing = Pacing::new(Duration::from_millis(50), Duration::from_millis(100));
+        assert_eq!(pacing.wait_at(clock::monotonic()), None, "the first one");
+        let took = Duration::from_micros(300);
+        let every = Duration::from_millis(10);
+        let now = after(&mut pacing, clock::monotonic(), 1, every, took);
+        let wait = pacing.wait_at(now).expect("five come in that time");
+        assert!(wait > Duration::from_millis(49), "{wait:?}");
+        let mut pacing = Pacing::new(Duration::from_millis(50), Duration::from_millis(100));
+        let every = Duration::from_millis(400);
+        let now = after(&mut pacing, clock::monotonic(), 1, every, took);
+        assert_eq!(pacing.wait_at(now), None, "nobody comes in that time");
+    }
+
+    #[test]
     fn a_slow_disk_is_bounded_by_the_setting() {
-        let mut pacing = Pacing::new(Duration::from_millis(5));
+        let mut pacing = Pacing::new(Duration::ZERO, Duration::from_millis(5));
         let now = after(
             &mut pacing,
             clock::monotonic(),

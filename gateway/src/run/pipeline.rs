@@ -7,6 +7,7 @@ use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
+use crate::clock;
 use crate::config::{Config, WhenFull};
 use crate::control::IntakeReport;
 use crate::intake::commit::Committer;
@@ -17,6 +18,7 @@ use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, LaneCounts};
 use crate::record;
 use crate::source::live::LiveFeed;
+use crate::wear::Meter;
 
 /// Records read at once when the dedup is filled.
 const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {
@@ -30,6 +32,7 @@ pub(super) struct Pipeline {
     pub(super) intake_thread: JoinHandle<()>,
     pub(super) durable: watch::Receiver<Sequence>,
     pub(super) finish: watch::Sender<bool>,
+    pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
 }
 
@@ -57,6 +60,13 @@ impl Pipeline {
         } = ground;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
+        let wear = Arc::new(Meter::start(
+            clock::monotonic(),
+            &config.gateway.data_dir,
+            metrics.accepted_bytes.clone(),
+            config.store.endurance_bytes,
+        ));
+        crate::observe::wear::register(observe, Arc::clone(&wear));
         let (finish, finished) = watch::channel(false);
         let (durable, durable_end) = watch::channel(store.end());
         let (commits, groups) = std::sync::mpsc::sync_channel(1);
@@ -96,6 +106,7 @@ impl Pipeline {
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
             durable: durable_end,
             finish,
+            wear,
             metrics,
         })
     }

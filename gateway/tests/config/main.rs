@@ -196,6 +196,14 @@ fn mistakes_in_values_say_what_to_write() {
         &["error: `commit_delay_max` is out of range: \"5s\" (allowed are 0ms to 1s)"],
     );
     check(
+        "[store]\ncommit_delay = \"50ms\"",
+        &["error: `commit_delay` is more than `commit_delay_max` (raise commit_delay_max as well)"],
+    );
+    check(
+        "[store]\nendurance = \"lots\"",
+        &["error: `endurance` takes a size such as \"30TiB\", not \"lots\""],
+    );
+    check(
         "[store]\nwhen_full = \"drop\"",
         &["error: `drop` is no when_full of [store]"],
     );
