@@ -201,7 +201,7 @@ fn mistakes_in_values_say_what_to_write() {
     );
     check(
         "[store]\nendurance = \"lots\"",
-        &["error: `endurance` takes a size such as \"30TiB\", not \"lots\""],
+        &["error: `endurance` takes a size such as \"1GiB\", not \"lots\""],
     );
     check(
         "[store]\nwhen_full = \"drop\"",
