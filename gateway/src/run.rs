@@ -20,7 +20,7 @@ use std::time::Duration;
 use tidegate_rules::diagnostic::Diagnostic;
 use tidegate_rules::{Destinations, RuleFile};
 use tidegate_store::{Commit, Store, Writer};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -91,8 +91,11 @@ impl std::error::Error for RunError {}
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
 pub async fn run(config: Config) -> Result<(), RunError> {
+    // From here on a SIGTERM is an orderly end, however early it comes.
+    let terminate = signal(SignalKind::terminate())
+        .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
     let gateway = Gateway::start(config).await?;
-    gateway.until_told().await
+    gateway.until_told(terminate).await
 }
 
 struct Gateway {
@@ -339,10 +342,10 @@ type Died = Option<(String, String)>;
 
 impl Gateway {
     /// Runs until told to stop, then takes everything apart in the order of an event's way.
-    async fn until_told(mut self) -> Result<(), RunError> {
+    async fn until_told(mut self, terminate: Signal) -> Result<(), RunError> {
         crate::systemd::ready(&self.config.gateway.id);
         tracing::info!(gateway = self.config.gateway.id, "ready");
-        let mut died = self.watch_over().await;
+        let mut died = self.watch_over(terminate).await;
         crate::systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
         self.stop_sources.send_replace(true);
@@ -362,12 +365,8 @@ impl Gateway {
     }
 
     /// Waits for a signal, or for something to end by itself.
-    async fn watch_over(&mut self) -> Died {
+    async fn watch_over(&mut self, mut terminate: Signal) -> Died {
         let mut look = tokio::time::interval(Duration::from_millis(500));
-        let mut terminate = match signal(SignalKind::terminate()) {
-            Ok(terminate) => terminate,
-            Err(error) => return Some(("signals".into(), error.to_string())),
-        };
         loop {
             tokio::select! {
                 _ = terminate.recv() => return None,
