@@ -73,6 +73,14 @@ fn a_damaged_generation_is_told_of_and_the_rest_is_served() {
             let event = || said(&gateway, &["events", "list", "--topic", &topic]).contains(&topic);
             wait_for(&topic, event, &gateway);
         }
+        let metrics = gateway.control("/metrics");
+        let figure = |name: &str| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<u64>().ok())
+        };
+        assert_eq!(figure("tidegate_store_quarantined_generations "), Some(1));
+        assert!(figure("tidegate_store_quarantined_bytes ") > Some(0));
+        assert!(start > 0 || figure("tidegate_store_unreadable_events ") > Some(100));
         let report: serde_json::Value =
             serde_json::from_str(&said(&gateway, &["store", "status", "--format", "json"]))
                 .expect("JSON");

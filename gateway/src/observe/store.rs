@@ -82,7 +82,7 @@ impl fmt::Debug for StoreCollector {
 impl Collector for StoreCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let stats = self.0.stats();
-        encode_gauges(&mut encoder, &stats)?;
+        encode_gauges(&mut encoder, &stats, unreadable(&self.0, &stats))?;
         encode_counters(&mut encoder, &stats)?;
         let lanes: Vec<(String, Backlog)> = self
             .0
@@ -94,8 +94,21 @@ impl Collector for StoreCollector {
     }
 }
 
-fn encode_gauges(encoder: &mut DescriptorEncoder, stats: &Stats) -> Result<(), fmt::Error> {
+/// Events that the opening or a reader found missing.
+fn unreadable(store: &Store, stats: &Stats) -> u64 {
+    let found = &store.open_report().damage;
+    let since = stats.damage.iter().filter(|damage| !found.contains(damage));
+    let events = |damage: &Damage| damage.last.saturating_sub(damage.first) + 1;
+    found.iter().chain(since).map(events).sum()
+}
+
+fn encode_gauges(
+    encoder: &mut DescriptorEncoder,
+    stats: &Stats,
+    unreadable: u64,
+) -> Result<(), fmt::Error> {
     let quarantined = stats.quarantined.len() as u64;
+    let quarantined_bytes = stats.quarantined.iter().map(|it| it.disk_bytes).sum();
     let generations = stats.generations.len() as u64;
     let gauges = [
         (
@@ -122,8 +135,18 @@ fn encode_gauges(encoder: &mut DescriptorEncoder, stats: &Stats) -> Result<(), f
         ("store_generations", "Generations on disk", generations),
         (
             "store_quarantined_generations",
-            "Generations in quarantine",
+            "Generations and databases of dead letters in quarantine",
             quarantined,
+        ),
+        (
+            "store_quarantined_bytes",
+            "Bytes on disk of what is in quarantine",
+            quarantined_bytes,
+        ),
+        (
+            "store_unreadable_events",
+            "Events that were stored and cannot be read",
+            unreadable,
         ),
     ];
     for (name, help, value) in gauges {

@@ -53,6 +53,25 @@ fn a_directory_of_a_later_release_is_refused_untouched() {
 }
 
 #[test]
+fn a_deletion_that_a_crash_interrupted_is_finished() {
+    let mut case = Case::new();
+    case.append(&[], b"kept");
+    case.close();
+    let left = case
+        .dir()
+        .join("generations/00000000-00000000000000000001.dead");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("db"), vec![0; 4096]).unwrap();
+    case.reopen();
+    assert!(!left.exists());
+    assert_eq!(case.store().open_report().finished_deletions, 1);
+    assert_eq!(case.store().open_report().ignored, Vec::<String>::new());
+    assert_eq!(case.store().end(), 2);
+    case.reopen();
+    assert_eq!(case.store().open_report().finished_deletions, 0);
+}
+
+#[test]
 fn garbage_in_the_directory_is_left_alone_and_named() {
     let mut case = Case::new();
     case.append(&[], b"kept");
