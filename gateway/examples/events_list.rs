@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tidegate::history::search::{Query, list};
-use tidegate::record::{self, tags};
+use tidegate::control::history::search::{Query, list};
+use tidegate::event::record::{self, tags};
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::TopicFilter;
 use tidegate_store::{Append, Commit, Options, Route, Store, open};

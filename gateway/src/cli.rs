@@ -42,7 +42,7 @@ enum Command {
     Run(run::Arguments),
     /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
     #[cfg(feature = "demo")]
-    Demo(demo::Arguments),
+    Demo(demo::command::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
     /// Show how the running gateway is
@@ -88,7 +88,7 @@ pub fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => demo::command::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),

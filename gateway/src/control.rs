@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod events;
 mod health;
+pub mod history;
 mod host;
 mod letters;
 mod question;

@@ -33,12 +33,12 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::source::stopped;
+use crate::time::backoff::Backoff;
 use crate::upstream::{Outcome, Token, Trouble, Upstream};
-use crate::{clock, config};
+use crate::{config, time::clock};
 
 use lane::{Lane, Now};
 use log::StoreLog;

@@ -15,6 +15,7 @@ pub mod commit;
 pub mod dedup;
 pub mod gaps;
 pub mod group;
+mod null_control;
 pub mod pacing;
 
 use std::sync::Arc;
@@ -25,12 +26,12 @@ use tidegate_rules::{RuleSet, State};
 use tidegate_store::LaneId;
 use tokio::sync::{mpsc, watch};
 
-use crate::clock;
+use crate::event::record::{Record, Routed};
 use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
-use crate::record::{Record, Routed};
 use crate::source::live::LiveFeed;
 use crate::source::{Ack, Arrival, Identity, Offer, Refusal, Verdict};
+use crate::time::clock;
 use dedup::{Dedup, Seen};
 use group::{Done, Group};
 use pacing::Pacing;

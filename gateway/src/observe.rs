@@ -1,16 +1,14 @@
 //! What happens in the gateway is a type: emitting it is one log line, one counter and, where
 //! the architecture names it, one system event.
 
-pub mod device;
 pub mod forward;
 pub mod gap;
 pub mod intake;
-pub mod link;
 pub mod log;
-pub mod port;
 pub mod process;
 pub mod rules;
 pub mod source;
+pub mod status;
 pub mod store;
 pub mod wear;
 

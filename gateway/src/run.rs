@@ -8,8 +8,10 @@
 
 mod lanes;
 mod pipeline;
+pub mod rules_folder;
 mod sources;
 mod store_watch;
+pub mod systemd;
 mod tasks;
 mod upstreams;
 
@@ -23,18 +25,18 @@ use tidegate_store::{Commit, Store, Writer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{Control, Shared};
 use crate::intake::pacing::Pacing;
 use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
+use crate::observe::status::RulesStatus;
 use crate::observe::{Observe, SystemEvent};
-use crate::rules_folder::{self, RulesFolder};
 use crate::source::live::LiveFeed;
 use crate::source::{Inlet, Offer};
-use crate::status::RulesStatus;
+use crate::time::clock;
 use lanes::Lanes;
 use pipeline::{Ground, Pipeline};
+use rules_folder::RulesFolder;
 use tasks::Tasks;
 
 /// Batches of arrivals under way between sources and intake.
@@ -239,7 +241,7 @@ fn intake_parts(
 }
 
 async fn watchdog(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Result<(), String> {
-    crate::systemd::watchdog(|| shared.is_alive(), stop).await;
+    crate::run::systemd::watchdog(|| shared.is_alive(), stop).await;
     Ok(())
 }
 
@@ -343,10 +345,10 @@ type Died = Option<(String, String)>;
 impl Gateway {
     /// Runs until told to stop, then takes everything apart in the order of an event's way.
     async fn until_told(mut self, terminate: Signal) -> Result<(), RunError> {
-        crate::systemd::ready(&self.config.gateway.id);
+        crate::run::systemd::ready(&self.config.gateway.id);
         tracing::info!(gateway = self.config.gateway.id, "ready");
         let mut died = self.watch_over(terminate).await;
-        crate::systemd::stopping(self.config.gateway.shutdown_max);
+        crate::run::systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
         self.stop_sources.send_replace(true);
         self.join("source", SOURCES_MAX, &mut died).await;

@@ -11,6 +11,7 @@ pub mod live;
 pub mod logins;
 pub mod mqtt_client;
 pub mod mqtt_listener;
+pub mod password;
 #[cfg(feature = "serial")]
 pub mod port;
 #[cfg(feature = "serial")]

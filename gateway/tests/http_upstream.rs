@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lane::{Lane, upstream};
 use tidegate::config::secret::Secret;
 use tidegate::config::{Format, HttpUpstream};
-use tidegate::dead_letter::Cause;
+use tidegate::event::dead_letter::Cause;
 use webhook::{Asked, Reaction, Webhook};
 
 const OK: Reaction = Reaction::Answer(204, &[], "");

@@ -8,7 +8,7 @@ use super::running::{Running, encoded};
 use super::store::Bar;
 use super::{Failure, Format, human};
 use crate::config::Config;
-use crate::history::store::{Copied, Copying, backup, restore};
+use crate::control::history::store::{Copied, Copying, backup, restore};
 
 /// Copies the store to `folder`: by the gateway if one runs.
 ///

@@ -10,7 +10,7 @@ use super::running::{Running, encoded};
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, events, human, terminal};
 use crate::config::Config;
-use crate::history::letters::{self, LIMIT_MAX, LetterView};
+use crate::control::history::letters::{self, LIMIT_MAX, LetterView};
 
 /// What `tidegate dead-letters` takes.
 #[derive(Debug, clap::Args)]

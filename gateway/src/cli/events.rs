@@ -10,10 +10,10 @@ use super::held::Held;
 use super::running::{Running, encoded};
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, human, terminal};
-use crate::clock;
 use crate::config::unit;
-use crate::history::event::{EventView, OutputView};
-use crate::history::search::{self, LIMIT_MAX, Query};
+use crate::control::history::event::{EventView, OutputView};
+use crate::control::history::search::{self, LIMIT_MAX, Query};
+use crate::time::clock;
 
 /// Characters of a payload in a list.
 const PREVIEW_CHARACTERS_MAX: usize = 60;
@@ -143,7 +143,7 @@ fn show(held: &Held, id: &str) -> Result<EventView, Failure> {
 }
 
 /// What the history says, as a failure.
-pub(super) fn failed(error: crate::history::HistoryError) -> Failure {
+pub(super) fn failed(error: crate::control::history::HistoryError) -> Failure {
     Failure::new(error.to_string())
 }
 

@@ -10,7 +10,7 @@ use tidegate_rules::{Destinations, RuleFile};
 use super::check::{self, Format};
 use super::{ConfigArgument, Failure, terminal};
 use crate::config::Config;
-use crate::rules_folder;
+use crate::run::rules_folder;
 
 /// What `tidegate rules` takes.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::running::Running;
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, human, terminal};
-use crate::status::{Status, UpstreamStatus};
+use crate::observe::status::{Status, UpstreamStatus};
 
 /// What `tidegate status` takes.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::held::Held;
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, backup, human, terminal};
-use crate::history::store::{StoreReport, Verification, Verified, report, verify};
-use crate::status::Wear;
+use crate::control::history::store::{StoreReport, Verification, Verified, report, verify};
+use crate::observe::status::Wear;
 
 /// What `tidegate store` takes.
 #[derive(Debug, clap::Args)]

@@ -13,12 +13,12 @@ use super::Shared;
 use super::answer::{self, Answer};
 use super::body::AnswerBody;
 use super::question::Question;
-use crate::clock;
-use crate::history::HistoryError;
-use crate::history::event::EventView;
-use crate::history::search::{self, Query};
-use crate::history::store::{Copying, StoreReport, Verification, backup, report, verify};
+use crate::control::history::HistoryError;
+use crate::control::history::event::EventView;
+use crate::control::history::search::{self, Query};
+use crate::control::history::store::{Copying, StoreReport, Verification, backup, report, verify};
 use crate::source::live::{LiveEvents, Missed};
+use crate::time::clock;
 
 /// Lines waiting for a reader.
 const LINES_MAX: usize = 256;

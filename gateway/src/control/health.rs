@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::IntakeReport;
-use crate::status::Status;
+use crate::observe::status::Status;
 
 /// The commit thread comes round each second; a slow disk may hold it up for a while.
 const BEAT_MAX: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{StoreStatus, UpstreamStatus};
+    use crate::observe::status::{StoreStatus, UpstreamStatus};
 
     fn intake(beat_s: Option<u64>, refusing: bool) -> IntakeReport {
         IntakeReport {

@@ -12,9 +12,9 @@ use super::answer::{self, Answer};
 use super::events::{answered, mistake, store};
 use super::question::Question;
 use super::shared::Shared;
-use crate::history::{HistoryError, letters};
+use crate::control::history::{HistoryError, letters};
+use crate::event::record::{self, Record};
 use crate::intake::Redrive;
-use crate::record::{self, Record};
 use crate::source::{Ack, Settle, Verdict};
 
 /// How long a letter may wait for its commit.

@@ -2,8 +2,8 @@
 
 use tidegate_rules::topic::TopicFilter;
 
-use crate::history::HistoryError;
-use crate::history::search::Query;
+use crate::control::history::HistoryError;
+use crate::control::history::search::Query;
 
 /// Events in an answer that does not say how many.
 const LIMIT: usize = 50;

@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use super::answer::{self, Answer};
 use super::question::{Question, decoded};
 use super::{Shared, events, letters};
-use crate::clock;
+use crate::time::clock;
 
 /// Prometheus asks for this type; the text is OpenMetrics.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use super::health;
 use crate::intake::Redrive;
 use crate::observe::Observe;
-use crate::source::live::LiveFeed;
-use crate::status::{
+use crate::observe::status::{
     Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus,
     UpstreamStatus, Wear,
 };
-use crate::wear::Meter;
+use crate::observe::wear::Meter;
+use crate::source::live::LiveFeed;
 
 type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
@@ -156,7 +156,7 @@ impl Shared {
         let Some((store, folder)) = &self.store else {
             return StoreStatus::default();
         };
-        crate::history::store::status(store, folder)
+        crate::control::history::store::status(store, folder)
     }
 
     /// What the disk was written for.

@@ -51,7 +51,7 @@ mod tests {
 
     /// Sends units of `size` whenever the budget allows, for ten seconds.
     fn sent_in_ten_seconds(per_second: u64, size: usize) -> usize {
-        let start = crate::clock::monotonic();
+        let start = crate::time::clock::monotonic();
         let mut budget = Budget::new(Some(per_second), start);
         let (mut now, mut sent) = (start, 0);
         while now < start + Duration::from_secs(10) {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn without_an_allowance_there_is_no_limit() {
-        let now = crate::clock::monotonic();
+        let now = crate::time::clock::monotonic();
         let mut budget = Budget::new(None, now);
         budget.spend(usize::MAX);
         assert_eq!(budget.ready_at(now), None);

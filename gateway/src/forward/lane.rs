@@ -18,10 +18,10 @@ use super::poison::Poison;
 use super::reader::{CLASSES, Done, Readers};
 use super::waiting::{Wait, Waiting};
 use super::window::{InFlight, Window};
-use crate::backoff::Backoff;
 use crate::config::{self, Backfill};
-use crate::dead_letter::Cause;
+use crate::event::dead_letter::Cause;
 use crate::observe::forward::{DeadLettered, LaneMetrics};
+use crate::time::backoff::Backoff;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
 /// Tokens remembered from broken connections, so that repeats are counted as such.

@@ -17,9 +17,9 @@ use tidegate_store::{
 use super::lane::{Lane, Now};
 use super::log::Log;
 use crate::config::{self, Backfill};
+use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
-use crate::record::{self, Routed};
 use crate::upstream::Token;
 
 /// The lane under test; another one gets some outputs too.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::lane::Lane;
 use super::lane_model::{ListLog, at, settings};
 use crate::config::{self, Backfill};
-use crate::dead_letter::{Cause, DeadLetter};
+use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
 /// A record with one output of normal priority.
@@ -52,7 +52,7 @@ fn sequences(batch: &[Delivery]) -> Vec<u64> {
 }
 
 fn start(settings: config::Lane, classes: &[&'static [u8]]) -> (ListLog, Lane<ListLog>, Instant) {
-    let now = crate::clock::monotonic();
+    let now = crate::time::clock::monotonic();
     let log = ListLog::default();
     classes.iter().for_each(|classes| {
         log.append(classes);

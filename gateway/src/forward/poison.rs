@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_fifth_break_in_a_row_right_after_the_same_event_gives_it_away() {
-        let now = crate::clock::monotonic();
+        let now = crate::time::clock::monotonic();
         let (mut poison, bad) = (Poison::default(), offered(7, now));
         for strike in 1..STRIKES_MAX {
             assert_eq!(poison.broken(Some(&bad), now), None);
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn another_head_an_answer_or_a_late_break_clears_it() {
-        let now = crate::clock::monotonic();
+        let now = crate::time::clock::monotonic();
         let (bad, other) = (offered(7, now), offered(8, now));
         let clear: [fn(&mut Poison, &InFlight, &InFlight, Instant); 3] = [
             |poison, _, other, now| assert_eq!(poison.broken(Some(other), now), None),
@@ -107,6 +107,7 @@ mod tests {
     #[test]
     fn a_connection_that_breaks_with_nothing_in_flight_accuses_nobody() {
         let mut poison = Poison::default();
-        (0..20).for_each(|_| assert_eq!(poison.broken(None, crate::clock::monotonic()), None));
+        (0..20)
+            .for_each(|_| assert_eq!(poison.broken(None, crate::time::clock::monotonic()), None));
     }
 }

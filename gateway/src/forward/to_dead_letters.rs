@@ -3,8 +3,8 @@
 use tidegate_store::Store;
 
 use super::log::waiting_for_the_disk;
-use crate::clock;
-use crate::dead_letter::{Cause, DeadLetter};
+use crate::event::dead_letter::{Cause, DeadLetter};
+use crate::time::clock;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Letters moved at once: each is durable on its own.

@@ -11,9 +11,9 @@ use super::log::Log;
 use super::reader::Found;
 use super::waiting::Wait;
 use super::window::InFlight;
-use crate::dead_letter::{Cause, DeadLetter};
+use crate::event::dead_letter::{Cause, DeadLetter};
+use crate::event::record::{self, Routed};
 use crate::observe::forward::DeadLettered;
-use crate::record::{self, Routed};
 use crate::upstream::{Delivery, Token};
 
 /// Exactly one record.

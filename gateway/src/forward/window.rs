@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_in_number_and_in_bytes_and_one_alone_always_fits() {
-        let now = crate::clock::monotonic();
+        let now = crate::time::clock::monotonic();
         let mut window = Window::new(3, 1000);
         assert!(window.fits(5000));
         window.push(entry(1, 400, now));
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_slow_link_in_order_is_patiently_waited_for() {
-        let start = crate::clock::monotonic();
+        let start = crate::time::clock::monotonic();
         let mut window = Window::new(9, 1000);
         (1..=3).for_each(|n| window.push(entry(n, 1, start)));
         assert_eq!(window.deadline(TIMEOUT), Some(start + TIMEOUT));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_overtaken_delivery_is_waited_for_once() {
-        let start = crate::clock::monotonic();
+        let start = crate::time::clock::monotonic();
         let mut window = Window::new(9, 1000);
         (1..=4).for_each(|n| window.push(entry(n, 1, start)));
         let later = start + Duration::from_secs(20);

@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::gaps::{Gaps, GivenUp};
 use super::group::{Done, Epoch, Group};
-use crate::clock;
 use crate::observe::Observe;
 use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitFailed, CommitResumed, IntakeMetrics};
 use crate::source::Refusal;
 use crate::source::live::LiveFeed;
+use crate::time::clock;
 
 /// How long confirmed cursors may wait for a commit to ride on.
 const CURSORS_DELAY_MAX: Duration = Duration::from_secs(1);
@@ -92,10 +92,10 @@ impl Committer {
 
     fn commit(&mut self, group: &mut Group, epoch: &mut Epoch) -> Option<Refusal> {
         let begun = clock::monotonic();
-        crate::null_control::before_commit(group);
+        crate::intake::null_control::before_commit(group);
         match self.commit_or_shed(&group.commit) {
             Ok(_) => {
-                crate::null_control::after_commit();
+                crate::intake::null_control::after_commit();
                 group.accept_all();
                 self.durable.send_replace(self.writer.next_sequence());
                 if !group.live.is_empty() {

@@ -172,7 +172,7 @@ impl Dedup {
             before: boots.clone(),
         });
         boots.advance(boot, sequence);
-        if crate::null_control::stores_device_marks() {
+        if crate::intake::null_control::stores_device_marks() {
             let key = device_mark_key(device);
             group.commit.mark(&key, &boots.to_bytes());
         }

@@ -12,8 +12,8 @@ use tidegate_store::{Append, Commit, Gap, LaneId, Route, Shed, Teller, Writer};
 use tokio::sync::watch;
 
 use super::ActiveRules;
-use crate::clock;
-use crate::record::{self, Routed};
+use crate::event::record::{self, Routed};
+use crate::time::clock;
 
 /// Where a gap record is published.
 pub const GAP_TOPIC: &str = "$tidegate/store/gap";

@@ -7,7 +7,7 @@ use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::dedup::Mark;
-use crate::record::{self, Routed, tags};
+use crate::event::record::{self, Routed, tags};
 use crate::source::{Ack, Refusal, Verdict};
 
 /// Events a group takes before it waits for the disk.

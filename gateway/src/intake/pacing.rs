@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::group::Group;
-use crate::clock;
+use crate::time::clock;
 
 /// Paces the commits of one intake.
 #[derive(Debug, Clone)]

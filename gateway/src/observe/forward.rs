@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tidegate_store::{GapReason, Sequence};
 
 use super::{Happening, Observe, SystemEvent};
-use crate::clock;
+use crate::time::clock;
 
 /// Labels of an upstream's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -230,9 +230,9 @@ impl LaneMetrics {
     }
 
     /// Everything but what the store knows, for `tidegate status`.
-    pub fn status(&self, name: &str, kind: &str) -> crate::status::UpstreamStatus {
+    pub fn status(&self, name: &str, kind: &str) -> crate::observe::status::UpstreamStatus {
         let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        crate::status::UpstreamStatus {
+        crate::observe::status::UpstreamStatus {
             name: name.into(),
             kind: kind.into(),
             state: state.word.into(),

@@ -13,7 +13,7 @@ use super::{Happening, Observe, SystemEvent};
 use crate::control::IntakeReport;
 use crate::intake::gaps::GivenUp;
 use crate::intake::group::Group;
-use crate::status::Books;
+use crate::observe::status::Books;
 
 /// A flag that several threads read.
 #[derive(Debug, Default)]

@@ -1,5 +1,9 @@
 //! What happens at the sources.
 
+pub mod device;
+pub mod link;
+pub mod port;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
-use super::link::{LinkFamily, LinkMetrics};
 use super::{Happening, Observe, SystemEvent};
+use link::{LinkFamily, LinkMetrics};
 
 /// Labels of a source's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

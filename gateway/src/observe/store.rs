@@ -11,7 +11,7 @@ use tidegate_rules::event::UnixMs;
 use tidegate_store::{Backlog, Damage, Stats, Store};
 
 use super::{Happening, Observe, SystemEvent};
-use crate::clock;
+use crate::time::clock;
 
 /// Registers the metrics of `store`.
 pub fn register(observe: &Observe, store: Store) {

@@ -1,5 +1,7 @@
 //! Metrics of what the disk is written for, read from the kernel whenever somebody asks.
 
+mod meter;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,9 +11,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+pub use meter::Meter;
+
 use super::Observe;
-use crate::clock;
-use crate::wear::Meter;
+use crate::time::clock;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 

@@ -7,18 +7,18 @@ use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
-use crate::clock;
 use crate::config::{Config, WhenFull};
 use crate::control::IntakeReport;
+use crate::event::record;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::{DEVICE_MARK_PREFIX, Dedup};
 use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, LaneCounts};
-use crate::record;
+use crate::observe::wear::Meter;
 use crate::source::live::LiveFeed;
-use crate::wear::Meter;
+use crate::time::clock;
 
 /// Records read at once when the dedup is filled.
 const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {

@@ -12,12 +12,12 @@ use crate::config::{Config, Source, SourceKind};
 use crate::control::Shared;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
+use crate::observe::status::SourceStatus;
 use crate::source::Inlet;
 use crate::source::http::HttpListener;
 use crate::source::live::LiveFeed;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::MqttListener;
-use crate::status::SourceStatus;
 
 /// What all sources are joined with.
 pub(super) struct Joint<'a> {

@@ -69,8 +69,8 @@ pub(super) fn spawn(
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
         shared = shared.with_upstream(move || {
             let backlog = store.backlog(id);
-            let now = crate::clock::unix_ms().max(0) as u64;
-            crate::status::UpstreamStatus {
+            let now = crate::time::clock::unix_ms().max(0) as u64;
+            crate::observe::status::UpstreamStatus {
                 waiting: backlog.events,
                 waiting_bytes: backlog.bytes,
                 oldest_ms: backlog.oldest_time_ms.map(|time| now.saturating_sub(time)),

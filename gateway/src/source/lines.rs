@@ -18,8 +18,8 @@ use super::port::Port;
 use super::{Closed, Identity, Inlet, Verdict, batch, stopped};
 use crate::config::{LineFormat, Lines};
 use crate::observe::Observe;
-use crate::observe::port::LineRefused;
 use crate::observe::source::SourceMetrics;
+use crate::observe::source::port::LineRefused;
 use splitter::{Found, Splitter};
 
 /// The pause before refused lines are offered again.

@@ -18,12 +18,12 @@ use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
 use super::{Ack, Arrival, Closed, Inlet, Refusal, Settle, Verdict, attributes, stopped};
-use crate::backoff::Backoff;
-use crate::clock;
 use crate::config::MqttSource;
 use crate::intake::identity_of;
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::time::backoff::Backoff;
+use crate::time::clock;
 use link::{Heard, Link, Publish};
 
 /// From connecting to CONNACK.

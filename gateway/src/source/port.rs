@@ -13,8 +13,8 @@ use tokio_serial::{SerialPortBuilderExt, SerialPortType, SerialStream};
 use super::stopped;
 use crate::config::PortMatch;
 use crate::observe::Observe;
-use crate::observe::port::{PortAbsent, PortLost, PortOpened};
 use crate::observe::source::SourceMetrics;
+use crate::observe::source::port::{PortAbsent, PortLost, PortOpened};
 
 /// The first pause before a port is tried again.
 const REOPEN_MIN: Duration = Duration::from_millis(100);

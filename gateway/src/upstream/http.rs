@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
-use crate::clock;
 use crate::config::HttpUpstream;
+use crate::time::clock;
 use answer::Answer;
 use request::Post;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tidegate::record::{self, Routed};
+use tidegate::event::record::{self, Routed};
 use tidegate_rules::decision::Priority;
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, Route, Store};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::config::{self, ClientTls, Format, HttpUpstream};
-use tidegate::dead_letter::DeadLetter;
+use tidegate::event::dead_letter::DeadLetter;
+use tidegate::event::record::{self, Routed};
 use tidegate::forward::{ForwardError, LaneContext, forward};
 use tidegate::observe::Observe;
 use tidegate::observe::forward::{LaneFamilies, LaneMetrics};
-use tidegate::record::{self, Routed};
 use tidegate::upstream::http::HttpOut;
 use tidegate_rules::decision::Priority;
 use tidegate_rules::event::Event;

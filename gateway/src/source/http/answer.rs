@@ -13,12 +13,12 @@ use tokio::sync::Semaphore;
 use super::base64;
 use super::cloud_event::Wrong;
 use super::post::{self, Post, Target};
-use crate::clock;
 use crate::intake::identity_of;
 use crate::observe::source::SourceMetrics;
 use crate::source::access::Access;
 use crate::source::logins::Logins;
 use crate::source::{Closed, Inlet, Refusal, Verdict, batch};
+use crate::time::clock;
 
 /// How long a body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);

@@ -13,10 +13,10 @@ use super::packet::{self, Connect, Next, Packet, V5, V311};
 use super::registry::Seat;
 use super::reply::{self, Terms, reason};
 use super::session::{Close, Session};
-use crate::clock;
 use crate::observe::source::{ClientLost, ClientRefused};
 use crate::source::live::{Group, LiveEvents, Missed};
 use crate::source::{Ack, Arrival, Identity, Settle, Verdict, stopped};
+use crate::time::clock;
 
 /// The largest CONNECT, and so the most that is buffered for somebody who is not let in yet.
 const CONNECT_BYTES_MAX: usize = 4096;

@@ -14,16 +14,16 @@ use super::reading::Envelope;
 use super::schema::Schemas;
 use super::time::DeviceClock;
 use super::verdicts::{Handed, Verdicts};
-use crate::clock;
 use crate::config::Serial;
 use crate::intake::dedup::device_mark_key;
 use crate::observe::Observe;
-use crate::observe::device::{
+use crate::observe::source::SourceMetrics;
+use crate::observe::source::device::{
     BootReused, DeviceJoined, DeviceLost, DeviceSaid, RecordsLost, SchemaRefused,
 };
-use crate::observe::link::LinkMetrics;
-use crate::observe::source::SourceMetrics;
+use crate::observe::source::link::LinkMetrics;
 use crate::source::{Arrival, Identity};
+use crate::time::clock;
 
 /// A device that says nothing for so long is lost: it is asked for its clock every 10 s.
 const SILENT_MS_MAX: u64 = 30_000;

@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use super::conversation::Conversation;
 use super::desk::Desk;
 use super::{Joined, peer};
-use crate::clock;
 use crate::config::{PortMatch, Serial};
+use crate::event::record;
 use crate::intake::dedup::{Boots, Dedup, Seen, device_mark_key};
 use crate::intake::group::Group;
 use crate::observe::Observe;
 use crate::observe::source::SourceFamilies;
-use crate::record;
 use crate::source::{Arrival, Inlet, Offer, Refusal, Verdict};
+use crate::time::clock;
 
 const DEVICE: [u8; 8] = *b"node-001";
 const RECORDS: i64 = 60;

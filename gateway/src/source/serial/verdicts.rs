@@ -132,7 +132,7 @@ mod tests {
             id,
             sequence: sequence.into(),
             bytes: 0,
-            at: crate::clock::monotonic(),
+            at: crate::time::clock::monotonic(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tidegate_link::message::Level;
 
-use super::{Happening, SystemEvent};
+use crate::observe::{Happening, SystemEvent};
 
 /// A device said hello.
 pub struct DeviceJoined<'a> {

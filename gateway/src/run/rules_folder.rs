@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use crate::intake::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::rules::{RulesActivated, RulesRefused};
+use crate::observe::status::RulesStatus;
 use crate::source::stopped;
-use crate::status::RulesStatus;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

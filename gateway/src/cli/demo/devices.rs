@@ -15,7 +15,7 @@ use tidegate_device::{Node, Pace, Readings, Sensor, SensorError, Simulated};
 use tidegate_link::{Identity, RamRing, Schema};
 
 use super::books::Books;
-use crate::clock;
+use crate::time::clock;
 
 /// How often a node measures, in ms.
 const EVERY_MS: u32 = 50;

@@ -41,7 +41,7 @@ pub(super) struct Look {
 
 /// Where a demo shows what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// On standard output: live on a terminal, a line a second elsewhere.
     Output,
     /// A line a second on standard error.

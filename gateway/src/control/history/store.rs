@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tidegate_store::{BackupError, BackupReport, Damage, GenerationState, Stats, Store};
 
-use crate::status::{StoreStatus, Wear};
+use crate::observe::status::{StoreStatus, Wear};
 
 /// The answer to `GET /store/status` and `tidegate store status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

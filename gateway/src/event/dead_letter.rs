@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{DeadLetterError, DeadLetterId, LaneId, Store};
 
-use crate::record::{self, Record, RecordError, Routed};
+use crate::event::record::{self, Record, RecordError, Routed};
 use crate::upstream::Delivery;
 
 /// The version this gateway writes.

@@ -70,7 +70,7 @@ struct Sides {
 
 /// The books as they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Balance {
+pub(crate) struct Balance {
     /// Events acknowledged to their senders.
     pub accepted: u64,
     /// Alarms that a rule derives from them.
@@ -89,7 +89,7 @@ pub struct Balance {
 
 impl Balance {
     /// Whether everything acknowledged is there, and nothing else.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.lost == 0 && self.invented == 0
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Happening, SystemEvent};
+use crate::observe::{Happening, SystemEvent};
 
 /// A port was opened.
 pub struct PortOpened<'a> {

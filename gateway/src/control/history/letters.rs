@@ -6,8 +6,8 @@ use tidegate_store::{DeadLetterId, Store};
 
 use super::HistoryError;
 use super::event::EventView;
-use crate::dead_letter::{Cause, DeadLetter};
-use crate::record;
+use crate::event::dead_letter::{Cause, DeadLetter};
+use crate::event::record;
 
 /// The most letters one answer holds.
 pub const LIMIT_MAX: usize = 10_000;

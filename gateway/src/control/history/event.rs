@@ -6,7 +6,7 @@ use tidegate_rules::decision::Priority;
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, DeadLetterId, Sequence, Store};
 
-use crate::record::{Record, Routed};
+use crate::event::record::{Record, Routed};
 use crate::upstream::envelope::{base64, rfc3339};
 
 /// A stored event.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::status::Wear;
+use crate::observe::status::Wear;
 
 const SECTOR_BYTES: u64 = 512;
 /// No estimate from less: the start of a gateway writes more than its days.

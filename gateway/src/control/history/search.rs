@@ -8,7 +8,7 @@ use tidegate_store::{ReadLimit, Search, Sequence, Store};
 
 use super::HistoryError;
 use super::event::EventView;
-use crate::record::{self, Record, tags};
+use crate::event::record::{self, Record, tags};
 
 /// Records looked at in one piece.
 const WINDOW: u64 = 4096;

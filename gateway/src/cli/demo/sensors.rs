@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::books::Books;
 use super::latency::Latency;
-use crate::clock;
+use crate::time::clock;
 
 /// Readings a sensor keeps while the gateway is away; then it pauses measuring.
 const KEPT_MAX: usize = 5_000;

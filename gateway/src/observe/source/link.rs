@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tidegate_link::Counters;
 
-use super::Observe;
+use crate::observe::Observe;
 
 /// Labels of a link's counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
