@@ -20,7 +20,7 @@ pub mod pacing;
 
 use std::sync::Arc;
 
-use tidegate_rules::decision::{Decision, Destination, Output};
+use tidegate_rules::decision::{Addressed, Decision, Destination};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_rules::{RuleSet, State};
 use tidegate_store::LaneId;
@@ -265,8 +265,8 @@ impl Intake {
             self.decision.outputs.clear();
         }
         self.routed.clear();
-        for output in self.decision.outputs.drain(..) {
-            self.routed.extend(route(output, &self.active.lanes));
+        for addressed in self.decision.outputs.drain(..) {
+            self.routed.extend(route(addressed, &self.active.lanes));
         }
         self.group.push(&event, &self.routed, now);
         self.group.acks.push(ack);
@@ -306,16 +306,11 @@ impl Intake {
 
 /// The lane of an output. A destination the rules know but the gateway does not cannot occur:
 /// both come from the same list of names.
-fn route(output: Output, lanes: &[LaneId]) -> Option<Routed> {
-    let Destination(number) = output.destination;
+fn route(addressed: Addressed, lanes: &[LaneId]) -> Option<Routed> {
+    let Destination(number) = addressed.destination;
     Some(Routed {
         lane: *lanes.get(number as usize)?,
-        priority: output.priority,
-        topic: output.topic,
-        key: output.key,
-        data: output.data,
-        reason: output.reason,
-        rule: output.rule,
+        output: addressed.output,
     })
 }
 

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::Output;
 use tidegate_rules::event::Event;
 use tidegate_store::Sequence;
 
@@ -32,18 +32,8 @@ pub struct Delivery {
     pub token: Token,
     /// The event's envelope; `event.data` is the payload as it arrived.
     pub event: Arc<Event>,
-    /// The topic a rule chose; `None` leaves it to the upstream's own `topic` setting.
-    pub topic: Option<Arc<str>>,
-    /// The partition key a rule chose.
-    pub key: Option<Arc<str>>,
-    /// The payload a rule made; `None` sends `event.data`.
-    pub data: Option<Bytes>,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// Why a rule sends it to the dead letters.
-    pub reason: Option<Arc<str>>,
-    /// The rule that sends it.
-    pub rule: Option<Arc<str>>,
+    /// What the rules say of it.
+    pub output: Output,
     /// Part of a backlog that live traffic overtook (`backfill = "live_first"`).
     pub historical: bool,
     /// How often this delivery was handed to the upstream before (0 the first time).
@@ -56,7 +46,7 @@ impl Delivery {
     /// a receiver that drops repetitions by id must not take one for the other. A repetition
     /// has the same id.
     pub fn id(&self) -> Cow<'_, str> {
-        match (&self.rule, self.is_derived()) {
+        match (&self.output.rule, self.is_derived()) {
             (Some(rule), true) => {
                 Cow::Owned(format!("{}/{rule}/{}", self.event.id, self.token.output))
             }
@@ -66,17 +56,17 @@ impl Delivery {
 
     /// Whether a rule gave it a topic or a payload of its own.
     pub fn is_derived(&self) -> bool {
-        self.topic.is_some() || self.data.is_some()
+        self.output.topic.is_some() || self.output.data.is_some()
     }
 
     /// The topic it leaves under: a rule's, else the event's own.
     pub fn topic(&self) -> &str {
-        self.topic.as_deref().unwrap_or(&self.event.topic)
+        self.output.topic.as_deref().unwrap_or(&self.event.topic)
     }
 
     /// The payload to send.
     pub fn payload(&self) -> &Bytes {
-        self.data.as_ref().unwrap_or(&self.event.data)
+        self.output.data.as_ref().unwrap_or(&self.event.data)
     }
 
     /// Bytes it counts for in windows and budgets: payload and a flat share for the envelope.

@@ -47,13 +47,9 @@ impl Destination {
     pub const DEAD_LETTER: Destination = Destination(0);
 }
 
-/// One thing to send.
-#[derive(Debug, Clone, PartialEq)]
+/// One thing to send: what it says, wherever it goes.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Output {
-    /// Where to.
-    pub destination: Destination,
-    /// How urgent.
-    pub priority: Priority,
     /// The topic to send under; `None` leaves the choice to the upstream's own setting.
     pub topic: Option<Arc<str>>,
     /// The partition key, where a rule gave one.
@@ -65,13 +61,24 @@ pub struct Output {
     pub reason: Option<Arc<str>>,
     /// The rule that sends it; `None` for `unmatched` and for a gateway without rules.
     pub rule: Option<Arc<str>>,
+    /// How urgent.
+    pub priority: Priority,
+}
+
+/// An output with the destination that the rules give it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Addressed {
+    /// Where to.
+    pub destination: Destination,
+    /// What to send there.
+    pub output: Output,
 }
 
 /// All consequences of one event. Empty `outputs` means: dropped by rule.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decision {
     /// What to send, in the order of the rules.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Addressed>,
     /// Whether any rule's topic filter accepted the event.
     pub matched: bool,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::check::check;
-use crate::decision::{Decision, Destination, Output, Priority};
+use crate::decision::{Addressed, Decision, Destination, Output};
 use crate::diagnostic::Diagnostic;
 use crate::eval::{NameId, Names};
 use crate::event::{Event, UnixMs};
@@ -304,15 +304,10 @@ impl RuleSet {
     }
 }
 
-fn plain_output(destination: u16) -> Output {
-    Output {
+fn plain_output(destination: u16) -> Addressed {
+    Addressed {
         destination: Destination(destination),
-        priority: Priority::Normal,
-        topic: None,
-        key: None,
-        data: None,
-        reason: None,
-        rule: None,
+        output: Output::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::compile::{int_slot, is_between};
-use crate::decision::{Decision, Destination, Output, Priority};
+use crate::decision::{Addressed, Decision, Destination, Output};
 use crate::eval::{Cx, Stop};
 use crate::event::Event;
 use crate::ir::{ContractField, EventType};
@@ -271,7 +271,7 @@ impl<'r> Run<'r> {
         send: &SendStep,
         captures: &[Option<Range<usize>>],
         data: Option<Bytes>,
-    ) -> Result<Output, Stop> {
+    ) -> Result<Addressed, Stop> {
         let cx = self.cx(captures);
         let topic = match &send.topic {
             None => None,
@@ -293,14 +293,17 @@ impl<'r> Run<'r> {
                 decided => decided?.into_arc(),
             }),
         };
-        Ok(Output {
-            destination: send.destination,
-            priority: send.priority,
+        let output = Output {
             topic,
             key,
             data,
             reason,
             rule: Some(Arc::clone(&rule.name)),
+            priority: send.priority,
+        };
+        Ok(Addressed {
+            destination: send.destination,
+            output,
         })
     }
 
@@ -323,15 +326,14 @@ impl<'r> Run<'r> {
     }
 }
 
-fn dead_letter(reason: String, rule: Option<Arc<str>>) -> Output {
-    Output {
+fn dead_letter(reason: String, rule: Option<Arc<str>>) -> Addressed {
+    Addressed {
         destination: Destination::DEAD_LETTER,
-        priority: Priority::Normal,
-        topic: None,
-        key: None,
-        data: None,
-        reason: Some(reason.into()),
-        rule,
+        output: Output {
+            reason: Some(reason.into()),
+            rule,
+            ..Output::default()
+        },
     }
 }
 

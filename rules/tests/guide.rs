@@ -48,13 +48,13 @@ fn the_first_example_does_what_it_says() {
     let topics: Vec<Option<&str>> = decision
         .outputs
         .iter()
-        .map(|o| o.topic.as_deref())
+        .map(|o| o.output.topic.as_deref())
         .collect();
     assert_eq!(topics, [None, Some("alarms/A/press7"), None]);
     let data: Vec<&[u8]> = decision
         .outputs
         .iter()
-        .filter_map(|o| o.data.as_deref())
+        .filter_map(|o| o.output.data.as_deref())
         .collect();
     assert_eq!(
         data[0],
@@ -73,7 +73,7 @@ fn the_clean_up_example_does_what_it_says() {
         &event("legacy/d1/data", r#"{"temp": 212, "raw": [1], "ok": true}"#),
     );
     assert_eq!(
-        decision.outputs[0].data.as_deref(),
+        decision.outputs[0].output.data.as_deref(),
         Some(
             br#"{"celsius":100.0,"ok":true,"label":"d1 in an unknown hall","odd-name":1}"#
                 .as_slice()

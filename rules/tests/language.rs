@@ -3,6 +3,7 @@
 mod support;
 
 use support::{decide, event, rules, told};
+use tidegate_rules::decision::Addressed;
 
 const PAYLOAD: &str = r#"{"i": 7, "f": 2.5, "t": "Über-Hall", "yes": true, "no": false, "n": null,
     "l": [1, 2.0, "x", null], "o": {"a": {"b": 5}, "odd-name": 1}, "d": "1m30s",
@@ -21,7 +22,7 @@ fn value(expression: &str, on: &str) -> String {
     let text =
         format!("{DECLARED} rule r {{ on {on}\n set value = {expression}\n send to cloud }}");
     let decision = decide(&rules(&text), &event("declared/A/b/c", PAYLOAD));
-    let [output] = decision.outputs.as_slice() else {
+    let [Addressed { output, .. }] = decision.outputs.as_slice() else {
         panic!("{expression}: {decision:?}");
     };
     if let Some(reason) = &output.reason {

@@ -372,7 +372,7 @@ fn check(tree: &Tree, declared: bool) {
         return;
     }
     let decision = decide(&rules(&text), &event("t", PAYLOAD));
-    let output = &decision.outputs[0];
+    let output = &decision.outputs[0].output;
     let found = match output.data.as_deref() {
         None => Error,
         Some(data) => {

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{decide, destinations, event, rules, told};
-use tidegate_rules::decision::{Decision, Destination, Priority};
+use tidegate_rules::decision::{Addressed, Decision, Destination, Priority};
 use tidegate_rules::event::Event;
 use tidegate_rules::{RuleSet, State, compile};
 
@@ -35,10 +35,16 @@ fn a_rule_sends_what_its_condition_lets_through() {
     );
     let decision = decide(&rules, &hot);
     assert!(decision.matched);
-    let [output] = decision.outputs.as_slice() else {
+    let [
+        Addressed {
+            destination,
+            output,
+        },
+    ] = decision.outputs.as_slice()
+    else {
         panic!("{decision:?}");
     };
-    assert_eq!(output.destination, Destination(1));
+    assert_eq!(*destination, Destination(1));
     assert_eq!(output.priority, Priority::High);
     assert_eq!(output.key.as_deref(), Some("press7"));
     assert_eq!(output.rule.as_deref(), Some("hot"));
@@ -55,7 +61,7 @@ fn a_rule_sends_what_its_condition_lets_through() {
 fn an_unchanged_payload_leaves_as_it_came() {
     let rules = rules("rule all { on \"#\" when payload.a > 0 send to cloud }");
     let odd = event("t", " {\"a\" :1.0} ");
-    assert_eq!(decide(&rules, &odd).outputs[0].data, None);
+    assert_eq!(decide(&rules, &odd).outputs[0].output.data, None);
 }
 
 #[test]
@@ -193,7 +199,7 @@ fn without_rules_everything_goes_everywhere_but_to_the_dead_letters() {
             decision
                 .outputs
                 .iter()
-                .all(|o| o.priority == Priority::Normal)
+                .all(|o| o.output.priority == Priority::Normal)
         );
     }
 }
@@ -209,7 +215,7 @@ fn a_rule_on_several_topics_runs_once_with_the_captures_of_the_first_that_fits()
         let outputs = decide(&rules, &event(topic, data)).outputs;
         let keys: Vec<String> = outputs
             .iter()
-            .map(|output| output.key.as_deref().unwrap_or("no key").to_owned())
+            .map(|sent| sent.output.key.as_deref().unwrap_or("no key").to_owned())
             .collect();
         (told(&outputs), keys)
     };
@@ -308,7 +314,7 @@ fn many_topics_are_decided_as_one_would_be() {
             let event = event(&format!("t/{at}"), "1");
             set.step(&mut state, round, &event, &mut decision);
             assert_eq!(
-                decision.outputs[0].topic.as_deref(),
+                decision.outputs[0].output.topic.as_deref(),
                 Some(format!("u/{at}").as_str())
             );
         }

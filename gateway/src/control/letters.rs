@@ -95,9 +95,9 @@ fn addressed(
         return Err(HistoryError::Question(why.to_owned()));
     }
     let lane = lane_of(shared, store, &upstream)?;
-    for output in &mut record.outputs {
-        output.lane = lane;
-        output.reason = None;
+    for routed in &mut record.outputs {
+        routed.lane = lane;
+        routed.output.reason = None;
     }
     Ok((upstream, record))
 }

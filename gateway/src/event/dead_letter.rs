@@ -85,12 +85,7 @@ impl DeadLetter {
         let output = Routed {
             // Looked up by the upstream's name when the letter is sent again.
             lane: LaneId::default(),
-            priority: delivery.priority,
-            topic: delivery.topic.clone(),
-            key: delivery.key.clone(),
-            data: delivery.data.clone(),
-            reason: delivery.reason.clone(),
-            rule: delivery.rule.clone(),
+            output: delivery.output.clone(),
         };
         let mut bytes = Vec::new();
         record::encode(&delivery.event, &[output], &mut bytes);
@@ -98,7 +93,7 @@ impl DeadLetter {
             upstream: upstream.to_owned(),
             cause,
             reason,
-            rule: delivery.rule.as_deref().map(str::to_owned),
+            rule: delivery.output.rule.as_deref().map(str::to_owned),
             attempts: delivery.attempts + 1,
             time_ms,
             record: bytes,
@@ -238,9 +233,9 @@ pub fn resend(store: &Store, id: DeadLetterId) -> Result<Resend, LetterError> {
     let lanes = store.lanes();
     let lane = lanes.iter().find(|lane| lane.name == letter.upstream);
     let lane = lane.ok_or_else(|| LetterError::NoUpstream(id, letter.upstream.clone()))?;
-    let to_lane = |output| Routed {
+    let to_lane = |routed: Routed| Routed {
         lane: lane.id,
-        ..output
+        ..routed
     };
     Ok(Resend::AsItWas(Record {
         event: record.event,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::{Output, Priority};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::LaneId;
 
@@ -37,18 +37,8 @@ pub struct Record {
 pub struct Routed {
     /// The lane of the upstream.
     pub lane: LaneId,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// The topic a rule chose.
-    pub topic: Option<Arc<str>>,
-    /// The partition key a rule chose.
-    pub key: Option<Arc<str>>,
-    /// The payload a rule made.
-    pub data: Option<Bytes>,
-    /// Why it is a dead letter, where it is one.
-    pub reason: Option<Arc<str>>,
-    /// The rule that sends it.
-    pub rule: Option<Arc<str>>,
+    /// What to send.
+    pub output: Output,
 }
 
 /// Why stored bytes are no record.
@@ -133,15 +123,18 @@ pub fn encode(event: &Event, outputs: &[Routed], buffer: &mut Vec<u8>) {
     // Serializing plain structs into a growing vector has no way to fail.
     let _ = postcard::serialize_with_flavor(&head, Appender(buffer));
     buffer.extend_from_slice(&event.data);
-    for data in outputs.iter().filter_map(|output| output.data.as_ref()) {
+    let made = outputs
+        .iter()
+        .filter_map(|routed| routed.output.data.as_ref());
+    for data in made {
         buffer.extend_from_slice(data);
     }
 }
 
 impl<'a> OutputHead<'a> {
-    fn of(output: &'a Routed) -> OutputHead<'a> {
+    fn of(Routed { lane, output }: &'a Routed) -> OutputHead<'a> {
         OutputHead {
-            lane: output.lane,
+            lane: *lane,
             priority: output.priority as u8,
             topic: output.topic.as_deref(),
             key: output.key.as_deref(),
@@ -216,9 +209,7 @@ fn take(payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
 }
 
 fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError> {
-    Ok(Routed {
-        lane: head.lane,
-        priority: Priority::from_byte(head.priority).ok_or(RecordError::Malformed)?,
+    let output = Output {
         topic: head.topic.map(Arc::from),
         key: head.key.map(Arc::from),
         data: match head.data_len {
@@ -227,6 +218,11 @@ fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError
         },
         reason: head.reason.map(Arc::from),
         rule: head.rule.map(Arc::from),
+        priority: Priority::from_byte(head.priority).ok_or(RecordError::Malformed)?,
+    };
+    Ok(Routed {
+        lane: head.lane,
+        output,
     })
 }
 
@@ -272,21 +268,18 @@ mod tests {
         };
         let plain = Routed {
             lane: 3,
-            priority: Priority::Normal,
-            topic: None,
-            key: None,
-            data: None,
-            reason: None,
-            rule: None,
+            output: Output::default(),
         };
         let changed = Routed {
             lane: 0,
-            priority: Priority::Critical,
-            topic: Some("alarms/A".into()),
-            key: Some("A".into()),
-            data: Some(Bytes::from_static(b"{}")),
-            reason: Some("no rule for this topic".into()),
-            rule: Some("hot_press".into()),
+            output: Output {
+                topic: Some("alarms/A".into()),
+                key: Some("A".into()),
+                data: Some(Bytes::from_static(b"{}")),
+                reason: Some("no rule for this topic".into()),
+                rule: Some("hot_press".into()),
+                priority: Priority::Critical,
+            },
         };
         (event, vec![plain, changed])
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::{Output, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{
     Cursor, DeadLetterError, DeadLetterId, ReadBatch, ReadError, ReadLimit, Sequence, StoredRecord,
@@ -126,12 +126,11 @@ pub(super) fn event(sequence: Sequence) -> Event {
 fn routed(lane: u16, class: u8) -> Routed {
     Routed {
         lane,
-        priority: Priority::from_byte(class).expect("a class"),
-        topic: None,
-        key: None,
-        data: None,
-        reason: None,
-        rule: Some("a_rule".into()),
+        output: Output {
+            priority: Priority::from_byte(class).expect("a class"),
+            rule: Some("a_rule".into()),
+            ..Output::default()
+        },
     }
 }
 

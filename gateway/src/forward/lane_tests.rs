@@ -373,7 +373,7 @@ impl World {
     fn note(&mut self, batch: &[Delivery]) {
         for delivery in batch {
             if self.offered.insert(delivery.token) {
-                let class = delivery.priority as u8;
+                let class = delivery.output.priority as u8;
                 self.first_offers
                     .entry(class)
                     .or_default()

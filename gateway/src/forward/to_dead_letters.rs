@@ -47,7 +47,11 @@ impl Upstream for ToDeadLetters {
         }
         let mut moved = Vec::new();
         for delivery in std::mem::take(&mut self.waiting) {
-            let reason = delivery.reason.as_deref().unwrap_or("sent here by a rule");
+            let reason = delivery
+                .output
+                .reason
+                .as_deref()
+                .unwrap_or("sent here by a rule");
             let (reason, now) = (reason.to_owned(), clock::unix_ms());
             let letter = DeadLetter::of(&delivery, "dead_letter", Cause::Rule, reason, now);
             let id = (delivery.token.sequence, delivery.token.output);

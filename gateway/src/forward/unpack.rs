@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidegate_rules::decision::Output;
 use tidegate_rules::event::Event;
 use tidegate_store::{ReadError, ReadLimit, Sequence, StoredRecord};
 
@@ -12,7 +13,7 @@ use super::reader::Found;
 use super::waiting::Wait;
 use super::window::InFlight;
 use crate::event::dead_letter::{Cause, DeadLetter};
-use crate::event::record::{self, Routed};
+use crate::event::record::{self, Record};
 use crate::observe::forward::DeadLettered;
 use crate::upstream::{Delivery, Token};
 
@@ -39,15 +40,16 @@ impl<L: Log> Lane<L> {
             );
             return self.bury_unreadable(&entry, &found.record, now);
         };
-        for (output, routed) in (0u16..).zip(&record.outputs) {
-            if routed.lane == self.id && routed.priority as u8 == class {
+        for (output, routed) in (0u16..).zip(record.outputs) {
+            if routed.lane == self.id && routed.output.priority as u8 == class {
                 let token = Token { sequence, output };
                 let attempts = self.seen.get(&token).copied().unwrap_or(0);
                 let entry = InFlight {
                     attempts,
                     ..entry(class, token, found.historical, now)
                 };
-                self.ready.push_back(sized(entry, &record.event, routed));
+                self.ready
+                    .push_back(sized(entry, &record.event, routed.output));
             }
         }
         match self.ready.len() {
@@ -86,16 +88,12 @@ impl<L: Log> Lane<L> {
             self.confirm(&finished);
             return Ok(None);
         };
-        let output = usize::from(token.output);
         let decoded = record::decode(&stored.bytes).ok();
-        let Some((event, routed)) = decoded
-            .as_ref()
-            .and_then(|record| Some((&record.event, record.outputs.get(output)?)))
-        else {
+        let Some((event, output)) = decoded.and_then(|record| output_of(record, token)) else {
             self.bury_unreadable(&entry, &stored, now);
             return Ok(None);
         };
-        Ok(Some(sized(entry, event, routed)))
+        Ok(Some(sized(entry, &event, output)))
     }
 
     /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
@@ -159,13 +157,13 @@ impl<L: Log> Lane<L> {
         now: Now,
     ) -> bool {
         let decoded = record::decode(&stored.bytes).ok();
-        let output = decoded.as_ref().and_then(|record| {
-            let routed = record.outputs.get(usize::from(entry.token.output))?;
-            Some((&record.event, routed))
-        });
-        let letter = match output {
-            Some((event, routed)) => {
-                let (_, delivery) = sized(entry.clone(), event, routed);
+        let event_id = match &decoded {
+            Some(record) => record.event.id.to_string(),
+            None => String::new(),
+        };
+        let letter = match decoded.and_then(|record| output_of(record, entry.token)) {
+            Some((event, output)) => {
+                let (_, delivery) = sized(entry.clone(), &event, output);
                 DeadLetter::of(&delivery, &self.name, cause, reason, now.unix_ms)
             }
             None => DeadLetter {
@@ -187,7 +185,7 @@ impl<L: Log> Lane<L> {
             upstream: letter.upstream,
             sequence: entry.token.sequence,
             output: entry.token.output,
-            event_id: decoded.map_or_else(String::new, |record| record.event.id.to_string()),
+            event_id,
             reason: letter.reason,
             attempts: letter.attempts,
         });
@@ -208,16 +206,16 @@ fn entry(class: u8, token: Token, historical: bool, now: Now) -> InFlight {
     }
 }
 
-fn sized(entry: InFlight, event: &Arc<Event>, routed: &Routed) -> (InFlight, Delivery) {
+fn output_of(record: Record, token: Token) -> Option<(Arc<Event>, Output)> {
+    let routed = record.outputs.into_iter().nth(usize::from(token.output))?;
+    Some((record.event, routed.output))
+}
+
+fn sized(entry: InFlight, event: &Arc<Event>, output: Output) -> (InFlight, Delivery) {
     let delivery = Delivery {
         token: entry.token,
         event: Arc::clone(event),
-        topic: routed.topic.clone(),
-        key: routed.key.clone(),
-        data: routed.data.clone(),
-        reason: routed.reason.clone(),
-        rule: routed.rule.clone(),
-        priority: routed.priority,
+        output,
         historical: entry.historical,
         attempts: entry.attempts,
     };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tidegate_rules::State;
-use tidegate_rules::decision::{Decision, Priority};
+use tidegate_rules::decision::{Decision, Output, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, Gap, LaneId, Route, Shed, Teller, Writer};
 use tokio::sync::watch;
@@ -96,10 +96,10 @@ impl Gaps {
         let event = Arc::new(event);
         let outputs = self.outputs(&event, gap, now);
         let mut routes: Vec<Route> = Vec::new();
-        for output in &outputs {
-            let class = output.priority as u8;
+        for routed in &outputs {
+            let class = routed.output.priority as u8;
             let route = Route {
-                lane: output.lane,
+                lane: routed.lane,
                 class,
             };
             if !routes.contains(&route) {
@@ -124,10 +124,10 @@ impl Gaps {
         let mut outputs: Vec<Routed> = Vec::new();
         if decision.matched && !rules.is_empty() {
             let asked = decision.outputs.drain(..);
-            outputs.extend(asked.filter_map(|output| super::route(output, &active.lanes)));
+            outputs.extend(asked.filter_map(|addressed| super::route(addressed, &active.lanes)));
         }
         for of in gap.lanes.iter().filter(|of| of.name != DEAD_LETTER) {
-            if !outputs.iter().any(|output| output.lane == of.lane) {
+            if !outputs.iter().any(|routed| routed.lane == of.lane) {
                 outputs.push(to_loser(of.lane));
             }
         }
@@ -138,12 +138,10 @@ impl Gaps {
 fn to_loser(lane: LaneId) -> Routed {
     Routed {
         lane,
-        priority: Priority::Critical,
-        topic: None,
-        key: None,
-        data: None,
-        reason: None,
-        rule: None,
+        output: Output {
+            priority: Priority::Critical,
+            ..Output::default()
+        },
     }
 }
 

@@ -63,10 +63,10 @@ impl Group {
         self.buffer.clear();
         record::encode(event, outputs, &mut self.buffer);
         self.routes.clear();
-        for output in outputs {
+        for routed in outputs {
             let route = Route {
-                lane: output.lane,
-                class: output.priority as u8,
+                lane: routed.lane,
+                class: routed.output.priority as u8,
             };
             if !self.routes.contains(&route) {
                 self.routes.push(route);

@@ -20,7 +20,7 @@ pub fn attributes(delivery: &Delivery) -> Vec<(&str, String)> {
     if let Some(schema) = &event.schema {
         attributes.push(("dataschema", schema.to_string()));
     }
-    if let Some(key) = &delivery.key {
+    if let Some(key) = &delivery.output.key {
         attributes.push(("partitionkey", key.to_string()));
     }
     if delivery.is_derived() {
@@ -122,7 +122,7 @@ pub fn topic(template: &str, delivery: &Delivery, gateway: &str) -> String {
         .replace("{publisher}", &event.publisher)
         .replace("{type}", &event.kind)
         .replace("{id}", &delivery.id())
-        .replace("{key}", delivery.key.as_deref().unwrap_or_default())
+        .replace("{key}", delivery.output.key.as_deref().unwrap_or_default())
         .replace("{gateway}", gateway)
 }
 
@@ -130,7 +130,7 @@ pub fn topic(template: &str, delivery: &Delivery, gateway: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_rules::decision::Priority;
+    use tidegate_rules::decision::Output;
     use tidegate_rules::event::Event;
 
     use super::*;
@@ -160,12 +160,11 @@ mod tests {
                 output,
             },
             event: Arc::new(event()),
-            topic: topic.map(Arc::from),
-            key: None,
-            data: None,
-            priority: Priority::Normal,
-            reason: None,
-            rule: Some("hot".into()),
+            output: Output {
+                topic: topic.map(Arc::from),
+                rule: Some("hot".into()),
+                ..Output::default()
+            },
             historical: false,
             attempts: 0,
         }

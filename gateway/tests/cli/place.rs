@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tidegate::event::record::{self, Routed};
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::{self, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, Route, Store};
 
@@ -66,12 +66,10 @@ impl Place {
             let event = event(number);
             let output = Routed {
                 lane,
-                priority: Priority::Normal,
-                topic: None,
-                key: None,
-                data: None,
-                reason: None,
-                rule: Some("hot".into()),
+                output: decision::Output {
+                    rule: Some("hot".into()),
+                    ..decision::Output::default()
+                },
             };
             let mut bytes = Vec::new();
             record::encode(&event, &[output], &mut bytes);

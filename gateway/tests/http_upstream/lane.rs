@@ -10,7 +10,7 @@ use tidegate::forward::{ForwardError, LaneContext, forward};
 use tidegate::observe::Observe;
 use tidegate::observe::forward::{LaneFamilies, LaneMetrics};
 use tidegate::upstream::http::HttpOut;
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::{Output, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer};
 use tokio::sync::watch;
@@ -103,12 +103,7 @@ fn append(writer: &mut Writer, lane: LaneId, count: usize) {
     for number in 0..count {
         let output = Routed {
             lane,
-            priority: Priority::Normal,
-            topic: None,
-            key: None,
-            data: None,
-            reason: None,
-            rule: None,
+            output: Output::default(),
         };
         let mut bytes = Vec::new();
         record::encode(&event(number), &[output], &mut bytes);

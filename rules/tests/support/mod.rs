@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_rules::decision::{Decision, Output};
+use tidegate_rules::decision::{Addressed, Decision};
 use tidegate_rules::event::Event;
 use tidegate_rules::{Destinations, RuleFile, RuleSet, State, compile};
 
@@ -56,10 +56,11 @@ pub fn decide(rules: &RuleSet, event: &Event) -> Decision {
 }
 
 /// Where to, and why or what: `cloud`, `cloud {"a":1}`, `dead_letter: reason`.
-pub fn told(outputs: &[Output]) -> Vec<String> {
+pub fn told(outputs: &[Addressed]) -> Vec<String> {
     let known = destinations();
-    let tell = |output: &Output| {
-        let mut text = known.name(output.destination).unwrap_or("?").to_owned();
+    let tell = |addressed: &Addressed| {
+        let name = known.name(addressed.destination).unwrap_or("?");
+        let (mut text, output) = (name.to_owned(), &addressed.output);
         if let Some(topic) = &output.topic {
             text += &format!(" {topic}");
         }

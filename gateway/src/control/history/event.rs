@@ -86,9 +86,9 @@ impl EventView {
 
 impl OutputView {
     fn of(id: DeadLetterId, routed: &Routed, store: &Store) -> OutputView {
-        let lanes = store.lanes();
+        let (lanes, output) = (store.lanes(), &routed.output);
         let lane = lanes.iter().find(|lane| lane.id == routed.lane);
-        let cursor = store.cursor(routed.lane, routed.priority as u8);
+        let cursor = store.cursor(routed.lane, output.priority as u8);
         let set_aside = || matches!(store.dead_letter(id), Ok(Some(_)));
         let fate = match is_behind(&cursor, id.0) {
             true if store.dead_letter_count() > 0 && set_aside() => "dead letter",
@@ -99,13 +99,13 @@ impl OutputView {
         OutputView {
             upstream: lane
                 .map_or_else(|| format!("lane {}", routed.lane), |lane| lane.name.clone()),
-            priority: priority_name(routed.priority).to_owned(),
+            priority: priority_name(output.priority).to_owned(),
             fate: fate.to_owned(),
-            topic: text(&routed.topic),
-            key: text(&routed.key),
-            rule: text(&routed.rule),
-            reason: text(&routed.reason),
-            data: routed.data.as_deref().map(|data| payload(data).1),
+            topic: text(&output.topic),
+            key: text(&output.key),
+            rule: text(&output.rule),
+            reason: text(&output.reason),
+            data: output.data.as_deref().map(|data| payload(data).1),
         }
     }
 }
