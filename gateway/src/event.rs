@@ -1,4 +1,10 @@
 //! An event on its way through the gateway, and its stored forms.
 
+pub mod ack;
+pub mod arrival;
 pub mod dead_letter;
+pub mod device_mark;
+pub mod inlet;
+pub mod live_feed;
 pub mod record;
+pub mod system_topic;

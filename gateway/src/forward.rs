@@ -35,8 +35,8 @@ use tokio::time::{sleep_until, timeout_at};
 
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
-use crate::source::stopped;
 use crate::time::backoff::Backoff;
+use crate::time::shutdown::stopped;
 use crate::upstream::{Outcome, Token, Trouble, Upstream};
 use crate::{config, time::clock};
 

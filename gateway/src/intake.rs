@@ -26,19 +26,18 @@ use tidegate_rules::{RuleSet, State};
 use tidegate_store::LaneId;
 use tokio::sync::{mpsc, watch};
 
+use crate::event::ack::{Ack, Refusal, Verdict};
+use crate::event::arrival::Arrival;
+use crate::event::inlet::Offer;
+use crate::event::live_feed::LiveFeed;
 use crate::event::record::{Record, Routed};
+use crate::event::system_topic::SYSTEM_TOPIC;
 use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
-use crate::source::live::LiveFeed;
-use crate::source::{Ack, Arrival, Identity, Offer, Refusal, Verdict};
 use crate::time::clock;
 use dedup::{Dedup, Seen};
 use group::{Done, Group};
 use pacing::Pacing;
-
-/// System events are published under topics that start with this; no client may publish there,
-/// and wildcards at the first level do not match it.
-pub const SYSTEM_TOPIC: &str = "$tidegate";
 
 /// An event with its consequences already decided: a dead letter on its way back.
 pub struct Redrive {
@@ -312,12 +311,4 @@ fn route(addressed: Addressed, lanes: &[LaneId]) -> Option<Routed> {
         lane: *lanes.get(number as usize)?,
         output: addressed.output,
     })
-}
-
-/// An arrival that carries an id of its own, else one that the intake mints.
-pub fn identity_of(id: Option<&str>) -> Identity {
-    match id {
-        Some(id) if !id.is_empty() => Identity::Id,
-        _ => Identity::None,
-    }
 }

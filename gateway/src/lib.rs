@@ -21,10 +21,11 @@
 //! | `event` | an event and all its outputs, as they are handed on and stored |
 //! | `observe` | a type per happening, the metrics, the status |
 //! | `config` | `gateway.toml`, with all its errors at once |
-//! | `time` | the one clock, and pauses between attempts |
+//! | `time` | the one clock, pauses between attempts, and the word to stop |
+//! | `tls` | certificates and keys from files, for both sides |
 //!
-//! Sources know no upstream and upstreams no source; both know only the seam in `source.rs` and
-//! `upstream.rs`. The tidy test holds these edges.
+//! Sources know no upstream and upstreams no source: what both hand on stands in `event`. The tidy
+//! test holds these edges.
 
 #![forbid(unsafe_code)]
 
@@ -38,4 +39,5 @@ pub mod observe;
 pub mod run;
 pub mod source;
 pub mod time;
+pub mod tls;
 pub mod upstream;

@@ -27,12 +27,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Config};
 use crate::control::{Control, Shared};
+use crate::event::inlet::{Inlet, Offer};
+use crate::event::live_feed::LiveFeed;
 use crate::intake::pacing::Pacing;
 use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
 use crate::observe::status::RulesStatus;
 use crate::observe::{Observe, SystemEvent};
-use crate::source::live::LiveFeed;
-use crate::source::{Inlet, Offer};
 use crate::time::clock;
 use lanes::Lanes;
 use pipeline::{Ground, Pipeline};

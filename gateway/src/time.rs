@@ -1,4 +1,5 @@
-//! Time: the one clock of the process, and how long to wait before trying again.
+//! Time: the one clock of the process, how long to wait before trying again, and when to stop.
 
 pub mod backoff;
 pub mod clock;
+pub mod shutdown;

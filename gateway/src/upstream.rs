@@ -1,6 +1,5 @@
 //! What an upstream is to the forwarder: a place that takes deliveries and settles each one.
 
-pub mod client_tls;
 pub mod envelope;
 pub mod file;
 #[cfg(feature = "http")]

@@ -249,7 +249,7 @@ async fn an_event_whose_ack_is_lost_is_not_acknowledged() {
 
 #[tokio::test]
 async fn users_post_with_their_password_and_only_to_their_topics() {
-    let hash = tidegate::source::password::hash(b"sesame").expect("a hash");
+    let hash = tidegate::source::listener::password::hash(b"sesame").expect("a hash");
     let config = HttpSource {
         users: vec![User {
             name: "press".into(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::config::{Broker, MqttSource, MqttVersion};
+use tidegate::event::ack::{Refusal, Verdict};
+use tidegate::event::inlet::Inlet;
 use tidegate::observe::Observe;
 use tidegate::observe::source::SourceFamilies;
-use tidegate::source::mqtt_client::MqttClient;
-use tidegate::source::{Inlet, Refusal, Verdict};
+use tidegate::source::mqtt::MqttClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

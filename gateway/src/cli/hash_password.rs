@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Read, Write};
 
 use super::Failure;
-use crate::source::password;
+use crate::source::listener::password;
 
 /// Bytes a password may have.
 const PASSWORD_BYTES_MAX: u64 = 1024;

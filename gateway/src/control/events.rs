@@ -17,7 +17,7 @@ use crate::control::history::HistoryError;
 use crate::control::history::event::EventView;
 use crate::control::history::search::{self, Query};
 use crate::control::history::store::{Copying, StoreReport, Verification, backup, report, verify};
-use crate::source::live::{LiveEvents, Missed};
+use crate::event::live_feed::{LiveEvents, Missed};
 use crate::time::clock;
 
 /// Lines waiting for a reader.

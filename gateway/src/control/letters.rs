@@ -13,9 +13,9 @@ use super::events::{answered, mistake, store};
 use super::question::Question;
 use super::shared::Shared;
 use crate::control::history::{HistoryError, letters};
+use crate::event::ack::{Ack, Settle, Verdict};
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
-use crate::source::{Ack, Settle, Verdict};
 
 /// How long a letter may wait for its commit.
 const COMMIT_MAX: Duration = Duration::from_secs(30);

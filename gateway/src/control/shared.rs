@@ -10,6 +10,7 @@ use tidegate_store::Store;
 use tokio::sync::mpsc;
 
 use super::health;
+use crate::event::live_feed::LiveFeed;
 use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::status::{
@@ -17,7 +18,6 @@ use crate::observe::status::{
     UpstreamStatus, Wear,
 };
 use crate::observe::wear::Meter;
-use crate::source::live::LiveFeed;
 
 type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::gaps::{Gaps, GivenUp};
 use super::group::{Done, Epoch, Group};
+use crate::event::ack::Refusal;
+use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitFailed, CommitResumed, IntakeMetrics};
-use crate::source::Refusal;
-use crate::source::live::LiveFeed;
 use crate::time::clock;
 
 /// How long confirmed cursors may wait for a commit to ride on.

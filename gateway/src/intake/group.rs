@@ -7,8 +7,8 @@ use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::dedup::Mark;
+use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::record::{self, Routed, tags};
-use crate::source::{Ack, Refusal, Verdict};
 
 /// Events a group takes before it waits for the disk.
 pub const GROUP_EVENTS_MAX: usize = 1024;

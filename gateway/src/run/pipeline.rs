@@ -9,15 +9,16 @@ use tokio::sync::{mpsc, watch};
 use super::RunError;
 use crate::config::{Config, WhenFull};
 use crate::control::IntakeReport;
+use crate::event::device_mark::DEVICE_MARK_PREFIX;
+use crate::event::live_feed::LiveFeed;
 use crate::event::record;
 use crate::intake::commit::Committer;
-use crate::intake::dedup::{DEVICE_MARK_PREFIX, Dedup};
+use crate::intake::dedup::Dedup;
 use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, LaneCounts};
 use crate::observe::wear::Meter;
-use crate::source::live::LiveFeed;
 use crate::time::clock;
 
 /// Records read at once when the dedup is filled.

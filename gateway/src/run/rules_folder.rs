@@ -17,7 +17,7 @@ use crate::intake::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::rules::{RulesActivated, RulesRefused};
 use crate::observe::status::RulesStatus;
-use crate::source::stopped;
+use crate::time::shutdown::stopped;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -10,13 +10,13 @@ use super::RunError;
 use super::tasks::Tasks;
 use crate::config::{Config, Source, SourceKind};
 use crate::control::Shared;
+use crate::event::inlet::Inlet;
+use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
-use crate::source::Inlet;
 use crate::source::http::HttpListener;
-use crate::source::live::LiveFeed;
-use crate::source::mqtt_client::MqttClient;
+use crate::source::mqtt::MqttClient;
 use crate::source::mqtt_listener::MqttListener;
 
 /// What all sources are joined with.

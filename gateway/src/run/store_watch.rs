@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::observe::Observe;
 use crate::observe::store::{Quarantined, RecordsMissing};
-use crate::source::stopped;
+use crate::time::shutdown::stopped;
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_secs(2);

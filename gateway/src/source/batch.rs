@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use tidegate_rules::event::Event;
 use tokio::sync::Notify;
 
-use super::{Ack, Arrival, Closed, Identity, Inlet, Settle, Verdict};
+use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::arrival::{Arrival, Identity};
+use crate::event::inlet::{Closed, Inlet};
 
 /// Verdicts of the batch under way, by the place of the event in it.
 #[derive(Default)]

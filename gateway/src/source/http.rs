@@ -23,12 +23,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::logins::Logins;
-use super::mqtt_listener::BindError;
-use super::{Closed, Inlet, stopped, tls};
+use super::listener::BindError;
+use super::listener::logins::Logins;
 use crate::config;
+use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::time::shutdown::stopped;
+use crate::tls::server;
 use answer::Door;
 
 /// How long a request line and its headers may take, and a connection may idle.
@@ -69,7 +71,7 @@ impl HttpListener {
                 config.listen
             ))
         })?;
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose();
+        let tls = config.tls.as_ref().map(server::acceptor).transpose();
         let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
         let template = Event {
             id: "".into(),

@@ -14,12 +14,16 @@ use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
-use super::port::Port;
-use super::{Closed, Identity, Inlet, Verdict, batch, stopped};
+use super::serial_port::SerialPort;
 use crate::config::{LineFormat, Lines};
+use crate::event::ack::Verdict;
+use crate::event::arrival::Identity;
+use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::LineRefused;
+use crate::source::batch;
+use crate::time::shutdown::stopped;
 use splitter::{Found, Splitter};
 
 /// The pause before refused lines are offered again.
@@ -77,7 +81,7 @@ fn value(cell: &str) -> serde_json::Value {
 /// A `lines` source.
 pub struct LinesSource {
     config: Lines,
-    port: Port,
+    port: SerialPort,
     inlet: Inlet,
     metrics: SourceMetrics,
     observe: Arc<Observe>,
@@ -95,7 +99,7 @@ impl LinesSource {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> LinesSource {
-        let port = Port {
+        let port = SerialPort {
             source: name.into(),
             wanted: config.port.clone(),
             baud: config.baud,

@@ -8,7 +8,6 @@
 mod connection;
 mod doorman;
 pub mod packet;
-mod places;
 mod registry;
 pub mod reply;
 pub mod session;
@@ -23,14 +22,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::live::LiveFeed;
-use super::{Closed, Inlet, certificate, stopped, tls};
+use super::listener::BindError;
+use super::listener::connection_limit::ConnectionLimit;
 use crate::config;
+use crate::event::inlet::{Closed, Inlet};
+use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::listener::certificate;
+use crate::time::shutdown::stopped;
+use crate::tls::server;
 use connection::Connection;
 use doorman::Doorman;
-use places::Places;
 use registry::Registry;
 use reply::reason;
 use session::Shared;
@@ -52,20 +55,8 @@ pub struct MqttListener {
     tls: Option<TlsAcceptor>,
     listener: Arc<Listener>,
     connections: Arc<Semaphore>,
-    places: Places,
+    per_address: ConnectionLimit,
 }
-
-/// Why a listener cannot listen.
-#[derive(Debug)]
-pub struct BindError(pub String);
-
-impl std::fmt::Display for BindError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BindError {}
 
 impl MqttListener {
     /// Binds the socket and reads the certificates.
@@ -87,10 +78,10 @@ impl MqttListener {
                 limits.listen
             ))
         })?;
-        let tls = limits.tls.as_ref().map(tls::acceptor).transpose();
+        let tls = limits.tls.as_ref().map(server::acceptor).transpose();
         let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
         let connections = Arc::new(Semaphore::new(limits.connections_max));
-        let places = Places::new(limits.connections_per_ip_max);
+        let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
         let listener = Listener {
             name: name.into(),
@@ -110,7 +101,7 @@ impl MqttListener {
             tls,
             listener: Arc::new(listener),
             connections,
-            places,
+            per_address,
         })
     }
 
@@ -140,7 +131,7 @@ impl MqttListener {
                 Some(_) = open.join_next() => continue,
             };
             let (stream, peer, permit) = accepted;
-            let Some(place) = self.places.take(peer.ip()) else {
+            let Some(counted) = self.per_address.admit(peer.ip()) else {
                 self.turn_away(peer);
                 continue;
             };
@@ -148,7 +139,7 @@ impl MqttListener {
             let (tls, shutdown) = (self.tls.clone(), shutdown.clone());
             open.spawn(async move {
                 serve(stream, peer, listener, tls, shutdown).await;
-                drop((permit, place));
+                drop((permit, counted));
             });
         }
         while open.join_next().await.is_some() {}

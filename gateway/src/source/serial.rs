@@ -33,11 +33,12 @@ use std::sync::Arc;
 use tidegate_store::Store;
 use tokio::sync::watch;
 
-use super::port::Port;
-use super::{Closed, Inlet, stopped};
+use super::serial_port::SerialPort;
 use crate::config::Serial;
+use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+use crate::time::shutdown::stopped;
 use conversation::Conversation;
 use desk::Desk;
 
@@ -55,7 +56,7 @@ pub struct Joined {
 
 /// A `serial` source.
 pub struct SerialSource {
-    port: Port,
+    port: SerialPort,
     inlet: Inlet,
     desk: Desk,
     nonce: u16,
@@ -64,7 +65,7 @@ pub struct SerialSource {
 impl SerialSource {
     /// A source that will talk at `config.port`.
     pub fn new(config: &Serial, name: &str, gateway_id: &str, joined: Joined) -> SerialSource {
-        let port = Port {
+        let port = SerialPort {
             source: name.into(),
             wanted: config.port.clone(),
             baud: config.baud,

@@ -210,9 +210,9 @@ impl Server {
             .timeout(config.timeout)
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
         let tls = match encrypted {
-            true => super::client_tls::config(&config.tls)?,
+            true => crate::tls::client::config(&config.tls)?,
             // Never used, but without it the client would look for the system's roots.
-            false => super::client_tls::without_roots()?,
+            false => crate::tls::client::without_roots()?,
         };
         builder = builder.tls_backend_preconfigured(tls.clone());
         let client = builder

@@ -49,7 +49,7 @@ impl MqttOut {
     /// # Errors
     /// When a certificate cannot be read.
     pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
-        let tls = config.broker.tls.as_ref().map(super::client_tls::config);
+        let tls = config.broker.tls.as_ref().map(crate::tls::client::config);
         Ok(MqttOut {
             tls: tls.transpose()?.map(Arc::new),
             gateway: gateway.into(),

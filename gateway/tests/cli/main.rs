@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tidegate::config::Api;
 use tidegate::control::{Control, IntakeReport, Shared};
+use tidegate::event::live_feed::LiveFeed;
 use tidegate::observe::Observe;
 use tidegate::observe::status::{Books, UpstreamStatus};
-use tidegate::source::live::LiveFeed;
 
 use place::{CONFIG, Place, assert_code, command, event, json, stderr, stdout};
 

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use tidegate::config::{HttpSource, User};
+use tidegate::event::ack::{Refusal, Verdict};
+use tidegate::event::inlet::Inlet;
 use tidegate::observe::Observe;
 use tidegate::observe::source::SourceFamilies;
 use tidegate::source::http::HttpListener;
-use tidegate::source::{Inlet, Refusal, Verdict};
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -13,11 +13,13 @@ use tokio::sync::Semaphore;
 use super::base64;
 use super::cloud_event::Wrong;
 use super::post::{self, Post, Target};
-use crate::intake::identity_of;
+use crate::event::ack::{Refusal, Verdict};
+use crate::event::arrival::Identity;
+use crate::event::inlet::{Closed, Inlet};
 use crate::observe::source::SourceMetrics;
-use crate::source::access::Access;
-use crate::source::logins::Logins;
-use crate::source::{Closed, Inlet, Refusal, Verdict, batch};
+use crate::source::batch;
+use crate::source::listener::access::Access;
+use crate::source::listener::logins::Logins;
 use crate::time::clock;
 
 /// How long a body may take.
@@ -197,7 +199,7 @@ impl Door {
         }
         let sizes: Vec<usize> = events.iter().map(|event| event.data.len()).collect();
         let with_identity = |event: Event| {
-            let identity = identity_of(Some(&event.id));
+            let identity = Identity::of_id(&event.id);
             (event, identity)
         };
         let events = events.into_iter().map(with_identity).collect();

@@ -13,10 +13,12 @@ use super::packet::{self, Connect, Next, Packet, V5, V311};
 use super::registry::Seat;
 use super::reply::{self, Terms, reason};
 use super::session::{Close, Session};
+use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::arrival::{Arrival, Identity};
+use crate::event::live_feed::{CommittedEvents, LiveEvents, Missed};
 use crate::observe::source::{ClientLost, ClientRefused};
-use crate::source::live::{Group, LiveEvents, Missed};
-use crate::source::{Ack, Arrival, Identity, Settle, Verdict, stopped};
 use crate::time::clock;
+use crate::time::shutdown::stopped;
 
 /// The largest CONNECT, and so the most that is buffered for somebody who is not let in yet.
 const CONNECT_BYTES_MAX: usize = 4096;
@@ -345,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn deliver(&mut self, session: &mut Session, events: Result<Group, Missed>) {
+    fn deliver(&mut self, session: &mut Session, events: Result<CommittedEvents, Missed>) {
         match events {
             Ok(events) => {
                 for event in events.iter() {
@@ -440,7 +442,7 @@ async fn read<S: AsyncRead + Unpin>(
 }
 
 /// The next live events; never, without a subscription.
-async fn next(live: &mut Option<LiveEvents>) -> Result<Group, Missed> {
+async fn next(live: &mut Option<LiveEvents>) -> Result<CommittedEvents, Missed> {
     match live {
         Some(live) => live.next().await,
         None => std::future::pending().await,

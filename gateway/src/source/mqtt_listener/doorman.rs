@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::access::Access;
-use super::super::logins::Logins;
 use super::packet::Connect;
 use super::reply::reason;
 use super::session::Close;
 use crate::config::{MqttListener, User};
+use crate::source::listener::access::Access;
+use crate::source::listener::logins::Logins;
 
 /// Lets clients in.
 pub(super) struct Doorman {

@@ -7,15 +7,15 @@ use bytes::BytesMut;
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
 
-use super::super::access::Access;
-use super::super::attributes;
 use super::packet::{Packet, Publish, Subscribe, V5, V311};
 use super::reply::{self, reason};
 use super::wire::{Invalid, Text};
 use crate::config::MqttListener;
-use crate::intake::identity_of;
+use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::arrival::{Arrival, Identity};
 use crate::observe::source::SourceMetrics;
-use crate::source::{Ack, Arrival, Settle, Verdict};
+use crate::source::attributes;
+use crate::source::listener::access::Access;
 
 /// Why a connection ends: the MQTT 5 reason code, and words for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl Session {
         }
         let event = self.event(publish);
         arrivals.push(Arrival {
-            identity: identity_of(Some(&event.id)),
+            identity: Identity::of_id(&event.id),
             event,
             ack,
         });

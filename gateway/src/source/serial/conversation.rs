@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::desk::Desk;
 use super::peer::Greeting;
 use super::verdicts::Settled;
-use crate::source::{Arrival, Closed, Inlet};
+use crate::event::arrival::Arrival;
+use crate::event::inlet::{Closed, Inlet};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;

@@ -15,14 +15,14 @@ use super::schema::Schemas;
 use super::time::DeviceClock;
 use super::verdicts::{Handed, Verdicts};
 use crate::config::Serial;
-use crate::intake::dedup::device_mark_key;
+use crate::event::arrival::{Arrival, Identity};
+use crate::event::device_mark::device_mark_key;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::device::{
     BootReused, DeviceJoined, DeviceLost, DeviceSaid, RecordsLost, SchemaRefused,
 };
 use crate::observe::source::link::LinkMetrics;
-use crate::source::{Arrival, Identity};
 use crate::time::clock;
 
 /// A device that says nothing for so long is lost: it is asked for its clock every 10 s.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tidegate_link::message::Hello;
 use tidegate_link::{EventId, Mark, Sequence};
 
-use crate::intake::dedup::Boots;
-use crate::source::Identity;
+use crate::event::arrival::Identity;
+use crate::event::device_mark::Boots;
 
 /// What is kept of a hello.
 #[derive(Debug, Clone, PartialEq, Eq)]

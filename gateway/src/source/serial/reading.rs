@@ -7,7 +7,7 @@ use tidegate_link::Body;
 use tidegate_rules::event::{Event, UnixMs};
 
 use super::schema::Schemas;
-use crate::intake::SYSTEM_TOPIC;
+use crate::event::system_topic::SYSTEM_TOPIC;
 
 /// CloudEvents `type` of a reading.
 pub(super) const READING: &str = "reading";

@@ -14,12 +14,15 @@ use super::conversation::Conversation;
 use super::desk::Desk;
 use super::{Joined, peer};
 use crate::config::{PortMatch, Serial};
+use crate::event::ack::{Refusal, Verdict};
+use crate::event::arrival::Arrival;
+use crate::event::device_mark::{Boots, device_mark_key};
+use crate::event::inlet::{Inlet, Offer};
 use crate::event::record;
-use crate::intake::dedup::{Boots, Dedup, Seen, device_mark_key};
+use crate::intake::dedup::{Dedup, Seen};
 use crate::intake::group::Group;
 use crate::observe::Observe;
 use crate::observe::source::SourceFamilies;
-use crate::source::{Arrival, Inlet, Offer, Refusal, Verdict};
 use crate::time::clock;
 
 const DEVICE: [u8; 8] = *b"node-001";

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tidegate_link::EventId;
 use tokio::sync::Notify;
 
-use crate::source::{Ack, Settle, Verdict};
+use crate::event::ack::{Ack, Settle, Verdict};
 
 /// Verdicts as the commit thread leaves them; as many as there are acks under way.
 #[derive(Default)]
@@ -120,7 +120,7 @@ mod tests {
     use tidegate_link::Sequence;
 
     use super::*;
-    use crate::source::Refusal;
+    use crate::event::ack::Refusal;
 
     fn handed(sequence: u32) -> Handed {
         let id = EventId {

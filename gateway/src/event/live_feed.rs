@@ -14,7 +14,7 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 const EVENT_BYTES: usize = 256;
 
 /// The events of one commit.
-pub type Group = Arc<Vec<Arc<Event>>>;
+pub type CommittedEvents = Arc<Vec<Arc<Event>>>;
 
 /// So many groups were gone before the subscriber came to read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +33,14 @@ struct Feed {
 
 #[derive(Default)]
 struct Kept {
-    groups: VecDeque<(Group, usize)>,
+    groups: VecDeque<(CommittedEvents, usize)>,
     bytes: usize,
     /// Groups dropped or read by nobody: the number of the first one kept.
     first: u64,
 }
 
 impl Kept {
-    fn push(&mut self, group: Group) -> u64 {
+    fn push(&mut self, group: CommittedEvents) -> u64 {
         let bytes = group
             .iter()
             .map(|event| EVENT_BYTES + event.data.len())
@@ -85,7 +85,7 @@ impl LiveFeed {
     }
 
     /// Publishes the events of one commit.
-    pub fn publish(&self, events: Group) {
+    pub fn publish(&self, events: CommittedEvents) {
         let end = self.0.kept().push(events);
         self.0.published.send_replace(end);
     }
@@ -116,7 +116,7 @@ pub struct LiveEvents {
 
 impl LiveEvents {
     /// The next group, as soon as there is one. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Group, Missed> {
+    pub async fn next(&mut self) -> Result<CommittedEvents, Missed> {
         loop {
             if let Some(found) = self.take() {
                 return found;
@@ -128,7 +128,7 @@ impl LiveEvents {
         }
     }
 
-    fn take(&mut self) -> Option<Result<Group, Missed>> {
+    fn take(&mut self) -> Option<Result<CommittedEvents, Missed>> {
         let kept = self.feed.kept();
         if self.next < kept.first {
             let missed = kept.first - self.next;
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use tidegate_rules::event::UnixMs;
 
-    fn group(data: usize) -> Group {
+    fn group(data: usize) -> CommittedEvents {
         let text = |text: &str| Arc::<str>::from(text);
         Arc::new(vec![Arc::new(Event {
             id: text("1"),

@@ -2,7 +2,7 @@
 //! here; all that is read is where the subject's common name stands (RFC 5280, 4.1).
 
 /// The common name of the subject, if there is exactly one.
-pub(super) fn common_name(certificate: &[u8]) -> Option<String> {
+pub(in crate::source) fn common_name(certificate: &[u8]) -> Option<String> {
     let mut names = names(certificate)?.into_iter();
     match (names.next(), names.next()) {
         (Some(name), None) => Some(name),

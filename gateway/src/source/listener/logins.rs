@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::config::User;
-use crate::source::password;
+use crate::source::listener::password;
 
 /// Passwords verified at once: the hash is slow on purpose.
 const VERIFICATIONS_MAX: usize = 2;

@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_serial::{SerialPortBuilderExt, SerialPortType, SerialStream};
 
-use super::stopped;
 use crate::config::PortMatch;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::{PortAbsent, PortLost, PortOpened};
+use crate::time::shutdown::stopped;
 
 /// The first pause before a port is tried again.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 
 /// A port to be opened whenever it is there.
-pub struct Port {
+pub struct SerialPort {
     /// The source it belongs to.
     pub source: Arc<str>,
     /// Which port.
@@ -35,7 +35,7 @@ pub struct Port {
     pub metrics: SourceMetrics,
 }
 
-impl Port {
+impl SerialPort {
     /// Opens the port, waiting for it as long as it takes; `None` on shutdown.
     pub async fn open(&self, shutdown: &mut watch::Receiver<bool>) -> Option<SerialStream> {
         let mut pause = REOPEN_MIN;

@@ -1,14 +1,14 @@
 //! TLS for listeners: a certificate of their own, and client certificates where asked for.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificates;
 use crate::config::ServerTls;
 
 /// An acceptor for the files that the configuration names.
@@ -42,12 +42,4 @@ pub fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
         .with_single_cert(chain, key)
         .map_err(|error| format!("{}: {error}", tls.cert.display()))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let failed = |error| format!("{}: no certificate: {error}", path.display());
-    CertificateDer::pem_file_iter(path)
-        .map_err(failed)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)
 }

@@ -17,13 +17,16 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
-use super::{Ack, Arrival, Closed, Inlet, Refusal, Settle, Verdict, attributes, stopped};
 use crate::config::MqttSource;
-use crate::intake::identity_of;
+use crate::event::ack::{Ack, Refusal, Settle, Verdict};
+use crate::event::arrival::{Arrival, Identity};
+use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::source::attributes;
 use crate::time::backoff::Backoff;
 use crate::time::clock;
+use crate::time::shutdown::stopped;
 use link::{Heard, Link, Publish};
 
 /// From connecting to CONNACK.
@@ -92,7 +95,7 @@ impl MqttClient {
         metrics: SourceMetrics,
     ) -> Result<MqttClient, String> {
         let tls = config.broker.tls.as_ref();
-        let tls = tls.map(crate::upstream::client_tls::config).transpose()?;
+        let tls = tls.map(crate::tls::client::config).transpose()?;
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -327,7 +330,7 @@ impl MqttClient {
         };
         let event = self.event(publish);
         Some(Arrival {
-            identity: identity_of(Some(&event.id)),
+            identity: Identity::of_id(&event.id),
             event,
             ack,
         })

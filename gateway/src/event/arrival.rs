@@ -1,0 +1,51 @@
+//! What every source hands on: an event, the [`Ack`] its sender waits for, and how to recognise
+//! its repetition.
+
+use std::sync::Arc;
+
+use tidegate_rules::event::Event;
+
+use super::ack::Ack;
+
+/// How the intake recognises an event that it has stored before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Identity {
+    /// Nothing to recognise it by: the intake mints an id.
+    #[default]
+    None,
+    /// The sender gave `event.id`: remembered over a bounded window of ids.
+    Id,
+    /// A framed serial device: stored once per (device, boot, sequence), whatever happens.
+    Device {
+        /// The device's own stable id.
+        device: Arc<str>,
+        /// Unique per boot of the device.
+        boot: u64,
+        /// Counts up by one per reading within the boot.
+        sequence: u64,
+        /// The sequence that must be stored, or on its way into the store, before this one: the
+        /// previous one of this conversation. `None` where nothing of the boot was stored yet.
+        after: Option<u64>,
+    },
+}
+
+impl Identity {
+    /// That of an event whose sender gave this id; an empty one is none.
+    pub fn of_id(id: &str) -> Identity {
+        match id {
+            "" => Identity::None,
+            _ => Identity::Id,
+        }
+    }
+}
+
+/// One event at the gateway's door.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The event. An empty `id` is minted by the intake; `received` is stamped there too.
+    pub event: Event,
+    /// What the sender waits for.
+    pub ack: Ack,
+    /// How to recognise a repetition.
+    pub identity: Identity,
+}

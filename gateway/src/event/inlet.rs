@@ -1,0 +1,75 @@
+//! The way from the sources into the intake, bounded in batches and in bytes.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::arrival::Arrival;
+
+/// The way into the commit thread, shared by all sources.
+///
+/// Bounded twice: in batches under way, and in bytes of payload under way, so that no source
+/// can fill the memory.
+#[derive(Clone)]
+pub struct Inlet {
+    batches: mpsc::Sender<Offer>,
+    budget: Arc<Semaphore>,
+    budget_bytes: u32,
+}
+
+/// A batch of arrivals with the share of the byte budget that it holds until it is settled.
+pub struct Offer {
+    /// In the order they were read from the connection.
+    pub arrivals: Vec<Arrival>,
+    /// Given back when the offer is dropped.
+    pub _share: Option<OwnedSemaphorePermit>,
+}
+
+/// The intake is gone: the gateway is shutting down. The arrivals were dropped, hence refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the intake is gone")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Inlet {
+    /// An inlet and the end the commit thread reads.
+    pub fn new(batches_max: usize, budget_bytes: u32) -> (Inlet, mpsc::Receiver<Offer>) {
+        let (sender, receiver) = mpsc::channel(batches_max);
+        let inlet = Inlet {
+            batches: sender,
+            budget: Arc::new(Semaphore::new(budget_bytes as usize)),
+            budget_bytes,
+        };
+        (inlet, receiver)
+    }
+
+    /// Hands arrivals on, in order, waiting while the intake is busy: this wait is the
+    /// back-pressure that a source passes on to its connection.
+    ///
+    /// # Errors
+    /// [`Closed`] when the gateway is shutting down.
+    pub async fn offer(&self, arrivals: Vec<Arrival>) -> Result<(), Closed> {
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = arrivals.iter().map(|a| a.event.data.len() + 256).sum();
+        let share = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .min(self.budget_bytes);
+        let permit = Arc::clone(&self.budget)
+            .acquire_many_owned(share)
+            .await
+            .map_err(|_| Closed)?;
+        let offer = Offer {
+            arrivals,
+            _share: Some(permit),
+        };
+        self.batches.send(offer).await.map_err(|_| Closed)
+    }
+}
