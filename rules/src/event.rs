@@ -3,6 +3,9 @@
 //! An event is immutable. A rule that changes a payload produces an [`crate::decision::Output`]
 //! with a payload of its own; the event itself stays as it arrived.
 
+pub mod content_type;
+pub(crate) mod json;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

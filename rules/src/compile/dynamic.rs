@@ -1,26 +1,15 @@
 //! Closures for what is known only when the event is there: `any`, lists and objects.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::logic::holds;
-use super::number::{real, whole};
+use super::closure::{Eval, NoValue, Site};
+use super::operation::{calculate, holds, order, same, uncomparable, whole, wrong_type};
 use super::{Compiler, envelope_text, slot};
-use crate::ast::{Arithmetic, Compare};
-use crate::eval::{Eval, Site, Stop};
+use crate::event::json::{FieldId, Slot, decode};
 use crate::ir::{Expr, Kind};
-use crate::json::{FieldId, Slot, decode};
-use crate::types::Type;
+use crate::syntax::ast::{Arithmetic, Compare};
 use crate::value::Value;
-
-/// Stops because `value` is not what is `wanted`.
-pub(super) fn wrong(site: &Site, value: &Value, wanted: Type) -> Stop {
-    let found = match value {
-        Value::Null => "null".to_owned(),
-        other => other.kind().to_string(),
-    };
-    site.stop(format!("{found} where {wanted} is needed"), &[])
-}
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression whose value has no fixed type.
@@ -35,14 +24,14 @@ impl Compiler<'_> {
                 let (at, name) = (*at, self.written_name(expr));
                 Box::new(move |cx| match cx.locals.get(at) {
                     Some(Some(value)) => Ok(value.clone()),
-                    _ => Err(Stop::Undefined(name)),
+                    _ => Err(NoValue::Undefined(name)),
                 })
             }
             Kind::Envelope(attribute) => {
                 let (attribute, name) = (attribute.clone(), self.written_name(expr));
                 Box::new(move |cx| match envelope_text(cx, &attribute) {
                     Some(text) => Ok(Value::Text(text.into())),
-                    None => Err(Stop::Undefined(name)),
+                    None => Err(NoValue::Undefined(name)),
                 })
             }
             Kind::Widen(inner) => self.value(inner),
@@ -58,7 +47,7 @@ impl Compiler<'_> {
                         whole(Arithmetic::Subtract, 0, value, &site).map(Value::Int)
                     }
                     Value::Float(value) => Ok(Value::Float(-value)),
-                    other => Err(wrong(&site, &other, Type::Float)),
+                    other => Err(wrong_type(&site, &other, Type::Float)),
                 })
             }
             Kind::Arithmetic(operator, two) => self.dynamic_arithmetic(expr, *operator, two),
@@ -66,7 +55,7 @@ impl Compiler<'_> {
             Kind::List(items) => {
                 let items: Vec<Eval<Value>> = items.iter().map(|item| self.value(item)).collect();
                 Box::new(move |cx| {
-                    let values: Result<Vec<Value>, Stop> =
+                    let values: Result<Vec<Value>, NoValue> =
                         items.iter().map(|item| item(cx)).collect();
                     Ok(Value::List(values?.into()))
                 })
@@ -83,7 +72,7 @@ impl Compiler<'_> {
             let value = decode(cx.payload, slot(cx, id, name)?);
             match wanted == Type::Any || wanted == value.kind() {
                 true => Ok(value),
-                false => Err(wrong(&site, &value, wanted)),
+                false => Err(wrong_type(&site, &value, wanted)),
             }
         })
     }
@@ -99,7 +88,7 @@ impl Compiler<'_> {
             let value = inner(cx)?;
             match value.kind() == wanted {
                 true => Ok(value),
-                false => Err(wrong(&site, &value, wanted)),
+                false => Err(wrong_type(&site, &value, wanted)),
             }
         })
     }
@@ -109,9 +98,9 @@ impl Compiler<'_> {
         let (name, site) = (self.written_name(expr), self.site(expr, &[value]));
         let (value, member) = (self.value(value), member.clone());
         Box::new(move |cx| match value(cx)? {
-            Value::Object(members) => find(&members, &member).ok_or(Stop::Undefined(name)),
-            Value::Null => Err(Stop::Undefined(name)),
-            other => Err(site.stop(
+            Value::Object(members) => find(&members, &member).ok_or(NoValue::Undefined(name)),
+            Value::Null => Err(NoValue::Undefined(name)),
+            other => Err(site.error(
                 format!("{} has no members", other.kind()),
                 &[&other.to_text()],
             )),
@@ -131,10 +120,10 @@ impl Compiler<'_> {
                     .filter(|item| *item != Value::Null),
                 (value, index) => {
                     let message = format!("{} has no place for {}", value.kind(), index.kind());
-                    return Err(site.stop(message, &[&value.to_text(), &index.to_text()]));
+                    return Err(site.error(message, &[&value.to_text(), &index.to_text()]));
                 }
             };
-            found.ok_or(Stop::Undefined(name))
+            found.ok_or(NoValue::Undefined(name))
         })
     }
 
@@ -149,7 +138,7 @@ impl Compiler<'_> {
             for (name, value) in &members {
                 match value(cx) {
                     Ok(value) => made.push((name.clone(), value)),
-                    Err(Stop::Undefined(_)) => {}
+                    Err(NoValue::Undefined(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -236,7 +225,7 @@ impl Compiler<'_> {
             let value = value(cx)?;
             match list(cx)? {
                 Value::List(items) => Ok(items.iter().any(|item| same(item, &value))),
-                other => Err(wrong(&site, &other, Type::List)),
+                other => Err(wrong_type(&site, &other, Type::List)),
             }
         })
     }
@@ -247,56 +236,4 @@ fn find(members: &[(Arc<str>, Value)], name: &str) -> Option<Value> {
     member
         .map(|(_, value)| value.clone())
         .filter(|value| *value != Value::Null)
-}
-
-fn uncomparable(site: &Site, left: &Value, right: &Value) -> Stop {
-    let message = format!("comparing {} with {}", left.kind(), right.kind());
-    site.stop(message, &[&left.to_text(), &right.to_text()])
-}
-
-/// The order of two values of one type, or of two numbers; `None` for anything else.
-pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Int(left), Value::Int(right))
-        | (Value::Time(left), Value::Time(right))
-        | (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right)),
-        (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
-        (Value::Int(left), Value::Float(right)) => (*left as f64).partial_cmp(right),
-        (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(*right as f64)),
-        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
-        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
-        _ => None,
-    }
-}
-
-/// Whether two values are equal; an `int` and a `float` are if they are the same number.
-pub(super) fn same(left: &Value, right: &Value) -> bool {
-    match order(left, right) {
-        Some(order) => order.is_eq(),
-        None => left == right,
-    }
-}
-
-/// Arithmetic of values whose types were not known before.
-fn calculate(
-    operator: Arithmetic,
-    left: &Value,
-    right: &Value,
-    site: &Site,
-) -> Result<Value, Stop> {
-    match (left, right) {
-        (Value::Int(a), Value::Int(b)) if operator != Arithmetic::Divide => {
-            whole(operator, *a, *b, site).map(Value::Int)
-        }
-        (Value::Int(a), Value::Int(b)) => {
-            real(operator, *a as f64, *b as f64, site).map(Value::Float)
-        }
-        (Value::Int(a), Value::Float(b)) => real(operator, *a as f64, *b, site).map(Value::Float),
-        (Value::Float(a), Value::Int(b)) => real(operator, *a, *b as f64, site).map(Value::Float),
-        (Value::Float(a), Value::Float(b)) => real(operator, *a, *b, site).map(Value::Float),
-        _ => {
-            let message = format!("cannot calculate with {} and {}", left.kind(), right.kind());
-            Err(site.stop(message, &[&left.to_text(), &right.to_text()]))
-        }
-    }
 }

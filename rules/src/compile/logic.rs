@@ -1,14 +1,13 @@
 //! Closures that give true or false: logic after Kleene, comparisons, `in`, `exists`.
 
-use std::cmp::Ordering;
-
+use super::closure::{Eval, NoValue};
+use super::operation::{floats_hold, holds, wrong_type};
 use super::{Compiler, slot, wrong_field};
-use crate::ast::Compare;
-use crate::eval::{Eval, Stop};
+use crate::event::json::{FieldId, Slot};
 use crate::ir::{Expr, Kind};
-use crate::json::{FieldId, Slot};
-use crate::types::Type;
+use crate::syntax::ast::Compare;
 use crate::value::Value;
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression of type `bool`.
@@ -37,7 +36,7 @@ impl Compiler<'_> {
                 let (inner, site) = (self.dynamic(expr), self.site(expr, &[]));
                 Box::new(move |cx| match inner(cx)? {
                     Value::Bool(value) => Ok(value),
-                    other => Err(super::dynamic::wrong(&site, &other, Type::Bool)),
+                    other => Err(wrong_type(&site, &other, Type::Bool)),
                 })
             }
         }
@@ -61,11 +60,11 @@ impl Compiler<'_> {
                 match part(cx) {
                     Ok(value) if value == decisive => return Ok(decisive),
                     Ok(_) => {}
-                    Err(Stop::Undefined(name)) => undefined = undefined.or(Some(name)),
+                    Err(NoValue::Undefined(name)) => undefined = undefined.or(Some(name)),
                     Err(error) => return Err(error),
                 }
             }
-            undefined.map_or(Ok(!decisive), |name| Err(Stop::Undefined(name)))
+            undefined.map_or(Ok(!decisive), |name| Err(NoValue::Undefined(name)))
         })
     }
 
@@ -79,7 +78,7 @@ impl Compiler<'_> {
         let inner = self.value(inner);
         Box::new(move |cx| match inner(cx) {
             Ok(_) => Ok(true),
-            Err(Stop::Undefined(_)) => Ok(false),
+            Err(NoValue::Undefined(_)) => Ok(false),
             Err(error) => Err(error),
         })
     }
@@ -177,21 +176,4 @@ impl Compiler<'_> {
         }
         self.in_dynamic_list(expr, value, list)
     }
-}
-
-/// Whether the comparison holds for operands in this order.
-pub(super) fn holds(operator: Compare, order: Ordering) -> bool {
-    match operator {
-        Compare::Equal => order.is_eq(),
-        Compare::NotEqual => order.is_ne(),
-        Compare::Less => order.is_lt(),
-        Compare::LessEqual => order.is_le(),
-        Compare::Greater => order.is_gt(),
-        Compare::GreaterEqual => order.is_ge(),
-    }
-}
-
-fn floats_hold(operator: Compare, left: f64, right: f64) -> bool {
-    left.partial_cmp(&right)
-        .is_some_and(|order| holds(operator, order))
 }

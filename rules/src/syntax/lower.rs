@@ -4,10 +4,12 @@
 mod expr;
 mod text;
 
-use crate::ast::{Clause, EventBlock, Expr, FieldLine, File, Name, RuleBlock, Send, Source, Span};
 use crate::diagnostic::Diagnostic;
-use crate::parser::Parsed;
 use crate::syntax::SyntaxKind::{self, *};
+use crate::syntax::ast::{
+    Clause, EventBlock, Expr, FieldLine, File, Name, RuleBlock, Send, Source, Span,
+};
+use crate::syntax::parser::Parsed;
 use crate::syntax::{SyntaxNode, SyntaxToken};
 
 /// What the file says, and the errors found on the way.
@@ -19,8 +21,8 @@ pub(crate) fn lower(file: &str, text: &str, parsed: &Parsed) -> (File, Vec<Diagn
         depth: 0,
         errors: Vec::new(),
     };
-    let said = lowering.file(&parsed.root());
-    (said, lowering.errors)
+    let ast = lowering.file(&parsed.root());
+    (ast, lowering.errors)
 }
 
 struct Lowering<'t> {

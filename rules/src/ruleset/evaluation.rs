@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::route::Route;
+use super::state::State;
+use crate::compile::closure::{Context, NoValue, Str, shorten};
+use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep};
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
-use crate::eval::{Cx, Stop};
 use crate::event::Event;
+use crate::event::content_type::is_json;
+use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
 use crate::ir::{ContractField, EventType};
-use crate::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
-use crate::program::{CompiledRule, SendStep, Step, TextStep};
-use crate::route::Route;
-use crate::ruleset::RuleSet;
-use crate::state::State;
 use crate::topic::is_valid_topic_name;
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// What the payload is, as far as rules can read it.
 enum Payload<'e> {
@@ -28,34 +28,34 @@ enum Payload<'e> {
     Invalid(JsonError),
 }
 
-/// One event on its way.
-pub(crate) struct Run<'r> {
-    set: &'r RuleSet,
+/// One event on its way through rules.
+pub(crate) struct Evaluation<'r> {
+    rules: &'r CompiledRules,
     state: &'r mut State,
     event: &'r Event,
     payload: Payload<'r>,
 }
 
 /// How a rule ended.
-enum End {
+enum Outcome {
     Passed,
     Stopped,
 }
 
-impl<'r> Run<'r> {
+impl<'r> Evaluation<'r> {
     /// Reads from the payload what is `wanted`.
     pub(crate) fn new(
-        set: &'r RuleSet,
+        rules: &'r CompiledRules,
         state: &'r mut State,
         event: &'r Event,
         wanted: &Wanted,
-    ) -> Run<'r> {
+    ) -> Evaluation<'r> {
         let payload = read(event, wanted, &mut state.slots);
         if matches!(payload, Payload::Invalid(_)) {
             state.totals.invalid_json += 1;
         }
-        Run {
-            set,
+        Evaluation {
+            rules,
             state,
             event,
             payload,
@@ -63,11 +63,11 @@ impl<'r> Run<'r> {
     }
 
     /// Holds the event against its declarations, then runs the rules one after the other.
-    pub(crate) fn rules(mut self, route: &Route, decision: &mut Decision) {
-        let set = self.set;
+    pub(crate) fn route(mut self, route: &Route, decision: &mut Decision) {
+        let all = self.rules;
         let mut broken: Vec<usize> = Vec::new();
         for at in &route.events {
-            if let Some(reason) = self.broken_promise(&set.events[*at]) {
+            if let Some(reason) = self.broken_promise(&all.events[*at]) {
                 self.state.totals.broken_promises += 1;
                 decision.outputs.push(dead_letter(reason, None));
                 broken.push(*at);
@@ -82,7 +82,7 @@ impl<'r> Run<'r> {
                 }
                 _ => self.rule(
                     entry.rule,
-                    &set.rules[entry.rule],
+                    &all.rules[entry.rule],
                     &entry.captures,
                     decision,
                 ),
@@ -134,7 +134,7 @@ impl<'r> Run<'r> {
             (_, value) => value,
         };
         if value.kind() != field.ty {
-            let written = crate::eval::shorten(&value.to_text());
+            let written = shorten(&value.to_text());
             return Some(format!(
                 "is {} ({written}), declared {}",
                 value.kind(),
@@ -170,13 +170,13 @@ impl<'r> Run<'r> {
         counts.seen += 1;
         counts.sent += sent as u64;
         match end {
-            Ok(End::Passed) => counts.passed += 1,
-            Ok(End::Stopped) => counts.stopped += 1,
-            Err(Stop::Undefined(name)) => {
+            Ok(Outcome::Passed) => counts.passed += 1,
+            Ok(Outcome::Stopped) => counts.stopped += 1,
+            Err(NoValue::Undefined(name)) => {
                 counts.undefined += 1;
                 *counts.undefined_names.entry(name).or_default() += 1;
             }
-            Err(Stop::Error(error)) => {
+            Err(NoValue::Error(error)) => {
                 counts.errors += 1;
                 let name = Some(Arc::clone(&rule.name));
                 decision.outputs.push(dead_letter(error.reason, name));
@@ -190,7 +190,7 @@ impl<'r> Run<'r> {
         rule: &'r CompiledRule,
         captures: &[Option<Range<usize>>],
         decision: &mut Decision,
-    ) -> Result<End, Stop> {
+    ) -> Result<Outcome, NoValue> {
         self.state.locals.clear();
         self.state.locals.resize(rule.locals, None);
         let mut edits: Vec<Edit<'r>> = Vec::new();
@@ -199,13 +199,13 @@ impl<'r> Run<'r> {
             match step {
                 Step::When(condition) => {
                     if !condition(&self.cx(captures))? {
-                        return Ok(End::Stopped);
+                        return Ok(Outcome::Stopped);
                     }
                     continue;
                 }
                 Step::Set { name, local, value } => {
                     let value = match value(&self.cx(captures)) {
-                        Err(Stop::Undefined(undefined)) => {
+                        Err(NoValue::Undefined(undefined)) => {
                             let counts = &mut self.state.rules[at];
                             *counts.undefined_names.entry(undefined).or_default() += 1;
                             None
@@ -231,11 +231,11 @@ impl<'r> Run<'r> {
             }
             changed = None;
         }
-        Ok(End::Passed)
+        Ok(Outcome::Passed)
     }
 
-    fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Cx<'c> {
-        Cx {
+    fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Context<'c> {
+        Context {
             event: self.event,
             payload: self.text(),
             slots: &self.state.slots,
@@ -245,7 +245,7 @@ impl<'r> Run<'r> {
     }
 
     /// The payload with the changes made so far.
-    fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, Stop> {
+    fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, NoValue> {
         let Payload::Json(text) = self.payload else {
             let kind = self.event.content_type.as_deref().unwrap_or("unknown");
             let message = match &self.payload {
@@ -254,13 +254,13 @@ impl<'r> Run<'r> {
                 }
                 _ => format!("cannot change a payload of content type {kind}:"),
             };
-            return Err(send.site.stop(message, &[]));
+            return Err(send.site.error(message, &[]));
         };
         match rewrite(text, edits) {
             Ok(changed) => Ok(Bytes::from(changed)),
             Err(error) => {
                 let message = format!("cannot change a payload that is no JSON object: {error}:");
-                Err(send.site.stop(message, &[]))
+                Err(send.site.error(message, &[]))
             }
         }
     }
@@ -271,7 +271,7 @@ impl<'r> Run<'r> {
         send: &SendStep,
         captures: &[Option<Range<usize>>],
         data: Option<Bytes>,
-    ) -> Result<Addressed, Stop> {
+    ) -> Result<Addressed, NoValue> {
         let cx = self.cx(captures);
         let topic = match &send.topic {
             None => None,
@@ -279,15 +279,15 @@ impl<'r> Run<'r> {
             Some(TextStep::Made(topic)) => Some(self.made_topic(topic(&cx), send)?),
         };
         let key = match send.key.as_ref().map(|key| key(&cx)) {
-            None | Some(Err(Stop::Undefined(_))) => None,
+            None | Some(Err(NoValue::Undefined(_))) => None,
             Some(key) => Some(key?.into_arc()),
         };
         let reason = match &send.reason {
             None => None,
             Some(TextStep::Fixed(reason)) => Some(Arc::clone(reason)),
             Some(TextStep::Made(reason)) => Some(match reason(&cx) {
-                Err(Stop::Undefined(name)) => {
-                    let name = self.set.undefined_name(name);
+                Err(NoValue::Undefined(name)) => {
+                    let name = self.rules.names.text(name);
                     format!("the reason cannot be told: `{name}` is undefined").into()
                 }
                 decided => decided?.into_arc(),
@@ -310,16 +310,16 @@ impl<'r> Run<'r> {
     /// A topic that cannot be made must not be passed over in silence: it is an error.
     fn made_topic(
         &self,
-        topic: Result<crate::eval::Str<'_>, Stop>,
+        topic: Result<Str<'_>, NoValue>,
         send: &SendStep,
-    ) -> Result<Arc<str>, Stop> {
+    ) -> Result<Arc<str>, NoValue> {
         match topic {
             Ok(topic) if is_valid_topic_name(&topic) => Ok(topic.into_arc()),
-            Ok(topic) => Err(send.site.stop("not a valid topic to send to", &[&topic])),
-            Err(Stop::Undefined(name)) => {
-                let name = self.set.undefined_name(name);
+            Ok(topic) => Err(send.site.error("not a valid topic to send to", &[&topic])),
+            Err(NoValue::Undefined(name)) => {
+                let name = self.rules.names.text(name);
                 let message = format!("the topic needs `{name}`, which is undefined,");
-                Err(send.site.stop(message, &[]))
+                Err(send.site.error(message, &[]))
             }
             Err(error) => Err(error),
         }
@@ -363,11 +363,4 @@ fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e
         Err(error) if declared == Some(true) || looks_nested => Payload::Invalid(error),
         Err(_) => Payload::Other,
     }
-}
-
-/// `application/json`, `text/json`, `…+json`, with or without parameters.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
