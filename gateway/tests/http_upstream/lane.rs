@@ -40,7 +40,7 @@ impl Lane {
         let id = store.lane("hook").expect("a lane");
         append(&mut writer, id, count);
         let observe = Arc::new(Observe::default());
-        let metrics = Arc::new(LaneFamilies::register(&observe).of("hook", 0));
+        let metrics = Arc::new(LaneFamilies::register(&observe).of("hook", 0, std::time::Instant::now()));
         let (durable, news) = watch::channel(store.end());
         let (stop, stopped) = watch::channel(false);
         let context = LaneContext {
