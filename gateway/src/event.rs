@@ -2,7 +2,9 @@
 
 pub mod ack;
 pub mod arrival;
+pub mod cloudevents;
 pub mod dead_letter;
+pub mod delivery;
 pub mod device_mark;
 pub mod inlet;
 pub mod live_feed;

@@ -13,6 +13,7 @@ use super::{ConfigArgument, Failure, Format, human, terminal};
 use crate::config::unit;
 use crate::control::history::event::{EventView, OutputView};
 use crate::control::history::search::{self, LIMIT_MAX, Query};
+use crate::event::cloudevents::json;
 use crate::time::clock;
 
 /// Characters of a payload in a list.
@@ -222,11 +223,7 @@ fn fate(outputs: &[OutputView]) -> String {
 
 /// The payload on one line.
 fn payload_line(event: &EventView) -> String {
-    let payload = event
-        .event
-        .get("data")
-        .or_else(|| event.event.get("data_base64"));
-    match payload {
+    match json::data_of_document(&event.event) {
         Some(Value::String(text)) => printable(text),
         Some(other) => printable(&other.to_string()),
         None => String::new(),
@@ -289,11 +286,7 @@ pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std:
         "payload",
         human::count(event.size_bytes as u64)
     )?;
-    let payload = event
-        .event
-        .get("data")
-        .or_else(|| event.event.get("data_base64"));
-    write_payload(output, payload)
+    write_payload(output, json::data_of_document(&event.event))
 }
 
 fn write_payload(output: &mut impl Write, payload: Option<&Value>) -> std::io::Result<()> {

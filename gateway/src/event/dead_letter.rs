@@ -18,7 +18,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{DeadLetterError, DeadLetterId, LaneId, Store};
 
 use crate::event::record::{self, Record, RecordError, Routed};
-use crate::upstream::Delivery;
+use crate::event::delivery::Delivery;
 
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;

@@ -23,7 +23,7 @@ use crate::event::arrival::{Arrival, Identity};
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
-use crate::source::attributes;
+use crate::event::cloudevents::mqtt;
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -345,7 +345,7 @@ impl MqttClient {
             event.extensions.push(("retain".into(), "true".into()));
         }
         for (name, value) in &publish.user {
-            attributes::read(&mut event, name, value);
+            mqtt::read_property(&mut event, name, value);
         }
         event
     }

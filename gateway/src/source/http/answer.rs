@@ -10,11 +10,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tidegate_rules::event::Event;
 use tokio::sync::Semaphore;
 
-use super::base64;
-use super::cloud_event::Wrong;
 use super::post::{self, Post, Target};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Identity;
+use crate::event::cloudevents::{Wrong, base64};
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::source::SourceMetrics;
 use crate::source::batch;

@@ -14,7 +14,7 @@ use crate::config::MqttListener;
 use crate::event::ack::{Ack, Settle, Verdict};
 use crate::event::arrival::{Arrival, Identity};
 use crate::observe::source::SourceMetrics;
-use crate::source::attributes;
+use crate::event::cloudevents::mqtt;
 use crate::source::listener::access::Access;
 
 /// Why a connection ends: the MQTT 5 reason code, and words for the log.
@@ -306,7 +306,7 @@ impl Session {
             event.extensions.push(("retain".into(), "true".into()));
         }
         for (name, value) in &publish.user {
-            attributes::read(&mut event, name.as_str(), value.as_str());
+            mqtt::read_property(&mut event, name.as_str(), value.as_str());
         }
         event
     }
@@ -433,7 +433,7 @@ impl Session {
             _ if self.outgoing.len() >= self.outgoing_max => return self.metrics.missed(1),
             _ => self.outgoing_id(),
         };
-        let user = attributes::write(event);
+        let user = mqtt::properties(event);
         let outgoing = reply::Outgoing {
             topic: &event.topic,
             qos,
