@@ -6,5 +6,6 @@ pub mod dead_letter;
 pub mod device_mark;
 pub mod inlet;
 pub mod live_feed;
+pub mod receipts;
 pub mod record;
 pub mod system_topic;

@@ -4,7 +4,6 @@
 //! what it is told is stored.
 
 mod attributes;
-pub mod batch;
 pub mod http;
 #[cfg(feature = "serial")]
 pub mod lines;
