@@ -8,5 +8,6 @@ pub mod delivery;
 pub mod device_mark;
 pub mod inlet;
 pub mod live_feed;
+pub mod receipts;
 pub mod record;
 pub mod system_topic;

@@ -6,14 +6,15 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::json;
 use tidegate_store::{DeadLetterId, Store};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
 use super::events::{answered, mistake, store};
 use super::question::Question;
 use super::shared::Shared;
 use crate::control::history::{HistoryError, letters};
-use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::ack::Verdict;
+use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
 
@@ -120,34 +121,23 @@ fn lane_of(
 }
 
 async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), Refused> {
-    let (settled, verdict) = oneshot::channel();
-    let ack = Ack::new(Arc::new(Once(std::sync::Mutex::new(Some(settled)))), 0);
+    let mut receipts = Receipts::default();
+    let ack = receipts.issue(());
     let gone = Refused::Commit("the gateway is stopping; the letter is still there");
     if redrive.send(Redrive { record, ack }).await.is_err() {
         return Err(gone);
     }
-    match tokio::time::timeout(COMMIT_MAX, verdict).await {
-        Ok(Ok(Verdict::Stored)) => Ok(()),
-        Ok(Ok(Verdict::Refused(_))) => Err(Refused::Commit(
-            "the store takes no more; the letter is still there",
-        )),
-        Ok(Err(_)) => Err(gone),
+    match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
+        Ok(Some(receipt)) => match receipt.verdict {
+            Verdict::Stored => Ok(()),
+            Verdict::Refused(_) => Err(Refused::Commit(
+                "the store takes no more; the letter is still there",
+            )),
+        },
+        Ok(None) => Err(gone),
         Err(_) => Err(Refused::Commit(
             "the commit takes too long; the letter is still there",
         )),
-    }
-}
-
-/// Hands one verdict on.
-struct Once(std::sync::Mutex<Option<oneshot::Sender<Verdict>>>);
-
-impl Settle for Once {
-    fn settle(&self, _token: u64, verdict: Verdict) {
-        let sender = self.0.lock().unwrap_or_else(|e| e.into_inner()).take();
-        if let Some(sender) = sender {
-            // Nobody waits any more after a timeout.
-            let _ = sender.send(verdict);
-        }
     }
 }
 
