@@ -112,9 +112,7 @@ pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
     match name {
         "specversion" if value == SPEC_VERSION => {}
         "specversion" => {
-            return bad(format!(
-                "`specversion` is {value:?}, not {SPEC_VERSION:?}"
-            ));
+            return bad(format!("`specversion` is {value:?}, not {SPEC_VERSION:?}"));
         }
         "id" => event.id = value.into(),
         "source" => event.source = value.into(),

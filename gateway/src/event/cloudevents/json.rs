@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use tidegate_rules::event::Event;
 use tidegate_rules::event::content_type::is_json;
 
-use super::{Attribute, SPEC_VERSION, Wrong, bad, base64, complete, of_delivery, of_event, read, within};
+use super::{
+    Attribute, SPEC_VERSION, Wrong, bad, base64, complete, of_delivery, of_event, read, within,
+};
 use crate::event::delivery::Delivery;
 
 /// The content type of one document.

@@ -60,10 +60,16 @@ fn events() -> Vec<(&'static str, Event)> {
         ("full", full()),
         ("no json", payload(None, b"21,5 C")),
         ("bytes", payload(None, b"\xff\x00")),
-        ("typed bytes", payload(Some("application/cbor"), b"\xa1\xff")),
+        (
+            "typed bytes",
+            payload(Some("application/cbor"), b"\xa1\xff"),
+        ),
         ("text", payload(Some("text/plain"), b"7")),
         ("json suffix", payload(Some("application/ld+json"), b"[1]")),
-        ("json in capitals", payload(Some("Application/JSON"), b"[1]")),
+        (
+            "json in capitals",
+            payload(Some("Application/JSON"), b"[1]"),
+        ),
         ("json of another tree", payload(Some("model/json"), b"[1]")),
         ("broken json", payload(Some("text/json"), b"{")),
         ("empty", payload(None, b"")),
@@ -117,7 +123,12 @@ fn write_all(text: &mut String) {
             writeln!(text, "{of}:").unwrap();
             writeln!(text, "  mqtt: {:?}", mqtt::properties_of(&delivery)).unwrap();
             writeln!(text, "  http: {:?}", headers(&delivery)).unwrap();
-            writeln!(text, "  json: {}", String::from_utf8(json::structured(&delivery)).unwrap()).unwrap();
+            writeln!(
+                text,
+                "  json: {}",
+                String::from_utf8(json::structured(&delivery)).unwrap()
+            )
+            .unwrap();
         }
     }
 }
@@ -150,7 +161,12 @@ const DOCUMENTS: &[&str] = &[
 
 /// Attributes in headers and in user properties.
 const ATTRIBUTES: &[&[(&str, &str)]] = &[
-    &[("specversion", "1.0"), ("id", "a"), ("source", "s"), ("type", "t")],
+    &[
+        ("specversion", "1.0"),
+        ("id", "a"),
+        ("source", "s"),
+        ("type", "t"),
+    ],
     &[("specversion", "0.3")],
     &[("subject", "Euro%20%E2%82%AC"), ("subject2", "%ff")],
     &[("time", "2026-01-02T03:04:05.006Z"), ("dataschema", "d")],
@@ -176,7 +192,10 @@ fn headers(delivery: &Delivery) -> Vec<(String, String)> {
     let mut headers = HeaderMap::new();
     http::write(delivery, &mut headers);
     let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
-    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect()
 }
 
 fn with_headers(attributes: &[(&str, &str)]) -> Result<Event, Wrong> {
@@ -205,7 +224,13 @@ fn read_all(text: &mut String) {
         let read = told(json::read_structured(document.as_bytes(), &plain()));
         writeln!(text, "\n# {document}\n{read}").unwrap();
     }
-    for document in ["[{@},{@,\"data\":7}]", "[{@},{}]", "{@}", "[]", "[{@,\"data\":123456789}]"] {
+    for document in [
+        "[{@},{@,\"data\":7}]",
+        "[{@},{}]",
+        "{@}",
+        "[]",
+        "[{@,\"data\":123456789}]",
+    ] {
         let document = document.replace('@', required);
         let read = json::read_batch(document.as_bytes(), &plain(), 8);
         writeln!(text, "\n# {document}").unwrap();
@@ -219,8 +244,10 @@ fn read_all(text: &mut String) {
     let long = "x".repeat(1025);
     let many: Vec<(String, &str)> = (0..33).map(|n| (format!("x{n}"), "v")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, *value)).collect();
-    let mut all: Vec<(&str, &[(&str, &str)])> =
-        ATTRIBUTES.iter().map(|attributes| ("", *attributes)).collect();
+    let mut all: Vec<(&str, &[(&str, &str)])> = ATTRIBUTES
+        .iter()
+        .map(|attributes| ("", *attributes))
+        .collect();
     let long = [("subject", &*long)];
     all.extend([("long", &long[..]), ("many", &many)]);
     for (name, attributes) in all {

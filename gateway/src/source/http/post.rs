@@ -67,12 +67,8 @@ impl Post {
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         match self.target {
-            Target::Events if kind.eq_ignore_ascii_case(json::BATCH_CONTENT_TYPE) => {
-                Mode::Batch
-            }
-            Target::Events if kind.eq_ignore_ascii_case(json::CONTENT_TYPE) => {
-                Mode::Structured
-            }
+            Target::Events if kind.eq_ignore_ascii_case(json::BATCH_CONTENT_TYPE) => Mode::Batch,
+            Target::Events if kind.eq_ignore_ascii_case(json::CONTENT_TYPE) => Mode::Structured,
             Target::Events if http::has_attributes(&self.headers) => Mode::Binary,
             _ => Mode::Raw,
         }

@@ -14,9 +14,9 @@ use super::wire::{Invalid, Text};
 use crate::config::MqttListener;
 use crate::event::ack::Verdict;
 use crate::event::arrival::{Arrival, Identity};
+use crate::event::cloudevents::mqtt;
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::source::SourceMetrics;
-use crate::event::cloudevents::mqtt;
 use crate::source::listener::access::Access;
 
 /// Why a connection ends: the MQTT 5 reason code, and words for the log.

@@ -8,11 +8,11 @@ use serde_json::json;
 use tidegate_store::{DeadLetterId, Store};
 use tokio::sync::mpsc;
 
-use super::answer::{self, Answer};
-use super::events::{answered, mistake, store};
-use super::question::Question;
-use super::shared::Shared;
-use crate::control::history::{HistoryError, letters};
+use super::ApiContext;
+use super::blocking::{Panicked, off_thread};
+use super::history::{HistoryError, dead_letters as stored};
+use super::query::QueryString;
+use super::response::{self, ApiResponse};
 use crate::event::ack::Verdict;
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
@@ -25,77 +25,91 @@ const COMMIT_MAX: Duration = Duration::from_secs(30);
 const SET_ASIDE: &str = "dead_letter";
 
 /// `GET /dead-letters`
-pub(super) fn list(shared: &Shared, question: &Question) -> Answer {
-    answered(|| letters::list(store(shared)?, question.get("upstream"), question.limit()?))
+pub(super) fn list(context: &ApiContext, query: &QueryString) -> ApiResponse {
+    let found = || stored::list(context.store()?, query.get("upstream"), query.limit()?);
+    response::of_history(found())
 }
 
 /// `GET /dead-letters/ID`
-pub(super) fn show(shared: &Shared, id: &str) -> Answer {
-    answered(|| letters::find(store(shared)?, letters::parse_id(id)?))
+pub(super) fn show(context: &ApiContext, id: &str) -> ApiResponse {
+    let found = || stored::find(context.store()?, stored::parse_id(id)?);
+    response::of_history(found())
 }
 
 /// `DELETE /dead-letters/ID`
-pub(super) fn drop(shared: &Shared, id: &str) -> Answer {
-    answered(|| {
-        letters::remove(store(shared)?, letters::parse_id(id)?)?;
+pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
+    let dropped = || {
+        stored::remove(context.store()?, stored::parse_id(id)?)?;
         Ok(json!({ "dropped": id }))
-    })
+    };
+    response::of_history(dropped())
 }
 
 /// `POST /dead-letters/ID/retry`: commits it anew for its upstream, or for `to`, and removes the
 /// letter once that is on disk. A crash between the two sends it twice and never loses it.
-pub(super) async fn retry(shared: Arc<Shared>, id: String, to: Option<String>) -> Answer {
-    match retried(shared, &id, to).await {
-        Ok(upstream) => answer::json(&json!({ "retried": id, "to": upstream })),
-        Err(Refused::Question(error)) => mistake(&error),
-        Err(Refused::Commit(why)) => answer::mistake(StatusCode::SERVICE_UNAVAILABLE, why),
+pub(super) async fn retry(context: Arc<ApiContext>, id: String, to: Option<String>) -> ApiResponse {
+    match retried(context, &id, to).await {
+        Ok(upstream) => response::json(&json!({ "retried": id, "to": upstream })),
+        Err(RetryError::History(error)) => response::of_history_error(&error),
+        Err(RetryError::Commit(why)) => response::error(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-enum Refused {
-    Question(HistoryError),
+/// Why a dead letter was not sent again.
+enum RetryError {
+    History(HistoryError),
     Commit(&'static str),
 }
 
-impl From<HistoryError> for Refused {
-    fn from(error: HistoryError) -> Refused {
-        Refused::Question(error)
+impl From<HistoryError> for RetryError {
+    fn from(error: HistoryError) -> RetryError {
+        RetryError::History(error)
     }
 }
 
-async fn retried(shared: Arc<Shared>, id: &str, to: Option<String>) -> Result<String, Refused> {
-    let id = letters::parse_id(id)?;
-    let held = store(&shared)?.clone();
+impl From<Panicked> for RetryError {
+    fn from(_: Panicked) -> RetryError {
+        RetryError::Commit(Panicked::MESSAGE)
+    }
+}
+
+async fn retried(
+    context: Arc<ApiContext>,
+    id: &str,
+    to: Option<String>,
+) -> Result<String, RetryError> {
+    let id = stored::parse_id(id)?;
+    let held = context.store()?.clone();
     let (upstream, record) = off_thread({
-        let shared = Arc::clone(&shared);
-        move || addressed(&shared, id, to)
+        let context = Arc::clone(&context);
+        move || addressed(&context, id, to)
     })
     .await??;
-    let redrive = shared
+    let redrive = context
         .redrive
         .as_ref()
-        .ok_or(Refused::Commit("this gateway takes no letters"))?;
+        .ok_or(RetryError::Commit("this gateway takes no letters"))?;
     commit(redrive, record).await?;
-    off_thread(move || letters::remove(&held, id)).await??;
+    off_thread(move || stored::remove(&held, id)).await??;
     Ok(upstream)
 }
 
 /// The letter's record, addressed to the lane of its upstream or of `to`.
 fn addressed(
-    shared: &Shared,
+    context: &ApiContext,
     id: DeadLetterId,
     to: Option<String>,
 ) -> Result<(String, Record), HistoryError> {
-    let store = store(shared)?;
-    let letter = letters::read(store, id)?;
+    let store = context.store()?;
+    let letter = stored::read(store, id)?;
     let mut record = record::decode(&letter.record)
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or(letter.upstream);
     if upstream == SET_ASIDE {
         let why = "a rule set this event aside: say which upstream it should go to";
-        return Err(HistoryError::Question(why.to_owned()));
+        return Err(HistoryError::InvalidQuery(why.to_owned()));
     }
-    let lane = lane_of(shared, store, &upstream)?;
+    let lane = lane_of(context, store, &upstream)?;
     for routed in &mut record.outputs {
         routed.lane = lane;
         routed.output.reason = None;
@@ -104,46 +118,39 @@ fn addressed(
 }
 
 fn lane_of(
-    shared: &Shared,
+    context: &ApiContext,
     store: &Store,
     upstream: &str,
 ) -> Result<tidegate_store::LaneId, HistoryError> {
-    let configured = shared.upstream_names().any(|name| name == upstream);
+    let configured = context.upstream_names().any(|name| name == upstream);
     let lanes = store.lanes();
     let lane = lanes
         .iter()
         .find(|lane| configured && lane.name == upstream);
     lane.map(|lane| lane.id).ok_or_else(|| {
-        HistoryError::Absent(format!(
+        HistoryError::NotFound(format!(
             "there is no upstream `{upstream}`; say another one"
         ))
     })
 }
 
-async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), Refused> {
+async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), RetryError> {
     let mut receipts = Receipts::default();
     let ack = receipts.issue(());
-    let gone = Refused::Commit("the gateway is stopping; the letter is still there");
+    let gone = RetryError::Commit("the gateway is stopping; the letter is still there");
     if redrive.send(Redrive { record, ack }).await.is_err() {
         return Err(gone);
     }
     match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
         Ok(Some(receipt)) => match receipt.verdict {
             Verdict::Stored => Ok(()),
-            Verdict::Refused(_) => Err(Refused::Commit(
+            Verdict::Refused(_) => Err(RetryError::Commit(
                 "the store takes no more; the letter is still there",
             )),
         },
         Ok(None) => Err(gone),
-        Err(_) => Err(Refused::Commit(
+        Err(_) => Err(RetryError::Commit(
             "the commit takes too long; the letter is still there",
         )),
     }
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refused> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Refused::Commit("the answer could not be made; the log says why"))
 }
