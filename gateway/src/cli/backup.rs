@@ -8,7 +8,7 @@ use super::running::{Running, encoded};
 use super::store::Bar;
 use super::{Failure, Format, human};
 use crate::config::Config;
-use crate::control::history::store::{Copied, Copying, backup, restore};
+use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
 
 /// Copies the store to `folder`: by the gateway if one runs.
 ///
@@ -46,7 +46,7 @@ pub(super) fn bring_back(config: &Config, folder: &Path, format: Format) -> Resu
     write_copied("restored", &copied, &to, format)
 }
 
-fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<Copied, Failure> {
+fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<CopyReport, Failure> {
     let name = folder.to_str().ok_or_else(|| {
         let shown = folder.display();
         Failure::new(format!(
@@ -57,9 +57,9 @@ fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<Copied, Failure>
     let mut copied = None;
     running.follow_sent(hyper::Method::POST, &path, |line| {
         match serde_json::from_slice(line) {
-            Ok(Copying::Progress(done, all)) => bar.advance(done, all),
-            Ok(Copying::Result(result)) => copied = Some(result),
-            Ok(Copying::Failed(why)) => return Err(Failure::new(why)),
+            Ok(BackupUpdate::Progress(done, all)) => bar.advance(done, all),
+            Ok(BackupUpdate::Result(result)) => copied = Some(result),
+            Ok(BackupUpdate::Failed(why)) => return Err(Failure::new(why)),
             Err(error) => return Err(Failure::new(format!("no answer of a gateway: {error}"))),
         }
         Ok(())
@@ -67,7 +67,7 @@ fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<Copied, Failure>
     copied.ok_or_else(|| Failure::new("the gateway went away during the backup"))
 }
 
-fn write_copied(done: &str, copied: &Copied, to: &Path, format: Format) -> Result<(), Failure> {
+fn write_copied(done: &str, copied: &CopyReport, to: &Path, format: Format) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match format {
         Format::Json => writeln!(output, "{:#}", serde_json::json!(copied))?,

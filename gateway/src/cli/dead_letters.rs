@@ -10,7 +10,7 @@ use super::running::{Running, encoded};
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, events, human, terminal};
 use crate::config::Config;
-use crate::control::history::letters::{self, LIMIT_MAX, LetterView};
+use crate::control::history::dead_letters::{self as letters, DeadLetterView, LIMIT_MAX};
 
 /// What `tidegate dead-letters` takes.
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn list(held: &Held, upstream: Option<&str>, limit: usize) -> Result<Vec<LetterView>, Failure> {
+fn list(held: &Held, upstream: Option<&str>, limit: usize) -> Result<Vec<DeadLetterView>, Failure> {
     match held {
         Held::Running(running) => {
             let upstream = upstream.map(|name| format!("&upstream={}", encoded(name)));
@@ -111,7 +111,7 @@ fn list(held: &Held, upstream: Option<&str>, limit: usize) -> Result<Vec<LetterV
     }
 }
 
-fn show(held: &Held, id: &str) -> Result<LetterView, Failure> {
+fn show(held: &Held, id: &str) -> Result<DeadLetterView, Failure> {
     match held {
         Held::Running(running) => running.get(&format!("/dead-letters/{}", encoded(id))),
         Held::Lying(store, _) => letters::parse_id(id)
@@ -207,7 +207,7 @@ fn each(
     }
 }
 
-fn write_list(letters: &[LetterView], format: Format) -> Result<(), Failure> {
+fn write_list(letters: &[DeadLetterView], format: Format) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     if format == Format::Json {
         writeln!(output, "{:#}", serde_json::json!(letters))?;
@@ -239,7 +239,7 @@ fn write_list(letters: &[LetterView], format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_letter(letter: &LetterView, format: Format) -> Result<(), Failure> {
+fn write_letter(letter: &DeadLetterView, format: Format) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     if format == Format::Json {
         writeln!(output, "{:#}", serde_json::json!(letter))?;

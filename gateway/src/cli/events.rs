@@ -12,7 +12,8 @@ use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, human, terminal};
 use crate::config::unit;
 use crate::control::history::event::{EventView, OutputView};
-use crate::control::history::search::{self, LIMIT_MAX, Query};
+use crate::control::history::search::{self, EventFilter, LIMIT_MAX};
+use crate::event::cloudevents::json;
 use crate::time::clock;
 
 /// Characters of a payload in a list.
@@ -70,8 +71,8 @@ struct Which {
 }
 
 impl Which {
-    fn query(&self, since_ms: Option<i64>) -> Query {
-        Query {
+    fn query(&self, since_ms: Option<i64>) -> EventFilter {
+        EventFilter {
             topic: self.topic.clone(),
             source: self.source.clone(),
             kind: self.kind.clone(),
@@ -128,7 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn list(held: &Held, query: &Query, limit: u64) -> Result<Vec<EventView>, Failure> {
+fn list(held: &Held, query: &EventFilter, limit: u64) -> Result<Vec<EventView>, Failure> {
     match held {
         Held::Running(running) => running.get(&format!("/events?limit={limit}{}", asked(query))),
         Held::Lying(store, _) => search::list(store, query, limit as usize).map_err(failed),
@@ -148,7 +149,7 @@ pub(super) fn failed(error: crate::control::history::HistoryError) -> Failure {
 }
 
 /// The query as the API takes it.
-fn asked(query: &Query) -> String {
+fn asked(query: &EventFilter) -> String {
     let parts = [
         (
             "topic",
@@ -163,7 +164,7 @@ fn asked(query: &Query) -> String {
     parts.into_iter().filter_map(part).collect()
 }
 
-fn follow(running: &Running, query: &Query, format: Format) -> Result<(), Failure> {
+fn follow(running: &Running, query: &EventFilter, format: Format) -> Result<(), Failure> {
     running.follow(&format!("/events/follow?{}", asked(query)), |line| {
         let mut output = std::io::stdout().lock();
         match (format, serde_json::from_slice::<EventView>(line)) {
@@ -222,11 +223,7 @@ fn fate(outputs: &[OutputView]) -> String {
 
 /// The payload on one line.
 fn payload_line(event: &EventView) -> String {
-    let payload = event
-        .event
-        .get("data")
-        .or_else(|| event.event.get("data_base64"));
-    match payload {
+    match json::data_of_document(&event.event) {
         Some(Value::String(text)) => printable(text),
         Some(other) => printable(&other.to_string()),
         None => String::new(),
@@ -289,11 +286,7 @@ pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std:
         "payload",
         human::count(event.size_bytes as u64)
     )?;
-    let payload = event
-        .event
-        .get("data")
-        .or_else(|| event.event.get("data_base64"));
-    write_payload(output, payload)
+    write_payload(output, json::data_of_document(&event.event))
 }
 
 fn write_payload(output: &mut impl Write, payload: Option<&Value>) -> std::io::Result<()> {
@@ -351,10 +344,10 @@ mod tests {
 
     #[test]
     fn a_question_keeps_its_special_characters() {
-        let query = Query {
+        let query = EventFilter {
             topic: TopicFilter::parse("a/+/#").ok(),
             source: Some("x&y".into()),
-            ..Query::default()
+            ..EventFilter::default()
         };
         assert_eq!(asked(&query), "&topic=a%2F%2B%2F%23&source=x%26y");
     }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::held::Held;
 use super::table::{Table, printable};
 use super::{ConfigArgument, Failure, Format, backup, human, terminal};
-use crate::control::history::store::{StoreReport, Verification, Verified, report, verify};
+use crate::control::history::store::{StoreReport, VerifyReport, VerifyUpdate, report, verify};
 use crate::observe::status::Wear;
 
 /// What `tidegate store` takes.
@@ -187,7 +187,7 @@ impl Bar {
     }
 }
 
-fn verified(held: &Held) -> Result<Verified, Failure> {
+fn verified(held: &Held) -> Result<VerifyReport, Failure> {
     let bar = Bar::new();
     let advance = |done, all| bar.advance(done, all);
     let verified = match held {
@@ -196,8 +196,8 @@ fn verified(held: &Held) -> Result<Verified, Failure> {
             let mut verified = None;
             running.follow_sent(hyper::Method::POST, "/store/verify", |line| {
                 match serde_json::from_slice(line) {
-                    Ok(Verification::Progress(done, all)) => advance(done, all),
-                    Ok(Verification::Result(result)) => verified = Some(result),
+                    Ok(VerifyUpdate::Progress(done, all)) => advance(done, all),
+                    Ok(VerifyUpdate::Result(result)) => verified = Some(result),
                     Err(error) => {
                         return Err(Failure::new(format!("no answer of a gateway: {error}")));
                     }
@@ -211,7 +211,7 @@ fn verified(held: &Held) -> Result<Verified, Failure> {
     Ok(verified)
 }
 
-fn write_result(verified: &Verified, format: Format) -> Result<(), Failure> {
+fn write_result(verified: &VerifyReport, format: Format) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match format {
         Format::Json => writeln!(output, "{:#}", serde_json::json!(verified))?,

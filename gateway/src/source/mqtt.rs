@@ -18,12 +18,13 @@ use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::MqttSource;
-use crate::event::ack::{Ack, Refusal, Settle, Verdict};
+use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity};
+use crate::event::cloudevents::mqtt;
 use crate::event::inlet::{Closed, Inlet};
+use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
-use crate::source::attributes;
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -61,24 +62,19 @@ enum Ended {
     Shutdown,
 }
 
-/// Verdicts on their way back to their own connection: token and verdict.
-struct Verdicts(mpsc::UnboundedSender<(u64, Verdict)>);
-
-impl Settle for Verdicts {
-    fn settle(&self, token: u64, verdict: Verdict) {
-        // A connection that is over takes no verdicts: its messages come again.
-        let _ = self.0.send((token, verdict));
-    }
+/// A message that waits for its verdict.
+struct Unsettled {
+    packet_id: u16,
+    received: Instant,
 }
 
 /// One connection.
 struct Session {
     link: Link,
     heard: mpsc::Receiver<Result<Heard, String>>,
-    acks: Arc<dyn Settle>,
-    verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
-    began: Instant,
-    under_way: usize,
+    /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
+    /// identifier may stand for something else.
+    receipts: Receipts<Unsettled>,
 }
 
 impl MqttClient {
@@ -182,14 +178,10 @@ impl MqttClient {
             url,
             resumed,
         });
-        let (sender, verdicts) = mpsc::unbounded_channel();
         Ok(Session {
             link,
             heard,
-            acks: Arc::new(Verdicts(sender)),
-            verdicts,
-            began: clock::monotonic(),
-            under_way: 0,
+            receipts: Receipts::default(),
         })
     }
 
@@ -218,8 +210,8 @@ impl MqttClient {
         loop {
             tokio::select! {
                 biased;
-                Some((token, verdict)) = session.verdicts.recv() => {
-                    if let Err(why) = self.settle(session, token, verdict) {
+                () = session.receipts.ready() => {
+                    if let Err(why) = self.settle(session, clock::monotonic()) {
                         return Ok(why);
                     }
                 }
@@ -227,7 +219,8 @@ impl MqttClient {
                     if count == 0 {
                         return Ok("the connection ended".into());
                     }
-                    let (arrivals, broken) = self.take(session, heard.drain(..));
+                    let now = clock::monotonic();
+                    let (arrivals, broken) = self.take(session, heard.drain(..), now);
                     self.inlet.offer(arrivals).await?;
                     if let Some(why) = broken {
                         return Ok(why);
@@ -241,18 +234,24 @@ impl MqttClient {
     ///
     /// # Errors
     /// Why the connection must be given up: then the broker sends again what was refused.
-    fn settle(
+    fn settle(&mut self, session: &mut Session, now: Instant) -> Result<(), String> {
+        while let Some(receipt) = session.receipts.take() {
+            self.settle_one(&session.link, receipt, now)?;
+        }
+        Ok(())
+    }
+
+    fn settle_one(
         &mut self,
-        session: &mut Session,
-        token: u64,
-        verdict: Verdict,
+        link: &Link,
+        receipt: Receipt<Unsettled>,
+        now: Instant,
     ) -> Result<(), String> {
-        session.under_way = session.under_way.saturating_sub(1);
-        match verdict {
+        let message = receipt.value;
+        match receipt.verdict {
             Verdict::Stored => {
-                session.link.acknowledge((token & 0xffff) as u16);
-                let sent = Duration::from_micros(token >> 16);
-                let took = session.began.elapsed().saturating_sub(sent);
+                link.acknowledge(message.packet_id);
+                let took = now.saturating_duration_since(message.received);
                 self.metrics.acknowledged_after(took);
                 self.metrics.accepted(0);
                 self.reconnect.reset();
@@ -275,6 +274,7 @@ impl MqttClient {
         &mut self,
         session: &mut Session,
         heard: impl Iterator<Item = Result<Heard, String>>,
+        now: Instant,
     ) -> (Vec<Arrival>, Option<String>) {
         let mut arrivals = Vec::new();
         for item in heard {
@@ -291,7 +291,7 @@ impl MqttClient {
                     let why = format!("the broker refused to subscribe to {}", names.join(", "));
                     return (arrivals, Some(why));
                 }
-                Ok(Heard::Publish(publish)) => arrivals.extend(self.arrival(session, publish)),
+                Ok(Heard::Publish(publish)) => arrivals.extend(self.arrival(session, publish, now)),
                 Err(why) => {
                     let why = format!("{}: {why}", self.config.broker.url);
                     return (arrivals, Some(why));
@@ -302,7 +302,12 @@ impl MqttClient {
     }
 
     /// The arrival of a message; none if it is over `max_payload`: that stays with the broker.
-    fn arrival(&mut self, session: &mut Session, publish: Publish) -> Option<Arrival> {
+    fn arrival(
+        &mut self,
+        session: &mut Session,
+        publish: Publish,
+        now: Instant,
+    ) -> Option<Arrival> {
         let bytes = publish.payload.len();
         if bytes > self.config.payload_bytes_max {
             self.metrics.malformed("payload too large");
@@ -319,14 +324,10 @@ impl MqttClient {
                 self.metrics.accepted(bytes);
                 Ack::none()
             }
-            _ => {
-                session.under_way += 1;
-                let stamp = session.began.elapsed().as_micros() as u64;
-                Ack::new(
-                    Arc::clone(&session.acks),
-                    stamp << 16 | u64::from(publish.id),
-                )
-            }
+            _ => session.receipts.issue(Unsettled {
+                packet_id: publish.id,
+                received: now,
+            }),
         };
         let event = self.event(publish);
         Some(Arrival {
@@ -345,17 +346,15 @@ impl MqttClient {
             event.extensions.push(("retain".into(), "true".into()));
         }
         for (name, value) in &publish.user {
-            attributes::read(&mut event, name, value);
+            mqtt::read_property(&mut event, name, value);
         }
         event
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
     async fn drain(&mut self, session: &mut Session) {
-        while session.under_way > 0
-            && let Some((token, verdict)) = session.verdicts.recv().await
-        {
-            let _ = self.settle(session, token, verdict);
+        while let Some(receipt) = session.receipts.settled().await {
+            let _ = self.settle_one(&session.link, receipt, clock::monotonic());
         }
     }
 }

@@ -1,19 +1,19 @@
 //! One connection: bytes to packets, packets to the session, replies back.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::Listener;
 use super::packet::{self, Connect, Next, Packet, V5, V311};
 use super::registry::Seat;
 use super::reply::{self, Terms, reason};
 use super::session::{Close, Session};
-use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::ack::Ack;
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::live_feed::{CommittedEvents, LiveEvents, Missed};
 use crate::observe::source::{ClientLost, ClientRefused};
@@ -35,23 +35,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Live events a subscriber may have unacknowledged.
 const OUTGOING_MAX: usize = 100;
 
-/// Verdicts waiting to be written to one client.
-#[derive(Default)]
-struct Verdicts {
-    taken: Mutex<Vec<(u64, Verdict)>>,
-    more: Notify,
-}
-
-impl Settle for Verdicts {
-    fn settle(&self, token: u64, verdict: Verdict) {
-        let mut taken = self.taken.lock().unwrap_or_else(|e| e.into_inner());
-        taken.push((token, verdict));
-        if taken.len() == 1 {
-            self.more.notify_one();
-        }
-    }
-}
-
 /// A connection being served.
 pub(super) struct Connection<S> {
     stream: S,
@@ -59,7 +42,6 @@ pub(super) struct Connection<S> {
     listener: Arc<Listener>,
     buffer: BytesMut,
     out: BytesMut,
-    began: Instant,
     /// The protocol level its CONNECT claims; 0 before that is known.
     claimed: u8,
     /// The common name in its certificate, where it showed one.
@@ -79,7 +61,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             listener,
             buffer: BytesMut::new(),
             out: BytesMut::new(),
-            began: clock::monotonic(),
             claimed: 0,
             certified,
         }
@@ -212,14 +193,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         mut shutdown: watch::Receiver<bool>,
     ) -> Close {
         let idle_max = self.welcome(session, connect);
-        let verdicts = Arc::new(Verdicts::default());
-        let acks: Arc<dyn Settle> = verdicts.clone();
         let mut live: Option<LiveEvents> = None;
         let mut heard = clock::monotonic();
         loop {
             // First, for a client that is held back goes on with what waits in the buffer.
-            self.settle(session, &verdicts);
-            if let Err(close) = self.packets(session, &acks).await {
+            session.settle(clock::monotonic(), &mut self.out);
+            if let Err(close) = self.packets(session).await {
                 return close;
             }
             let written = tokio::select! {
@@ -248,9 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // The rare ones first: a client that never stops sending holds up neither of them.
             tokio::select! {
                 biased;
-                () = stopped(&mut shutdown) => return self.drain(session, &verdicts).await,
+                () = stopped(&mut shutdown) => return self.drain(session).await,
                 () = seat.taken_over() => return Close::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
-                () = verdicts.more.notified() => {}
+                () = session.receipts.ready() => {}
                 read = read(&mut self.stream, &mut self.buffer), if !session.is_full() => match read {
                     Ok(0) => return Close::new(0, "the connection ended without DISCONNECT"),
                     Err(error) => return Close::new(0, error.to_string()),
@@ -294,13 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Everything that is in the buffer, as one offer to the intake.
-    async fn packets(
-        &mut self,
-        session: &mut Session,
-        acks: &Arc<dyn Settle>,
-    ) -> Result<(), Close> {
+    async fn packets(&mut self, session: &mut Session) -> Result<(), Close> {
         let mut arrivals = Vec::new();
-        let taken = self.take_packets(session, acks, &mut arrivals);
+        let taken = self.take_packets(session, &mut arrivals);
         if self.listener.inlet.offer(arrivals).await.is_err() {
             return Err(Close::new(
                 reason::SERVER_SHUTTING_DOWN,
@@ -313,16 +288,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_packets(
         &mut self,
         session: &mut Session,
-        acks: &Arc<dyn Settle>,
         arrivals: &mut Vec<Arrival>,
     ) -> Result<(), Close> {
         let bytes_max = self.listener.shared.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
-        let stamp = self.began.elapsed().as_micros() as u64;
+        let now = clock::monotonic();
         while !session.is_full() {
             match packet::next(&mut self.buffer, session.level, bytes_max) {
                 Ok(Next::Wait) => break,
                 Ok(Next::Packet(packet)) => {
-                    session.take(packet, acks, stamp, arrivals, &mut self.out)?;
+                    session.take(packet, now, arrivals, &mut self.out)?;
                 }
                 Ok(Next::TooLarge(bytes)) => {
                     let why =
@@ -333,18 +307,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
-    }
-
-    fn settle(&mut self, session: &mut Session, verdicts: &Verdicts) {
-        let taken = std::mem::take(&mut *verdicts.taken.lock().unwrap_or_else(|e| e.into_inner()));
-        let now = self.began.elapsed().as_micros() as u64;
-        for (token, verdict) in taken {
-            if verdict == Verdict::Stored {
-                let took = Duration::from_micros(now.saturating_sub(token >> 18));
-                self.listener.shared.metrics.acknowledged_after(took);
-            }
-            session.settled(token, verdict, &mut self.out);
-        }
     }
 
     fn deliver(&mut self, session: &mut Session, events: Result<CommittedEvents, Missed>) {
@@ -359,13 +321,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
-    async fn drain(&mut self, session: &mut Session, verdicts: &Verdicts) -> Close {
+    async fn drain(&mut self, session: &mut Session) -> Close {
         let deadline = tokio::time::sleep(Duration::from_secs(2));
         tokio::pin!(deadline);
         while session.under_way > 0 {
             tokio::select! {
                 () = &mut deadline => break,
-                () = verdicts.more.notified() => self.settle(session, verdicts),
+                () = session.receipts.ready() => session.settle(clock::monotonic(), &mut self.out),
             }
         }
         Close::new(reason::SERVER_SHUTTING_DOWN, "")

@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::packet::V5;
 use super::wire::id;
+use crate::event::cloudevents::Attribute;
 
 /// Reason codes of MQTT 5 (2.4) that this listener uses.
 pub mod reason {
@@ -151,7 +152,7 @@ pub struct Outgoing<'a> {
     /// For MQTT 5.
     pub content_type: Option<&'a str>,
     /// User properties, for MQTT 5.
-    pub user: &'a [(&'a str, &'a str)],
+    pub user: &'a [Attribute<'a>],
     /// The payload.
     pub payload: &'a [u8],
 }

@@ -1,7 +1,8 @@
 //! The session of one client: packets in, replies and arrivals out. No socket and no clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tidegate_rules::event::Event;
@@ -11,10 +12,11 @@ use super::packet::{Packet, Publish, Subscribe, V5, V311};
 use super::reply::{self, reason};
 use super::wire::{Invalid, Text};
 use crate::config::MqttListener;
-use crate::event::ack::{Ack, Settle, Verdict};
+use crate::event::ack::Verdict;
 use crate::event::arrival::{Arrival, Identity};
+use crate::event::cloudevents::mqtt;
+use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::source::SourceMetrics;
-use crate::source::attributes;
 use crate::source::listener::access::Access;
 
 /// Why a connection ends: the MQTT 5 reason code, and words for the log.
@@ -53,6 +55,15 @@ enum Exactly {
     Stored,
 }
 
+/// A publish that waits for its verdict.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    packet_id: u16,
+    qos: u8,
+    payload_bytes: usize,
+    received: Instant,
+}
+
 /// A subscription of this connection.
 #[derive(Debug)]
 pub struct Subscription {
@@ -80,8 +91,8 @@ pub struct Session {
     pub(super) outgoing: HashMap<u16, ()>,
     next_id: u16,
     exactly: HashMap<u16, Exactly>,
-    /// Token and payload bytes of every publish not settled yet; settled mostly in this order.
-    unsettled: VecDeque<(u64, usize)>,
+    /// Every publish not settled yet.
+    pub(super) receipts: Receipts<Unsettled>,
     access: Access,
     limits: Arc<MqttListener>,
     source: Arc<str>,
@@ -100,8 +111,6 @@ pub struct Shared {
     /// Counts.
     pub metrics: SourceMetrics,
 }
-
-const QOS_BITS: u32 = 16;
 
 impl Session {
     /// A session for a client that was let in.
@@ -124,7 +133,7 @@ impl Session {
             outgoing: HashMap::new(),
             next_id: 0,
             exactly: HashMap::new(),
-            unsettled: VecDeque::new(),
+            receipts: Receipts::default(),
             access,
             limits: Arc::clone(&shared.limits),
             source: Arc::clone(&shared.source),
@@ -134,21 +143,20 @@ impl Session {
         }
     }
 
-    /// Takes one packet. `stamp` comes back with the verdict, above the low 18 bits.
+    /// Takes one packet.
     ///
     /// # Errors
     /// [`Close`] when the connection ends, with the reason the standard gives.
     pub fn take(
         &mut self,
         packet: Packet,
-        acks: &Arc<dyn Settle>,
-        stamp: u64,
+        now: Instant,
         arrivals: &mut Vec<Arrival>,
         out: &mut BytesMut,
     ) -> Result<(), Close> {
         match packet {
             Packet::Connect(_) => Err(Close::new(reason::PROTOCOL_ERROR, "CONNECT was sent twice")),
-            Packet::Publish(publish) => self.publish(publish, acks, stamp, arrivals, out),
+            Packet::Publish(publish) => self.publish(publish, now, arrivals, out),
             Packet::PubRel(id) => {
                 self.exactly.remove(&id);
                 reply::acknowledge(out, self.level, reply::PUBCOMP, id, reason::SUCCESS);
@@ -180,8 +188,7 @@ impl Session {
     fn publish(
         &mut self,
         publish: Publish,
-        acks: &Arc<dyn Settle>,
-        stamp: u64,
+        now: Instant,
         arrivals: &mut Vec<Arrival>,
         out: &mut BytesMut,
     ) -> Result<(), Close> {
@@ -196,10 +203,13 @@ impl Session {
             let why = format!("more than {} publishes under way", self.limits.receive_max);
             return Err(Close::new(reason::RECEIVE_MAX_EXCEEDED, why));
         }
-        let token = u64::from(publish.packet_id) | u64::from(publish.qos) << QOS_BITS | stamp << 18;
-        self.unsettled.push_back((token, publish.payload.len()));
         self.under_way += usize::from(publish.qos > 0);
-        let ack = Ack::new(Arc::clone(acks), token);
+        let ack = self.receipts.issue(Unsettled {
+            packet_id: publish.packet_id,
+            qos: publish.qos,
+            payload_bytes: publish.payload.len(),
+            received: now,
+        });
         if publish.qos == 2 {
             self.exactly.insert(publish.packet_id, Exactly::UnderWay);
         }
@@ -306,7 +316,7 @@ impl Session {
             event.extensions.push(("retain".into(), "true".into()));
         }
         for (name, value) in &publish.user {
-            attributes::read(&mut event, name.as_str(), value.as_str());
+            mqtt::read_property(&mut event, name.as_str(), value.as_str());
         }
         event
     }
@@ -317,23 +327,24 @@ impl Session {
         self.level == V311 && self.under_way >= usize::from(self.limits.receive_max)
     }
 
-    /// Counts a verdict, and replies to it with QoS 1 and 2.
-    pub fn settled(&mut self, token: u64, verdict: Verdict, out: &mut BytesMut) {
-        let at = self.unsettled.iter().position(|(known, _)| *known == token);
-        let payload_bytes = at.and_then(|at| self.unsettled.remove(at));
-        match verdict {
-            Verdict::Stored => self
-                .metrics
-                .accepted(payload_bytes.map_or(0, |(_, bytes)| bytes)),
-            Verdict::Refused(_) => self.metrics.refused(),
-        }
-        let id = (token & 0xffff) as u16;
-        match (token >> QOS_BITS) & 3 {
-            0 => {}
-            1 => self.reply(reply::PUBACK, id, verdict, out),
-            _ => {
-                self.stands(id, verdict);
-                self.reply(reply::PUBREC, id, verdict, out);
+    /// Counts the verdicts that are there, and replies to them with QoS 1 and 2.
+    pub fn settle(&mut self, now: Instant, out: &mut BytesMut) {
+        while let Some(Receipt { value, verdict, .. }) = self.receipts.take() {
+            match verdict {
+                Verdict::Stored => {
+                    let took = now.saturating_duration_since(value.received);
+                    self.metrics.acknowledged_after(took);
+                    self.metrics.accepted(value.payload_bytes);
+                }
+                Verdict::Refused(_) => self.metrics.refused(),
+            }
+            match value.qos {
+                0 => {}
+                1 => self.reply(reply::PUBACK, value.packet_id, verdict, out),
+                _ => {
+                    self.stands(value.packet_id, verdict);
+                    self.reply(reply::PUBREC, value.packet_id, verdict, out);
+                }
             }
         }
     }
@@ -433,7 +444,7 @@ impl Session {
             _ if self.outgoing.len() >= self.outgoing_max => return self.metrics.missed(1),
             _ => self.outgoing_id(),
         };
-        let user = attributes::write(event);
+        let user = mqtt::properties(event);
         let outgoing = reply::Outgoing {
             topic: &event.topic,
             qos,

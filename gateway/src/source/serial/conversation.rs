@@ -164,7 +164,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn settle(&mut self) {
-        for settled in self.desk.verdicts.take() {
+        while let Some(settled) = self.desk.verdicts.take() {
             match settled {
                 Settled::Stored(handed) => {
                     self.desk.stored(&handed);

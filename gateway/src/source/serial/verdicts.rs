@@ -1,34 +1,12 @@
 //! What was handed to the intake and what came back: acks go to the device in order, and a
 //! refusal takes everything behind it along.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tidegate_link::EventId;
-use tokio::sync::Notify;
 
-use crate::event::ack::{Ack, Settle, Verdict};
-
-/// Verdicts as the commit thread leaves them; as many as there are acks under way.
-#[derive(Default)]
-struct Letterbox {
-    taken: Mutex<Vec<(u64, Verdict)>>,
-    more: Notify,
-}
-
-impl Letterbox {
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Verdict)>> {
-        self.taken.lock().unwrap_or_else(|e| e.into_inner())
-    }
-}
-
-impl Settle for Letterbox {
-    fn settle(&self, token: u64, verdict: Verdict) {
-        self.lock().push((token, verdict));
-        self.more.notify_one();
-    }
-}
+use crate::event::ack::{Ack, Verdict};
+use crate::event::receipts::{Receipt, Receipts};
 
 /// An event that waits for its verdict.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,64 +32,46 @@ pub(super) enum Settled {
 
 /// Everything of one port that is under way in the intake.
 #[derive(Default)]
-pub(super) struct Verdicts {
-    letters: Arc<Letterbox>,
-    waiting: VecDeque<(u64, Handed)>,
-    next_token: u64,
-    /// Acks handed out and not settled, those given up included.
-    unsettled: usize,
-}
+pub(super) struct Verdicts(Receipts<Handed>);
 
 impl Verdicts {
     /// An ack for what is handed on next.
     pub(super) fn expect(&mut self, handed: Handed) -> Ack {
-        let token = self.next_token;
-        self.next_token += 1;
-        self.unsettled += 1;
-        self.waiting.push_back((token, handed));
-        Ack::new(Arc::clone(&self.letters) as Arc<dyn Settle>, token)
+        self.0.issue(handed)
     }
 
     /// Nobody waits for what is under way any more.
     pub(super) fn give_up(&mut self) {
-        self.waiting.clear();
+        self.0.forget();
     }
 
-    /// How many acks are not settled.
+    /// How many acks are not settled, those given up included.
     pub(super) fn unsettled(&self) -> usize {
-        self.unsettled
+        self.0.unsettled()
     }
 
     /// Waits until there is a verdict to take.
     pub(super) async fn more(&self) {
-        self.letters.more.notified().await;
+        self.0.ready().await;
     }
 
-    /// Takes the verdicts that came, in order. Those of events that were given up are dropped.
-    pub(super) fn take(&mut self) -> Vec<Settled> {
-        let letters = std::mem::take(&mut *self.letters.lock());
-        self.unsettled -= letters.len();
-        letters
-            .into_iter()
-            .filter_map(|(token, verdict)| self.judge(token, verdict))
-            .collect()
-    }
-
+    /// The next verdict that came. Those of events that were given up are dropped.
+    ///
     /// Events of one port are committed in the order they were handed on, so the oldest is
     /// settled first; only a refusal may overtake.
-    fn judge(&mut self, token: u64, verdict: Verdict) -> Option<Settled> {
-        let place = self.waiting.iter().position(|(mine, _)| *mine == token)?;
-        match verdict {
-            Verdict::Stored if place == 0 => {
-                let (_, handed) = self.waiting.pop_front()?;
-                Some(Settled::Stored(handed))
+    pub(super) fn take(&mut self) -> Option<Settled> {
+        let receipt = self.0.take()?;
+        Some(match receipt {
+            Receipt {
+                value,
+                verdict: Verdict::Stored,
+                in_order: true,
+            } => Settled::Stored(value),
+            Receipt { value, .. } => {
+                self.0.forget();
+                Settled::Refused(value)
             }
-            _ => {
-                let (_, handed) = *self.waiting.get(place)?;
-                self.waiting.clear();
-                Some(Settled::Refused(handed))
-            }
-        }
+        })
     }
 }
 
@@ -121,6 +81,10 @@ mod tests {
 
     use super::*;
     use crate::event::ack::Refusal;
+
+    fn taken(verdicts: &mut Verdicts) -> Vec<Settled> {
+        std::iter::from_fn(|| verdicts.take()).collect()
+    }
 
     fn handed(sequence: u32) -> Handed {
         let id = EventId {
@@ -145,7 +109,7 @@ mod tests {
         let acks: Vec<Ack> = all.iter().map(|one| verdicts.expect(*one)).collect();
         acks.into_iter().for_each(|ack| ack.settle(Verdict::Stored));
         let expected: Vec<Settled> = all.into_iter().map(Settled::Stored).collect();
-        assert_eq!(verdicts.take(), expected);
+        assert_eq!(taken(&mut verdicts), expected);
         assert_eq!(verdicts.unsettled(), 0);
     }
 
@@ -153,21 +117,21 @@ mod tests {
     fn a_refusal_is_told_once_and_gives_up_what_is_behind_it() {
         let mut verdicts = Verdicts::default();
         let all: Vec<Handed> = (0..3).map(handed).collect();
-        let mut acks: VecDeque<Ack> = all.iter().map(|one| verdicts.expect(*one)).collect();
-        let last = acks.pop_back().expect("three acks");
+        let mut acks: Vec<Ack> = all.iter().map(|one| verdicts.expect(*one)).collect();
+        let last = acks.pop().expect("three acks");
         acks.drain(..).for_each(|ack| ack.settle(REFUSED));
-        assert_eq!(verdicts.take(), [Settled::Refused(all[0])]);
+        assert_eq!(taken(&mut verdicts), [Settled::Refused(all[0])]);
         assert_eq!(verdicts.unsettled(), 1, "the last is still under way");
         let again = verdicts.expect(all[0]);
         last.settle(REFUSED);
         again.settle(Verdict::Stored);
-        assert_eq!(verdicts.take(), [Settled::Stored(all[0])]);
+        assert_eq!(taken(&mut verdicts), [Settled::Stored(all[0])]);
     }
 
     #[test]
     fn an_ack_that_is_dropped_refuses() {
         let mut verdicts = Verdicts::default();
         drop(verdicts.expect(handed(7)));
-        assert!(matches!(verdicts.take()[..], [Settled::Refused(_)]));
+        assert!(matches!(taken(&mut verdicts)[..], [Settled::Refused(_)]));
     }
 }

@@ -9,14 +9,14 @@ use super::event::EventView;
 use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::event::record;
 
-/// The most letters one answer holds.
+/// The most dead letters one answer holds.
 pub const LIMIT_MAX: usize = 10_000;
-/// Letters read at once.
+/// Dead letters read at once.
 const PIECE: usize = 256;
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LetterView {
+pub struct DeadLetterView {
     /// Its id: the event's number in the log, and which of its outputs.
     pub id: String,
     /// The upstream it was bound for; `dead_letter` where a rule sent it here.
@@ -35,10 +35,10 @@ pub struct LetterView {
     pub event: Option<EventView>,
 }
 
-impl LetterView {
-    fn of(id: DeadLetterId, letter: &DeadLetter) -> LetterView {
+impl DeadLetterView {
+    fn of(id: DeadLetterId, letter: &DeadLetter) -> DeadLetterView {
         let record = record::decode(&letter.record).ok();
-        LetterView {
+        DeadLetterView {
             id: id_text(id),
             upstream: letter.upstream.clone(),
             reason: letter.reason.clone(),
@@ -59,13 +59,13 @@ pub fn id_text((sequence, output): DeadLetterId) -> String {
 /// Reads what [`id_text`] wrote.
 ///
 /// # Errors
-/// [`HistoryError::Question`] for any other text.
+/// [`HistoryError::InvalidQuery`] for any other text.
 pub fn parse_id(text: &str) -> Result<DeadLetterId, HistoryError> {
     let parts = text.split_once('.');
     let id =
         parts.and_then(|(sequence, output)| Some((sequence.parse().ok()?, output.parse().ok()?)));
     id.ok_or_else(|| {
-        HistoryError::Question(format!("`{text}` is no id of a dead letter, such as 12.0"))
+        HistoryError::InvalidQuery(format!("`{text}` is no id of a dead letter, such as 12.0"))
     })
 }
 
@@ -78,7 +78,7 @@ pub fn list(
     store: &Store,
     upstream: Option<&str>,
     limit: usize,
-) -> Result<Vec<LetterView>, HistoryError> {
+) -> Result<Vec<DeadLetterView>, HistoryError> {
     let limit = limit.min(LIMIT_MAX);
     let mut found = Vec::new();
     let mut from: DeadLetterId = (0, 0);
@@ -91,7 +91,7 @@ pub fn list(
                 continue;
             };
             if found.len() < limit && upstream.is_none_or(|wanted| wanted == letter.upstream) {
-                found.push(LetterView::of(stored.id, &letter));
+                found.push(DeadLetterView::of(stored.id, &letter));
             }
         }
     }
@@ -108,7 +108,7 @@ fn after((sequence, output): DeadLetterId) -> DeadLetterId {
 /// One letter as it is stored.
 ///
 /// # Errors
-/// [`HistoryError::Absent`] when it is not held.
+/// [`HistoryError::NotFound`] when it is not held.
 pub fn read(store: &Store, id: DeadLetterId) -> Result<DeadLetter, HistoryError> {
     let bytes = store.dead_letter(id).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| absent(id))?;
@@ -119,14 +119,14 @@ pub fn read(store: &Store, id: DeadLetterId) -> Result<DeadLetter, HistoryError>
 ///
 /// # Errors
 /// As [`read`].
-pub fn find(store: &Store, id: DeadLetterId) -> Result<LetterView, HistoryError> {
-    Ok(LetterView::of(id, &read(store, id)?))
+pub fn find(store: &Store, id: DeadLetterId) -> Result<DeadLetterView, HistoryError> {
+    Ok(DeadLetterView::of(id, &read(store, id)?))
 }
 
 /// Removes a letter for good.
 ///
 /// # Errors
-/// [`HistoryError::Absent`] when it is not held.
+/// [`HistoryError::NotFound`] when it is not held.
 pub fn remove(store: &Store, id: DeadLetterId) -> Result<(), HistoryError> {
     match store.remove_dead_letter(id).map_err(failed)? {
         true => Ok(()),
@@ -135,7 +135,7 @@ pub fn remove(store: &Store, id: DeadLetterId) -> Result<(), HistoryError> {
 }
 
 fn absent(id: DeadLetterId) -> HistoryError {
-    HistoryError::Absent(format!("there is no dead letter {}", id_text(id)))
+    HistoryError::NotFound(format!("there is no dead letter {}", id_text(id)))
 }
 
 fn failed(error: tidegate_store::DeadLetterError) -> HistoryError {

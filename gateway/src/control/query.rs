@@ -2,27 +2,27 @@
 
 use tidegate_rules::topic::TopicFilter;
 
-use crate::control::history::HistoryError;
-use crate::control::history::search::Query;
+use super::history::HistoryError;
+use super::history::search::EventFilter;
 
-/// Events in an answer that does not say how many.
+/// Events in a response that does not say how many.
 const LIMIT: usize = 50;
 
 /// Keys and values behind the `?`.
-pub(super) struct Question(Vec<(String, String)>);
+pub(super) struct QueryString(Vec<(String, String)>);
 
-impl Question {
+impl QueryString {
     /// Reads `key=value&key=value` with percent-encoding.
-    pub(super) fn read(query: Option<&str>) -> Question {
+    pub(super) fn parse(query: Option<&str>) -> QueryString {
         let pairs = query
             .unwrap_or_default()
             .split('&')
             .filter(|pair| !pair.is_empty());
         let pair = |pair: &str| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(key), decoded(value))
+            (percent_decoded(key), percent_decoded(value))
         };
-        Question(pairs.map(pair).collect())
+        QueryString(pairs.map(pair).collect())
     }
 
     /// The value of `key`.
@@ -39,9 +39,9 @@ impl Question {
         let Some(text) = self.get(key) else {
             return Ok(None);
         };
-        let number = text
-            .parse()
-            .map_err(|_| HistoryError::Question(format!("`{key}` is no whole number: {text}")))?;
+        let number = text.parse().map_err(|_| {
+            HistoryError::InvalidQuery(format!("`{key}` is no whole number: {text}"))
+        })?;
         Ok(Some(number))
     }
 
@@ -51,14 +51,14 @@ impl Question {
     }
 
     /// Which events.
-    pub(super) fn query(&self) -> Result<Query, HistoryError> {
+    pub(super) fn event_filter(&self) -> Result<EventFilter, HistoryError> {
         let topic = match self.get("topic") {
             None => None,
             Some(text) => Some(TopicFilter::parse(text).map_err(|wrong| {
-                HistoryError::Question(format!("`{text}` is no topic filter: {wrong}"))
+                HistoryError::InvalidQuery(format!("`{text}` is no topic filter: {wrong}"))
             })?),
         };
-        Ok(Query {
+        Ok(EventFilter {
             topic,
             source: self.get("source").map(str::to_owned),
             kind: self.get("type").map(str::to_owned),
@@ -68,7 +68,7 @@ impl Question {
 }
 
 /// `text` without its percent-encoding; what is no UTF-8 shows as the replacement character.
-pub(super) fn decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -85,17 +85,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_decoded() {
-        let question = Question::read(Some("topic=a%2F%23&limit=7&x"));
-        assert_eq!(question.get("topic"), Some("a/#"));
-        assert_eq!(question.get("x"), Some(""));
-        assert_eq!(question.limit().ok(), Some(7));
+    fn questions_are_percent_decoded() {
+        let query = QueryString::parse(Some("topic=a%2F%23&limit=7&x"));
+        assert_eq!(query.get("topic"), Some("a/#"));
+        assert_eq!(query.get("x"), Some(""));
+        assert_eq!(query.limit().ok(), Some(7));
         assert_eq!(
-            question.query().ok().and_then(|q| q.topic),
+            query.event_filter().ok().and_then(|q| q.topic),
             TopicFilter::parse("a/#").ok()
         );
         assert_eq!(
-            [decoded("%zz"), decoded("%4"), decoded("%C3%A4")],
+            [
+                percent_decoded("%zz"),
+                percent_decoded("%4"),
+                percent_decoded("%C3%A4")
+            ],
             ["%zz", "%4", "ä"]
         );
     }
@@ -103,8 +107,8 @@ mod tests {
     #[test]
     fn a_question_that_cannot_be_read_is_a_mistake() {
         for text in ["limit=many", "since_ms=now", "topic=a%23b"] {
-            let question = Question::read(Some(text));
-            let read = question.limit().and(question.query().map(|_| 0));
+            let query = QueryString::parse(Some(text));
+            let read = query.limit().and(query.event_filter().map(|_| 0));
             assert!(read.is_err(), "{text}");
         }
     }

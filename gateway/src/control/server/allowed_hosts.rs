@@ -7,20 +7,20 @@ use std::net::IpAddr;
 
 /// The names that are answered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hosts {
+pub(in crate::control) struct AllowedHosts {
     names: Vec<String>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// `localhost`, every address, and `names` in lower case.
-    pub(super) fn new(names: &[String]) -> Hosts {
-        Hosts {
+    pub(in crate::control) fn new(names: &[String]) -> AllowedHosts {
+        AllowedHosts {
             names: names.to_vec(),
         }
     }
 
     /// Whether a request with this `Host` header is answered.
-    pub(super) fn allow(&self, host: Option<&str>) -> bool {
+    pub(in crate::control) fn allow(&self, host: Option<&str>) -> bool {
         let Some(host) = host else {
             return false;
         };
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_page_that_rebinds_its_name_gets_no_answer() {
-        let hosts = Hosts::new(&["gateway.lan".to_owned()]);
+        let hosts = AllowedHosts::new(&["gateway.lan".to_owned()]);
         for allowed in [
             "localhost",
             "localhost:9884",

@@ -4,71 +4,67 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 
 use super::health;
+use super::history::{self, HistoryError};
 use crate::event::live_feed::LiveFeed;
 use crate::intake::Redrive;
 use crate::observe::Observe;
+use crate::observe::intake::IntakeReport;
 use crate::observe::status::{
-    Books, GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus,
-    UpstreamStatus, Wear,
+    GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus, Wear,
 };
 use crate::observe::wear::Meter;
+use crate::time::clock::Now;
 
-type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
-
-/// What the intake and the commit thread tell.
-#[derive(Debug, Clone, Default)]
-pub struct IntakeReport {
-    /// `accepted`, `duplicates`, `refused` and `dropped_by_rule`; the rest is added up from the lanes.
-    pub books: Books,
-    /// How long ago the commit thread last came round; `None` before its first round.
-    pub last_beat: Option<Duration>,
-    /// Whether the latest commit was refused.
-    pub refusing: bool,
-}
+/// Reads the figures of one room.
+type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+/// The same, where they tell how long ago something was.
+type ReadAt<T> = Box<dyn Fn(Now) -> T + Send + Sync>;
 
 /// Everything the API answers from. Built once, at the start.
-pub struct Shared {
+pub struct ApiContext {
     id: String,
     started: Instant,
     pub(super) observe: Arc<Observe>,
-    sources: Vec<Ask<SourceStatus>>,
-    upstreams: Vec<Ask<UpstreamStatus>>,
-    rules: Ask<RulesStatus>,
-    intake: Ask<IntakeReport>,
-    pub(super) store: Option<(Store, PathBuf)>,
+    sources: Vec<Read<SourceStatus>>,
+    upstream_names: Vec<String>,
+    upstreams: Vec<ReadAt<UpstreamStatus>>,
+    rules: Read<RulesStatus>,
+    intake: ReadAt<IntakeReport>,
+    store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
     pub(super) feed: Option<LiveFeed>,
     pub(super) redrive: Option<mpsc::Sender<Redrive>>,
 }
 
-impl Shared {
+impl ApiContext {
     /// A gateway called `id` that has just started and has no rooms yet.
-    pub fn new(id: impl Into<String>, started: Instant, observe: Arc<Observe>) -> Shared {
-        Shared {
+    pub fn new(id: impl Into<String>, started: Instant, observe: Arc<Observe>) -> ApiContext {
+        ApiContext {
             id: id.into(),
             started,
             observe,
             sources: Vec::new(),
+            upstream_names: Vec::new(),
             upstreams: Vec::new(),
             rules: Box::new(RulesStatus::default),
             store: None,
             wear: None,
             feed: None,
             redrive: None,
-            intake: Box::new(IntakeReport::default),
+            intake: Box::new(|_| IntakeReport::default()),
         }
     }
 
     /// Adds a source.
     #[must_use]
-    pub fn with_source(mut self, ask: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
-        self.sources.push(Box::new(ask));
+    pub fn with_source(mut self, read: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+        self.sources.push(Box::new(read));
         self
     }
 
@@ -76,16 +72,18 @@ impl Shared {
     #[must_use]
     pub fn with_upstream(
         mut self,
-        ask: impl Fn() -> UpstreamStatus + Send + Sync + 'static,
+        name: impl Into<String>,
+        read: impl Fn(Now) -> UpstreamStatus + Send + Sync + 'static,
     ) -> Self {
-        self.upstreams.push(Box::new(ask));
+        self.upstream_names.push(name.into());
+        self.upstreams.push(Box::new(read));
         self
     }
 
     /// Says which rules are in force.
     #[must_use]
-    pub fn with_rules(mut self, ask: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
-        self.rules = Box::new(ask);
+    pub fn with_rules(mut self, read: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
+        self.rules = Box::new(read);
         self
     }
 
@@ -119,24 +117,27 @@ impl Shared {
 
     /// Says how the intake is.
     #[must_use]
-    pub fn with_intake(mut self, ask: impl Fn() -> IntakeReport + Send + Sync + 'static) -> Self {
-        self.intake = Box::new(ask);
+    pub fn with_intake(
+        mut self,
+        read: impl Fn(Now) -> IntakeReport + Send + Sync + 'static,
+    ) -> Self {
+        self.intake = Box::new(read);
         self
     }
 
     /// Asks everybody.
-    pub fn status(&self, now: Instant) -> Status {
+    pub fn status(&self, now: Now) -> Status {
         // The lanes first and the intake last: an event that moves on meanwhile is then counted
         // as waiting, not as missing.
-        let upstreams: Vec<_> = self.upstreams.iter().map(|ask| ask()).collect();
-        let sources: Vec<_> = self.sources.iter().map(|ask| ask()).collect();
-        let intake = (self.intake)();
+        let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
+        let sources: Vec<_> = self.sources.iter().map(|read| read()).collect();
+        let intake = (self.intake)(now);
         let mut status = Status {
             gateway: GatewayStatus {
                 id: self.id.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                uptime_ms: now.duration_since(self.started).as_millis() as u64,
+                uptime_ms: now.instant.duration_since(self.started).as_millis() as u64,
             },
             rules: (self.rules)(),
             store: StoreStatus {
@@ -156,7 +157,7 @@ impl Shared {
         let Some((store, folder)) = &self.store else {
             return StoreStatus::default();
         };
-        crate::control::history::store::status(store, folder)
+        history::store::status(store, folder)
     }
 
     /// What the disk was written for.
@@ -165,8 +166,17 @@ impl Shared {
     }
 
     /// The upstreams of the configuration.
-    pub(super) fn upstream_names(&self) -> impl Iterator<Item = String> {
-        self.upstreams.iter().map(|ask| ask().name)
+    pub(super) fn upstream_names(&self) -> impl Iterator<Item = &str> {
+        self.upstream_names.iter().map(String::as_str)
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// [`HistoryError::NotFound`] where there is none.
+    pub(super) fn store(&self) -> Result<&Store, HistoryError> {
+        let none = || HistoryError::NotFound("this gateway has no store yet".to_owned());
+        self.store.as_ref().map(|(store, _)| store).ok_or_else(none)
     }
 
     /// The folder the store lies in.
@@ -177,8 +187,8 @@ impl Shared {
     }
 
     /// Whether events are accepted.
-    pub fn readiness(&self, now: Instant) -> Readiness {
-        let intake = (self.intake)();
+    pub fn readiness(&self, now: Now) -> Readiness {
+        let intake = (self.intake)(now);
         Readiness {
             ready: health::accepts(&intake),
             troubles: self.status(now).troubles,
@@ -186,7 +196,7 @@ impl Shared {
     }
 
     /// Whether the commit thread still comes round: what the watchdog and `/healthz` ask.
-    pub fn is_alive(&self) -> bool {
-        health::is_alive(&(self.intake)())
+    pub fn is_alive(&self, now: Now) -> bool {
+        health::is_alive(&(self.intake)(now))
     }
 }
