@@ -5,8 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tidegate_store::{
-    Append, Commit, Gap, GenerationInfo, GenerationState, LaneId, Options, ReadLimit, Route, Store,
-    Teller, WhenFull, Writer, open,
+    Append, Commit, Gap, GapWriter, GenerationInfo, GenerationState, LaneId, Options, ReadLimit,
+    Route, Store, WhenFull, Writer, open,
 };
 
 /// What the driver knew or did, in order; an image of the disk knows those noted before the cut.
@@ -296,7 +296,7 @@ impl Driver {
                 });
                 accounts.push((sequence, account));
             };
-            let teller = Teller {
+            let teller = GapWriter {
                 label: &mut |_| String::new(),
                 record: &mut record,
             };

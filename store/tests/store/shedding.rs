@@ -4,7 +4,7 @@ use crate::support::{Case, bytes_of};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tidegate_store::{
-    Append, Commit, CommitError, Gap, GapReason, LaneId, Options, Route, Shed, Teller, WhenFull,
+    Append, Commit, CommitError, Gap, GapReason, GapWriter, LaneId, Options, Route, Shed, WhenFull,
 };
 
 const SMALL: fn(&mut Options) = |options| {
@@ -35,7 +35,7 @@ fn shed(case: &mut Case, bytes: u64) -> Shed {
     };
     case.writer().shed(
         bytes,
-        Teller {
+        GapWriter {
             label: &mut label,
             record: &mut record,
         },
@@ -230,7 +230,7 @@ fn what_nobody_took_for_too_long_expires_with_an_account() {
         .unwrap();
     let expire = |case: &mut Case| {
         let mut record = |_: &Gap, _: &mut Commit| {};
-        let teller = Teller {
+        let teller = GapWriter {
             label: &mut |_| String::new(),
             record: &mut record,
         };
