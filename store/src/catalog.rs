@@ -1,4 +1,4 @@
-//! Everything the store keeps in memory, behind one lock that is held for microseconds and never across a disk access:
+//! Everything the store keeps in memory, behind one lock that is held for moments and never across a disk access:
 //! the generations, the tail, the lanes with their cursors, the marks, and what was found damaged.
 //!
 //! Locks are taken in this order: the appender's, then that of opening or of confirming, then the catalog's.
@@ -48,7 +48,7 @@ pub(crate) struct Catalog {
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) counters: Counters,
     /// Time of the newest record and when it was committed: the clock that retention goes by.
-    pub(crate) newest: Option<(u64, Instant)>,
+    pub(crate) newest_record: Option<(u64, Instant)>,
     /// The clock that undelivered records expire by.
     pub(crate) running_time: RunningTime,
     /// Ranges that went from the middle of the log.
@@ -260,7 +260,7 @@ impl Catalog {
         self.note_first_times(&packed);
         self.next = self.next.max(packed.summary.end);
         if !packed.summary.is_empty() {
-            self.newest = Some((packed.summary.time_max_ms, clock::now()));
+            self.newest_record = Some((packed.summary.time_max_ms, clock::now()));
         }
         let now_ms = self.running_time.now_ms();
         if let Some(generation) = self.generations.back_mut()
@@ -363,8 +363,8 @@ impl Catalog {
 
     /// Milliseconds on the clock of the records: the newest record's time plus what has passed since its commit. A step
     /// of the wall clock does not move it.
-    pub(crate) fn now_ms(&self) -> Option<u64> {
-        let (time_ms, committed) = self.newest?;
+    pub(crate) fn record_time_ms(&self) -> Option<u64> {
+        let (time_ms, committed) = self.newest_record?;
         Some(time_ms.saturating_add(clock::millis_since(committed)))
     }
 

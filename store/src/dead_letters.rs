@@ -205,7 +205,7 @@ impl DeadLetters {
         database.live_bytes = database.live_bytes.saturating_sub(before as u64);
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.measure(&database);
-        // The letter is gone whether or not room could be given back now.
+        // The dead letter is gone whether or not room could be given back now.
         let _ = self.compact(&mut database);
         Ok(true)
     }

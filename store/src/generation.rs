@@ -42,11 +42,11 @@ pub(crate) struct Generation {
     pub(crate) uncounted: bool,
     /// What a rewritten generation holds; the other sequences in its range were let go on purpose.
     pub(crate) survivors: Option<Arc<Survivors>>,
-    /// Pending deliveries when it was last looked at for rewriting.
+    /// Unacknowledged deliveries when it was last looked at for rewriting.
     pub(crate) looked_at: Option<u64>,
-    /// The store's clock when its first record came.
+    /// The running time when its first record came.
     pub(crate) begun_ms: u64,
-    /// The store's clock when its newest record came.
+    /// The running time when its newest record came.
     pub(crate) newest_ms: u64,
     /// Unacknowledged records per route (class and lane); routes without any are absent.
     unacknowledged: Vec<(u8, u64)>,

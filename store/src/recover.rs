@@ -391,7 +391,7 @@ impl<'a> Recovery<'a> {
             damage: Vec::new(),
             quarantined: Vec::new(),
             counters: Counters::default(),
-            newest: None,
+            newest_record: None,
             running_time,
             holes: self.holes.clone(),
         }
@@ -484,7 +484,7 @@ impl<'a> Recovery<'a> {
         if !goes_on {
             catalog.tail.clear();
         }
-        catalog.newest = (!generation.summary.is_empty())
+        catalog.newest_record = (!generation.summary.is_empty())
             .then(|| (generation.summary.time_max_ms, clock::now()));
         unacknowledged::from_cursors(catalog, &small_keys);
         catalog.generations.push_back(generation);

@@ -53,12 +53,12 @@ impl Gaps {
 
     /// Makes room for a commit of `bytes`, where the store is told to shed.
     pub fn shed(&mut self, writer: &mut Writer, bytes: u64) -> GivenUp {
-        self.told(|teller| writer.shed(bytes, teller))
+        self.told(|gap_writer| writer.shed(bytes, gap_writer))
     }
 
     /// Gives up what has waited for too long.
     pub fn expire(&mut self, writer: &mut Writer) -> GivenUp {
-        self.told(|teller| writer.expire(teller))
+        self.told(|gap_writer| writer.expire(gap_writer))
     }
 
     fn told(&mut self, work: impl FnOnce(GapWriter<'_>) -> Shed) -> GivenUp {

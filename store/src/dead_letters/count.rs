@@ -1,13 +1,13 @@
 //! How many dead letters there must be at least: a small file beside their database.
 //!
 //! sled takes damage at the end of its log for a torn write and drops what follows without a word. The log of events
-//! has its sequences to show that; the letters have this count.
+//! has its sequences to show that; the dead letters have this count.
 //!
 //! ```text
 //! count u64 LE · crc32c u32 LE of it
 //! ```
 //!
-//! The count is never too high, whatever a power cut leaves: it is raised after a letter is durable, and lowered, durably,
+//! The count is never too high, whatever a power cut leaves: it is raised after a dead letter is durable, and lowered, durably,
 //! before one is removed.
 
 use crate::format::checksummed::{verified, with_checksum};
@@ -25,7 +25,7 @@ pub(crate) fn noted(dir: &Path) -> Option<u64> {
     Some(u64::from_le_bytes(count))
 }
 
-/// Notes that letters have come. What fails here leaves the lower count, or none.
+/// Notes that dead letters have come. What fails here leaves the lower count, or none.
 pub(crate) fn raise(dir: &Path, count: u64) {
     let _ = write(dir, count);
 }

@@ -94,32 +94,32 @@ pub(crate) fn read_dead_letters(
     from: DeadLetterId,
     limit: usize,
 ) -> Result<Vec<ReadDeadLetter>, EngineError> {
-    let mut letters: Vec<DeadLetter> = Vec::new();
+    let mut dead_letters: Vec<DeadLetter> = Vec::new();
     let mut heads: Vec<Option<(usize, u32)>> = Vec::new();
     let mut total = 0;
     engine.entries(&head_key(from), |key, value| {
         if let Some(id) = parse_head_key(key) {
-            if letters.len() >= limit || total >= LIST_BYTES_MAX {
+            if dead_letters.len() >= limit || total >= LIST_BYTES_MAX {
                 return ControlFlow::Break(());
             }
-            letters.push(DeadLetter {
+            dead_letters.push(DeadLetter {
                 id,
                 bytes: Vec::new(),
             });
             heads.push(read_head(value));
-        } else if let Some(letter) = letters.last_mut()
-            && key.starts_with(&head_key(letter.id))
+        } else if let Some(dead_letter) = dead_letters.last_mut()
+            && key.starts_with(&head_key(dead_letter.id))
         {
-            letter.bytes.extend_from_slice(value);
+            dead_letter.bytes.extend_from_slice(value);
             total += value.len();
         }
         ControlFlow::Continue(())
     })?;
-    let checked = |(letter, head): (DeadLetter, Option<(usize, u32)>)| {
-        let right = head == Some((letter.bytes.len(), crc32c::crc32c(&letter.bytes)));
-        (letter.id, right.then_some(letter.bytes))
+    let checked = |(dead_letter, head): (DeadLetter, Option<(usize, u32)>)| {
+        let right = head == Some((dead_letter.bytes.len(), crc32c::crc32c(&dead_letter.bytes)));
+        (dead_letter.id, right.then_some(dead_letter.bytes))
     };
-    Ok(letters.into_iter().zip(heads).map(checked).collect())
+    Ok(dead_letters.into_iter().zip(heads).map(checked).collect())
 }
 
 /// The key that follows.

@@ -1,6 +1,6 @@
 //! Blocks of records on disk, versions 1 and 2. `pack.rs` writes them (always the newest), this file reads them.
 //!
-//! A generation's event tree maps a key to a block of at most [`BLOCK_BYTES`]. sled moves pages beyond 128 KiB into
+//! A generation's tree of blocks maps a key to a block of at most [`BLOCK_BYTES`]. sled moves pages beyond 128 KiB into
 //! files that it never syncs, and splits its leaves by count (16), so the bound on one value keeps a whole leaf well
 //! below that limit.
 //!

@@ -1,4 +1,4 @@
-//! The clock that undelivered records expire by: it counts only while the store is open, so that neither a step of the
+//! The running time, the clock that undelivered records expire by: it counts only while the store is open, so that neither a step of the
 //! wall clock nor a time without power makes anything expire too early. A generation keeps its reading from the moment
 //! it was sealed; what was not sealed at a crash counts as new.
 

@@ -85,7 +85,7 @@ impl Backup {
     ) -> Result<BackupReport, BackupError> {
         let io = |error: std::io::Error| BackupError::io(to, &error);
         self.begin(to)?;
-        // No letter comes or goes between the copy of the letters and the moment that the log is copied of: one that
+        // No dead letter comes or goes between the copy of them and the moment that the log is copied of: one that
         // was retried is in the log by then, and one that came later is still to be delivered in the copy.
         let dir = dead_letters_dir(to);
         let (dead_letters, mut moment) = self

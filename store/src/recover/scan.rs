@@ -21,7 +21,7 @@ pub(crate) struct Scan {
     pub(crate) damaged: bool,
 }
 
-/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `kept` says what
+/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `survivors` says what
 /// is left out on purpose.
 pub(crate) fn scan(
     engine: &Engine,

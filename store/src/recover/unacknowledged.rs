@@ -65,7 +65,7 @@ fn count_in(generation: &mut Generation, lanes: &BTreeMap<LaneId, Lane>, cache_b
             Err(_) => return,
         },
     };
-    let Some(unacknowledged) = pending_in(&engine, generation, lanes) else {
+    let Some(unacknowledged) = unacknowledged_in(&engine, generation, lanes) else {
         return;
     };
     for (&lane, class) in lanes.keys().flat_map(|lane| (0..4).map(move |c| (lane, c))) {
@@ -74,7 +74,7 @@ fn count_in(generation: &mut Generation, lanes: &BTreeMap<LaneId, Lane>, cache_b
     }
 }
 
-fn pending_in(
+fn unacknowledged_in(
     engine: &Engine,
     generation: &Generation,
     lanes: &BTreeMap<LaneId, Lane>,

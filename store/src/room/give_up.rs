@@ -37,7 +37,7 @@ pub(super) struct Target {
     pub(super) classes: u8,
 }
 
-/// A record that some lane may still be waiting for.
+/// A record that some lane may not have acknowledged yet.
 struct Candidate {
     sequence: Sequence,
     time_ms: u64,
@@ -55,7 +55,7 @@ pub(crate) struct GivingUp {
 }
 
 impl GivingUp {
-    /// One step. `Ok(None)`: nobody was waiting for any of it any more.
+    /// One step. `Ok(None)`: all of it was acknowledged meanwhile.
     pub(super) fn step(
         &self,
         appender: &mut Appender,
@@ -137,7 +137,7 @@ fn candidates(
     Ok(found)
 }
 
-/// What of the candidates is still waited for, and how far the cursors move. Lanes without anything pending in the
+/// What of the candidates is still waited for, and how far the cursors move. Lanes without anything unacknowledged in the
 /// generation stay where they are.
 fn account(
     catalog: &Catalog,

@@ -122,7 +122,7 @@ impl Retention {
 
 fn is_expired(catalog: &Catalog, oldest: &Generation, keep_for_ms: u64) -> bool {
     let age_ms = catalog
-        .now_ms()
+        .record_time_ms()
         .map(|now_ms| now_ms.saturating_sub(oldest.summary.time_max_ms));
     keep_for_ms == 0
         || oldest.summary.is_empty()

@@ -26,11 +26,11 @@ pub(crate) fn give_up(run: &mut Run, call: impl FnOnce(&mut Run, GapWriter<'_>) 
     };
     let ends = ends(run);
     let next = run.model.next;
-    let teller = GapWriter {
+    let gap_writer = GapWriter {
         label: &mut label,
         record: &mut record,
     };
-    let shed = call(run, teller);
+    let shed = call(run, gap_writer);
     assert_eq!(accounts.len(), shed.gaps.len());
     for (gap, account) in shed.gaps.iter().zip(accounts) {
         check_step(run, gap, &ends);

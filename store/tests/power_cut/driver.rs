@@ -296,11 +296,11 @@ impl Driver {
                 });
                 accounts.push((sequence, account));
             };
-            let teller = GapWriter {
+            let gap_writer = GapWriter {
                 label: &mut |_| String::new(),
                 record: &mut record,
             };
-            let shed = writer.shed(bytes, teller);
+            let shed = writer.shed(bytes, gap_writer);
             assert_eq!(shed.gaps.len(), accounts.len());
             if !accounts.is_empty() || shed.room.is_err() {
                 break;

@@ -4,7 +4,7 @@
 //! `TIDEGATE_DAMAGE_TRIALS=10000` (or `TIDEGATE_LONG=1`) runs longer than the 500 trials of the short form,
 //! `TIDEGATE_SEED=` repeats a run.
 
-use crate::harm::{HARMS, Harm, Random, copy_dir, harm, targets};
+use super::harm::{HARMS, Harm, Random, copy_dir, harm, targets};
 use crate::support::bytes_of;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A full disk, on a small file system of its own: nothing is accepted that was not stored, reading goes on, and the
 //! store works again when there is room.
 
-use crate::small_disk::SmallDisk;
+use super::small_disk::SmallDisk;
 use crate::support::{Case, bytes_of};
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Giving up under pressure: the least urgent first, of that the oldest, each step with its account, and exact books.
 
-use crate::support::{Case, bytes_of};
+use crate::support::{Case, bytes_of, wait_for};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tidegate_store::{
@@ -230,21 +230,19 @@ fn what_nobody_took_for_too_long_expires_with_an_account() {
         .unwrap();
     let expire = |case: &mut Case| {
         let mut record = |_: &Gap, _: &mut Commit| {};
-        let teller = GapWriter {
+        let gap_writer = GapWriter {
             label: &mut |_| String::new(),
             record: &mut record,
         };
-        case.writer().expire(teller)
+        case.writer().expire(gap_writer)
     };
     assert_eq!(expire(&mut case).gaps, []);
-    let mut gaps = Vec::new();
     let mut tries = 0;
-    while gaps.is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        gaps = expire(&mut case).gaps;
+    let gaps = wait_for("the records to expire", || {
         tries += 1;
-        assert!(tries < 500);
-    }
+        let gaps = expire(&mut case).gaps;
+        (!gaps.is_empty()).then_some(gaps)
+    });
     assert_eq!(
         (gaps[0].reason, gaps[0].events(), gaps[0].records),
         (GapReason::Expired, 5, 5)
