@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use tidegate_tests::tidy::package::{Package, Target};
 use tidegate_tests::tidy::{self, circle, dependency, door, drawing, folder, root, text};
+
+/// Every package, read once.
+fn packages() -> &'static [Package] {
+    static PACKAGES: OnceLock<Vec<Package>> = OnceLock::new();
+    PACKAGES.get_or_init(tidy::packages)
+}
 
 fn no_faults(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -45,17 +52,17 @@ fn no_folder_holds_more_files_than_a_reader_takes_in() {
 
 #[test]
 fn no_modules_name_each_other_in_a_circle() {
-    let faults: Vec<String> = tidy::packages().iter().flat_map(circle::circles).collect();
+    let faults: Vec<String> = packages().iter().flat_map(circle::circles).collect();
     no_faults(&faults);
 }
 
 #[test]
 fn every_module_names_only_those_that_its_line_allows() {
     let mut faults = Vec::new();
-    for package in tidy::packages() {
-        let list = door::list_path(&root(), &package);
+    for package in packages() {
+        let list = door::list_path(&root(), package);
         let text = std::fs::read_to_string(&list).expect("a list");
-        faults.extend(door::faults(&package, &door::parse(&text)));
+        faults.extend(door::faults(package, &door::parse(&text)));
         for file in &package.stray {
             faults.push(format!("{}: no module declares it", file.display()));
         }
@@ -68,13 +75,13 @@ fn every_module_names_only_those_that_its_line_allows() {
 
 #[test]
 fn the_rooms_of_the_gateway_are_drawn_as_they_are() {
-    let package = Package::read(&root(), "gateway").expect("the gateway");
+    let package = &packages()[0];
     let lib = std::fs::read_to_string(root().join("gateway/src/lib.rs")).expect("the gateway");
-    let picture = drawing::draw(&root(), &package);
-    assert_eq!(
-        drawing::drawn(&lib),
-        Some(&*picture),
-        "`cargo run -p tidegate-tests --example doors -- --write` draws them anew between {} and {}",
+    let picture = drawing::draw(&root(), package);
+    assert!(
+        drawing::drawn(&lib) == Some(&*picture),
+        "`cargo run -p tidegate-tests --example doors -- --write` draws them anew between the lines \
+         {} and {}:\n{picture}",
         drawing::BEGIN,
         drawing::END
     );
@@ -83,7 +90,7 @@ fn the_rooms_of_the_gateway_are_drawn_as_they_are() {
 #[test]
 fn one_file_names_sled() {
     let mut files = Vec::new();
-    for package in tidy::packages() {
+    for package in packages() {
         let edges = package.edges();
         let sled = |edge: &&tidy::package::Edge| edge.to == Target::Outside("sled".into());
         for edge in edges.iter().filter(sled) {
@@ -98,9 +105,8 @@ fn one_file_names_sled() {
 
 #[test]
 fn every_dependency_is_named_where_it_is_declared_for() {
-    let packages = tidy::packages();
-    let mut faults: Vec<String> = packages.iter().flat_map(dependency::unused).collect();
-    faults.extend(dependency::untaken(&root(), &packages).expect("a manifest"));
+    let mut faults: Vec<String> = packages().iter().flat_map(dependency::unused).collect();
+    faults.extend(dependency::untaken(&root(), packages()).expect("a manifest"));
     no_faults(&faults);
 }
 

@@ -20,15 +20,18 @@ pub fn unused(package: &Package) -> Vec<String> {
     let folder = &package.folder;
     let all = package.manifest.dependencies("dependencies");
     let dev = package.manifest.dependencies("dev-dependencies");
-    let of_product = all
-        .iter()
-        .filter(|name| !product.contains(*name))
-        .map(|name| match tests.contains(name) {
+    // What a feature switches on cannot be a dependency of tests alone.
+    let is_named = |name: &String| {
+        product.contains(name) || package.manifest.is_optional(name) && tests.contains(name)
+    };
+    let of_product = all.iter().filter(|name| !is_named(name)).map(|name| {
+        match tests.contains(name) {
             true => format!(
                 "{folder}/Cargo.toml: only tests name {name}: it belongs under [dev-dependencies]"
             ),
             false => format!("{folder}/Cargo.toml: nothing names {name}"),
-        });
+        }
+    });
     let of_tests = dev.iter().filter(|name| !tests.contains(*name));
     let of_tests = of_tests.map(|name| format!("{folder}/Cargo.toml: no test names {name}"));
     let twice = dev.intersection(&all);

@@ -73,6 +73,19 @@ impl Manifest {
         names.map(|(name, _)| name.replace('-', "_")).collect()
     }
 
+    /// Whether a feature switches the dependency on, so that a test cannot have it for itself.
+    pub fn is_optional(&self, name: &str) -> bool {
+        let table = self
+            .document
+            .get("dependencies")
+            .and_then(Item::as_table_like);
+        let mut all = table.into_iter().flat_map(|table| table.iter());
+        all.any(|(key, item)| {
+            let optional = item.get("optional").and_then(Item::as_bool);
+            key.replace('-', "_") == name && optional == Some(true)
+        })
+    }
+
     /// Whether it takes the dependency `name` from the workspace.
     pub fn takes(&self, name: &str) -> bool {
         let sections = ["dependencies", "dev-dependencies", "build-dependencies"];

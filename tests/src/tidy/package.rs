@@ -1,7 +1,7 @@
 //! The modules of one package, and which of them names which, as far as paths tell: a method that
 //! is called through a value shows no path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Kind, Manifest};
@@ -49,7 +49,7 @@ pub(super) struct Used {
 }
 
 /// Where a path leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// To a module of this package, or to something that it defines.
     Module(usize),
@@ -184,7 +184,8 @@ impl Package {
 
     /// Every module with every other one, and every name outside, that it names; once each.
     pub fn edges(&self) -> Vec<Edge> {
-        let mut edges: Vec<Edge> = Vec::new();
+        let mut known = HashSet::new();
+        let mut edges = Vec::new();
         for (at, module) in self.modules.iter().enumerate() {
             for used in &module.names {
                 let to = match self.resolve(at, &used.path, used.is_global, &mut Vec::new()) {
@@ -192,12 +193,9 @@ impl Package {
                     Some(outside) => outside,
                     None => continue,
                 };
-                let from = module.home;
-                let is_known = |edge: &Edge| {
-                    edge.from == from && edge.to == to && edge.is_test == used.is_test
-                };
-                if to != Target::Module(from) && !edges.iter().rev().any(is_known) {
-                    let (line, is_test) = (used.line, used.is_test);
+                let (from, line, is_test) = (module.home, used.line, used.is_test);
+                let is_new = known.insert((from, to.clone(), is_test));
+                if is_new && to != Target::Module(from) {
                     edges.push(Edge {
                         from,
                         to,
