@@ -3,6 +3,8 @@
 //! An event is immutable. A rule that changes a payload produces an [`crate::decision::Output`]
 //! with a payload of its own; the event itself stays as it arrived.
 
+pub mod content_type;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

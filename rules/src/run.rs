@@ -9,6 +9,7 @@ use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
 use crate::eval::{Cx, Stop};
 use crate::event::Event;
+use crate::event::content_type::is_json;
 use crate::ir::{ContractField, EventType};
 use crate::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
 use crate::program::{CompiledRule, SendStep, Step, TextStep};
@@ -363,11 +364,4 @@ fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e
         Err(error) if declared == Some(true) || looks_nested => Payload::Invalid(error),
         Err(_) => Payload::Other,
     }
-}
-
-/// `application/json`, `text/json`, `…+json`, with or without parameters.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
