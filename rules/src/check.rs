@@ -8,21 +8,22 @@ mod call;
 mod contradiction;
 mod event;
 mod expr;
+mod interval;
 mod operator;
 mod rule;
+mod scope;
 mod send;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::RuleFile;
-use crate::ast;
-use crate::decision::Destination;
+use crate::compile::closure::Names;
+use crate::decision::{Destination, Destinations};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::eval::Names;
+use crate::event::json::FieldId;
 use crate::ir::{self, Program};
-use crate::json::FieldId;
-use crate::ruleset::Destinations;
+use crate::syntax::ast;
+use crate::syntax::rule_file::RuleFile;
 use event::DeclaredEvent;
 
 /// How many complaints about meaning are kept.
@@ -158,8 +159,8 @@ impl Checker<'_> {
                 kind: ir::Kind::Constant(value),
                 ..expr
             }),
-            Err(crate::eval::Stop::Undefined(_)) => Some(expr),
-            Err(crate::eval::Stop::Error(error)) => {
+            Err(crate::compile::closure::Stop::Undefined(_)) => Some(expr),
+            Err(crate::compile::closure::Stop::Error(error)) => {
                 self.error(&expr.span, error.message.clone());
                 None
             }

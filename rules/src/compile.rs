@@ -4,23 +4,26 @@
 //! what is `any` goes through [`Value`].
 
 mod call;
+pub(crate) mod closure;
 mod dynamic;
 mod logic;
 mod number;
+mod operation;
+pub(crate) mod rule;
 mod text;
 
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use call::regex;
-pub(crate) use number::int_slot;
+pub(crate) use operation::{int_slot, is_between};
 
-use crate::RuleFile;
-use crate::eval::{Cx, Eval, NameId, Names, Operand, Site, Stop};
+use crate::compile::closure::{Cx, Eval, NameId, Names, Operand, Site, Stop};
 use crate::event::Event;
+use crate::event::json::{FieldId, Slot};
 use crate::ir::{Envelope, Expr, Kind};
-use crate::json::{FieldId, Slot};
-use crate::types::Type;
+use crate::syntax::rule_file::RuleFile;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// What compiling an expression needs to know beside it.
 pub(crate) struct Compiler<'a> {
@@ -56,7 +59,7 @@ impl Compiler<'_> {
 
     /// The name to count when `expr` is undefined by itself.
     fn written_name(&mut self, expr: &Expr) -> NameId {
-        let written = crate::eval::shorten(&self.written(expr));
+        let written = crate::compile::closure::shorten(&self.written(expr));
         self.names.id(&written)
     }
 
@@ -195,10 +198,4 @@ pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, Stop> {
         captures: &[],
         locals: &[],
     })
-}
-
-/// Whether `low <= value <= high`; `false` for values without an order.
-pub(crate) fn is_between(value: &Value, low: &Value, high: &Value) -> bool {
-    let above = dynamic::order(low, value).is_some_and(|order| order.is_le());
-    above && dynamic::order(value, high).is_some_and(|order| order.is_le())
 }

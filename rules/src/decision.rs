@@ -1,8 +1,12 @@
 //! What the rules decided about one event.
 
+mod destinations;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use destinations::Destinations;
 
 /// How urgent an output is. Higher priorities overtake lower ones at every upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

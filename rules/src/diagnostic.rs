@@ -3,13 +3,15 @@
 //! Nothing here knows the rule language: configuration files are reported with the same type.
 //! Spans are byte offsets, lines and columns count from 1, columns count characters.
 
+mod suggest;
+
 use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-pub use crate::suggest::did_you_mean;
+pub use suggest::did_you_mean;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

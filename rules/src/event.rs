@@ -4,6 +4,7 @@
 //! with a payload of its own; the event itself stays as it arrived.
 
 pub mod content_type;
+pub(crate) mod json;
 
 use std::sync::Arc;
 

@@ -1,14 +1,16 @@
 //! Rules after checking: names resolved, every expression typed, every conversion written out.
 
+pub(crate) mod builtin;
+
 use std::sync::Arc;
 
-use crate::ast::{Arithmetic, Compare, Span};
-use crate::builtin::Function;
 use crate::decision::{Destination, Priority};
-use crate::json::FieldId;
+use crate::event::json::FieldId;
+use crate::ir::builtin::Function;
+use crate::syntax::ast::{Arithmetic, Compare, Span};
 use crate::topic::{Capture, TopicFilter};
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// A checked expression.
 #[derive(Debug, Clone)]
@@ -196,7 +198,7 @@ pub(crate) struct Rule {
     pub(crate) locals: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RuleSource {
     pub(crate) filter: TopicFilter,
     /// Where the rule's captures are in topics of this source; `None` if they are not there.

@@ -1,4 +1,11 @@
-//! The kinds of tokens and nodes in the tree of a rule file.
+//! The text of a rule file: [`lexer`] (tokens) → [`parser`] (a tree that holds every byte) →
+//! `lower` (what it says, as [`ast`]). Here are the kinds of tokens and nodes.
+
+pub(crate) mod ast;
+mod lexer;
+pub(crate) mod lower;
+pub mod parser;
+pub(crate) mod rule_file;
 
 /// What a token or a node of the tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

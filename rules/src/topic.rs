@@ -4,6 +4,8 @@
 //! one: levels divided by `/`, `+` for one level, `#` for the rest. A pattern is a filter of the
 //! rule language, in which `{line}` and `{rest...}` also name what they match.
 
+pub mod index;
+
 use std::fmt;
 use std::ops::Range;
 

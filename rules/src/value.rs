@@ -1,10 +1,13 @@
 //! Values whose type is known only when the event is there, and values that rules keep.
 
+pub(crate) mod time_format;
+pub(crate) mod types;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::types::Type;
-use crate::when;
+use time_format::{format_duration, format_time};
+use types::Type;
 
 /// A value of any type.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +95,8 @@ impl Value {
             Value::Text(text) => out.write_str(text),
             Value::Bool(value) => write!(out, "{value}"),
             Value::Int(value) => write!(out, "{value}"),
-            Value::Time(ms) => out.write_str(&when::time_text(*ms)),
-            Value::Duration(ms) => out.write_str(&when::duration_text(*ms)),
+            Value::Time(ms) => out.write_str(&format_time(*ms)),
+            Value::Duration(ms) => out.write_str(&format_duration(*ms)),
             _ => {
                 self.write_json(out);
                 Ok(())

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{decide, event, told};
-use tidegate_rules::parser::parse;
+use tidegate_rules::syntax::parser::parse;
 use tidegate_rules::{Destinations, RuleFile, RuleSet, compile};
 
 const GUIDE: &str = include_str!("../README.md");

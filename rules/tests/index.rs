@@ -1,7 +1,7 @@
 //! The topic index finds what comparing with every filter would find.
 
 use proptest::prelude::*;
-use tidegate_rules::index::TopicIndex;
+use tidegate_rules::topic::index::TopicIndex;
 use tidegate_rules::topic::{TopicFilter, TopicPattern, is_valid_topic_name};
 
 #[test]

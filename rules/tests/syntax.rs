@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tidegate_rules::diagnostic::Sources;
-use tidegate_rules::parser::parse;
+use tidegate_rules::syntax::parser::parse;
 use tidegate_rules::{Destinations, RuleFile, compile};
 
 const EXAMPLE: &str = r#"# Hot presses.

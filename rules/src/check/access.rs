@@ -1,13 +1,13 @@
 //! Names in expressions: fields, captures, attributes of the event, and members of objects.
 
 use super::Checker;
-use super::rule::{Binding, Scope};
-use crate::ast::{self, ExprKind, Name, Span};
-use crate::builtin::Function;
+use super::scope::{Binding, Scope};
+use crate::event::json::FieldId;
+use crate::ir::builtin::Function;
 use crate::ir::{Envelope, Expr, Kind};
-use crate::json::FieldId;
-use crate::types::Type;
+use crate::syntax::ast::{self, ExprKind, Name, Span};
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// A declared field: its slot, its type, its default.
 type Declared = (FieldId, Type, Option<Value>);

@@ -2,12 +2,12 @@
 
 use super::Checker;
 use super::expr::widen;
-use super::rule::Scope;
-use crate::ast::{self, ExprKind, Name};
-use crate::builtin::{FUNCTIONS, Function, LATER};
+use super::scope::Scope;
+use crate::ir::builtin::{FUNCTIONS, Function, LATER};
 use crate::ir::{Envelope, Expr, Kind};
-use crate::types::Type;
+use crate::syntax::ast::{self, ExprKind, Name};
 use crate::value::Value;
+use crate::value::types::Type;
 
 impl Checker<'_> {
     pub(super) fn call(

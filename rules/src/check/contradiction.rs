@@ -1,65 +1,13 @@
 //! Conditions that no value can pass: `when x > 5` below `when x < 3`, or beyond the declared
 //! range of the field.
 
-use std::collections::BTreeMap;
-
 use super::Checker;
-use super::rule::Scope;
-use crate::ast::Compare;
+use super::interval::Interval;
+use super::scope::Scope;
+use crate::event::json::FieldId;
 use crate::ir::{Expr, Kind};
-use crate::json::FieldId;
+use crate::syntax::ast::Compare;
 use crate::value::Value;
-
-/// What is left of each field below the conditions so far.
-pub(super) type Intervals = BTreeMap<FieldId, Interval>;
-
-/// Numbers from `low` to `high`; an open end is not in it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Interval {
-    low: f64,
-    low_open: bool,
-    high: f64,
-    high_open: bool,
-}
-
-impl Interval {
-    const ALL: Interval = Interval {
-        low: f64::NEG_INFINITY,
-        low_open: false,
-        high: f64::INFINITY,
-        high_open: false,
-    };
-
-    fn is_empty(&self) -> bool {
-        self.low > self.high || (self.low == self.high && (self.low_open || self.high_open))
-    }
-
-    fn above(&mut self, low: f64, open: bool) {
-        if low > self.low || (low == self.low && open) {
-            (self.low, self.low_open) = (low, open);
-        }
-    }
-
-    fn below(&mut self, high: f64, open: bool) {
-        if high < self.high || (high == self.high && open) {
-            (self.high, self.high_open) = (high, open);
-        }
-    }
-
-    fn narrow(&mut self, operator: Compare, value: f64) {
-        match operator {
-            Compare::Equal => {
-                self.above(value, false);
-                self.below(value, false);
-            }
-            Compare::NotEqual => {}
-            Compare::Less => self.below(value, true),
-            Compare::LessEqual => self.below(value, false),
-            Compare::Greater => self.above(value, true),
-            Compare::GreaterEqual => self.above(value, false),
-        }
-    }
-}
 
 impl Checker<'_> {
     /// Notes what `condition` leaves of the fields in it, and warns once it leaves nothing.

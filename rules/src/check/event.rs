@@ -1,12 +1,12 @@
 //! `event` blocks.
 
 use super::Checker;
-use crate::ast::{self, EventBlock, ExprKind, FieldLine, Name, Span};
 use crate::diagnostic::line_column;
 use crate::ir::{self, ContractField, EventType};
+use crate::syntax::ast::{self, EventBlock, ExprKind, FieldLine, Name, Span};
 use crate::topic::TopicPattern;
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// An event as rules see it.
 pub(super) struct DeclaredEvent {
@@ -202,7 +202,7 @@ impl Checker<'_> {
 
     /// A value that is known now, of type `ty`.
     fn constant(&mut self, expr: &ast::Expr, ty: Type) -> Option<Value> {
-        let scope = super::rule::Scope::default();
+        let scope = super::scope::Scope::default();
         let checked = self.expr(&scope, expr)?;
         let found: ir::Expr = self.fit(checked, ty, "the field")?;
         if found.constant().is_none() {

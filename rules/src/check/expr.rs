@@ -1,11 +1,11 @@
 //! Expressions: every one gets its type.
 
 use super::Checker;
-use super::rule::Scope;
-use crate::ast::{self, ExprKind};
+use super::scope::Scope;
 use crate::ir::{Expr, Kind};
-use crate::types::Type;
+use crate::syntax::ast::{self, ExprKind};
 use crate::value::Value;
+use crate::value::types::Type;
 
 impl Checker<'_> {
     pub(super) fn expr(&mut self, scope: &Scope, expr: &ast::Expr) -> Option<Expr> {
@@ -192,7 +192,7 @@ impl Checker<'_> {
                 with(format!("write {text} without quotes"), text.to_string())
             }
             (Some(Value::Text(text)), _, Type::Duration)
-                if crate::when::parse_duration(text).is_some() =>
+                if crate::value::time_format::parse_duration(text).is_some() =>
             {
                 with(format!("write {text} without quotes"), text.to_string())
             }

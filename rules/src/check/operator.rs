@@ -2,10 +2,10 @@
 
 use super::Checker;
 use super::expr::widen;
-use super::rule::Scope;
-use crate::ast::{self, Arithmetic, Compare, ExprKind};
+use super::scope::Scope;
 use crate::ir::{Expr, Kind};
-use crate::types::Type;
+use crate::syntax::ast::{self, Arithmetic, Compare, ExprKind};
+use crate::value::types::Type;
 
 impl Checker<'_> {
     fn both(&mut self, scope: &Scope, two: &[ast::Expr; 2]) -> Option<[Expr; 2]> {

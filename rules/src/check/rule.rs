@@ -1,45 +1,14 @@
 //! Rules and the `unmatched` block, clause by clause.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Checker;
-use super::contradiction::Intervals;
-use crate::ast::{Clause, Name, RuleBlock, Source, Span};
+use super::scope::{Binding, Scope};
 use crate::ir::{self, Envelope, Rule, RuleSource};
-use crate::json::FieldId;
+use crate::syntax::ast::{Clause, Name, RuleBlock, Source};
 use crate::topic::TopicPattern;
-use crate::types::Type;
 use crate::value::Value;
-
-/// What the expressions of a rule can see.
-#[derive(Default)]
-pub(super) struct Scope {
-    /// The declared events the rule is on.
-    pub(super) events: Vec<usize>,
-    /// Whether fields may occur that nobody declared.
-    pub(super) untyped: bool,
-    /// Names bound by the topics.
-    pub(super) captures: Vec<String>,
-    /// Fields that `set`, `drop` or `rename` gave a new meaning.
-    pub(super) changed: BTreeMap<String, Binding>,
-    pub(super) locals: usize,
-    /// What the conditions so far leave of numeric fields.
-    pub(super) intervals: Intervals,
-}
-
-/// What a changed field is now.
-#[derive(Clone)]
-pub(super) enum Binding {
-    /// A field of the payload under its new name.
-    Field(FieldId, Type, Option<Value>),
-    /// A value the rule has set.
-    Local(usize, Type),
-    /// The first, or the second where the first is undefined.
-    Either(Box<Binding>, Box<Binding>),
-    /// Dropped or renamed away, there.
-    Gone(Span),
-}
+use crate::value::types::Type;
 
 impl Checker<'_> {
     pub(super) fn rule(&mut self, block: &RuleBlock) {
@@ -221,7 +190,7 @@ impl Checker<'_> {
         &mut self,
         scope: &mut Scope,
         name: &Name,
-        value: &crate::ast::Expr,
+        value: &crate::syntax::ast::Expr,
     ) -> Option<ir::Clause> {
         if scope.captures.contains(&name.text) {
             let message = format!("`{}` is a part of the topic and cannot be set", name.text);

@@ -1,14 +1,14 @@
 //! `send to …` and its options.
 
 use super::Checker;
-use super::rule::Scope;
-use crate::ast::{Name, Part, Send, Template};
-use crate::builtin::Function;
+use super::scope::Scope;
 use crate::decision::{Destination, Priority};
+use crate::ir::builtin::Function;
 use crate::ir::{self, Expr, Kind};
+use crate::syntax::ast::{Name, Part, Send, Template};
 use crate::topic::is_valid_topic_name;
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 const PRIORITIES: [(&str, Priority); 4] = [
     ("low", Priority::Low),

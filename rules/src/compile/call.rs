@@ -3,13 +3,12 @@
 use regex::Regex;
 
 use super::Compiler;
-use super::dynamic::{order, same, wrong};
-use super::number::round_to_int;
-use crate::builtin::Function;
-use crate::eval::{Eval, EvalText, Site, Stop, Str};
+use super::closure::{Eval, EvalText, Site, Stop, Str};
+use super::operation::{order, round_to_int, same, wrong};
 use crate::ir::Expr;
-use crate::types::Type;
+use crate::ir::builtin::Function;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// The largest compiled regular expression in bytes.
 pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;

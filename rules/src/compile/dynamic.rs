@@ -1,26 +1,15 @@
 //! Closures for what is known only when the event is there: `any`, lists and objects.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::logic::holds;
-use super::number::{real, whole};
+use super::closure::{Eval, Site, Stop};
+use super::operation::{calculate, holds, order, same, uncomparable, whole, wrong};
 use super::{Compiler, envelope_text, slot};
-use crate::ast::{Arithmetic, Compare};
-use crate::eval::{Eval, Site, Stop};
+use crate::event::json::{FieldId, Slot, decode};
 use crate::ir::{Expr, Kind};
-use crate::json::{FieldId, Slot, decode};
-use crate::types::Type;
+use crate::syntax::ast::{Arithmetic, Compare};
 use crate::value::Value;
-
-/// Stops because `value` is not what is `wanted`.
-pub(super) fn wrong(site: &Site, value: &Value, wanted: Type) -> Stop {
-    let found = match value {
-        Value::Null => "null".to_owned(),
-        other => other.kind().to_string(),
-    };
-    site.stop(format!("{found} where {wanted} is needed"), &[])
-}
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression whose value has no fixed type.
@@ -247,56 +236,4 @@ fn find(members: &[(Arc<str>, Value)], name: &str) -> Option<Value> {
     member
         .map(|(_, value)| value.clone())
         .filter(|value| *value != Value::Null)
-}
-
-fn uncomparable(site: &Site, left: &Value, right: &Value) -> Stop {
-    let message = format!("comparing {} with {}", left.kind(), right.kind());
-    site.stop(message, &[&left.to_text(), &right.to_text()])
-}
-
-/// The order of two values of one type, or of two numbers; `None` for anything else.
-pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Int(left), Value::Int(right))
-        | (Value::Time(left), Value::Time(right))
-        | (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right)),
-        (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
-        (Value::Int(left), Value::Float(right)) => (*left as f64).partial_cmp(right),
-        (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(*right as f64)),
-        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
-        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
-        _ => None,
-    }
-}
-
-/// Whether two values are equal; an `int` and a `float` are if they are the same number.
-pub(super) fn same(left: &Value, right: &Value) -> bool {
-    match order(left, right) {
-        Some(order) => order.is_eq(),
-        None => left == right,
-    }
-}
-
-/// Arithmetic of values whose types were not known before.
-fn calculate(
-    operator: Arithmetic,
-    left: &Value,
-    right: &Value,
-    site: &Site,
-) -> Result<Value, Stop> {
-    match (left, right) {
-        (Value::Int(a), Value::Int(b)) if operator != Arithmetic::Divide => {
-            whole(operator, *a, *b, site).map(Value::Int)
-        }
-        (Value::Int(a), Value::Int(b)) => {
-            real(operator, *a as f64, *b as f64, site).map(Value::Float)
-        }
-        (Value::Int(a), Value::Float(b)) => real(operator, *a as f64, *b, site).map(Value::Float),
-        (Value::Float(a), Value::Int(b)) => real(operator, *a, *b as f64, site).map(Value::Float),
-        (Value::Float(a), Value::Float(b)) => real(operator, *a, *b, site).map(Value::Float),
-        _ => {
-            let message = format!("cannot calculate with {} and {}", left.kind(), right.kind());
-            Err(site.stop(message, &[&left.to_text(), &right.to_text()]))
-        }
-    }
 }

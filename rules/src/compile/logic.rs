@@ -1,14 +1,13 @@
 //! Closures that give true or false: logic after Kleene, comparisons, `in`, `exists`.
 
-use std::cmp::Ordering;
-
+use super::closure::{Eval, Stop};
+use super::operation::{floats_hold, holds, wrong};
 use super::{Compiler, slot, wrong_field};
-use crate::ast::Compare;
-use crate::eval::{Eval, Stop};
+use crate::event::json::{FieldId, Slot};
 use crate::ir::{Expr, Kind};
-use crate::json::{FieldId, Slot};
-use crate::types::Type;
+use crate::syntax::ast::Compare;
 use crate::value::Value;
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression of type `bool`.
@@ -37,7 +36,7 @@ impl Compiler<'_> {
                 let (inner, site) = (self.dynamic(expr), self.site(expr, &[]));
                 Box::new(move |cx| match inner(cx)? {
                     Value::Bool(value) => Ok(value),
-                    other => Err(super::dynamic::wrong(&site, &other, Type::Bool)),
+                    other => Err(wrong(&site, &other, Type::Bool)),
                 })
             }
         }
@@ -177,21 +176,4 @@ impl Compiler<'_> {
         }
         self.in_dynamic_list(expr, value, list)
     }
-}
-
-/// Whether the comparison holds for operands in this order.
-pub(super) fn holds(operator: Compare, order: Ordering) -> bool {
-    match operator {
-        Compare::Equal => order.is_eq(),
-        Compare::NotEqual => order.is_ne(),
-        Compare::Less => order.is_lt(),
-        Compare::LessEqual => order.is_le(),
-        Compare::Greater => order.is_gt(),
-        Compare::GreaterEqual => order.is_ge(),
-    }
-}
-
-fn floats_hold(operator: Compare, left: f64, right: f64) -> bool {
-    left.partial_cmp(&right)
-        .is_some_and(|order| holds(operator, order))
 }

@@ -1,17 +1,14 @@
 //! Closures that give numbers: `int`, `float`, and times and durations, which are whole
 //! milliseconds.
 
+use super::closure::{Eval, Site};
+use super::operation::{int_slot, int_value, real, round_to_int, whole, wrong};
 use super::{Compiler, slot, wrong_field};
-use crate::ast::Arithmetic;
-use crate::eval::{Eval, Site, Stop};
+use crate::event::json::{FieldId, Slot};
 use crate::ir::{Envelope, Expr, Kind};
-use crate::json::{FieldId, Slot};
-use crate::types::Type;
+use crate::syntax::ast::Arithmetic;
 use crate::value::Value;
-use crate::when;
-
-/// Whole floats up to here are exact, so they may stand for whole numbers.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression of type `int`, `time` or `duration`.
@@ -43,7 +40,7 @@ impl Compiler<'_> {
                 let (inner, site, ty) = (self.dynamic(expr), self.site(expr, &[]), expr.ty);
                 Box::new(move |cx| {
                     let value = inner(cx)?;
-                    int_value(&value, ty).ok_or_else(|| super::dynamic::wrong(&site, &value, ty))
+                    int_value(&value, ty).ok_or_else(|| wrong(&site, &value, ty))
                 })
             }
         }
@@ -125,7 +122,7 @@ impl Compiler<'_> {
                 Box::new(move |cx| match inner(cx)? {
                     Value::Float(value) => Ok(value),
                     Value::Int(value) => Ok(value as f64),
-                    other => Err(super::dynamic::wrong(&site, &other, Type::Float)),
+                    other => Err(wrong(&site, &other, Type::Float)),
                 })
             }
         }
@@ -153,71 +150,4 @@ impl Compiler<'_> {
             real(operator, a, b, &site)
         })
     }
-}
-
-/// Arithmetic of whole numbers; `/` does not come here, it gives a float.
-pub(super) fn whole(operator: Arithmetic, a: i64, b: i64, site: &Site) -> Result<i64, Stop> {
-    let result = match operator {
-        Arithmetic::Add => a.checked_add(b),
-        Arithmetic::Subtract => a.checked_sub(b),
-        Arithmetic::Multiply => a.checked_mul(b),
-        Arithmetic::Divide | Arithmetic::Remainder if b == 0 => {
-            return Err(site.stop("division by zero", &[&a, &b]));
-        }
-        Arithmetic::Divide => a.checked_div(b),
-        Arithmetic::Remainder => a.checked_rem(b),
-    };
-    result.ok_or_else(|| site.stop("integer overflow", &[&a, &b]))
-}
-
-/// Arithmetic of numbers with a fraction. What JSON could not carry is an error.
-pub(super) fn real(operator: Arithmetic, a: f64, b: f64, site: &Site) -> Result<f64, Stop> {
-    let result = match operator {
-        Arithmetic::Add => a + b,
-        Arithmetic::Subtract => a - b,
-        Arithmetic::Multiply => a * b,
-        Arithmetic::Divide | Arithmetic::Remainder if b == 0.0 => {
-            return Err(site.stop("division by zero", &[&a, &b]));
-        }
-        Arithmetic::Divide => a / b,
-        Arithmetic::Remainder => a % b,
-    };
-    match result.is_finite() {
-        true => Ok(result),
-        false => Err(site.stop("number too large", &[&a, &b])),
-    }
-}
-
-/// `value` rounded half away from zero, if it fits.
-pub(super) fn round_to_int(value: f64) -> Option<i64> {
-    let rounded = value.round();
-    (rounded >= i64::MIN as f64 && rounded < i64::MAX as f64).then_some(rounded as i64)
-}
-
-/// A whole number, time or duration out of a payload; `text` gives the text the slot points at.
-pub(crate) fn int_slot(slot: Slot, ty: Type, text: impl Fn() -> String) -> Option<i64> {
-    match (ty, slot) {
-        (Type::Int | Type::Time, Slot::Int(value)) => Some(value),
-        (Type::Int | Type::Time, Slot::Float(value)) => exact(value),
-        (Type::Time, Slot::Text { .. }) => when::parse_time(&text()),
-        (Type::Duration, Slot::Text { .. }) => when::parse_duration(&text()),
-        _ => None,
-    }
-}
-
-/// The same out of a value whose type was not known before.
-pub(super) fn int_value(value: &Value, ty: Type) -> Option<i64> {
-    match (ty, value) {
-        (Type::Int | Type::Time, Value::Int(value)) => Some(*value),
-        (Type::Int | Type::Time, Value::Float(value)) => exact(*value),
-        (Type::Time, Value::Time(value)) | (Type::Duration, Value::Duration(value)) => Some(*value),
-        (Type::Time, Value::Text(text)) => when::parse_time(text),
-        (Type::Duration, Value::Text(text)) => when::parse_duration(text),
-        _ => None,
-    }
-}
-
-/// 3.0 is a whole number too: many devices write all numbers with a fraction.
-fn exact(value: f64) -> Option<i64> {
-    (value.fract() == 0.0 && value.abs() <= EXACT_MAX).then_some(value as i64)
 }

@@ -1,11 +1,12 @@
 //! Closures that give text.
 
+use super::closure::{EvalText, Stop, Str};
+use super::operation::wrong;
 use super::{Compiler, envelope_text, slot, wrong_field};
-use crate::eval::{EvalText, Stop, Str};
+use crate::event::json::Slot;
 use crate::ir::{Expr, Kind};
-use crate::json::Slot;
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 impl Compiler<'_> {
     /// A closure for an expression of type `text`.
@@ -54,13 +55,13 @@ impl Compiler<'_> {
                 let (inner, site) = (self.dynamic(expr), self.site(expr, &[]));
                 Box::new(move |cx| match inner(cx)? {
                     Value::Text(text) => Ok(Str::Shared(text)),
-                    other => Err(super::dynamic::wrong(&site, &other, Type::Text)),
+                    other => Err(wrong(&site, &other, Type::Text)),
                 })
             }
         }
     }
 
-    fn text_field(&mut self, expr: &Expr, id: crate::json::FieldId) -> EvalText {
+    fn text_field(&mut self, expr: &Expr, id: crate::event::json::FieldId) -> EvalText {
         let (name, site) = (self.field_name(id), self.site(expr, &[]));
         Box::new(move |cx| match slot(cx, id, name)? {
             text @ Slot::Text { .. } => Ok(cx.text(text)),

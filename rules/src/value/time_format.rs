@@ -1,7 +1,7 @@
 //! Times and durations as text: RFC 3339 in UTC, and "1m30s".
 
 /// `ms` since the Unix epoch as "2026-10-12T14:03:22.118Z".
-pub(crate) fn time_text(ms: i64) -> String {
+pub(crate) fn format_time(ms: i64) -> String {
     let days = ms.div_euclid(86_400_000);
     let of_day = ms.rem_euclid(86_400_000);
     let (year, month, day) = civil_from_days(days);
@@ -77,7 +77,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 /// `ms` as the language writes it: "1m30s", "0s", "-5s".
-pub(crate) fn duration_text(ms: i64) -> String {
+pub(crate) fn format_duration(ms: i64) -> String {
     let mut out = String::new();
     if ms < 0 {
         out.push('-');
@@ -105,9 +105,37 @@ pub(crate) fn duration_text(ms: i64) -> String {
 /// Milliseconds in a duration as the language writes it.
 pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     match text.strip_prefix('-') {
-        Some(positive) => crate::lexer::duration_ms(positive).map(|ms| -ms),
-        None => crate::lexer::duration_ms(text),
+        Some(positive) => duration_ms(positive).map(|ms| -ms),
+        None => duration_ms(text),
     }
+}
+
+/// Milliseconds in `text` spelled as a duration without a sign, `None` if it is none or too long to count.
+pub(crate) fn duration_ms(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total: i64 = 0;
+    while !rest.is_empty() {
+        let digits = leading(rest, |c| c.is_ascii_digit());
+        let count: i64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = leading(rest, |c| c.is_ascii_alphabetic());
+        let unit = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(count.checked_mul(unit)?)?;
+        rest = &rest[letters..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// Bytes at the start of `text` whose characters are `of` a kind.
+fn leading(text: &str, of: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !of(c)).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -124,7 +152,7 @@ mod tests {
         ];
         for (text, ms) in cases {
             assert_eq!(parse_time(text), Some(ms), "{text}");
-            assert_eq!(parse_time(&time_text(ms)), Some(ms), "{text}");
+            assert_eq!(parse_time(&format_time(ms)), Some(ms), "{text}");
         }
         for wrong in [
             "",
@@ -140,8 +168,24 @@ mod tests {
     #[test]
     fn durations_are_written_as_they_are_read() {
         for ms in [0, 1, 999, 90_000, 86_400_000, 90_061_001, -5_000] {
-            assert_eq!(parse_duration(&duration_text(ms)), Some(ms), "{ms}");
+            assert_eq!(parse_duration(&format_duration(ms)), Some(ms), "{ms}");
         }
-        assert_eq!(duration_text(90_000), "1m30s");
+        assert_eq!(format_duration(90_000), "1m30s");
+    }
+
+    #[test]
+    fn durations_are_counted_in_milliseconds() {
+        let cases = [
+            ("250ms", Some(250)),
+            ("1m30s", Some(90_000)),
+            ("24h", Some(86_400_000)),
+            ("1d", Some(86_400_000)),
+            ("99999999999999999d", None),
+            ("5", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(duration_ms(text), expected, "{text}");
+        }
     }
 }

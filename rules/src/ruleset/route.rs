@@ -4,7 +4,19 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::json::Wanted;
+use crate::compile::rule::CompiledRules;
+use crate::event::json::{FieldId, Wanted};
+use crate::ir::{Rule, RuleSource};
+use crate::topic::index::TopicIndex;
+
+/// Finds the rules of a topic.
+#[derive(Debug)]
+pub(crate) struct Router {
+    /// (rule, source of that rule)
+    index: TopicIndex<(u32, u32)>,
+    /// By rule.
+    sources: Vec<Vec<RuleSource>>,
+}
 
 /// The rules that accept a topic, and what they read.
 #[derive(Debug, Default)]
@@ -36,6 +48,53 @@ pub(crate) struct RouteCache {
     old: HashMap<Arc<str>, Arc<Route>>,
     /// Of the young ones.
     weight: usize,
+}
+
+impl Router {
+    pub(crate) fn new(rules: &[Rule]) -> Router {
+        let mut index = TopicIndex::new();
+        for (rule, at) in rules.iter().zip(0u32..) {
+            for (source, place) in rule.sources.iter().zip(0u32..) {
+                index.insert(&source.filter, (at, place));
+            }
+        }
+        let sources = rules.iter().map(|rule| rule.sources.clone()).collect();
+        Router { index, sources }
+    }
+
+    /// The rules that accept `topic`. A rule that accepts it in several ways runs once, by the
+    /// first of its sources.
+    pub(crate) fn find(&self, rules: &CompiledRules, topic: &str) -> Route {
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        self.index.matching(topic, |hit| found.push(*hit));
+        found.sort_unstable();
+        found.dedup_by_key(|(rule, _)| *rule);
+        let mut route = Route::default();
+        let mut reads: Vec<FieldId> = Vec::new();
+        for (rule, source) in found {
+            let (rule, source) = (rule as usize, source as usize);
+            let source = &self.sources[rule][source];
+            reads.extend(&rules.rules[rule].reads);
+            if let Some(event) = source.event
+                && !route.events.contains(&event)
+            {
+                route.events.push(event);
+                let contract = rules.events[event].contract.iter();
+                reads.extend(contract.filter(|f| f.promises()).map(|f| f.id));
+            }
+            route.rules.push(RouteRule {
+                rule,
+                event: source.event,
+                captures: source
+                    .captures
+                    .iter()
+                    .map(|capture| capture.as_ref().map(|capture| capture.find(topic)))
+                    .collect(),
+            });
+        }
+        route.wanted = rules.wanted(reads);
+        route
+    }
 }
 
 impl Route {

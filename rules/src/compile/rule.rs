@@ -1,15 +1,26 @@
-//! A rule as the closures that run it.
+//! Rules as the closures that run them.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::RuleFile;
-use crate::compile::Compiler;
+use super::Compiler;
+use super::closure::{Eval, EvalText, Names, Operand, Site};
 use crate::decision::{Destination, Priority};
-use crate::eval::{Eval, EvalText, Names, Operand, Site};
-use crate::ir::{Clause, ContractField, Expr, Kind, Rule, Send};
-use crate::json::FieldId;
+use crate::event::json::{FieldId, Wanted};
+use crate::ir::{Clause, ContractField, EventType, Expr, Kind, Program, Rule, Send};
+use crate::syntax::rule_file::RuleFile;
 use crate::value::Value;
+
+/// All rules of a set, and what they share.
+#[derive(Debug)]
+pub(crate) struct CompiledRules {
+    pub(crate) rules: Vec<CompiledRule>,
+    pub(crate) unmatched: Option<CompiledRule>,
+    pub(crate) events: Vec<EventType>,
+    /// Paths by [`FieldId`].
+    pub(crate) fields: Vec<Vec<String>>,
+    pub(crate) names: Names,
+}
 
 /// A rule, or the `unmatched` block.
 pub(crate) struct CompiledRule {
@@ -56,8 +67,39 @@ impl fmt::Debug for CompiledRule {
     }
 }
 
+impl CompiledRules {
+    /// Compiles all of a `program` but the topics, which are not its business.
+    pub(crate) fn new(files: &[Arc<RuleFile>], program: Program, mut names: Names) -> Self {
+        let mut compile =
+            |rule: &Rule| CompiledRule::new(rule, &files[rule.file], &program.fields, &mut names);
+        CompiledRules {
+            rules: program.rules.iter().map(&mut compile).collect(),
+            unmatched: program.unmatched.as_ref().map(&mut compile),
+            events: program.events,
+            fields: program.fields,
+            names,
+        }
+    }
+
+    /// All rules in the order of the files, the `unmatched` block last.
+    pub(crate) fn with_unmatched(&self) -> impl Iterator<Item = &CompiledRule> {
+        self.rules.iter().chain(&self.unmatched)
+    }
+
+    /// What a decoder looks for to find the fields `reads`.
+    pub(crate) fn wanted(&self, reads: impl IntoIterator<Item = FieldId>) -> Wanted {
+        let mut wanted = Wanted::default();
+        for id in reads {
+            if let Some(path) = self.fields.get(id.0 as usize) {
+                wanted.add(id, path);
+            }
+        }
+        wanted
+    }
+}
+
 impl CompiledRule {
-    pub(crate) fn new(
+    fn new(
         rule: &Rule,
         file: &Arc<RuleFile>,
         fields: &[Vec<String>],

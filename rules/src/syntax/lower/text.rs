@@ -1,9 +1,9 @@
 //! Texts in quotes: escapes, and templates with `{…}` holes.
 
 use super::Lowering;
-use crate::ast::*;
-use crate::parser::parse_expr;
 use crate::syntax::SyntaxToken;
+use crate::syntax::ast::*;
+use crate::syntax::parser::parse_expr;
 
 /// What a backslash may stand before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::RuleFile;
 use crate::diagnostic::line_column;
 use crate::event::Event;
-use crate::json::{Slot, text_of};
+use crate::event::json::{Slot, text_of};
+use crate::syntax::rule_file::RuleFile;
 use crate::value::Value;
 
 /// Everything an expression may read.

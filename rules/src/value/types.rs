@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Type {
+pub(crate) enum Type {
     /// `true` or `false`.
     Bool,
     /// A whole number of 64 bits.
@@ -27,7 +27,7 @@ pub enum Type {
 
 impl Type {
     /// The types that a field can be declared with.
-    pub const NAMED: [(&'static str, Type); 8] = [
+    pub(crate) const NAMED: [(&'static str, Type); 8] = [
         ("bool", Type::Bool),
         ("int", Type::Int),
         ("float", Type::Float),
@@ -39,7 +39,7 @@ impl Type {
     ];
 
     /// The type called `name`.
-    pub fn named(name: &str) -> Option<Type> {
+    pub(crate) fn named(name: &str) -> Option<Type> {
         Type::NAMED
             .into_iter()
             .find(|(known, _)| *known == name)
@@ -47,12 +47,12 @@ impl Type {
     }
 
     /// Whether it is a number.
-    pub fn is_number(self) -> bool {
+    pub(crate) fn is_number(self) -> bool {
         matches!(self, Type::Int | Type::Float)
     }
 
     /// Whether values of it can be sorted.
-    pub fn is_ordered(self) -> bool {
+    pub(crate) fn is_ordered(self) -> bool {
         matches!(
             self,
             Type::Int | Type::Float | Type::Text | Type::Time | Type::Duration
@@ -60,7 +60,7 @@ impl Type {
     }
 
     /// The type both fit into: equal types, or `float` for an `int` and a `float`.
-    pub fn common(self, other: Type) -> Option<Type> {
+    pub(crate) fn common(self, other: Type) -> Option<Type> {
         match (self, other) {
             _ if self == other => Some(self),
             (Type::Int, Type::Float) | (Type::Float, Type::Int) => Some(Type::Float),

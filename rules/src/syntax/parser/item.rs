@@ -195,5 +195,5 @@ impl Parser<'_> {
 
 /// Whether `word` names a type of field.
 fn is_type(word: &str) -> bool {
-    crate::types::Type::named(word).is_some()
+    crate::value::types::Type::named(word).is_some()
 }

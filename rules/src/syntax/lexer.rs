@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::syntax::SyntaxKind::{self, *};
+use super::SyntaxKind::{self, *};
+use crate::value::time_format::duration_ms;
 
 /// A token by its kind and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,29 +158,6 @@ fn exponent_length(text: &str) -> Option<usize> {
     (count > 0).then_some(text.len() - digits.len() + count)
 }
 
-/// Milliseconds in `text` spelled as a duration, `None` if it is none or too long to count.
-pub(crate) fn duration_ms(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total: i64 = 0;
-    while !rest.is_empty() {
-        let digits = span_of(rest, |c| c.is_ascii_digit());
-        let count: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = span_of(rest, |c| c.is_ascii_alphabetic());
-        let unit = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
-        total = total.checked_add(count.checked_mul(unit)?)?;
-        rest = &rest[letters..];
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,21 +189,5 @@ mod tests {
     fn a_text_ends_at_its_quote_or_at_the_end_of_the_line() {
         assert_eq!(kinds(r#""a \" b" c"#), [Text, Name]);
         assert_eq!(kinds("\"open\nnext"), [Text, Name]);
-    }
-
-    #[test]
-    fn durations_are_counted_in_milliseconds() {
-        let cases = [
-            ("250ms", Some(250)),
-            ("1m30s", Some(90_000)),
-            ("24h", Some(86_400_000)),
-            ("1d", Some(86_400_000)),
-            ("99999999999999999d", None),
-            ("5", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(duration_ms(text), expected, "{text}");
-        }
     }
 }

@@ -4,12 +4,11 @@
 //! place where windows and timers will live.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::eval::NameId;
-use crate::json::Slot;
-use crate::route::RouteCache;
-use crate::ruleset::RuleSet;
+use super::route::RouteCache;
+use crate::compile::closure::NameId;
+use crate::compile::rule::CompiledRules;
+use crate::event::json::Slot;
 use crate::value::Value;
 
 /// State of one stream of events under one rule set. A state met by another rule set starts anew.
@@ -61,42 +60,21 @@ impl State {
         State::default()
     }
 
-    /// Counters of every rule by its name, `unmatched` last if there is such a block.
-    pub fn rules<'s>(
-        &'s self,
-        rules: &'s RuleSet,
-    ) -> impl Iterator<Item = (&'s str, &'s RuleCounts)> {
-        let mine = self.owner == Some(rules.fingerprint());
-        let counts = if mine { self.rules.as_slice() } else { &[] };
-        rules.names_with_unmatched().zip(counts)
-    }
-
-    /// What was undefined how often at the rule `counts` belong to, by name.
-    pub fn undefined<'s>(
-        &'s self,
-        rules: &'s RuleSet,
-        counts: &'s RuleCounts,
-    ) -> impl Iterator<Item = (Arc<str>, u64)> {
-        counts
-            .undefined_names
-            .iter()
-            .map(|(name, count)| (rules.undefined_name(*name), *count))
-    }
-
     /// Counters of the whole.
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// Makes the state fit `rules`; starts anew if it belonged to others.
-    pub(crate) fn adopt(&mut self, rules: &RuleSet) {
-        if self.owner == Some(rules.fingerprint()) {
+    /// Makes the state fit the rule set with this fingerprint; starts anew if it belonged to
+    /// another.
+    pub(crate) fn adopt(&mut self, owner: u64, rules: &CompiledRules) {
+        if self.owner == Some(owner) {
             return;
         }
         *self = State {
-            owner: Some(rules.fingerprint()),
-            slots: vec![Slot::Missing; rules.slot_count()],
-            rules: vec![RuleCounts::default(); rules.names_with_unmatched().count()],
+            owner: Some(owner),
+            slots: vec![Slot::Missing; rules.fields.len()],
+            rules: vec![RuleCounts::default(); rules.with_unmatched().count()],
             ..State::default()
         };
     }

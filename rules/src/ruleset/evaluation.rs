@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::route::Route;
+use super::state::State;
+use crate::compile::closure::{Cx, Stop, Str, shorten};
+use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep};
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
-use crate::eval::{Cx, Stop};
 use crate::event::Event;
 use crate::event::content_type::is_json;
+use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
 use crate::ir::{ContractField, EventType};
-use crate::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
-use crate::program::{CompiledRule, SendStep, Step, TextStep};
-use crate::route::Route;
-use crate::ruleset::RuleSet;
-use crate::state::State;
 use crate::topic::is_valid_topic_name;
-use crate::types::Type;
 use crate::value::Value;
+use crate::value::types::Type;
 
 /// What the payload is, as far as rules can read it.
 enum Payload<'e> {
@@ -29,34 +28,34 @@ enum Payload<'e> {
     Invalid(JsonError),
 }
 
-/// One event on its way.
-pub(crate) struct Run<'r> {
-    set: &'r RuleSet,
+/// One event on its way through rules.
+pub(crate) struct Evaluation<'r> {
+    rules: &'r CompiledRules,
     state: &'r mut State,
     event: &'r Event,
     payload: Payload<'r>,
 }
 
 /// How a rule ended.
-enum End {
+enum Outcome {
     Passed,
     Stopped,
 }
 
-impl<'r> Run<'r> {
+impl<'r> Evaluation<'r> {
     /// Reads from the payload what is `wanted`.
     pub(crate) fn new(
-        set: &'r RuleSet,
+        rules: &'r CompiledRules,
         state: &'r mut State,
         event: &'r Event,
         wanted: &Wanted,
-    ) -> Run<'r> {
+    ) -> Evaluation<'r> {
         let payload = read(event, wanted, &mut state.slots);
         if matches!(payload, Payload::Invalid(_)) {
             state.totals.invalid_json += 1;
         }
-        Run {
-            set,
+        Evaluation {
+            rules,
             state,
             event,
             payload,
@@ -64,11 +63,11 @@ impl<'r> Run<'r> {
     }
 
     /// Holds the event against its declarations, then runs the rules one after the other.
-    pub(crate) fn rules(mut self, route: &Route, decision: &mut Decision) {
-        let set = self.set;
+    pub(crate) fn route(mut self, route: &Route, decision: &mut Decision) {
+        let all = self.rules;
         let mut broken: Vec<usize> = Vec::new();
         for at in &route.events {
-            if let Some(reason) = self.broken_promise(&set.events[*at]) {
+            if let Some(reason) = self.broken_promise(&all.events[*at]) {
                 self.state.totals.broken_promises += 1;
                 decision.outputs.push(dead_letter(reason, None));
                 broken.push(*at);
@@ -83,7 +82,7 @@ impl<'r> Run<'r> {
                 }
                 _ => self.rule(
                     entry.rule,
-                    &set.rules[entry.rule],
+                    &all.rules[entry.rule],
                     &entry.captures,
                     decision,
                 ),
@@ -135,7 +134,7 @@ impl<'r> Run<'r> {
             (_, value) => value,
         };
         if value.kind() != field.ty {
-            let written = crate::eval::shorten(&value.to_text());
+            let written = shorten(&value.to_text());
             return Some(format!(
                 "is {} ({written}), declared {}",
                 value.kind(),
@@ -171,8 +170,8 @@ impl<'r> Run<'r> {
         counts.seen += 1;
         counts.sent += sent as u64;
         match end {
-            Ok(End::Passed) => counts.passed += 1,
-            Ok(End::Stopped) => counts.stopped += 1,
+            Ok(Outcome::Passed) => counts.passed += 1,
+            Ok(Outcome::Stopped) => counts.stopped += 1,
             Err(Stop::Undefined(name)) => {
                 counts.undefined += 1;
                 *counts.undefined_names.entry(name).or_default() += 1;
@@ -191,7 +190,7 @@ impl<'r> Run<'r> {
         rule: &'r CompiledRule,
         captures: &[Option<Range<usize>>],
         decision: &mut Decision,
-    ) -> Result<End, Stop> {
+    ) -> Result<Outcome, Stop> {
         self.state.locals.clear();
         self.state.locals.resize(rule.locals, None);
         let mut edits: Vec<Edit<'r>> = Vec::new();
@@ -200,7 +199,7 @@ impl<'r> Run<'r> {
             match step {
                 Step::When(condition) => {
                     if !condition(&self.cx(captures))? {
-                        return Ok(End::Stopped);
+                        return Ok(Outcome::Stopped);
                     }
                     continue;
                 }
@@ -232,7 +231,7 @@ impl<'r> Run<'r> {
             }
             changed = None;
         }
-        Ok(End::Passed)
+        Ok(Outcome::Passed)
     }
 
     fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Cx<'c> {
@@ -288,7 +287,7 @@ impl<'r> Run<'r> {
             Some(TextStep::Fixed(reason)) => Some(Arc::clone(reason)),
             Some(TextStep::Made(reason)) => Some(match reason(&cx) {
                 Err(Stop::Undefined(name)) => {
-                    let name = self.set.undefined_name(name);
+                    let name = self.rules.names.text(name);
                     format!("the reason cannot be told: `{name}` is undefined").into()
                 }
                 decided => decided?.into_arc(),
@@ -309,16 +308,12 @@ impl<'r> Run<'r> {
     }
 
     /// A topic that cannot be made must not be passed over in silence: it is an error.
-    fn made_topic(
-        &self,
-        topic: Result<crate::eval::Str<'_>, Stop>,
-        send: &SendStep,
-    ) -> Result<Arc<str>, Stop> {
+    fn made_topic(&self, topic: Result<Str<'_>, Stop>, send: &SendStep) -> Result<Arc<str>, Stop> {
         match topic {
             Ok(topic) if is_valid_topic_name(&topic) => Ok(topic.into_arc()),
             Ok(topic) => Err(send.site.stop("not a valid topic to send to", &[&topic])),
             Err(Stop::Undefined(name)) => {
-                let name = self.set.undefined_name(name);
+                let name = self.rules.names.text(name);
                 let message = format!("the topic needs `{name}`, which is undefined,");
                 Err(send.site.stop(message, &[]))
             }

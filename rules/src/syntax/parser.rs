@@ -13,8 +13,8 @@ use std::ops::Range;
 use rowan::{Checkpoint, GreenNode, GreenNodeBuilder, Language};
 
 use crate::diagnostic::Diagnostic;
-use crate::lexer::{Token, lex};
 use crate::syntax::SyntaxKind::{self, *};
+use crate::syntax::lexer::{Token, lex};
 use crate::syntax::{RuleLanguage, SyntaxNode};
 
 /// How deep expressions may nest: enough for any hand, little enough for any stack.

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_function_is_in_the_language_guide() {
-        let guide = include_str!("../README.md");
+        let guide = include_str!("../../README.md");
         for (name, ..) in FUNCTIONS {
             assert!(guide.contains(&format!("`{name}(")), "{name}");
         }

@@ -4,10 +4,12 @@
 mod expr;
 mod text;
 
-use crate::ast::{Clause, EventBlock, Expr, FieldLine, File, Name, RuleBlock, Send, Source, Span};
 use crate::diagnostic::Diagnostic;
-use crate::parser::Parsed;
 use crate::syntax::SyntaxKind::{self, *};
+use crate::syntax::ast::{
+    Clause, EventBlock, Expr, FieldLine, File, Name, RuleBlock, Send, Source, Span,
+};
+use crate::syntax::parser::Parsed;
 use crate::syntax::{SyntaxNode, SyntaxToken};
 
 /// What the file says, and the errors found on the way.

@@ -2,10 +2,10 @@
 
 use super::text::Escapes;
 use super::{Lowering, tokens};
-use crate::ast::{Arithmetic, Compare, Expr, ExprKind, Name, Span};
-use crate::lexer::duration_ms;
 use crate::syntax::SyntaxKind::{self, *};
 use crate::syntax::SyntaxNode;
+use crate::syntax::ast::{Arithmetic, Compare, Expr, ExprKind, Name, Span};
+use crate::value::time_format::duration_ms;
 
 /// How many operators may follow one another or nest before an expression is refused. Every later
 /// step walks expressions recursively; this keeps the stack small.
