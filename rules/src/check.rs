@@ -32,7 +32,7 @@ const DIAGNOSTICS_MAX: usize = 500;
 /// Checks all files together.
 pub(crate) fn check(
     files: &[Arc<RuleFile>],
-    said: &[ast::File],
+    asts: &[ast::File],
     destinations: &Destinations,
     names: &mut Names,
 ) -> (Program, Vec<Diagnostic>) {
@@ -47,11 +47,11 @@ pub(crate) fn check(
         program: Program::default(),
         diagnostics: Vec::new(),
     };
-    for (at, file) in said.iter().enumerate() {
+    for (at, file) in asts.iter().enumerate() {
         checker.file = at;
         file.events.iter().for_each(|event| checker.event(event));
     }
-    for (at, file) in said.iter().enumerate() {
+    for (at, file) in asts.iter().enumerate() {
         checker.file = at;
         file.rules.iter().for_each(|rule| checker.rule(rule));
         file.unmatched
@@ -159,8 +159,8 @@ impl Checker<'_> {
                 kind: ir::Kind::Constant(value),
                 ..expr
             }),
-            Err(crate::compile::closure::Stop::Undefined(_)) => Some(expr),
-            Err(crate::compile::closure::Stop::Error(error)) => {
+            Err(crate::compile::closure::NoValue::Undefined(_)) => Some(expr),
+            Err(crate::compile::closure::NoValue::Error(error)) => {
                 self.error(&expr.span, error.message.clone());
                 None
             }

@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 pub(crate) use call::regex;
 pub(crate) use operation::{int_slot, is_between};
 
-use crate::compile::closure::{Cx, Eval, NameId, Names, Operand, Site, Stop};
+use crate::compile::closure::{Context, Eval, NameId, Names, NoValue, Operand, Site};
 use crate::event::Event;
 use crate::event::json::{FieldId, Slot};
 use crate::ir::{Envelope, Expr, Kind};
@@ -122,7 +122,7 @@ impl Compiler<'_> {
         Box::new(move |cx| {
             for candidate in &rest {
                 match candidate(cx) {
-                    Err(Stop::Undefined(_)) => {}
+                    Err(NoValue::Undefined(_)) => {}
                     decided => return decided,
                 }
             }
@@ -133,20 +133,20 @@ impl Compiler<'_> {
     /// For combinations that the checker does not let through.
     fn never<T: 'static>(&mut self) -> Eval<T> {
         let name = self.names.id("?");
-        Box::new(move |_| Err(Stop::Undefined(name)))
+        Box::new(move |_| Err(NoValue::Undefined(name)))
     }
 }
 
-/// A field's slot, or the stop that it is missing.
-fn slot(cx: &Cx<'_>, id: FieldId, name: NameId) -> Result<Slot, Stop> {
+/// A field's slot; a missing one is undefined.
+fn slot(cx: &Context<'_>, id: FieldId, name: NameId) -> Result<Slot, NoValue> {
     match cx.slots.get(id.0 as usize) {
-        None | Some(Slot::Missing) => Err(Stop::Undefined(name)),
+        None | Some(Slot::Missing) => Err(NoValue::Undefined(name)),
         Some(slot) => Ok(*slot),
     }
 }
 
 /// What a field turned out to be instead of its type.
-fn wrong_field(site: &Site, slot: Slot, wanted: Type) -> Stop {
+fn wrong_field(site: &Site, slot: Slot, wanted: Type) -> NoValue {
     let found = match slot {
         Slot::Bool(_) => Type::Bool,
         Slot::Int(_) => Type::Int,
@@ -156,11 +156,11 @@ fn wrong_field(site: &Site, slot: Slot, wanted: Type) -> Stop {
         Slot::Nested { .. } => Type::Object,
         Slot::Missing => Type::Any,
     };
-    site.stop(format!("{found} where {wanted} is needed"), &[])
+    site.error(format!("{found} where {wanted} is needed"), &[])
 }
 
 /// The text attributes of an event.
-fn envelope_text<'c>(cx: &Cx<'c>, attribute: &Envelope) -> Option<&'c str> {
+fn envelope_text<'c>(cx: &Context<'c>, attribute: &Envelope) -> Option<&'c str> {
     let event = cx.event;
     match attribute {
         Envelope::Topic => Some(&event.topic),
@@ -176,7 +176,7 @@ fn envelope_text<'c>(cx: &Cx<'c>, attribute: &Envelope) -> Option<&'c str> {
 }
 
 /// Runs an expression of constants.
-pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, Stop> {
+pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, NoValue> {
     static NOWHERE: LazyLock<Event> = LazyLock::new(|| Event {
         id: "".into(),
         source: "".into(),
@@ -191,7 +191,7 @@ pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, Stop> {
         extensions: Vec::new(),
         data: bytes::Bytes::new(),
     });
-    compiled(&Cx {
+    compiled(&Context {
         event: &NOWHERE,
         payload: "",
         slots: &[],

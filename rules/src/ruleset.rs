@@ -41,23 +41,23 @@ pub fn compile(
     destinations: &Destinations,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let mut diagnostics = Vec::new();
-    let mut said = Vec::new();
+    let mut asts = Vec::new();
     for file in files {
         if file.text.len() > FILE_BYTES_MAX {
             let message = format!("a rule file cannot be larger than {FILE_BYTES_MAX} bytes");
             diagnostics.push(Diagnostic::error(&file.path, &file.text, 0..0, message));
-            said.push(crate::syntax::ast::File::default());
+            asts.push(crate::syntax::ast::File::default());
             continue;
         }
         let parsed = crate::syntax::parser::parse(&file.path, &file.text);
-        let (meant, errors) = crate::syntax::lower::lower(&file.path, &file.text, &parsed);
+        let (ast, errors) = crate::syntax::lower::lower(&file.path, &file.text, &parsed);
         diagnostics.extend(parsed.errors);
         diagnostics.extend(errors);
-        said.push(meant);
+        asts.push(ast);
     }
     let mut names = Names::default();
     let shared: Vec<Arc<RuleFile>> = files.iter().cloned().map(Arc::new).collect();
-    let (program, found) = check(&shared, &said, destinations, &mut names);
+    let (program, found) = check(&shared, &asts, destinations, &mut names);
     diagnostics.extend(found);
     if program.rules.len() > RULES_MAX {
         let path = files.last().map_or("rules", |file| &file.path);

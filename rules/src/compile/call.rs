@@ -3,8 +3,8 @@
 use regex::Regex;
 
 use super::Compiler;
-use super::closure::{Eval, EvalText, Site, Stop, Str};
-use super::operation::{order, round_to_int, same, wrong};
+use super::closure::{Eval, EvalText, NoValue, Site, Str};
+use super::operation::{order, round_to_int, same, wrong_type};
 use crate::ir::Expr;
 use crate::ir::builtin::Function;
 use crate::value::Value;
@@ -75,8 +75,8 @@ impl Compiler<'_> {
         Box::new(move |cx| match (whole(cx)?, part(cx)?) {
             (Value::Text(whole), Value::Text(part)) => Ok(whole.contains(&*part)),
             (Value::List(items), part) => Ok(items.iter().any(|item| same(item, &part))),
-            (Value::Text(_), other) => Err(wrong(&site, &other, Type::Text)),
-            (other, _) => Err(wrong(&site, &other, Type::Text)),
+            (Value::Text(_), other) => Err(wrong_type(&site, &other, Type::Text)),
+            (other, _) => Err(wrong_type(&site, &other, Type::Text)),
         })
     }
 
@@ -104,7 +104,7 @@ impl Compiler<'_> {
                 Box::new(move |cx| {
                     let value = value(cx)?;
                     let positive = value.checked_abs();
-                    positive.ok_or_else(|| site.stop("integer overflow", &[&value]))
+                    positive.ok_or_else(|| site.error("integer overflow", &[&value]))
                 })
             }
             (Function::Min | Function::Max, all) => {
@@ -146,7 +146,7 @@ impl Compiler<'_> {
         let value = self.float(value);
         Box::new(move |cx| {
             let value = value(cx)?;
-            round_to_int(round(value)).ok_or_else(|| site.stop("integer overflow", &[&value]))
+            round_to_int(round(value)).ok_or_else(|| site.error("integer overflow", &[&value]))
         })
     }
 
@@ -157,7 +157,7 @@ impl Compiler<'_> {
                 Value::Text(text) => text.chars().count(),
                 Value::List(items) => items.len(),
                 Value::Object(members) => members.len(),
-                other => return Err(wrong(&site, &other, Type::Text)),
+                other => return Err(wrong_type(&site, &other, Type::Text)),
             };
             Ok(i64::try_from(length).unwrap_or(i64::MAX))
         })
@@ -178,7 +178,7 @@ impl Compiler<'_> {
             (Function::Sqrt, [value]) => {
                 let value = self.float(value);
                 Box::new(move |cx| match value(cx)? {
-                    value if value < 0.0 => Err(site.stop("root of a negative number", &[&value])),
+                    value if value < 0.0 => Err(site.error("root of a negative number", &[&value])),
                     value => Ok(value.sqrt()),
                 })
             }
@@ -248,12 +248,12 @@ impl Compiler<'_> {
                         let texts: Vec<String> = items.iter().map(Value::to_text).collect();
                         Ok(Str::Owned(texts.join(&separator(cx)?)))
                     }
-                    other => Err(wrong(&site, &other, Type::List)),
+                    other => Err(wrong_type(&site, &other, Type::List)),
                 })
             }
             _ => {
                 let nothing = self.names.id("?");
-                Box::new(move |_| Err(Stop::Undefined(nothing)))
+                Box::new(move |_| Err(NoValue::Undefined(nothing)))
             }
         }
     }
@@ -300,9 +300,9 @@ impl Compiler<'_> {
                     Value::Float(value) => Ok(Value::Float(value.abs())),
                     Value::Int(value) => match value.checked_abs() {
                         Some(value) => Ok(Value::Int(value)),
-                        None => Err(site.stop("integer overflow", &[&value])),
+                        None => Err(site.error("integer overflow", &[&value])),
                     },
-                    other => Err(wrong(&site, &other, Type::Float)),
+                    other => Err(wrong_type(&site, &other, Type::Float)),
                 })
             }
             _ => self.never(),
@@ -310,9 +310,9 @@ impl Compiler<'_> {
     }
 }
 
-fn better(best: Value, value: Value, largest: bool, site: &Site) -> Result<Value, Stop> {
+fn better(best: Value, value: Value, largest: bool, site: &Site) -> Result<Value, NoValue> {
     let Some(order) = order(&value, &best) else {
-        return Err(wrong(site, &value, best.kind()));
+        return Err(wrong_type(site, &value, best.kind()));
     };
     let wins = if largest {
         order.is_gt()
@@ -326,9 +326,9 @@ fn better(best: Value, value: Value, largest: bool, site: &Site) -> Result<Value
     })
 }
 
-fn bad_cast(site: &Site, value: &Value, wanted: Type) -> Stop {
+fn bad_cast(site: &Site, value: &Value, wanted: Type) -> NoValue {
     let written = value.to_text();
-    site.stop(format!("not a value for {wanted}"), &[&written])
+    site.error(format!("not a value for {wanted}"), &[&written])
 }
 
 fn to_int(value: &Value) -> Option<i64> {

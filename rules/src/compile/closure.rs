@@ -1,6 +1,6 @@
 //! What a compiled expression sees, and how it ends.
 //!
-//! An expression gives a value, or stops: because something is undefined, which is everyday, or
+//! An expression gives a value, or none: because something is undefined, which is everyday, or
 //! because of an error, which sends the event to the dead letters.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::value::Value;
 
 /// Everything an expression may read.
 #[derive(Clone, Copy)]
-pub(crate) struct Cx<'c> {
+pub(crate) struct Context<'c> {
     pub(crate) event: &'c Event,
     /// The payload where it is JSON, else empty.
     pub(crate) payload: &'c str,
@@ -28,7 +28,7 @@ pub(crate) struct Cx<'c> {
 
 /// Why there is no value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Stop {
+pub(crate) enum NoValue {
     /// Something is not there.
     Undefined(NameId),
     /// Something went wrong.
@@ -75,10 +75,10 @@ impl Names {
 
 /// A compiled expression.
 pub(crate) type Eval<T> =
-    Box<dyn for<'c> Fn(&Cx<'c>) -> Result<T, Stop> + std::marker::Send + Sync>;
+    Box<dyn for<'c> Fn(&Context<'c>) -> Result<T, NoValue> + std::marker::Send + Sync>;
 /// A compiled expression that gives text, without copying it where it can.
 pub(crate) type EvalText =
-    Box<dyn for<'c> Fn(&Cx<'c>) -> Result<Str<'c>, Stop> + std::marker::Send + Sync>;
+    Box<dyn for<'c> Fn(&Context<'c>) -> Result<Str<'c>, NoValue> + std::marker::Send + Sync>;
 
 /// Text from the event, from the rule, or made on the way.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ impl fmt::Display for Str<'_> {
     }
 }
 
-impl<'c> Cx<'c> {
+impl<'c> Context<'c> {
     /// The text a slot points at.
     pub(crate) fn text(&self, slot: Slot) -> Str<'c> {
         match text_of(self.payload, slot) {
@@ -169,8 +169,12 @@ impl Site {
         shorten(text.unwrap_or_default())
     }
 
-    /// Stops with `message`, naming the values of the operands.
-    pub(crate) fn stop(&self, message: impl Into<String>, values: &[&dyn fmt::Display]) -> Stop {
+    /// An error with `message`, naming the values of the operands.
+    pub(crate) fn error(
+        &self,
+        message: impl Into<String>,
+        values: &[&dyn fmt::Display],
+    ) -> NoValue {
         let message = message.into();
         let mut named = Vec::new();
         for (operand, value) in self.operands.iter().zip(values) {
@@ -187,7 +191,7 @@ impl Site {
         if !named.is_empty() {
             reason.push_str(&format!(" ({})", named.join(", ")));
         }
-        Stop::Error(Box::new(EvalError { message, reason }))
+        NoValue::Error(Box::new(EvalError { message, reason }))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::closure::{Eval, Site, Stop};
-use super::operation::{calculate, holds, order, same, uncomparable, whole, wrong};
+use super::closure::{Eval, NoValue, Site};
+use super::operation::{calculate, holds, order, same, uncomparable, whole, wrong_type};
 use super::{Compiler, envelope_text, slot};
 use crate::event::json::{FieldId, Slot, decode};
 use crate::ir::{Expr, Kind};
@@ -24,14 +24,14 @@ impl Compiler<'_> {
                 let (at, name) = (*at, self.written_name(expr));
                 Box::new(move |cx| match cx.locals.get(at) {
                     Some(Some(value)) => Ok(value.clone()),
-                    _ => Err(Stop::Undefined(name)),
+                    _ => Err(NoValue::Undefined(name)),
                 })
             }
             Kind::Envelope(attribute) => {
                 let (attribute, name) = (attribute.clone(), self.written_name(expr));
                 Box::new(move |cx| match envelope_text(cx, &attribute) {
                     Some(text) => Ok(Value::Text(text.into())),
-                    None => Err(Stop::Undefined(name)),
+                    None => Err(NoValue::Undefined(name)),
                 })
             }
             Kind::Widen(inner) => self.value(inner),
@@ -47,7 +47,7 @@ impl Compiler<'_> {
                         whole(Arithmetic::Subtract, 0, value, &site).map(Value::Int)
                     }
                     Value::Float(value) => Ok(Value::Float(-value)),
-                    other => Err(wrong(&site, &other, Type::Float)),
+                    other => Err(wrong_type(&site, &other, Type::Float)),
                 })
             }
             Kind::Arithmetic(operator, two) => self.dynamic_arithmetic(expr, *operator, two),
@@ -55,7 +55,7 @@ impl Compiler<'_> {
             Kind::List(items) => {
                 let items: Vec<Eval<Value>> = items.iter().map(|item| self.value(item)).collect();
                 Box::new(move |cx| {
-                    let values: Result<Vec<Value>, Stop> =
+                    let values: Result<Vec<Value>, NoValue> =
                         items.iter().map(|item| item(cx)).collect();
                     Ok(Value::List(values?.into()))
                 })
@@ -72,7 +72,7 @@ impl Compiler<'_> {
             let value = decode(cx.payload, slot(cx, id, name)?);
             match wanted == Type::Any || wanted == value.kind() {
                 true => Ok(value),
-                false => Err(wrong(&site, &value, wanted)),
+                false => Err(wrong_type(&site, &value, wanted)),
             }
         })
     }
@@ -88,7 +88,7 @@ impl Compiler<'_> {
             let value = inner(cx)?;
             match value.kind() == wanted {
                 true => Ok(value),
-                false => Err(wrong(&site, &value, wanted)),
+                false => Err(wrong_type(&site, &value, wanted)),
             }
         })
     }
@@ -98,9 +98,9 @@ impl Compiler<'_> {
         let (name, site) = (self.written_name(expr), self.site(expr, &[value]));
         let (value, member) = (self.value(value), member.clone());
         Box::new(move |cx| match value(cx)? {
-            Value::Object(members) => find(&members, &member).ok_or(Stop::Undefined(name)),
-            Value::Null => Err(Stop::Undefined(name)),
-            other => Err(site.stop(
+            Value::Object(members) => find(&members, &member).ok_or(NoValue::Undefined(name)),
+            Value::Null => Err(NoValue::Undefined(name)),
+            other => Err(site.error(
                 format!("{} has no members", other.kind()),
                 &[&other.to_text()],
             )),
@@ -120,10 +120,10 @@ impl Compiler<'_> {
                     .filter(|item| *item != Value::Null),
                 (value, index) => {
                     let message = format!("{} has no place for {}", value.kind(), index.kind());
-                    return Err(site.stop(message, &[&value.to_text(), &index.to_text()]));
+                    return Err(site.error(message, &[&value.to_text(), &index.to_text()]));
                 }
             };
-            found.ok_or(Stop::Undefined(name))
+            found.ok_or(NoValue::Undefined(name))
         })
     }
 
@@ -138,7 +138,7 @@ impl Compiler<'_> {
             for (name, value) in &members {
                 match value(cx) {
                     Ok(value) => made.push((name.clone(), value)),
-                    Err(Stop::Undefined(_)) => {}
+                    Err(NoValue::Undefined(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -225,7 +225,7 @@ impl Compiler<'_> {
             let value = value(cx)?;
             match list(cx)? {
                 Value::List(items) => Ok(items.iter().any(|item| same(item, &value))),
-                other => Err(wrong(&site, &other, Type::List)),
+                other => Err(wrong_type(&site, &other, Type::List)),
             }
         })
     }

@@ -1,7 +1,7 @@
 //! Closures that give true or false: logic after Kleene, comparisons, `in`, `exists`.
 
-use super::closure::{Eval, Stop};
-use super::operation::{floats_hold, holds, wrong};
+use super::closure::{Eval, NoValue};
+use super::operation::{floats_hold, holds, wrong_type};
 use super::{Compiler, slot, wrong_field};
 use crate::event::json::{FieldId, Slot};
 use crate::ir::{Expr, Kind};
@@ -36,7 +36,7 @@ impl Compiler<'_> {
                 let (inner, site) = (self.dynamic(expr), self.site(expr, &[]));
                 Box::new(move |cx| match inner(cx)? {
                     Value::Bool(value) => Ok(value),
-                    other => Err(wrong(&site, &other, Type::Bool)),
+                    other => Err(wrong_type(&site, &other, Type::Bool)),
                 })
             }
         }
@@ -60,11 +60,11 @@ impl Compiler<'_> {
                 match part(cx) {
                     Ok(value) if value == decisive => return Ok(decisive),
                     Ok(_) => {}
-                    Err(Stop::Undefined(name)) => undefined = undefined.or(Some(name)),
+                    Err(NoValue::Undefined(name)) => undefined = undefined.or(Some(name)),
                     Err(error) => return Err(error),
                 }
             }
-            undefined.map_or(Ok(!decisive), |name| Err(Stop::Undefined(name)))
+            undefined.map_or(Ok(!decisive), |name| Err(NoValue::Undefined(name)))
         })
     }
 
@@ -78,7 +78,7 @@ impl Compiler<'_> {
         let inner = self.value(inner);
         Box::new(move |cx| match inner(cx) {
             Ok(_) => Ok(true),
-            Err(Stop::Undefined(_)) => Ok(false),
+            Err(NoValue::Undefined(_)) => Ok(false),
             Err(error) => Err(error),
         })
     }

@@ -2,7 +2,7 @@
 //! milliseconds.
 
 use super::closure::{Eval, Site};
-use super::operation::{int_slot, int_value, real, round_to_int, whole, wrong};
+use super::operation::{int_slot, int_value, real, round_to_int, whole, wrong_type};
 use super::{Compiler, slot, wrong_field};
 use crate::event::json::{FieldId, Slot};
 use crate::ir::{Envelope, Expr, Kind};
@@ -29,7 +29,7 @@ impl Compiler<'_> {
                     let value = inner(cx)?;
                     value
                         .checked_neg()
-                        .ok_or_else(|| site.stop("integer overflow", &[&value]))
+                        .ok_or_else(|| site.error("integer overflow", &[&value]))
                 })
             }
             Kind::Arithmetic(operator, two) => self.int_arithmetic(expr, *operator, two),
@@ -40,7 +40,7 @@ impl Compiler<'_> {
                 let (inner, site, ty) = (self.dynamic(expr), self.site(expr, &[]), expr.ty);
                 Box::new(move |cx| {
                     let value = inner(cx)?;
-                    int_value(&value, ty).ok_or_else(|| wrong(&site, &value, ty))
+                    int_value(&value, ty).ok_or_else(|| wrong_type(&site, &value, ty))
                 })
             }
         }
@@ -92,7 +92,7 @@ impl Compiler<'_> {
         Box::new(move |cx| {
             let (a, b) = (duration(cx)?, factor(cx)?);
             let result = real(operator, a as f64, b, &site)?;
-            round_to_int(result).ok_or_else(|| site.stop("integer overflow", &[&a, &b]))
+            round_to_int(result).ok_or_else(|| site.error("integer overflow", &[&a, &b]))
         })
     }
 
@@ -122,7 +122,7 @@ impl Compiler<'_> {
                 Box::new(move |cx| match inner(cx)? {
                     Value::Float(value) => Ok(value),
                     Value::Int(value) => Ok(value as f64),
-                    other => Err(wrong(&site, &other, Type::Float)),
+                    other => Err(wrong_type(&site, &other, Type::Float)),
                 })
             }
         }

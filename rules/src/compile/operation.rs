@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::closure::{Site, Stop};
+use super::closure::{NoValue, Site};
 use crate::event::json::Slot;
 use crate::syntax::ast::{Arithmetic, Compare};
 use crate::value::Value;
@@ -12,18 +12,18 @@ use crate::value::types::Type;
 /// Whole floats up to here are exact, so they may stand for whole numbers.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Stops because `value` is not what is `wanted`.
-pub(super) fn wrong(site: &Site, value: &Value, wanted: Type) -> Stop {
+/// The error that `value` is not what is `wanted`.
+pub(super) fn wrong_type(site: &Site, value: &Value, wanted: Type) -> NoValue {
     let found = match value {
         Value::Null => "null".to_owned(),
         other => other.kind().to_string(),
     };
-    site.stop(format!("{found} where {wanted} is needed"), &[])
+    site.error(format!("{found} where {wanted} is needed"), &[])
 }
 
-pub(super) fn uncomparable(site: &Site, left: &Value, right: &Value) -> Stop {
+pub(super) fn uncomparable(site: &Site, left: &Value, right: &Value) -> NoValue {
     let message = format!("comparing {} with {}", left.kind(), right.kind());
-    site.stop(message, &[&left.to_text(), &right.to_text()])
+    site.error(message, &[&left.to_text(), &right.to_text()])
 }
 
 /// The order of two values of one type, or of two numbers; `None` for anything else.
@@ -55,7 +55,7 @@ pub(super) fn calculate(
     left: &Value,
     right: &Value,
     site: &Site,
-) -> Result<Value, Stop> {
+) -> Result<Value, NoValue> {
     match (left, right) {
         (Value::Int(a), Value::Int(b)) if operator != Arithmetic::Divide => {
             whole(operator, *a, *b, site).map(Value::Int)
@@ -68,7 +68,7 @@ pub(super) fn calculate(
         (Value::Float(a), Value::Float(b)) => real(operator, *a, *b, site).map(Value::Float),
         _ => {
             let message = format!("cannot calculate with {} and {}", left.kind(), right.kind());
-            Err(site.stop(message, &[&left.to_text(), &right.to_text()]))
+            Err(site.error(message, &[&left.to_text(), &right.to_text()]))
         }
     }
 }
@@ -91,35 +91,35 @@ pub(super) fn floats_hold(operator: Compare, left: f64, right: f64) -> bool {
 }
 
 /// Arithmetic of whole numbers; `/` does not come here, it gives a float.
-pub(super) fn whole(operator: Arithmetic, a: i64, b: i64, site: &Site) -> Result<i64, Stop> {
+pub(super) fn whole(operator: Arithmetic, a: i64, b: i64, site: &Site) -> Result<i64, NoValue> {
     let result = match operator {
         Arithmetic::Add => a.checked_add(b),
         Arithmetic::Subtract => a.checked_sub(b),
         Arithmetic::Multiply => a.checked_mul(b),
         Arithmetic::Divide | Arithmetic::Remainder if b == 0 => {
-            return Err(site.stop("division by zero", &[&a, &b]));
+            return Err(site.error("division by zero", &[&a, &b]));
         }
         Arithmetic::Divide => a.checked_div(b),
         Arithmetic::Remainder => a.checked_rem(b),
     };
-    result.ok_or_else(|| site.stop("integer overflow", &[&a, &b]))
+    result.ok_or_else(|| site.error("integer overflow", &[&a, &b]))
 }
 
 /// Arithmetic of numbers with a fraction. What JSON could not carry is an error.
-pub(super) fn real(operator: Arithmetic, a: f64, b: f64, site: &Site) -> Result<f64, Stop> {
+pub(super) fn real(operator: Arithmetic, a: f64, b: f64, site: &Site) -> Result<f64, NoValue> {
     let result = match operator {
         Arithmetic::Add => a + b,
         Arithmetic::Subtract => a - b,
         Arithmetic::Multiply => a * b,
         Arithmetic::Divide | Arithmetic::Remainder if b == 0.0 => {
-            return Err(site.stop("division by zero", &[&a, &b]));
+            return Err(site.error("division by zero", &[&a, &b]));
         }
         Arithmetic::Divide => a / b,
         Arithmetic::Remainder => a % b,
     };
     match result.is_finite() {
         true => Ok(result),
-        false => Err(site.stop("number too large", &[&a, &b])),
+        false => Err(site.error("number too large", &[&a, &b])),
     }
 }
 

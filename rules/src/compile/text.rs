@@ -1,7 +1,7 @@
 //! Closures that give text.
 
-use super::closure::{EvalText, Stop, Str};
-use super::operation::wrong;
+use super::closure::{EvalText, NoValue, Str};
+use super::operation::wrong_type;
 use super::{Compiler, envelope_text, slot, wrong_field};
 use crate::event::json::Slot;
 use crate::ir::{Expr, Kind};
@@ -24,21 +24,21 @@ impl Compiler<'_> {
                 Box::new(move |cx| {
                     let range = cx.captures.get(at).and_then(Option::as_ref);
                     let part = range.and_then(|range| cx.event.topic.get(range.clone()));
-                    part.map(Str::Borrowed).ok_or(Stop::Undefined(name))
+                    part.map(Str::Borrowed).ok_or(NoValue::Undefined(name))
                 })
             }
             Kind::Envelope(attribute) => {
                 let (attribute, name) = (attribute.clone(), self.written_name(expr));
                 Box::new(move |cx| {
                     let text = envelope_text(cx, &attribute);
-                    text.map(Str::Borrowed).ok_or(Stop::Undefined(name))
+                    text.map(Str::Borrowed).ok_or(NoValue::Undefined(name))
                 })
             }
             Kind::Local(at) => {
                 let (at, name) = (*at, self.written_name(expr));
                 Box::new(move |cx| match cx.locals.get(at) {
                     Some(Some(Value::Text(text))) => Ok(Str::Borrowed(text)),
-                    _ => Err(Stop::Undefined(name)),
+                    _ => Err(NoValue::Undefined(name)),
                 })
             }
             Kind::If(parts) => {
@@ -55,7 +55,7 @@ impl Compiler<'_> {
                 let (inner, site) = (self.dynamic(expr), self.site(expr, &[]));
                 Box::new(move |cx| match inner(cx)? {
                     Value::Text(text) => Ok(Str::Shared(text)),
-                    other => Err(wrong(&site, &other, Type::Text)),
+                    other => Err(wrong_type(&site, &other, Type::Text)),
                 })
             }
         }
@@ -73,10 +73,10 @@ impl Compiler<'_> {
         let all: Vec<EvalText> = all.iter().map(|expr| self.str(expr)).collect();
         let nothing = self.names.id("?");
         Box::new(move |cx| {
-            let mut last = Err(Stop::Undefined(nothing));
+            let mut last = Err(NoValue::Undefined(nothing));
             for candidate in &all {
                 last = candidate(cx);
-                if !matches!(last, Err(Stop::Undefined(_))) {
+                if !matches!(last, Err(NoValue::Undefined(_))) {
                     break;
                 }
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::route::Route;
 use super::state::State;
-use crate::compile::closure::{Cx, Stop, Str, shorten};
+use crate::compile::closure::{Context, NoValue, Str, shorten};
 use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep};
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
@@ -172,11 +172,11 @@ impl<'r> Evaluation<'r> {
         match end {
             Ok(Outcome::Passed) => counts.passed += 1,
             Ok(Outcome::Stopped) => counts.stopped += 1,
-            Err(Stop::Undefined(name)) => {
+            Err(NoValue::Undefined(name)) => {
                 counts.undefined += 1;
                 *counts.undefined_names.entry(name).or_default() += 1;
             }
-            Err(Stop::Error(error)) => {
+            Err(NoValue::Error(error)) => {
                 counts.errors += 1;
                 let name = Some(Arc::clone(&rule.name));
                 decision.outputs.push(dead_letter(error.reason, name));
@@ -190,7 +190,7 @@ impl<'r> Evaluation<'r> {
         rule: &'r CompiledRule,
         captures: &[Option<Range<usize>>],
         decision: &mut Decision,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<Outcome, NoValue> {
         self.state.locals.clear();
         self.state.locals.resize(rule.locals, None);
         let mut edits: Vec<Edit<'r>> = Vec::new();
@@ -205,7 +205,7 @@ impl<'r> Evaluation<'r> {
                 }
                 Step::Set { name, local, value } => {
                     let value = match value(&self.cx(captures)) {
-                        Err(Stop::Undefined(undefined)) => {
+                        Err(NoValue::Undefined(undefined)) => {
                             let counts = &mut self.state.rules[at];
                             *counts.undefined_names.entry(undefined).or_default() += 1;
                             None
@@ -234,8 +234,8 @@ impl<'r> Evaluation<'r> {
         Ok(Outcome::Passed)
     }
 
-    fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Cx<'c> {
-        Cx {
+    fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Context<'c> {
+        Context {
             event: self.event,
             payload: self.text(),
             slots: &self.state.slots,
@@ -245,7 +245,7 @@ impl<'r> Evaluation<'r> {
     }
 
     /// The payload with the changes made so far.
-    fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, Stop> {
+    fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, NoValue> {
         let Payload::Json(text) = self.payload else {
             let kind = self.event.content_type.as_deref().unwrap_or("unknown");
             let message = match &self.payload {
@@ -254,13 +254,13 @@ impl<'r> Evaluation<'r> {
                 }
                 _ => format!("cannot change a payload of content type {kind}:"),
             };
-            return Err(send.site.stop(message, &[]));
+            return Err(send.site.error(message, &[]));
         };
         match rewrite(text, edits) {
             Ok(changed) => Ok(Bytes::from(changed)),
             Err(error) => {
                 let message = format!("cannot change a payload that is no JSON object: {error}:");
-                Err(send.site.stop(message, &[]))
+                Err(send.site.error(message, &[]))
             }
         }
     }
@@ -271,7 +271,7 @@ impl<'r> Evaluation<'r> {
         send: &SendStep,
         captures: &[Option<Range<usize>>],
         data: Option<Bytes>,
-    ) -> Result<Addressed, Stop> {
+    ) -> Result<Addressed, NoValue> {
         let cx = self.cx(captures);
         let topic = match &send.topic {
             None => None,
@@ -279,14 +279,14 @@ impl<'r> Evaluation<'r> {
             Some(TextStep::Made(topic)) => Some(self.made_topic(topic(&cx), send)?),
         };
         let key = match send.key.as_ref().map(|key| key(&cx)) {
-            None | Some(Err(Stop::Undefined(_))) => None,
+            None | Some(Err(NoValue::Undefined(_))) => None,
             Some(key) => Some(key?.into_arc()),
         };
         let reason = match &send.reason {
             None => None,
             Some(TextStep::Fixed(reason)) => Some(Arc::clone(reason)),
             Some(TextStep::Made(reason)) => Some(match reason(&cx) {
-                Err(Stop::Undefined(name)) => {
+                Err(NoValue::Undefined(name)) => {
                     let name = self.rules.names.text(name);
                     format!("the reason cannot be told: `{name}` is undefined").into()
                 }
@@ -308,14 +308,18 @@ impl<'r> Evaluation<'r> {
     }
 
     /// A topic that cannot be made must not be passed over in silence: it is an error.
-    fn made_topic(&self, topic: Result<Str<'_>, Stop>, send: &SendStep) -> Result<Arc<str>, Stop> {
+    fn made_topic(
+        &self,
+        topic: Result<Str<'_>, NoValue>,
+        send: &SendStep,
+    ) -> Result<Arc<str>, NoValue> {
         match topic {
             Ok(topic) if is_valid_topic_name(&topic) => Ok(topic.into_arc()),
-            Ok(topic) => Err(send.site.stop("not a valid topic to send to", &[&topic])),
-            Err(Stop::Undefined(name)) => {
+            Ok(topic) => Err(send.site.error("not a valid topic to send to", &[&topic])),
+            Err(NoValue::Undefined(name)) => {
                 let name = self.rules.names.text(name);
                 let message = format!("the topic needs `{name}`, which is undefined,");
-                Err(send.site.stop(message, &[]))
+                Err(send.site.error(message, &[]))
             }
             Err(error) => Err(error),
         }

@@ -21,8 +21,8 @@ pub(crate) fn lower(file: &str, text: &str, parsed: &Parsed) -> (File, Vec<Diagn
         depth: 0,
         errors: Vec::new(),
     };
-    let said = lowering.file(&parsed.root());
-    (said, lowering.errors)
+    let ast = lowering.file(&parsed.root());
+    (ast, lowering.errors)
 }
 
 struct Lowering<'t> {
