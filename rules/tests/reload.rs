@@ -78,7 +78,10 @@ fn kept(before: &RuleSet, after: &RuleSet) -> Vec<String> {
     let mut woken = Vec::new();
     let mut decision = Decision::default();
     while after.wake(&mut state, 100, &mut decision).is_some() {
-        let rule = decision.outputs.first().map(|output| &output.rule);
+        let rule = decision
+            .outputs
+            .first()
+            .map(|addressed| &addressed.output.rule);
         woken.extend(rule.map(|rule| rule.as_deref().unwrap_or_default().to_owned()));
     }
     let all = [("all", "all"), ("unmatched", "unmatched"), ("hot", "hot")];
