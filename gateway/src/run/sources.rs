@@ -17,7 +17,7 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
 use crate::source::http::HttpListener;
 use crate::source::mqtt::MqttClient;
-use crate::source::mqtt_listener::MqttListener;
+use crate::source::mqtt_listener::MqttListenerSource;
 
 /// What all sources are joined with.
 pub(super) struct Joint<'a> {
@@ -85,7 +85,7 @@ impl Joint<'_> {
         match &source.kind {
             SourceKind::MqttListener(config) => {
                 let feed = self.feed.clone();
-                let listener = MqttListener::bind(
+                let listener = MqttListenerSource::bind(
                     config.clone(),
                     name,
                     gateway_id,
