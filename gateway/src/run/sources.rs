@@ -147,7 +147,7 @@ impl Joint<'_> {
                 Ok("lines")
             }
             SourceKind::Serial(config) => {
-                let joined = crate::source::serial::Joined {
+                let joined = crate::source::serial::SerialContext {
                     inlet,
                     store: self.store.clone(),
                     observe,
