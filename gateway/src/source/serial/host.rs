@@ -8,12 +8,12 @@ use tidegate_link::{Body, EventId, Field};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
-use super::Joined;
-use super::peer::{Greeting, Peer, name};
-use super::reading::Envelope;
+use super::SerialContext;
+use super::device::{ConnectedDevice, DeviceHello, device_name};
+use super::device_clock::DeviceClock;
+use super::device_event::DeviceEnvelope;
+use super::receipts::{DeviceReceipts, OfferedEvent};
 use super::schema::Schemas;
-use super::time::DeviceClock;
-use super::verdicts::{Handed, Verdicts};
 use crate::config::Serial;
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::device_mark::device_mark_key;
@@ -29,9 +29,9 @@ use crate::time::clock;
 const SILENT_MS_MAX: u64 = 30_000;
 
 /// The desk that everything heard at one port goes over.
-pub(super) struct Desk {
+pub(super) struct SerialHost {
     /// What is under way in the intake.
-    pub(super) verdicts: Verdicts,
+    pub(super) receipts: DeviceReceipts,
     /// Schemas of the present device.
     pub(super) schemas: Schemas,
     /// Its clock.
@@ -44,26 +44,31 @@ pub(super) struct Desk {
     store: Store,
     observe: Arc<Observe>,
     metrics: SourceMetrics,
-    peer: Option<Peer>,
+    device: Option<ConnectedDevice>,
     reused: Option<([u8; 8], u32)>,
     started: Instant,
 }
 
-impl Desk {
+impl SerialHost {
     /// A desk that nobody has come to yet.
-    pub(super) fn new(config: &Serial, source: &str, gateway_id: &str, joined: Joined) -> Desk {
-        Desk {
-            verdicts: Verdicts::default(),
+    pub(super) fn new(
+        config: &Serial,
+        source: &str,
+        gateway_id: &str,
+        context: SerialContext,
+    ) -> SerialHost {
+        SerialHost {
+            receipts: DeviceReceipts::default(),
             schemas: Schemas::default(),
             clock: DeviceClock::default(),
-            link_metrics: joined.metrics.link(),
+            link_metrics: context.metrics.link(),
             source: source.into(),
             event_source: format!("{gateway_id}/{source}").into(),
             topic: config.topic.clone(),
-            store: joined.store,
-            observe: joined.observe,
-            metrics: joined.metrics,
-            peer: None,
+            store: context.store,
+            observe: context.observe,
+            metrics: context.metrics,
+            device: None,
             reused: None,
             started: clock::monotonic(),
         }
@@ -83,57 +88,57 @@ impl Desk {
     /// The link is gone, and with it the device.
     pub(super) fn port_lost(&mut self, why: &str) {
         self.metrics.connections(-1);
-        self.verdicts.give_up();
-        self.lose(why);
-        self.peer = None;
+        self.receipts.forget();
+        self.device_lost(why);
+        self.device = None;
     }
 
     /// What the store knows of the device that said hello.
-    pub(super) fn look_up(&mut self, greeting: Greeting) -> Peer {
-        let key = device_mark_key(&name(&greeting.device));
+    pub(super) fn identify(&mut self, hello: DeviceHello) -> ConnectedDevice {
+        let key = device_mark_key(&device_name(&hello.device));
         let mark = self.store.mark(&key);
-        let last = self.peer.as_ref().map(|peer| &peer.greeting);
-        if last.is_none_or(|last| last.device != greeting.device) {
+        let last = self.device.as_ref().map(|device| &device.hello);
+        if last.is_none_or(|last| last.device != hello.device) {
             self.schemas.forget();
         }
-        if last.is_none_or(|last| (last.device, last.boot) != (greeting.device, greeting.boot)) {
+        if last.is_none_or(|last| (last.device, last.boot) != (hello.device, hello.boot)) {
             self.clock = DeviceClock::default();
         }
-        Peer::new(greeting, mark.as_deref())
+        ConnectedDevice::new(hello, mark.as_deref())
     }
 
     /// The device's events are welcome from now on.
-    pub(super) fn join(&mut self, peer: Peer) {
+    pub(super) fn device_joined(&mut self, device: ConnectedDevice) {
         if self
-            .peer
+            .device
             .as_ref()
-            .is_some_and(|last| last.name != peer.name)
+            .is_some_and(|last| last.name != device.name)
         {
-            self.lose("another device is at the port");
+            self.device_lost("another device is at the port");
         }
         self.reused = None;
-        self.greet(&peer);
-        self.peer = Some(peer);
+        self.report_joined(&device);
+        self.device = Some(device);
     }
 
-    fn greet(&self, peer: &Peer) {
+    fn report_joined(&self, device: &ConnectedDevice) {
         self.observe.emit(&DeviceJoined {
             source: &self.source,
-            device: &peer.name,
-            boot: peer.greeting.boot,
-            firmware: &peer.greeting.firmware,
-            slot: peer.greeting.slot,
-            held: peer.greeting.held,
-            lost: peer.greeting.lost,
+            device: &device.name,
+            boot: device.hello.boot,
+            firmware: &device.hello.firmware,
+            slot: device.hello.slot,
+            held: device.hello.held,
+            lost: device.hello.lost,
         });
     }
 
-    fn lose(&mut self, why: &str) {
-        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.present) {
-            peer.present = false;
+    fn device_lost(&mut self, why: &str) {
+        if let Some(device) = self.device.as_mut().filter(|device| device.present) {
+            device.present = false;
             self.observe.emit(&DeviceLost {
                 source: &self.source,
-                device: &peer.name,
+                device: &device.name,
                 why,
             });
         }
@@ -142,18 +147,22 @@ impl Desk {
     /// The last good frame came at `heard_ms`: a device that was lost is there again.
     pub(super) fn heard(&mut self, heard_ms: Option<u64>) {
         let back = heard_ms.is_some_and(|at| self.now_ms().saturating_sub(at) < SILENT_MS_MAX);
-        if let Some(peer) = self.peer.as_mut().filter(|peer| back && !peer.present) {
-            peer.present = true;
-            let peer = peer.clone();
-            self.greet(&peer);
+        if let Some(device) = self
+            .device
+            .as_mut()
+            .filter(|device| back && !device.present)
+        {
+            device.present = true;
+            let device = device.clone();
+            self.report_joined(&device);
         }
     }
 
     /// The same for a device that is not heard any more.
-    pub(super) fn watch_silence(&mut self, heard_ms: Option<u64>) {
+    pub(super) fn check_silence(&mut self, heard_ms: Option<u64>) {
         let silent = heard_ms.is_some_and(|at| self.now_ms().saturating_sub(at) >= SILENT_MS_MAX);
         if silent {
-            self.lose("it is silent");
+            self.device_lost("it is silent");
         }
     }
 
@@ -165,7 +174,7 @@ impl Desk {
         self.metrics.malformed("boot id used again");
         self.observe.emit(&BootReused {
             source: &self.source,
-            device: &name(&device),
+            device: &device_name(&device),
             boot,
         });
     }
@@ -179,12 +188,12 @@ impl Desk {
     ) -> Option<Arrival> {
         let uptime_ms = matches!(body, Body::Readings { .. }).then_some(uptime_ms);
         let time = uptime_ms.and_then(|uptime_ms| self.wall_clock(id.boot, uptime_ms));
-        let peer = self.peer.as_mut()?;
-        let (sequence, identity) = peer.next(id.sequence);
-        let envelope = Envelope {
+        let device = self.device.as_mut()?;
+        let (sequence, identity) = device.next(id.sequence);
+        let envelope = DeviceEnvelope {
             source: &self.event_source,
             topic: &self.topic,
-            device: &peer.name,
+            device: &device.name,
             boot: id.boot,
             sequence,
             uptime_ms,
@@ -196,18 +205,18 @@ impl Desk {
 
     /// The arrival of the news that records are missing.
     pub(super) fn gap(&mut self, last: EventId, count: u32) -> Option<Arrival> {
-        let peer = self.peer.as_mut()?;
-        let (sequence, identity) = peer.next(last.sequence);
+        let device = self.device.as_mut()?;
+        let (sequence, identity) = device.next(last.sequence);
         self.observe.emit(&RecordsLost {
             source: &self.source,
-            device: &peer.name,
+            device: &device.name,
             count,
             last: sequence,
         });
-        let envelope = Envelope {
+        let envelope = DeviceEnvelope {
             source: &self.event_source,
             topic: &self.topic,
-            device: &peer.name,
+            device: &device.name,
             boot: last.boot,
             sequence,
             uptime_ms: None,
@@ -218,7 +227,7 @@ impl Desk {
     }
 
     fn arrival(&mut self, id: EventId, sequence: u64, identity: Identity, event: Event) -> Arrival {
-        let handed = Handed {
+        let offered = OfferedEvent {
             id,
             sequence,
             bytes: event.data.len(),
@@ -226,7 +235,7 @@ impl Desk {
         };
         Arrival {
             event,
-            ack: self.verdicts.expect(handed),
+            ack: self.receipts.issue(offered),
             identity,
         }
     }
@@ -238,19 +247,27 @@ impl Desk {
     }
 
     /// An event is durable.
-    pub(super) fn stored(&mut self, handed: &Handed) {
-        self.metrics.accepted(handed.bytes);
-        self.metrics.acknowledged_after(handed.at.elapsed());
-        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.is_of(handed.id)) {
-            peer.stored(handed.sequence);
+    pub(super) fn stored(&mut self, offered: &OfferedEvent) {
+        self.metrics.accepted(offered.bytes);
+        self.metrics.acknowledged_after(offered.at.elapsed());
+        if let Some(device) = self
+            .device
+            .as_mut()
+            .filter(|device| device.is_of(offered.id))
+        {
+            device.stored(offered.sequence);
         }
     }
 
     /// An event and all behind it are not durable.
-    pub(super) fn refused(&mut self, handed: &Handed) {
+    pub(super) fn refused(&mut self, offered: &OfferedEvent) {
         self.metrics.refused();
-        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.is_of(handed.id)) {
-            peer.refused();
+        if let Some(device) = self
+            .device
+            .as_mut()
+            .filter(|device| device.is_of(offered.id))
+        {
+            device.refused();
         }
     }
 
@@ -270,7 +287,7 @@ impl Desk {
     pub(super) fn log(&self, level: Level, text: &str) {
         self.observe.emit(&DeviceSaid {
             source: &self.source,
-            device: self.peer.as_ref().map_or("", |peer| &peer.name),
+            device: self.device.as_ref().map_or("", |device| &device.name),
             level,
             text,
         });

@@ -9,7 +9,7 @@ const STALE_MS: u64 = 60_000;
 
 /// Where the device's clock stood against the gateway's.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Exchange {
+struct ClockExchange {
     boot: u32,
     /// Gateway clock minus device clock, in ms.
     offset_ms: i64,
@@ -19,13 +19,13 @@ struct Exchange {
 
 /// The best exchange with the device at a port.
 #[derive(Debug, Default)]
-pub(super) struct DeviceClock(Option<Exchange>);
+pub(super) struct DeviceClock(Option<ClockExchange>);
 
 impl DeviceClock {
     /// The device's clock said `uptime_ms` between the two times of the gateway's clock.
     pub(super) fn learn(&mut self, boot: u32, uptime_ms: u64, sent_ms: u64, received_ms: u64) {
         let round_trip_ms = received_ms.saturating_sub(sent_ms);
-        let found = Exchange {
+        let found = ClockExchange {
             boot,
             offset_ms: (sent_ms + round_trip_ms / 2) as i64 - uptime_ms.min(i64::MAX as u64) as i64,
             round_trip_ms,

@@ -2,37 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::fields::property_id;
 use super::packet::V5;
-use super::wire::id;
+use super::reason;
 use crate::event::cloudevents::Attribute;
-
-/// Reason codes of MQTT 5 (2.4) that this listener uses.
-pub mod reason {
-    #![allow(missing_docs)]
-    pub const SUCCESS: u8 = 0x00;
-    pub const UNSPECIFIED: u8 = 0x80;
-    pub const MALFORMED: u8 = 0x81;
-    pub const PROTOCOL_ERROR: u8 = 0x82;
-    pub const UNSUPPORTED_VERSION: u8 = 0x84;
-    pub const CLIENT_ID_NOT_VALID: u8 = 0x85;
-    pub const BAD_LOGIN: u8 = 0x86;
-    pub const NOT_AUTHORIZED: u8 = 0x87;
-    pub const SERVER_BUSY: u8 = 0x89;
-    pub const SERVER_SHUTTING_DOWN: u8 = 0x8b;
-    pub const BAD_AUTHENTICATION_METHOD: u8 = 0x8c;
-    pub const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
-    pub const TAKEN_OVER: u8 = 0x8e;
-    pub const TOPIC_FILTER_INVALID: u8 = 0x8f;
-    pub const TOPIC_NAME_INVALID: u8 = 0x90;
-    pub const NO_SUBSCRIPTION: u8 = 0x11;
-    pub const RECEIVE_MAX_EXCEEDED: u8 = 0x93;
-    pub const ALIAS_INVALID: u8 = 0x94;
-    pub const PACKET_TOO_LARGE: u8 = 0x95;
-    pub const QUOTA_EXCEEDED: u8 = 0x97;
-    pub const SHARED_NOT_SUPPORTED: u8 = 0x9e;
-    pub const MAXIMUM_CONNECT_TIME: u8 = 0xa0;
-    pub const SUBSCRIPTION_ID_NOT_SUPPORTED: u8 = 0xa1;
-}
 
 /// The CONNACK return code of MQTT 3.1.1 (3.2.2.3 there) for a reason code.
 fn return_code(reason: u8) -> u8 {
@@ -47,7 +20,7 @@ fn return_code(reason: u8) -> u8 {
 }
 
 /// What an accepting CONNACK tells an MQTT 5 client.
-pub struct Terms<'a> {
+pub struct ConnackProperties<'a> {
     /// An id for a client that gave none.
     pub assigned_client_id: Option<&'a str>,
     /// A keep-alive other than the client's, in seconds.
@@ -59,35 +32,35 @@ pub struct Terms<'a> {
 }
 
 /// CONNACK with session present = 0: sessions end with their connection.
-pub fn connack(out: &mut BytesMut, level: u8, reason: u8, terms: Option<&Terms>) {
+pub fn connack(out: &mut BytesMut, level: u8, reason: u8, properties: Option<&ConnackProperties>) {
     if level != V5 {
         out.put_slice(&[0x20, 2, 0, return_code(reason)]);
         return;
     }
-    let mut properties = BytesMut::new();
-    if let Some(terms) = terms {
-        properties.put_u8(id::RECEIVE_MAXIMUM);
-        properties.put_u16(terms.receive_max);
-        properties.put_u8(id::MAXIMUM_PACKET_SIZE);
-        properties.put_u32(terms.packet_bytes_max);
-        properties.put_slice(&[id::SHARED_AVAILABLE, 0]);
-        properties.put_slice(&[id::SUBSCRIPTION_ID_AVAILABLE, 0]);
-        properties.put_u8(id::SESSION_EXPIRY);
-        properties.put_u32(0);
-        if let Some(keep_alive_s) = terms.keep_alive_s {
-            properties.put_u8(id::SERVER_KEEP_ALIVE);
-            properties.put_u16(keep_alive_s);
+    let mut bytes = BytesMut::new();
+    if let Some(properties) = properties {
+        bytes.put_u8(property_id::RECEIVE_MAXIMUM);
+        bytes.put_u16(properties.receive_max);
+        bytes.put_u8(property_id::MAXIMUM_PACKET_SIZE);
+        bytes.put_u32(properties.packet_bytes_max);
+        bytes.put_slice(&[property_id::SHARED_AVAILABLE, 0]);
+        bytes.put_slice(&[property_id::SUBSCRIPTION_ID_AVAILABLE, 0]);
+        bytes.put_u8(property_id::SESSION_EXPIRY);
+        bytes.put_u32(0);
+        if let Some(keep_alive_s) = properties.keep_alive_s {
+            bytes.put_u8(property_id::SERVER_KEEP_ALIVE);
+            bytes.put_u16(keep_alive_s);
         }
-        if let Some(client_id) = terms.assigned_client_id {
-            properties.put_u8(id::ASSIGNED_CLIENT_ID);
-            text(&mut properties, client_id);
+        if let Some(client_id) = properties.assigned_client_id {
+            bytes.put_u8(property_id::ASSIGNED_CLIENT_ID);
+            text(&mut bytes, client_id);
         }
     }
     out.put_u8(0x20);
-    varint(out, 2 + varint_len(properties.len()) + properties.len());
+    varint(out, 2 + varint_len(bytes.len()) + bytes.len());
     out.put_slice(&[0, reason]);
-    varint(out, properties.len());
-    out.put_slice(&properties);
+    varint(out, bytes.len());
+    out.put_slice(&bytes);
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte.
@@ -115,7 +88,7 @@ pub const UNSUBACK: u8 = 0xb0;
 
 /// SUBACK or UNSUBACK with one code per filter. MQTT 3.1.1 knows only 0x80 for a failure, and no
 /// codes in an UNSUBACK.
-pub fn granted(out: &mut BytesMut, level: u8, first: u8, packet_id: u16, codes: &[u8]) {
+pub fn subscription_ack(out: &mut BytesMut, level: u8, first: u8, packet_id: u16, codes: &[u8]) {
     let v5 = level == V5;
     let codes: &[u8] = if !v5 && first == UNSUBACK { &[] } else { codes };
     out.put_u8(first);
@@ -130,7 +103,7 @@ pub fn granted(out: &mut BytesMut, level: u8, first: u8, packet_id: u16, codes: 
 }
 
 /// PINGRESP.
-pub fn pong(out: &mut BytesMut) {
+pub fn pingresp(out: &mut BytesMut) {
     out.put_slice(&[0xd0, 0]);
 }
 
@@ -142,7 +115,7 @@ pub fn disconnect(out: &mut BytesMut, level: u8, reason: u8) {
 }
 
 /// A PUBLISH to a subscriber.
-pub struct Outgoing<'a> {
+pub struct OutgoingPublish<'a> {
     /// Topic name.
     pub topic: &'a str,
     /// 0 or 1.
@@ -158,15 +131,15 @@ pub struct Outgoing<'a> {
 }
 
 /// PUBLISH.
-pub fn publish(out: &mut BytesMut, level: u8, publish: &Outgoing) {
+pub fn publish(out: &mut BytesMut, level: u8, publish: &OutgoingPublish) {
     let mut properties = BytesMut::new();
     if level == V5 {
         if let Some(content_type) = publish.content_type {
-            properties.put_u8(id::CONTENT_TYPE);
+            properties.put_u8(property_id::CONTENT_TYPE);
             text(&mut properties, content_type);
         }
         for (name, value) in publish.user {
-            properties.put_u8(id::USER);
+            properties.put_u8(property_id::USER);
             text(&mut properties, name);
             text(&mut properties, value);
         }

@@ -18,7 +18,7 @@ pub(super) const RAW: &str = "application/vnd.tidegate.readings";
 
 /// What all events of a device have in common.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Envelope<'a> {
+pub(super) struct DeviceEnvelope<'a> {
     /// `<gateway id>/<source name>`
     pub(super) source: &'a Arc<str>,
     /// The configured topic, with `{device}` in it.
@@ -35,7 +35,7 @@ pub(super) struct Envelope<'a> {
     pub(super) time: Option<UnixMs>,
 }
 
-impl Envelope<'_> {
+impl DeviceEnvelope<'_> {
     /// The event of a record. One without a schema is kept as the bytes it came as.
     pub(super) fn reading(&self, body: &Body<'_>, schemas: &Schemas) -> Event {
         let (schema, values) = match *body {
@@ -80,7 +80,7 @@ impl Envelope<'_> {
     }
 
     fn event(&self, kind: &str, topic: String, data: Bytes, content_type: &str) -> Event {
-        let Envelope {
+        let DeviceEnvelope {
             device,
             boot,
             sequence,
@@ -118,9 +118,9 @@ mod tests {
 
     use super::*;
 
-    fn with(check: impl FnOnce(Envelope<'_>)) {
+    fn with(check: impl FnOnce(DeviceEnvelope<'_>)) {
         let (source, device) = (Arc::from("plant-a/bench"), Arc::from("node-001"));
-        check(Envelope {
+        check(DeviceEnvelope {
             source: &source,
             topic: "devices/{device}",
             device: &device,

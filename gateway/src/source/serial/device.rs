@@ -10,7 +10,7 @@ use crate::event::device_mark::Boots;
 
 /// What is kept of a hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Greeting {
+pub(super) struct DeviceHello {
     pub(super) device: [u8; 8],
     pub(super) boot: u32,
     pub(super) firmware: String,
@@ -22,9 +22,9 @@ pub(super) struct Greeting {
     pub(super) lost: u32,
 }
 
-impl From<&Hello<'_>> for Greeting {
-    fn from(hello: &Hello<'_>) -> Greeting {
-        Greeting {
+impl From<&Hello<'_>> for DeviceHello {
+    fn from(hello: &Hello<'_>) -> DeviceHello {
+        DeviceHello {
             device: hello.device,
             boot: hello.boot,
             firmware: hello.firmware.into(),
@@ -38,7 +38,7 @@ impl From<&Hello<'_>> for Greeting {
 
 /// A device's name in topics and ids: its eight bytes as text where they are letters, digits, `_`,
 /// `.` and `-` followed by zeros, else as sixteen hexadecimal digits. No two devices share a name.
-pub(super) fn name(device: &[u8; 8]) -> String {
+pub(super) fn device_name(device: &[u8; 8]) -> String {
     let length = device
         .iter()
         .rposition(|byte| *byte != 0)
@@ -53,9 +53,9 @@ pub(super) fn name(device: &[u8; 8]) -> String {
 
 /// One boot of one device, and how far its events got.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(super) struct ConnectedDevice {
     /// Who it is.
-    pub(super) greeting: Greeting,
+    pub(super) hello: DeviceHello,
     /// Its name.
     pub(super) name: Arc<str>,
     /// Whether it is heard.
@@ -66,14 +66,14 @@ pub(super) struct Peer {
     last: Option<u64>,
 }
 
-impl Peer {
+impl ConnectedDevice {
     /// The device that said hello; `mark` is the value of its durable mark.
-    pub(super) fn new(greeting: Greeting, mark: Option<&[u8]>) -> Peer {
+    pub(super) fn new(hello: DeviceHello, mark: Option<&[u8]>) -> ConnectedDevice {
         let boots = mark.map(Boots::from_bytes).unwrap_or_default();
-        let durable = boots.sequence(greeting.boot.into());
-        Peer {
-            name: name(&greeting.device).into(),
-            greeting,
+        let durable = boots.sequence(hello.boot.into());
+        ConnectedDevice {
+            name: device_name(&hello.device).into(),
+            hello,
             present: true,
             durable,
             last: durable,
@@ -84,8 +84,8 @@ impl Peer {
     pub(super) fn mark(&self) -> Option<Mark> {
         self.durable.map(|sequence| {
             Mark(EventId {
-                device: self.greeting.device,
-                boot: self.greeting.boot,
+                device: self.hello.device,
+                boot: self.hello.boot,
                 // The low half is the number on the line.
                 sequence: Sequence(sequence as u32),
             })
@@ -97,7 +97,7 @@ impl Peer {
         let wide = widen(self.last, sequence);
         let identity = Identity::Device {
             device: Arc::clone(&self.name),
-            boot: self.greeting.boot.into(),
+            boot: self.hello.boot.into(),
             sequence: wide,
             after: self.last.replace(wide),
         };
@@ -106,7 +106,7 @@ impl Peer {
 
     /// Whether an event is of this boot of this device.
     pub(super) fn is_of(&self, id: EventId) -> bool {
-        (id.device, id.boot) == (self.greeting.device, self.greeting.boot)
+        (id.device, id.boot) == (self.hello.device, self.hello.boot)
     }
 
     /// Everything up to this sequence is durable.
@@ -133,8 +133,8 @@ fn widen(last: Option<u64>, sequence: Sequence) -> u64 {
 mod tests {
     use super::*;
 
-    fn greeting() -> Greeting {
-        Greeting {
+    fn hello() -> DeviceHello {
+        DeviceHello {
             device: *b"node-001",
             boot: 5,
             firmware: "1".into(),
@@ -147,23 +147,23 @@ mod tests {
 
     #[test]
     fn a_name_is_text_where_it_can_be_and_never_shared() {
-        assert_eq!(name(b"bench000"), "bench000");
-        assert_eq!(name(b"n1\0\0\0\0\0\0"), "n1");
-        assert_eq!(name(b"n/1\0\0\0\0\0"), "6e2f310000000000");
-        assert_eq!(name(b"n\x001\0\0\0\0\0"), "6e00310000000000");
-        assert_eq!(name(&[0; 8]), "0000000000000000");
+        assert_eq!(device_name(b"bench000"), "bench000");
+        assert_eq!(device_name(b"n1\0\0\0\0\0\0"), "n1");
+        assert_eq!(device_name(b"n/1\0\0\0\0\0"), "6e2f310000000000");
+        assert_eq!(device_name(b"n\x001\0\0\0\0\0"), "6e00310000000000");
+        assert_eq!(device_name(&[0; 8]), "0000000000000000");
     }
 
     #[test]
     fn a_wrap_counts_on() {
-        let mut peer = Peer::new(greeting(), None);
-        assert_eq!(peer.next(Sequence(u32::MAX)).0, u64::from(u32::MAX));
-        let (wide, identity) = peer.next(Sequence(0));
+        let mut device = ConnectedDevice::new(hello(), None);
+        assert_eq!(device.next(Sequence(u32::MAX)).0, u64::from(u32::MAX));
+        let (wide, identity) = device.next(Sequence(0));
         assert_eq!(wide, 1 << 32);
         let after = u64::from(u32::MAX);
         assert!(matches!(identity, Identity::Device { after: Some(a), .. } if a == after));
-        peer.stored(wide);
-        assert_eq!(peer.mark().map(|mark| mark.0.sequence), Some(Sequence(0)));
+        device.stored(wide);
+        assert_eq!(device.mark().map(|mark| mark.0.sequence), Some(Sequence(0)));
     }
 
     #[test]
@@ -172,23 +172,23 @@ mod tests {
             .iter()
             .flat_map(|n| n.to_be_bytes())
             .collect();
-        let mut peer = Peer::new(greeting(), Some(&mark));
+        let mut device = ConnectedDevice::new(hello(), Some(&mark));
         assert_eq!(
-            peer.mark().map(|mark| mark.0.sequence),
+            device.mark().map(|mark| mark.0.sequence),
             Some(Sequence(u32::MAX))
         );
-        assert_eq!(peer.next(Sequence(0)).0, 3 << 32);
+        assert_eq!(device.next(Sequence(0)).0, 3 << 32);
     }
 
     #[test]
     fn after_a_refusal_the_next_event_follows_on_the_last_durable_one() {
-        let mut peer = Peer::new(greeting(), None);
+        let mut device = ConnectedDevice::new(hello(), None);
         for sequence in 0..4 {
-            peer.next(Sequence(sequence));
+            device.next(Sequence(sequence));
         }
-        peer.stored(1);
-        peer.refused();
-        let (wide, identity) = peer.next(Sequence(2));
+        device.stored(1);
+        device.refused();
+        let (wide, identity) = device.next(Sequence(2));
         assert_eq!(wide, 2);
         assert!(matches!(identity, Identity::Device { after: Some(1), .. }));
     }

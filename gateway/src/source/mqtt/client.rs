@@ -2,7 +2,7 @@
 //!
 //! Its event loop runs in a task of its own: it must not be dropped in the middle of a poll. A
 //! second task hands on acknowledgements, so that neither waits for the other. Both end with
-//! the link.
+//! the client.
 
 use std::sync::Arc;
 
@@ -20,24 +20,24 @@ const PACKET_BYTES_MAX: usize = 17 * 1024 * 1024;
 const RECEIVE_MAX: u16 = 1000;
 /// Requests in the library at once.
 const REQUESTS_MAX: usize = 256;
-/// Things heard and not looked at yet; when they are as many, the socket is not read.
-const HEARD_MAX: usize = 256;
+/// Events not looked at yet; when they are as many, the socket is not read.
+const EVENTS_MAX: usize = 256;
 
-/// What the connection tells.
+/// What happened at the connection.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ClientEvent {
     /// CONNACK came; whether the broker kept the session.
     Connected { resumed: bool },
     /// SUBACK came; the places of the filters that were refused.
     Subscribed { refused: Vec<usize> },
     /// A message.
-    Publish(Publish),
+    Message(ReceivedMessage),
 }
 
-/// A publish in neither version's shape.
+/// A message, in neither version's shape.
 #[derive(Debug)]
-pub(super) struct Publish {
-    pub(super) id: u16,
+pub(super) struct ReceivedMessage {
+    pub(super) packet_id: u16,
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) topic: String,
@@ -47,48 +47,54 @@ pub(super) struct Publish {
 }
 
 #[derive(Clone)]
-enum Client {
+enum LibraryClient {
     V311(rumqttc::AsyncClient),
     V5(v5::AsyncClient),
 }
 
 /// A connection under way.
-pub(super) struct Link {
-    client: Client,
-    acks: mpsc::UnboundedSender<u16>,
+pub(super) struct BrokerClient {
+    client: LibraryClient,
+    acknowledgements: mpsc::UnboundedSender<u16>,
     tasks: [AbortHandle; 2],
 }
 
-type Ears = mpsc::Sender<Result<Heard, String>>;
+type EventSender = mpsc::Sender<Result<ClientEvent, String>>;
 
-impl Link {
-    /// Starts to connect; what happens is heard at the other end.
+impl BrokerClient {
+    /// Starts to connect; what happens comes out of the other end.
     pub(super) fn start(
         broker: &Broker,
         tls: Option<Arc<rustls::ClientConfig>>,
-    ) -> (Link, mpsc::Receiver<Result<Heard, String>>) {
-        let (ears, heard) = mpsc::channel(HEARD_MAX);
+    ) -> (BrokerClient, mpsc::Receiver<Result<ClientEvent, String>>) {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
         let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
         let (client, listening) = match broker.version {
             MqttVersion::V311 => {
                 let options = options(broker, transport);
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
-                (Client::V311(client), tokio::spawn(listen(events, ears)))
+                (
+                    LibraryClient::V311(client),
+                    tokio::spawn(listen(events, sender)),
+                )
             }
             MqttVersion::V5 => {
                 let options = options_v5(broker, transport);
                 let (client, events) = v5::AsyncClient::new(options, REQUESTS_MAX);
-                (Client::V5(client), tokio::spawn(listen_v5(events, ears)))
+                (
+                    LibraryClient::V5(client),
+                    tokio::spawn(listen_v5(events, sender)),
+                )
             }
         };
-        let (acks, to_acknowledge) = mpsc::unbounded_channel();
+        let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel();
         let acknowledging = tokio::spawn(acknowledge(client.clone(), to_acknowledge));
-        let link = Link {
+        let client = BrokerClient {
             client,
-            acks,
+            acknowledgements,
             tasks: [listening.abort_handle(), acknowledging.abort_handle()],
         };
-        (link, heard)
+        (client, events)
     }
 
     /// Subscribes to `topics` at QoS 0 or 1.
@@ -97,7 +103,7 @@ impl Link {
     /// When the library's queue is full, in words.
     pub(super) fn subscribe(&self, topics: &[String], qos: u8) -> Result<(), String> {
         match &self.client {
-            Client::V311(client) => {
+            LibraryClient::V311(client) => {
                 let qos = if qos == 0 {
                     QoS::AtMostOnce
                 } else {
@@ -107,7 +113,7 @@ impl Link {
                 let subscribed = client.try_subscribe_many(topics.iter().map(filter));
                 subscribed.map_err(|error| error.to_string())
             }
-            Client::V5(client) => {
+            LibraryClient::V5(client) => {
                 use v5::mqttbytes::{QoS, v5::Filter};
                 let qos = if qos == 0 {
                     QoS::AtMostOnce
@@ -123,8 +129,8 @@ impl Link {
 
     /// Sends a PUBACK.
     pub(super) fn acknowledge(&self, id: u16) {
-        // A link that is over acknowledges nothing: the broker sends the message again.
-        let _ = self.acks.send(id);
+        // A connection that is over acknowledges nothing: the broker sends the message again.
+        let _ = self.acknowledgements.send(id);
     }
 
     /// Lets acknowledgements leave, and says goodbye. The session stays with the broker.
@@ -132,28 +138,28 @@ impl Link {
         let moment = std::time::Duration::from_millis(100);
         tokio::time::sleep(moment).await;
         let _ = match &self.client {
-            Client::V311(client) => client.try_disconnect().map_err(drop),
-            Client::V5(client) => client.try_disconnect().map_err(drop),
+            LibraryClient::V311(client) => client.try_disconnect().map_err(drop),
+            LibraryClient::V5(client) => client.try_disconnect().map_err(drop),
         };
         tokio::time::sleep(moment / 2).await;
     }
 }
 
-impl Drop for Link {
+impl Drop for BrokerClient {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-async fn acknowledge(client: Client, mut acks: mpsc::UnboundedReceiver<u16>) {
-    while let Some(id) = acks.recv().await {
+async fn acknowledge(client: LibraryClient, mut acknowledgements: mpsc::UnboundedReceiver<u16>) {
+    while let Some(id) = acknowledgements.recv().await {
         let sent = match &client {
-            Client::V311(client) => {
+            LibraryClient::V311(client) => {
                 let mut publish = rumqttc::Publish::new("", QoS::AtLeastOnce, "");
                 publish.pkid = id;
                 client.ack(&publish).await.map_err(drop)
             }
-            Client::V5(client) => {
+            LibraryClient::V5(client) => {
                 use v5::mqttbytes::{QoS, v5::Publish};
                 let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new(), None);
                 publish.pkid = id;
@@ -200,54 +206,56 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     options
 }
 
-async fn listen(mut events: rumqttc::EventLoop, ears: Ears) {
+async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
     use rumqttc::{Event, Packet, SubscribeReasonCode};
     loop {
         let heard = match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(Heard::Connected {
+            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
                 resumed: ack.session_present,
             }),
-            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(Heard::Subscribed {
+            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
                 refused: refused(&ack.return_codes, |code| {
                     matches!(code, SubscribeReasonCode::Success(_))
                 }),
             }),
-            Ok(Event::Incoming(Packet::Publish(publish))) => Ok(Heard::Publish(Publish {
-                id: publish.pkid,
-                qos: publish.qos as u8,
-                retain: publish.retain,
-                topic: publish.topic,
-                payload: publish.payload,
-                content_type: None,
-                user: Vec::new(),
-            })),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                Ok(ClientEvent::Message(ReceivedMessage {
+                    packet_id: publish.pkid,
+                    qos: publish.qos as u8,
+                    retain: publish.retain,
+                    topic: publish.topic,
+                    payload: publish.payload,
+                    content_type: None,
+                    user: Vec::new(),
+                }))
+            }
             Ok(_) => continue,
             Err(error) => Err(error.to_string()),
         };
         let over = heard.is_err();
-        if ears.send(heard).await.is_err() || over {
+        if sender.send(heard).await.is_err() || over {
             return;
         }
     }
 }
 
-async fn listen_v5(mut events: v5::EventLoop, ears: Ears) {
+async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
     use v5::Event;
     use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
     loop {
         let heard = match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(Heard::Connected {
+            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
                 resumed: ack.session_present,
             }),
-            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(Heard::Subscribed {
+            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
                 refused: refused(&ack.return_codes, |code| {
                     matches!(code, SubscribeReasonCode::Success(_))
                 }),
             }),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let properties = publish.properties.unwrap_or_default();
-                Ok(Heard::Publish(Publish {
-                    id: publish.pkid,
+                Ok(ClientEvent::Message(ReceivedMessage {
+                    packet_id: publish.pkid,
                     qos: publish.qos as u8,
                     retain: publish.retain,
                     topic: String::from_utf8_lossy(&publish.topic).into_owned(),
@@ -264,7 +272,7 @@ async fn listen_v5(mut events: v5::EventLoop, ears: Ears) {
             Err(error) => Err(error.to_string()),
         };
         let over = heard.is_err();
-        if ears.send(heard).await.is_err() || over {
+        if sender.send(heard).await.is_err() || over {
             return;
         }
     }
