@@ -1,27 +1,49 @@
-//! `tidegate demo`: the main job on one machine, ended by its books.
+//! `tidegate demo`: the main job on one machine, with an outage and a kill, ended by its books.
+//!
+//! ```text
+//! 20 MQTT sensors ─┐                        ┌─ the line, cut ─┐
+//!  2 serial nodes ─┴─▶ gateway (a process, ─┴─────────────────┴─▶ gateway (a process) ─▶ file
+//!                      killed once)                                                       │
+//!            acknowledged ──────────────────▶ ledger ◀────────────────────── delivered ──┘
+//! ```
+//!
+//! Sensors and nodes keep what is not acknowledged; the gateways are this same program. What
+//! was acknowledged is written down here, what arrived is read from the upstream's file, and
+//! the two must agree.
+
+mod ack_latency;
+mod delivered_file;
+mod folder;
+mod gateway_process;
+mod ledger;
+mod mqtt_sensors;
+mod relay;
+mod scenario;
+mod serial_nodes;
+mod view;
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::demo::{self, DemoError, Progress};
-use crate::cli::running::Running;
-use crate::cli::{Failure, Format};
+use super::Failure;
+use super::arguments::OutputFormat;
 use crate::config::unit;
-use crate::observe::status::Status;
+use ledger::Balance;
+use scenario::{DemoError, Options};
+use view::ProgressOutput;
 
 /// The shortest demo that has time for its outage and its kill.
 const LENGTH_MIN: Duration = Duration::from_secs(5);
 
 /// What `tidegate demo` takes.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(super) struct Arguments {
     /// How long, such as `30s`, at least 5s [default: until Ctrl-C]
     #[arg(long = "for", value_name = "TIME", value_parser = length)]
     length: Option<Duration>,
     /// How to write the books
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: OutputFormat,
 }
 
 fn length(text: &str) -> Result<Duration, String> {
@@ -35,27 +57,26 @@ fn length(text: &str) -> Result<Duration, String> {
 /// Runs the demo and prints its books.
 ///
 /// # Errors
-/// Exit code 1 when anything was lost, or when the demo could not be carried out.
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// Exit code 1 when anything was lost or invented, or when the demo could not be carried out.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let options = demo::Options {
+    let options = Options {
         length: arguments.length,
-        ask,
         progress: match arguments.format {
-            Format::Text => Progress::Output,
-            Format::Json => Progress::Aside,
+            OutputFormat::Text => ProgressOutput::Stdout,
+            OutputFormat::Json => ProgressOutput::Stderr,
         },
     };
     let balance = runtime
-        .block_on(demo::run(options))
+        .block_on(scenario::run(options))
         .map_err(|error: DemoError| Failure::new(error.to_string()))?;
     let mut output = std::io::stdout().lock();
     match arguments.format {
-        Format::Text => writeln!(output, "{}", demo::verdict(&balance))?,
-        Format::Json => writeln!(output, "{:#}", serde_json::json!(balance))?,
+        OutputFormat::Text => writeln!(output, "{}", verdict(&balance))?,
+        OutputFormat::Json => writeln!(output, "{:#}", serde_json::json!(balance))?,
     }
     match balance.holds() {
         true => Ok(()),
@@ -63,7 +84,23 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Asks the gateway of a data directory how it is.
-fn ask(data_dir: &Path) -> Option<Status> {
-    Running::find(data_dir).ok()??.get("/status").ok()
+/// The books and the verdict, as the demo prints them last.
+fn verdict(balance: &Balance) -> String {
+    let Balance {
+        accepted,
+        derived,
+        delivered,
+        duplicates,
+        dead_letters,
+        lost,
+        invented,
+    } = balance;
+    let word = if balance.holds() {
+        "every acknowledged event arrived"
+    } else {
+        "ACKNOWLEDGED EVENTS ARE MISSING OR WERE INVENTED"
+    };
+    format!(
+        "accepted {accepted}   alarms derived {derived}   delivered {delivered}   duplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
+    )
 }

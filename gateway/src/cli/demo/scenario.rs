@@ -1,49 +1,24 @@
-//! `tidegate demo`: the main job on one machine, with an outage and a kill, and the books.
-//!
-//! ```text
-//! 20 MQTT sensors ─┐                        ┌─ the line, cut ─┐
-//!  2 serial nodes ─┴─▶ gateway (a process, ─┴─────────────────┴─▶ gateway (a process) ─▶ file
-//!                      killed once)                                                       │
-//!            acknowledged ───────────────────▶ books ◀─────────────────────── delivered ──┘
-//! ```
-//!
-//! Sensors and nodes keep what is not acknowledged; the gateways are this same program. What
-//! was acknowledged is written down here, what arrived is read from the upstream's file, and
-//! the two must agree.
+//! What happens in a demo: load, an outage and a kill in every cycle, and the wait for what is under way.
 
-mod books;
-mod child;
-pub(super) mod command;
-mod devices;
-mod latency;
-mod sensors;
-mod site;
-mod uplink;
-mod view;
-
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use books::Balance;
-use books::{Books, Follower};
-use child::Child;
-use devices::Bench;
-use latency::Latency;
-use sensors::Sensor;
-use site::Site;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use uplink::{Switch, Uplink};
-pub(super) use view::Progress;
-use view::{Asked, Look, View};
 
+use super::ack_latency::AckLatency;
+use super::delivered_file::DeliveredFile;
+use super::folder::DemoFolder;
+use super::gateway_process::GatewayProcess;
+use super::ledger::{Balance, Ledger};
+use super::mqtt_sensors::MqttSensor;
+use super::relay::{Relay, RelaySwitch};
+use super::serial_nodes::SerialNodes;
+use super::view::{ProgressOutput, Snapshot, View};
+use crate::cli::gateway::control_client::ControlClient;
 use crate::observe::status::Status;
 use crate::time::clock;
-
-/// Asks the gateway with this data directory how it is; may wait for the answer.
-pub(super) type AskStatus = fn(&Path) -> Option<Status>;
 
 /// Sensors of the demo.
 const SENSORS: usize = 20;
@@ -58,7 +33,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// With nothing left to send and nothing arriving for so long, what is missing is lost.
 const QUIET_MAX: Duration = Duration::from_secs(5);
 /// How often the view is refreshed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// What stopped a demo from reaching its books.
 #[derive(Debug)]
@@ -94,33 +69,36 @@ const STEPS: [(u32, Step); 4] = [
     (65, Step::Mend),
 ];
 
-struct Demo {
-    edge: Child,
-    upstream: Child,
-    switch: Switch,
-    books: Arc<Books>,
-    latency: Arc<Latency>,
-    follower: Follower,
-    stop: watch::Sender<bool>,
-    senders: JoinSet<()>,
-    bench: Bench,
+/// A demo under way.
+struct Scenario {
+    edge: GatewayProcess,
+    upstream: GatewayProcess,
+    line: RelaySwitch,
+    ledger: Arc<Ledger>,
+    latency: Arc<AckLatency>,
+    delivered: DeliveredFile,
+    stop_sensors: watch::Sender<bool>,
+    sensors: JoinSet<()>,
+    nodes: SerialNodes,
     began: Instant,
+    /// Accepted and delivered at the last refresh.
     before: (u64, u64),
-    ask: AskStatus,
-    told: Told,
+    stop_signals: StopSignals,
+    /// The relay between the gateways, which ends with the demo.
+    _relay: JoinSet<()>,
     /// Last, so that its folder goes when nobody writes there any more.
-    site: Site,
+    folder: DemoFolder,
 }
 
 /// The signals that end the demo early.
-struct Told {
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Told {
-    fn listen() -> std::io::Result<Told> {
-        Ok(Told {
+impl StopSignals {
+    fn listen() -> std::io::Result<StopSignals> {
+        Ok(StopSignals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -139,10 +117,8 @@ impl Told {
 pub(super) struct Options {
     /// How long; `None` until Ctrl-C.
     pub length: Option<Duration>,
-    /// Asks a gateway how it is.
-    pub ask: AskStatus,
     /// Where it shows what happens.
-    pub progress: Progress,
+    pub progress: ProgressOutput,
 }
 
 /// Runs the demo and returns its balance.
@@ -157,54 +133,55 @@ pub(super) async fn run(options: Options) -> Result<Balance, DemoError> {
 }
 
 async fn drive(options: Options, view: &mut View) -> Result<Balance, DemoError> {
-    let mut demo = Demo::start(options.ask).await?;
+    let mut scenario = Scenario::start().await?;
     view.note(
         Duration::ZERO,
         &format!("{SENSORS} sensors and {DEVICES} serial devices start"),
     );
-    demo.load(options.length, view).await?;
-    demo.settle(view).await
+    scenario.load(options.length, view).await?;
+    scenario.settle(view).await
 }
 
-impl Demo {
-    async fn start(ask: AskStatus) -> Result<Demo, DemoError> {
-        let told = Told::listen()?;
-        let site = Site::new()?;
-        let (uplink, switch) = Uplink::bind(site.upstream).await?;
-        let books = Arc::new(Books::default());
-        let bench = Bench::open(DEVICES, &books)?;
-        site.write(uplink.address()?, &bench.paths())?;
-        let upstream = Child::start("upstream", &site.upstream_config)?;
-        let edge = Child::start("edge", &site.edge_config)?;
-        tokio::spawn(uplink.run(switch.clone()));
-        let (stop, stopped) = watch::channel(false);
-        let latency = Arc::new(Latency::default());
-        let mut senders = JoinSet::new();
+impl Scenario {
+    async fn start() -> Result<Scenario, DemoError> {
+        let stop_signals = StopSignals::listen()?;
+        let folder = DemoFolder::create()?;
+        let (relay, line) = Relay::bind(folder.upstream).await?;
+        let ledger = Arc::new(Ledger::default());
+        let nodes = SerialNodes::start(DEVICES, &ledger)?;
+        folder.write_configs(relay.address()?, &nodes.paths())?;
+        let upstream = GatewayProcess::start("upstream", &folder.upstream_config)?;
+        let edge = GatewayProcess::start("edge", &folder.edge_config)?;
+        let mut relays = JoinSet::new();
+        relays.spawn(relay.run(line.clone()));
+        let (stop_sensors, stopped) = watch::channel(false);
+        let latency = Arc::new(AckLatency::default());
+        let mut sensors = JoinSet::new();
         for number in 0..SENSORS {
-            let sensor = Sensor {
+            let sensor = MqttSensor {
                 name: format!("s{number:02}"),
-                gateway: site.edge,
+                gateway: folder.edge,
                 every: EVERY,
-                books: Arc::clone(&books),
+                ledger: Arc::clone(&ledger),
                 latency: Arc::clone(&latency),
             };
-            senders.spawn(sensor.run(stopped.clone()));
+            sensors.spawn(sensor.run(stopped.clone()));
         }
-        Ok(Demo {
-            follower: Follower::new(site.delivered.clone()),
-            site,
+        Ok(Scenario {
+            delivered: DeliveredFile::new(folder.delivered.clone()),
+            folder,
             edge,
             upstream,
-            switch,
-            books,
+            line,
+            ledger,
             latency,
-            stop,
-            senders,
-            bench,
+            stop_sensors,
+            sensors,
+            nodes,
             began: clock::monotonic(),
             before: (0, 0),
-            ask,
-            told,
+            stop_signals,
+            _relay: relays,
         })
     }
 
@@ -213,41 +190,45 @@ impl Demo {
         let cycle = length.unwrap_or(CYCLE);
         let mut cycle_ends = cycle;
         let mut due = schedule(Duration::ZERO, cycle);
-        let mut next_look = LOOK_EVERY;
+        let mut next_refresh = REFRESH_EVERY;
         loop {
             tokio::select! {
-                () = self.told.wait() => return Ok(()),
+                () = self.stop_signals.wait() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
-            let elapsed = self.began.elapsed();
-            if length.is_some_and(|length| elapsed >= length) || view.asked() == Asked::Quit {
+            let elapsed = self.elapsed(clock::monotonic());
+            if length.is_some_and(|length| elapsed >= length) || view.quit_requested() {
                 return Ok(());
             }
             if due.first().is_some_and(|(at, _)| elapsed >= *at) {
                 let (_, step) = due.remove(0);
-                self.step(step, view)?;
+                self.take_step(step, elapsed, view)?;
             }
             if length.is_none() && elapsed >= cycle_ends {
                 due = schedule(cycle_ends, cycle);
                 cycle_ends += cycle;
             }
-            if elapsed >= next_look {
-                next_look = elapsed + LOOK_EVERY;
-                self.look(view).await?;
+            if elapsed >= next_refresh {
+                next_refresh = elapsed + REFRESH_EVERY;
+                self.refresh(elapsed, view).await?;
             }
         }
     }
 
-    fn step(&mut self, step: Step, view: &mut View) -> Result<(), DemoError> {
-        let elapsed = self.began.elapsed();
+    fn take_step(
+        &mut self,
+        step: Step,
+        elapsed: Duration,
+        view: &mut View,
+    ) -> Result<(), DemoError> {
         match step {
             Step::Cut => {
-                self.switch.cut();
+                self.line.cut();
                 view.note(elapsed, "the line to the upstream is cut");
             }
             Step::Kill => {
                 self.edge.kill()?;
-                self.bench.free();
+                self.nodes.release_lines();
                 view.note(elapsed, "kill -9: the gateway is gone");
             }
             Step::Restart => {
@@ -255,28 +236,36 @@ impl Demo {
                 view.note(elapsed, "the gateway starts again over what it left behind");
             }
             Step::Mend => {
-                self.switch.mend();
+                self.line.mend();
                 view.note(elapsed, "the line is mended; the backlog drains");
             }
         }
         Ok(())
     }
 
-    /// One look at everything, shown. Gives the backlog while the gateway answers.
-    async fn look(&mut self, view: &mut View) -> Result<Option<u64>, DemoError> {
-        if let Some(words) = self.edge.ended().or_else(|| self.upstream.ended()) {
+    /// Shows how everything is. Gives the backlog while the gateway answers.
+    async fn refresh(
+        &mut self,
+        elapsed: Duration,
+        view: &mut View,
+    ) -> Result<Option<u64>, DemoError> {
+        if let Some(words) = self
+            .edge
+            .unexpected_exit()
+            .or_else(|| self.upstream.unexpected_exit())
+        {
             return Err(DemoError(words));
         }
-        self.follower.catch_up(&self.books)?;
+        self.delivered.catch_up(&self.ledger)?;
         let status = self.status().await;
         let gateway_up = status.is_some();
         let waiting = status.as_ref().map(|status| status.books.waiting);
-        let (accepted, delivered) = (self.books.accepted(), self.books.arrived());
+        let (accepted, delivered) = (self.ledger.accepted(), self.ledger.arrived());
         let (ack_p50, ack_p99) = self.latency.percentiles();
         let status = status.unwrap_or_default();
-        view.show(&Look {
-            elapsed: self.began.elapsed(),
-            line_up: self.switch.is_up(),
+        view.show(&Snapshot {
+            elapsed,
+            line_up: self.line.is_up(),
             gateway_up,
             upstream: status.upstreams.first().map(|cloud| cloud.state.clone()),
             accepted,
@@ -293,42 +282,54 @@ impl Demo {
 
     /// No new readings: everything kept is acknowledged, everything acknowledged arrives.
     async fn settle(mut self, view: &mut View) -> Result<Balance, DemoError> {
-        self.switch.mend();
+        self.line.mend();
         if !self.edge.is_started() {
             self.edge.restart()?;
         }
+        let stopped = clock::monotonic();
         view.note(
-            self.began.elapsed(),
+            self.elapsed(stopped),
             "the sensors stop; what is left drains",
         );
-        self.stop.send_replace(true);
-        self.bench.rest();
-        let deadline = clock::monotonic() + SETTLE_MAX;
-        let mut moved = (0, clock::monotonic());
-        while clock::monotonic() < deadline {
-            tokio::time::sleep(LOOK_EVERY / 2).await;
-            while self.senders.try_join_next().is_some() {}
-            let backlog = self.look(view).await?;
-            let all_sent = self.bench.is_idle() && self.senders.is_empty();
-            let arrived = self.books.arrived();
+        self.stop_sensors.send_replace(true);
+        self.nodes.stop_measuring();
+        // How much had arrived when something last moved, and when that was.
+        let mut moved = (0, stopped);
+        loop {
+            tokio::time::sleep(REFRESH_EVERY / 2).await;
+            let now = clock::monotonic();
+            while self.sensors.try_join_next().is_some() {}
+            let backlog = self.refresh(self.elapsed(now), view).await?;
+            let all_sent = self.nodes.is_idle() && self.sensors.is_empty();
+            let arrived = self.ledger.arrived();
             if arrived > moved.0 || backlog != Some(0) || !all_sent {
-                moved = (arrived, clock::monotonic());
+                moved = (arrived, now);
             }
-            if all_sent && self.books.balance(0).lost == 0 || moved.1.elapsed() > QUIET_MAX {
+            let done = all_sent && self.ledger.balance(0).lost == 0;
+            let quiet = now.duration_since(moved.1) > QUIET_MAX;
+            if done || quiet || now.duration_since(stopped) >= SETTLE_MAX {
                 break;
             }
         }
-        self.follower.catch_up(&self.books)?;
+        self.delivered.catch_up(&self.ledger)?;
         let dead_letters = self.status().await.unwrap_or_default().store.dead_letters;
-        Ok(self.books.balance(dead_letters))
+        Ok(self.ledger.balance(dead_letters))
     }
 
     /// What the edge gateway says of itself; nothing while it is gone.
     async fn status(&self) -> Option<Status> {
-        let (ask, dir) = (self.ask, self.site.data_dir("edge"));
-        tokio::task::spawn_blocking(move || ask(&dir))
-            .await
-            .unwrap_or_default()
+        let data_dir = self.folder.data_dir("edge");
+        // The client has a runtime of its own, which must not be made on this one.
+        tokio::task::spawn_blocking(move || {
+            let client = ControlClient::connect(&data_dir).ok()??;
+            client.get("/status").ok()
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
     }
 }
 
@@ -337,25 +338,4 @@ fn schedule(from: Duration, cycle: Duration) -> Vec<(Duration, Step)> {
         .iter()
         .map(|(percent, step)| (from + cycle * *percent / 100, *step))
         .collect()
-}
-
-/// The books and the verdict, as the demo prints them last.
-pub(super) fn verdict(balance: &Balance) -> String {
-    let Balance {
-        accepted,
-        derived,
-        delivered,
-        duplicates,
-        dead_letters,
-        lost,
-        invented,
-    } = balance;
-    let word = if balance.holds() {
-        "every acknowledged event arrived"
-    } else {
-        "ACKNOWLEDGED EVENTS ARE MISSING OR WERE INVENTED"
-    };
-    format!(
-        "accepted {accepted}   alarms derived {derived}   delivered {delivered}   duplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
-    )
 }
