@@ -6,10 +6,13 @@ use clap::Subcommand;
 use serde_json::Value;
 use tidegate_rules::topic::TopicFilter;
 
-use super::held::Held;
-use super::running::{Running, encoded};
-use super::table::{Table, printable};
-use super::{ConfigArgument, Failure, Format, human, terminal};
+use super::envelope::{write_envelope, write_payload};
+use crate::cli::Failure;
+use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
+use crate::cli::gateway::event_store::EventStore;
+use crate::cli::terminal::table::{Table, printable};
+use crate::cli::terminal::{color, figures};
 use crate::config::unit;
 use crate::control::history::event::{EventView, OutputView};
 use crate::control::history::search::{self, EventFilter, LIMIT_MAX};
@@ -21,14 +24,14 @@ const PREVIEW_CHARACTERS_MAX: usize = 60;
 
 /// What `tidegate events` takes.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     config: ConfigArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,7 +74,7 @@ struct Which {
 }
 
 impl Which {
-    fn query(&self, since_ms: Option<i64>) -> EventFilter {
+    fn filter(&self, since_ms: Option<i64>) -> EventFilter {
         EventFilter {
             topic: self.topic.clone(),
             source: self.source.clone(),
@@ -99,10 +102,10 @@ fn span(text: &str) -> Result<u64, String> {
 /// Carries out `tidegate events`.
 ///
 /// # Errors
-/// When nothing can be read, or the event is not held.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// When nothing can be read, or the event is no longer there.
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
-    let held = Held::find(&config)?;
+    let store = EventStore::find(&config)?;
     let mut output = std::io::stdout().lock();
     match &arguments.command {
         Command::List {
@@ -111,99 +114,110 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             limit,
         } => {
             let since_ms = since.map(|span| clock::unix_ms() - span as i64);
-            let events = list(&held, &which.query(since_ms), *limit)?;
+            let events = list(&store, &which.filter(since_ms), *limit)?;
             write_list(&mut output, &events, arguments.format)
         }
         Command::Show { id } => {
-            let event = show(&held, id)?;
+            let event = show(&store, id)?;
             match arguments.format {
-                Format::Json => writeln!(output, "{:#}", serde_json::json!(event))?,
-                Format::Text => write_event(&mut output, &event)?,
+                OutputFormat::Json => writeln!(output, "{:#}", serde_json::json!(event))?,
+                OutputFormat::Text => write_event(&mut output, &event)?,
             }
             Ok(())
         }
-        Command::Follow { which } => match &held {
-            Held::Lying(..) => Err(Failure::new("no gateway runs: there is nothing to follow")),
-            Held::Running(running) => follow(running, &which.query(None), arguments.format),
+        Command::Follow { which } => match &store {
+            EventStore::OnDisk(..) => {
+                Err(Failure::new("no gateway runs: there is nothing to follow"))
+            }
+            EventStore::Served(client) => follow(client, &which.filter(None), arguments.format),
         },
     }
 }
 
-fn list(held: &Held, query: &EventFilter, limit: u64) -> Result<Vec<EventView>, Failure> {
-    match held {
-        Held::Running(running) => running.get(&format!("/events?limit={limit}{}", asked(query))),
-        Held::Lying(store, _) => search::list(store, query, limit as usize).map_err(failed),
+fn list(store: &EventStore, filter: &EventFilter, limit: u64) -> Result<Vec<EventView>, Failure> {
+    match store {
+        EventStore::Served(client) => {
+            client.get(&format!("/events?limit={limit}{}", query_string(filter)))
+        }
+        EventStore::OnDisk(store, _) => {
+            search::list(store, filter, limit as usize).map_err(Failure::from)
+        }
     }
 }
 
-fn show(held: &Held, id: &str) -> Result<EventView, Failure> {
-    match held {
-        Held::Running(running) => running.get(&format!("/events/{}", encoded(id))),
-        Held::Lying(store, _) => search::find(store, id).map_err(failed),
+fn show(store: &EventStore, id: &str) -> Result<EventView, Failure> {
+    match store {
+        EventStore::Served(client) => client.get(&format!("/events/{}", percent_encoded(id))),
+        EventStore::OnDisk(store, _) => search::find(store, id).map_err(Failure::from),
     }
 }
 
-/// What the history says, as a failure.
-pub(super) fn failed(error: crate::control::history::HistoryError) -> Failure {
-    Failure::new(error.to_string())
-}
-
-/// The query as the API takes it.
-fn asked(query: &EventFilter) -> String {
+/// The filter as the API takes it.
+fn query_string(filter: &EventFilter) -> String {
     let parts = [
         (
             "topic",
-            query.topic.as_ref().map(|topic| topic.as_str().to_owned()),
+            filter.topic.as_ref().map(|topic| topic.as_str().to_owned()),
         ),
-        ("source", query.source.clone()),
-        ("type", query.kind.clone()),
-        ("since_ms", query.since_ms.map(|since| since.to_string())),
+        ("source", filter.source.clone()),
+        ("type", filter.kind.clone()),
+        ("since_ms", filter.since_ms.map(|since| since.to_string())),
     ];
-    let part =
-        |(name, value): (&str, Option<String>)| Some(format!("&{name}={}", encoded(&value?)));
+    let part = |(name, value): (&str, Option<String>)| {
+        Some(format!("&{name}={}", percent_encoded(&value?)))
+    };
     parts.into_iter().filter_map(part).collect()
 }
 
-fn follow(running: &Running, query: &EventFilter, format: Format) -> Result<(), Failure> {
-    running.follow(&format!("/events/follow?{}", asked(query)), |line| {
-        let mut output = std::io::stdout().lock();
-        match (format, serde_json::from_slice::<EventView>(line)) {
-            (Format::Json, _) => {
-                output.write_all(line)?;
-                output.write_all(b"\n")?;
+fn follow(
+    client: &ControlClient,
+    filter: &EventFilter,
+    format: OutputFormat,
+) -> Result<(), Failure> {
+    client.follow(
+        &format!("/events/follow?{}", query_string(filter)),
+        |line| {
+            let mut output = std::io::stdout().lock();
+            match (format, serde_json::from_slice::<EventView>(line)) {
+                (OutputFormat::Json, _) => {
+                    output.write_all(line)?;
+                    output.write_all(b"\n")?;
+                }
+                (OutputFormat::Text, Ok(event)) => {
+                    let (time, payload) = (figures::time(event.received_ms), payload_line(&event));
+                    writeln!(output, "{time}  {}  {payload}", printable(&event.topic))?;
+                }
+                (OutputFormat::Text, Err(_)) => {
+                    eprintln!("some events were missed: this end is too slow")
+                }
             }
-            (Format::Text, Ok(event)) => {
-                let (time, payload) = (human::time(event.received_ms), payload_line(&event));
-                writeln!(output, "{time}  {}  {payload}", printable(&event.topic))?;
-            }
-            (Format::Text, Err(_)) => eprintln!("some events were missed: this end is too slow"),
-        }
-        output.flush()?;
-        Ok(())
-    })
+            output.flush()?;
+            Ok(())
+        },
+    )
 }
 
 fn write_list(
     output: &mut impl Write,
     events: &[EventView],
-    format: Format,
+    format: OutputFormat,
 ) -> Result<(), Failure> {
-    if format == Format::Json {
+    if format == OutputFormat::Json {
         writeln!(output, "{:#}", serde_json::json!(events))?;
         return Ok(());
     }
     let mut table = Table::new(&["RECEIVED", "ID", "TOPIC", ">BYTES", "FATE", "PAYLOAD"]);
     for event in events {
         table.row([
-            human::time(event.received_ms),
+            figures::time(event.received_ms),
             event.attribute("id").to_owned(),
             event.topic.clone(),
-            human::count(event.size_bytes as u64),
+            figures::count(event.size_bytes as u64),
             fate(&event.outputs),
             preview(&payload_line(event)),
         ]);
     }
-    table.write(output, terminal::output_in_color())?;
+    table.write(output, color::output_in_color())?;
     Ok(())
 }
 
@@ -244,59 +258,6 @@ fn write_event(output: &mut impl Write, event: &EventView) -> std::io::Result<()
     }
     for sent in &event.outputs {
         write_output(output, sent)?;
-    }
-    Ok(())
-}
-
-/// Writes envelope and payload.
-///
-/// # Errors
-/// When the output is closed.
-pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std::io::Result<()> {
-    let members = event.event.as_object().into_iter().flatten();
-    let attributes = members.filter(|(name, _)| {
-        !name.starts_with("data") || *name == "dataschema" || *name == "datacontenttype"
-    });
-    for (name, value) in attributes {
-        writeln!(
-            output,
-            "{name:<16} {}",
-            printable(value.as_str().unwrap_or_default())
-        )?;
-    }
-    writeln!(output, "{:<16} {}", "topic", printable(&event.topic))?;
-    writeln!(
-        output,
-        "{:<16} {}",
-        "publisher",
-        printable(&event.publisher)
-    )?;
-    writeln!(
-        output,
-        "{:<16} {}",
-        "received",
-        human::time(event.received_ms)
-    )?;
-    if let Some(sequence) = event.sequence {
-        writeln!(output, "{:<16} {sequence}", "number in log")?;
-    }
-    writeln!(
-        output,
-        "{:<16} {} bytes",
-        "payload",
-        human::count(event.size_bytes as u64)
-    )?;
-    write_payload(output, json::data_of_document(&event.event))
-}
-
-fn write_payload(output: &mut impl Write, payload: Option<&Value>) -> std::io::Result<()> {
-    let text = match payload {
-        None => return Ok(()),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => format!("{other:#}"),
-    };
-    for line in text.lines() {
-        writeln!(output, "  {}", printable(line))?;
     }
     Ok(())
 }
@@ -344,11 +305,11 @@ mod tests {
 
     #[test]
     fn a_question_keeps_its_special_characters() {
-        let query = EventFilter {
+        let filter = EventFilter {
             topic: TopicFilter::parse("a/+/#").ok(),
             source: Some("x&y".into()),
             ..EventFilter::default()
         };
-        assert_eq!(asked(&query), "&topic=a%2F%2B%2F%23&source=x%26y");
+        assert_eq!(query_string(&filter), "&topic=a%2F%2B%2F%23&source=x%26y");
     }
 }

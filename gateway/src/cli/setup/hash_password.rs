@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::source::listener::password;
 
 /// Bytes a password may have.
@@ -12,7 +12,7 @@ const PASSWORD_BYTES_MAX: u64 = 1024;
 ///
 /// # Errors
 /// An empty password, or two that differ.
-pub(super) fn run() -> Result<(), Failure> {
+pub(in crate::cli) fn run() -> Result<(), Failure> {
     let password = match std::io::stdin().is_terminal() {
         true => asked()?,
         false => piped()?,

@@ -13,30 +13,30 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::control::SOCKET;
 
-/// Bytes of an answer that is read as a whole.
+/// Bytes of a response that is read as a whole.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A gateway that answers.
-pub(super) struct Running {
+pub(in crate::cli) struct ControlClient {
     runtime: Runtime,
     socket: PathBuf,
 }
 
-impl Running {
+impl ControlClient {
     /// The gateway that runs on `data_dir`, if one does.
     ///
     /// # Errors
     /// A gateway runs there, and this user may not ask it.
-    pub(super) fn find(data_dir: &Path) -> Result<Option<Running>, Failure> {
+    pub(in crate::cli) fn connect(data_dir: &Path) -> Result<Option<ControlClient>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let socket = data_dir.join(SOCKET);
         match runtime.block_on(UnixStream::connect(&socket)) {
-            Ok(_) => Ok(Some(Running { runtime, socket })),
+            Ok(_) => Ok(Some(ControlClient { runtime, socket })),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 Err(Failure::new(format!(
                     "{} belongs to another user; run this as the gateway's user or as root",
@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// Where it was found.
-    pub(super) fn socket(&self) -> &Path {
+    pub(in crate::cli) fn socket(&self) -> &Path {
         &self.socket
     }
 
@@ -56,30 +56,30 @@ impl Running {
     ///
     /// # Errors
     /// What the gateway says, or that it went away.
-    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(in crate::cli) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.send(Method::GET, path)
     }
 
     /// Asks for something to be done.
     ///
     /// # Errors
-    /// As [`Running::get`].
-    pub(super) fn send<T: DeserializeOwned>(
+    /// As [`ControlClient::get`].
+    pub(in crate::cli) fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
     ) -> Result<T, Failure> {
         let bytes = self.runtime.block_on(async {
-            let answer = self.request(method, path).await?;
-            let failed = !answer.status().is_success();
-            let body = http_body_util::Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+            let response = self.request(method, path).await?;
+            let failed = !response.status().is_success();
+            let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
             let bytes = body
                 .collect()
                 .await
                 .map_err(|error| went_away(&*error))?
                 .to_bytes();
             match failed {
-                true => Err(Failure::new(mistake(&bytes))),
+                true => Err(Failure::new(error_of(&bytes))),
                 false => Ok(bytes),
             }
         })?;
@@ -90,40 +90,40 @@ impl Running {
         })
     }
 
-    /// Reads an endless answer line by line, until it ends or `each` fails.
+    /// Reads an endless response line by line, until it ends or `each` fails.
     ///
     /// # Errors
     /// What the gateway or `each` says.
-    pub(super) fn follow(
+    pub(in crate::cli) fn follow(
         &self,
         path: &str,
         each: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.follow_sent(Method::GET, path, each)
+        self.follow_request(Method::GET, path, each)
     }
 
-    /// [`Running::follow`] for an answer to something that is to be done.
+    /// [`ControlClient::follow`] for something that is to be done.
     ///
     /// # Errors
-    /// As [`Running::follow`].
-    pub(super) fn follow_sent(
+    /// As [`ControlClient::follow`].
+    pub(in crate::cli) fn follow_request(
         &self,
         method: Method,
         path: &str,
         mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.runtime.block_on(async {
-            let mut answer = self.request(method, path).await?;
-            if !answer.status().is_success() {
-                let bytes = answer
+            let mut response = self.request(method, path).await?;
+            if !response.status().is_success() {
+                let bytes = response
                     .into_body()
                     .collect()
                     .await
                     .map_err(|error| went_away(&error))?;
-                return Err(Failure::new(mistake(&bytes.to_bytes())));
+                return Err(Failure::new(error_of(&bytes.to_bytes())));
             }
             let mut pending: Vec<u8> = Vec::new();
-            while let Some(frame) = answer.frame().await {
+            while let Some(frame) = response.frame().await {
                 let frame = frame.map_err(|error| went_away(&error))?;
                 pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                 while let Some(end) = memchr::memchr(b'\n', &pending) {
@@ -158,8 +158,8 @@ fn went_away(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(format!("the gateway went away while it was asked: {error}"))
 }
 
-/// The `error` of a mistake's JSON document.
-fn mistake(bytes: &[u8]) -> String {
+/// What the gateway says is wrong: the `error` of its JSON document.
+fn error_of(bytes: &[u8]) -> String {
     let document: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
     let message = document
         .as_ref()
@@ -168,7 +168,7 @@ fn mistake(bytes: &[u8]) -> String {
 }
 
 /// `text` as part of a path or query.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::cli) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

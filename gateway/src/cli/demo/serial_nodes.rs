@@ -14,7 +14,7 @@ use serialport::{SerialPort, TTYPort};
 use tidegate_device::{Node, Pace, Readings, Sensor, SensorError, Simulated};
 use tidegate_link::{Identity, RamRing, Schema};
 
-use super::books::Books;
+use super::ledger::Ledger;
 use crate::time::clock;
 
 /// How often a node measures, in ms.
@@ -27,14 +27,14 @@ const WRITE_MAX: Duration = Duration::from_millis(10);
 const TURN: Duration = Duration::from_millis(1);
 
 /// Nodes on their pseudo-terminals.
-pub(super) struct Bench {
-    nodes: Vec<Seat>,
+pub(super) struct SerialNodes {
+    nodes: Vec<NodeSlot>,
     resting: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
-/// A node's place on the bench.
-struct Seat {
+/// A node on its pseudo-terminal.
+struct NodeSlot {
     /// The gateway's end, held open so that the line does not hang up while the gateway is gone.
     line: File,
     path: PathBuf,
@@ -42,25 +42,25 @@ struct Seat {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Bench {
+impl SerialNodes {
     /// Starts `count` nodes; they measure at once, and keep their readings until a gateway comes.
     ///
     /// # Errors
     /// When the system gives no pseudo-terminal or no thread.
-    pub(super) fn open(count: usize, books: &Arc<Books>) -> std::io::Result<Bench> {
-        let mut bench = Bench {
+    pub(super) fn start(count: usize, ledger: &Arc<Ledger>) -> std::io::Result<SerialNodes> {
+        let mut started = SerialNodes {
             nodes: Vec::new(),
             resting: Arc::default(),
             ended: Arc::default(),
         };
         for number in 0..count {
-            let node = bench.start(number, Arc::clone(books))?;
-            bench.nodes.push(node);
+            let node = started.start_node(number, Arc::clone(ledger))?;
+            started.nodes.push(node);
         }
-        Ok(bench)
+        Ok(started)
     }
 
-    fn start(&self, number: usize, books: Arc<Books>) -> std::io::Result<Seat> {
+    fn start_node(&self, number: usize, ledger: Arc<Ledger>) -> std::io::Result<NodeSlot> {
         let (mut port, far) = TTYPort::pair()?;
         port.set_timeout(WRITE_MAX)?;
         let path = far
@@ -71,17 +71,17 @@ impl Bench {
             .custom_flags(libc::O_NOCTTY)
             .open(&path)?;
         let held = Arc::new(AtomicU32::new(0));
-        let turns = Turns {
+        let node_loop = NodeLoop {
             name: format!("bench{number:03}"),
-            books,
+            ledger,
             held: Arc::clone(&held),
             resting: Arc::clone(&self.resting),
             ended: Arc::clone(&self.ended),
         };
         let thread = std::thread::Builder::new()
             .name(format!("node {number}"))
-            .spawn(move || turns.take(port))?;
-        Ok(Seat {
+            .spawn(move || node_loop.run(port))?;
+        Ok(NodeSlot {
             line,
             path: path.into(),
             held,
@@ -95,14 +95,14 @@ impl Bench {
     }
 
     /// Lets a new gateway open the lines: a killed one could not give them back itself.
-    pub(super) fn free(&mut self) {
+    pub(super) fn release_lines(&mut self) {
         for node in &mut self.nodes {
             let _ = rustix::termios::ioctl_tiocnxcl(&node.line);
         }
     }
 
     /// No more readings; what is kept is still sent.
-    pub(super) fn rest(&self) {
+    pub(super) fn stop_measuring(&self) {
         self.resting.store(true, Ordering::Relaxed);
     }
 
@@ -114,7 +114,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for SerialNodes {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         for thread in self.nodes.iter_mut().filter_map(|node| node.thread.take()) {
@@ -124,18 +124,18 @@ impl Drop for Bench {
 }
 
 /// What a node's thread needs.
-struct Turns {
+struct NodeLoop {
     name: String,
-    books: Arc<Books>,
+    ledger: Arc<Ledger>,
     held: Arc<AtomicU32>,
     resting: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
-impl Turns {
+impl NodeLoop {
     /// Takes turn after turn, and writes down what was acknowledged: what was measured and is
     /// held no longer.
-    fn take(self, port: TTYPort) {
+    fn run(self, port: TTYPort) {
         let measured = Arc::new(AtomicU32::new(0));
         let sensor = Counted {
             sensor: Simulated::default(),
@@ -148,12 +148,13 @@ impl Turns {
             if self.resting.load(Ordering::Relaxed) {
                 node.rest();
             }
+            let now = clock::monotonic();
             // A line that takes nothing while the gateway is away is what a node is made for.
-            let _ = node.poll(started.elapsed().as_millis() as u64);
+            let _ = node.poll(now.duration_since(started).as_millis() as u64);
             let held = node.held();
             let through = measured.load(Ordering::Relaxed) - held;
             for n in acknowledged..through {
-                self.books.acknowledged(&self.name, u64::from(n));
+                self.ledger.acknowledged(&self.name, u64::from(n));
             }
             acknowledged = through;
             self.held.store(held, Ordering::Release);

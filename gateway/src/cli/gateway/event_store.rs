@@ -5,29 +5,29 @@ use std::path::PathBuf;
 
 use tidegate_store::{OpenError, Store};
 
-use super::Failure;
-use super::running::Running;
+use super::control_client::ControlClient;
+use crate::cli::Failure;
 use crate::config::Config;
 
-/// What holds the events.
-pub(super) enum Held {
+/// Who gives access to the events.
+pub(in crate::cli) enum EventStore {
     /// A gateway runs and is asked.
-    Running(Running),
+    Served(ControlClient),
     /// None runs: its store is read under its lock. Nothing is changed.
-    Lying(Store, PathBuf),
+    OnDisk(Store, PathBuf),
 }
 
-impl Held {
+impl EventStore {
     /// Finds out which, and says so on standard error.
     ///
     /// # Errors
     /// When there is neither, or this user may not look.
-    pub(super) fn find(config: &Config) -> Result<Held, Failure> {
-        if let Some(running) = Running::find(&config.gateway.data_dir)? {
+    pub(in crate::cli) fn find(config: &Config) -> Result<EventStore, Failure> {
+        if let Some(client) = ControlClient::connect(&config.gateway.data_dir)? {
             if std::io::stderr().is_terminal() {
-                eprintln!("asking the gateway at {}", running.socket().display());
+                eprintln!("asking the gateway at {}", client.socket().display());
             }
-            return Ok(Held::Running(running));
+            return Ok(EventStore::Served(client));
         }
         let folder = config.gateway.store_dir();
         let store = tidegate_store::inspect(&folder).map_err(|error| match error {
@@ -38,6 +38,6 @@ impl Held {
             error => Failure::new(error.to_string()),
         })?;
         eprintln!("no gateway runs: reading the store in {}", folder.display());
-        Ok(Held::Lying(store, folder))
+        Ok(EventStore::OnDisk(store, folder))
     }
 }

@@ -5,23 +5,26 @@ use std::io::Write;
 use clap::Subcommand;
 use hyper::Method;
 
-use super::held::Held;
-use super::running::{Running, encoded};
-use super::table::{Table, printable};
-use super::{ConfigArgument, Failure, Format, events, human, terminal};
+use super::envelope::write_envelope;
+use crate::cli::Failure;
+use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
+use crate::cli::gateway::event_store::EventStore;
+use crate::cli::terminal::table::{Table, printable};
+use crate::cli::terminal::{color, figures};
 use crate::config::Config;
-use crate::control::history::dead_letters::{self as letters, DeadLetterView, LIMIT_MAX};
+use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
 
 /// What `tidegate dead-letters` takes.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     config: ConfigArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,91 +76,95 @@ struct Which {
 ///
 /// # Errors
 /// When the letters cannot be read, or one could not be sent or dropped.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     match &arguments.command {
         Command::List { upstream, limit } => {
-            let held = Held::find(&config)?;
-            let letters = list(&held, upstream.as_deref(), *limit as usize)?;
+            let store = EventStore::find(&config)?;
+            let letters = list(&store, upstream.as_deref(), *limit as usize)?;
             write_list(&letters, arguments.format)
         }
         Command::Show { id } => {
-            let letter = show(&Held::find(&config)?, id)?;
+            let letter = show(&EventStore::find(&config)?, id)?;
             write_letter(&letter, arguments.format)
         }
         Command::Retry { which, to } => {
-            let held = Held::find(&config)?;
-            let ids = which.ids(&held)?;
-            let Held::Running(running) = held else {
+            let store = EventStore::find(&config)?;
+            let ids = which.ids(&store)?;
+            let EventStore::Served(client) = store else {
                 let message = "only a running gateway can send dead letters again: start it first";
                 return Err(Failure::new(message));
             };
-            retry(&running, &ids, to.as_deref(), arguments.format)
+            retry(&client, &ids, to.as_deref(), arguments.format)
         }
         Command::Drop { which } => drop_letters(&config, which, arguments.format),
     }
 }
 
-fn list(held: &Held, upstream: Option<&str>, limit: usize) -> Result<Vec<DeadLetterView>, Failure> {
-    match held {
-        Held::Running(running) => {
-            let upstream = upstream.map(|name| format!("&upstream={}", encoded(name)));
-            running.get(&format!(
+fn list(
+    store: &EventStore,
+    upstream: Option<&str>,
+    limit: usize,
+) -> Result<Vec<DeadLetterView>, Failure> {
+    match store {
+        EventStore::Served(client) => {
+            let upstream = upstream.map(|name| format!("&upstream={}", percent_encoded(name)));
+            client.get(&format!(
                 "/dead-letters?limit={limit}{}",
                 upstream.unwrap_or_default()
             ))
         }
-        Held::Lying(store, _) => letters::list(store, upstream, limit).map_err(events::failed),
+        EventStore::OnDisk(store, _) => stored::list(store, upstream, limit).map_err(Failure::from),
     }
 }
 
-fn show(held: &Held, id: &str) -> Result<DeadLetterView, Failure> {
-    match held {
-        Held::Running(running) => running.get(&format!("/dead-letters/{}", encoded(id))),
-        Held::Lying(store, _) => letters::parse_id(id)
-            .and_then(|id| letters::find(store, id))
-            .map_err(events::failed),
+fn show(store: &EventStore, id: &str) -> Result<DeadLetterView, Failure> {
+    match store {
+        EventStore::Served(client) => client.get(&format!("/dead-letters/{}", percent_encoded(id))),
+        EventStore::OnDisk(store, _) => stored::parse_id(id)
+            .and_then(|id| stored::find(store, id))
+            .map_err(Failure::from),
     }
 }
 
 impl Which {
-    fn ids(&self, held: &Held) -> Result<Vec<String>, Failure> {
+    fn ids(&self, store: &EventStore) -> Result<Vec<String>, Failure> {
         if !self.all {
             return Ok(self.ids.clone());
         }
-        let letters = list(held, self.upstream.as_deref(), LIMIT_MAX)?;
+        let letters = list(store, self.upstream.as_deref(), LIMIT_MAX)?;
         Ok(letters.into_iter().map(|letter| letter.id).collect())
     }
 }
 
 fn retry(
-    running: &Running,
+    client: &ControlClient,
     ids: &[String],
     to: Option<&str>,
-    format: Format,
+    format: OutputFormat,
 ) -> Result<(), Failure> {
     let to = to
-        .map(|name| format!("?to={}", encoded(name)))
+        .map(|name| format!("?to={}", percent_encoded(name)))
         .unwrap_or_default();
     each(ids, "sent again", format, |id| {
-        let path = format!("/dead-letters/{}/retry{to}", encoded(id));
-        running
+        let path = format!("/dead-letters/{}/retry{to}", percent_encoded(id));
+        client
             .send::<serde_json::Value>(Method::POST, &path)
             .map(|_| ())
     })
 }
 
-fn drop_letters(config: &Config, which: &Which, format: Format) -> Result<(), Failure> {
-    let held = Held::find(config)?;
-    let ids = which.ids(&held)?;
-    match held {
-        Held::Running(running) => each(&ids, "dropped", format, |id| {
-            let path = format!("/dead-letters/{}", encoded(id));
-            running
+fn drop_letters(config: &Config, which: &Which, format: OutputFormat) -> Result<(), Failure> {
+    let store = EventStore::find(config)?;
+    let ids = which.ids(&store)?;
+    match store {
+        EventStore::Served(client) => each(&ids, "dropped", format, |id| {
+            let path = format!("/dead-letters/{}", percent_encoded(id));
+            client
                 .send::<serde_json::Value>(Method::DELETE, &path)
                 .map(|_| ())
         }),
-        Held::Lying(store, folder) => {
+        EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
             let options = tidegate_store::Options {
@@ -167,9 +174,9 @@ fn drop_letters(config: &Config, which: &Which, format: Format) -> Result<(), Fa
             let opened = tidegate_store::open(options);
             let (_writer, store) = opened.map_err(|error| Failure::new(error.to_string()))?;
             each(&ids, "dropped", format, |id| {
-                letters::parse_id(id)
-                    .and_then(|id| letters::remove(&store, id))
-                    .map_err(events::failed)
+                stored::parse_id(id)
+                    .and_then(|id| stored::remove(&store, id))
+                    .map_err(Failure::from)
             })
         }
     }
@@ -179,7 +186,7 @@ fn drop_letters(config: &Config, which: &Which, format: Format) -> Result<(), Fa
 fn each(
     ids: &[String],
     done: &str,
-    format: Format,
+    format: OutputFormat,
     mut act: impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut failed = Vec::new();
@@ -192,12 +199,12 @@ fn each(
     let count = ids.len() - failed.len();
     let mut output = std::io::stdout().lock();
     match format {
-        Format::Json => {
+        OutputFormat::Json => {
             let document = serde_json::json!({ "done": count, "failed": failed });
             writeln!(output, "{document:#}")?;
         }
-        Format::Text => {
-            let letters = super::check::counted(count, "dead letter");
+        OutputFormat::Text => {
+            let letters = figures::plural(count, "dead letter");
             writeln!(output, "{letters} {done}")?;
         }
     }
@@ -207,9 +214,9 @@ fn each(
     }
 }
 
-fn write_list(letters: &[DeadLetterView], format: Format) -> Result<(), Failure> {
+fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
-    if format == Format::Json {
+    if format == OutputFormat::Json {
         writeln!(output, "{:#}", serde_json::json!(letters))?;
         return Ok(());
     }
@@ -223,7 +230,7 @@ fn write_list(letters: &[DeadLetterView], format: Format) -> Result<(), Failure>
     ]);
     for letter in letters {
         table.row([
-            human::time(letter.time_ms),
+            figures::time(letter.time_ms),
             letter.id.clone(),
             letter.upstream.clone(),
             letter.attempts.to_string(),
@@ -235,18 +242,18 @@ fn write_list(letters: &[DeadLetterView], format: Format) -> Result<(), Failure>
             letter.reason.clone(),
         ]);
     }
-    table.write(&mut output, terminal::output_in_color())?;
+    table.write(&mut output, color::output_in_color())?;
     Ok(())
 }
 
-fn write_letter(letter: &DeadLetterView, format: Format) -> Result<(), Failure> {
+fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
-    if format == Format::Json {
+    if format == OutputFormat::Json {
         writeln!(output, "{:#}", serde_json::json!(letter))?;
         return Ok(());
     }
     let attempts = letter.attempts.to_string();
-    let time = human::time(letter.time_ms);
+    let time = figures::time(letter.time_ms);
     let parts = [
         ("dead letter", letter.id.as_str()),
         ("bound for", &letter.upstream),
@@ -262,7 +269,7 @@ fn write_letter(letter: &DeadLetterView, format: Format) -> Result<(), Failure> 
         None => writeln!(output, "\nits record cannot be read; the bytes are kept")?,
         Some(event) => {
             writeln!(output)?;
-            events::write_envelope(&mut output, event)?;
+            write_envelope(&mut output, event)?;
         }
     }
     Ok(())

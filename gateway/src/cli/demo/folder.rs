@@ -1,10 +1,10 @@
 //! The demo's folder: two configurations, one rule file, and the ports they agree on.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The rules of the demo's gateway, as a person would write them.
-pub(super) const RULES: &str = r#"# Every reading goes up. A hot one goes up once more as an alarm, and overtakes the backlog.
+const RULES: &str = r#"# Every reading goes up. A hot one goes up once more as an alarm, and overtakes the backlog.
 
 rule archive {
   on "sensors/#", "devices/#"
@@ -19,8 +19,8 @@ rule hot {
 }
 "#;
 
-/// Folders, ports and files of one demo.
-pub(super) struct Site {
+/// The files and ports of one demo.
+pub(super) struct DemoFolder {
     /// Everything lives below it; removed at the end.
     pub dir: PathBuf,
     /// Where the edge gateway's MQTT listener is.
@@ -35,16 +35,16 @@ pub(super) struct Site {
     pub delivered: PathBuf,
 }
 
-impl Site {
+impl DemoFolder {
     /// A new folder below the system's temporary one.
     ///
     /// # Errors
     /// When the folder cannot be made or no loopback port can be had.
-    pub(super) fn new() -> std::io::Result<Site> {
+    pub(super) fn create() -> std::io::Result<DemoFolder> {
         let dir = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("rules"))?;
         std::fs::write(dir.join("rules/demo.rules"), RULES)?;
-        Ok(Site {
+        Ok(DemoFolder {
             edge: free_port()?,
             upstream: free_port()?,
             edge_config: dir.join("edge.toml"),
@@ -58,9 +58,13 @@ impl Site {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(super) fn write(&self, uplink: SocketAddr, ports: &[PathBuf]) -> std::io::Result<()> {
+    pub(super) fn write_configs(
+        &self,
+        relay: SocketAddr,
+        ports: &[PathBuf],
+    ) -> std::io::Result<()> {
         std::fs::write(&self.upstream_config, self.upstream_text())?;
-        std::fs::write(&self.edge_config, self.edge_text(uplink, ports))
+        std::fs::write(&self.edge_config, self.edge_text(relay, ports))
     }
 
     fn upstream_text(&self) -> String {
@@ -87,7 +91,7 @@ rotate_size = "1GiB"
         )
     }
 
-    fn edge_text(&self, uplink: SocketAddr, ports: &[PathBuf]) -> String {
+    fn edge_text(&self, relay: SocketAddr, ports: &[PathBuf]) -> String {
         let mut text = format!(
             r#"[gateway]
 id       = "edge"
@@ -100,7 +104,7 @@ listen = "{listen}"
 
 [upstreams.cloud]
 type      = "mqtt"
-url       = "mqtt://{uplink}"
+url       = "mqtt://{relay}"
 retry_max = "1s"
 "#,
             dir = self.dir.display(),
@@ -115,13 +119,13 @@ retry_max = "1s"
         text
     }
 
-    /// The control socket of a gateway of this demo.
+    /// The data folder of a gateway of this demo.
     pub(super) fn data_dir(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
 
-impl Drop for Site {
+impl Drop for DemoFolder {
     fn drop(&mut self) {
         if std::env::var_os("TIDEGATE_DEMO_KEEP").is_none() {
             let _ = std::fs::remove_dir_all(&self.dir);
@@ -131,11 +135,4 @@ impl Drop for Site {
 
 fn free_port() -> std::io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
-}
-
-/// The last lines of a log file, for a message.
-pub(super) fn tail(path: &Path, lines: usize) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -1,13 +1,33 @@
-//! Finds the configuration file that a subcommand works with, and reads it.
+//! What several subcommands take: which configuration they work with, and how they write their answer.
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigArgument, Failure};
+use clap::{Args, ValueEnum};
+
+use super::Failure;
 use crate::config::{self, Config};
 
 const VARIABLE: &str = "TIDEGATE_CONFIG";
 const HERE: &str = "gateway.toml";
 const SYSTEM: &str = "/etc/tidegate/gateway.toml";
+
+/// How a subcommand that people read and programs parse writes its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Which configuration a subcommand works with.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgument {
+    /// Configuration file [default: $TIDEGATE_CONFIG, ./gateway.toml or /etc/tidegate/gateway.toml]
+    #[arg(long, short, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
 
 impl ConfigArgument {
     /// The file to use: `--config`, else `$TIDEGATE_CONFIG`, else the first that exists.

@@ -9,17 +9,17 @@ use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS}
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::books::Books;
-use super::latency::Latency;
+use super::ack_latency::AckLatency;
+use super::ledger::Ledger;
 use crate::time::clock;
 
 /// Readings a sensor keeps while the gateway is away; then it pauses measuring.
-const KEPT_MAX: usize = 5_000;
+const UNACKNOWLEDGED_MAX: usize = 5_000;
 /// Publishes under way at once.
 const INFLIGHT_MAX: u16 = 100;
 
 /// One simulated sensor.
-pub(super) struct Sensor {
+pub(super) struct MqttSensor {
     /// Its client id and the level of its topic.
     pub name: String,
     /// The gateway's listener.
@@ -27,9 +27,9 @@ pub(super) struct Sensor {
     /// How often it measures.
     pub every: Duration,
     /// Where it writes down what was acknowledged.
-    pub books: Arc<Books>,
+    pub ledger: Arc<Ledger>,
     /// Where it writes down how long acks took.
-    pub latency: Arc<Latency>,
+    pub latency: Arc<AckLatency>,
 }
 
 /// What a sensor measures at its reading number `n`; about one in a hundred is hot.
@@ -41,7 +41,8 @@ pub(super) fn temperature(n: u64) -> f64 {
     }
 }
 
-struct Session {
+/// One connection to the gateway, and what is under way on it.
+struct Connection {
     client: AsyncClient,
     events: EventLoop,
     /// Handed to the client, its packet id not known yet.
@@ -51,29 +52,32 @@ struct Session {
     connected: bool,
 }
 
-impl Sensor {
+impl MqttSensor {
     /// Measures until `stop`, then waits until everything kept is acknowledged.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut kept: VecDeque<u64> = VecDeque::new();
+        let mut unacknowledged: VecDeque<u64> = VecDeque::new();
         let mut next = 0;
         let mut due = Instant::from_std(clock::monotonic());
-        let mut session = self.session();
+        let mut connection = self.connection();
         loop {
             let stopping = *stop.borrow_and_update();
-            if stopping && kept.is_empty() {
+            if stopping && unacknowledged.is_empty() {
                 return;
             }
-            self.publish(&mut session, &kept);
+            self.publish(&mut connection, &unacknowledged);
             tokio::select! {
-                event = session.events.poll() => match event {
-                    Ok(event) => self.take(event, &mut session, &mut kept),
+                event = connection.events.poll() => match event {
+                    Ok(event) => {
+                        let now = clock::monotonic();
+                        self.take(event, now, &mut connection, &mut unacknowledged);
+                    }
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
-                        session = self.session();
+                        connection = self.connection();
                     }
                 },
-                () = sleep_until(due), if !stopping && kept.len() < KEPT_MAX => {
-                    kept.push_back(next);
+                () = sleep_until(due), if !stopping && unacknowledged.len() < UNACKNOWLEDGED_MAX => {
+                    unacknowledged.push_back(next);
                     next += 1;
                     due += self.every;
                 }
@@ -82,7 +86,7 @@ impl Sensor {
         }
     }
 
-    fn session(&self) -> Session {
+    fn connection(&self) -> Connection {
         let mut options = MqttOptions::new(
             &self.name,
             self.gateway.ip().to_string(),
@@ -91,7 +95,7 @@ impl Sensor {
         options.set_keep_alive(Duration::from_secs(10));
         options.set_inflight(INFLIGHT_MAX);
         let (client, events) = AsyncClient::new(options, INFLIGHT_MAX as usize);
-        Session {
+        Connection {
             client,
             events,
             queued: VecDeque::new(),
@@ -101,55 +105,69 @@ impl Sensor {
     }
 
     /// Publishes the oldest readings that are not under way yet.
-    fn publish(&self, session: &mut Session, kept: &VecDeque<u64>) {
-        let under_way = session.queued.len() + session.sent.len();
+    fn publish(&self, connection: &mut Connection, unacknowledged: &VecDeque<u64>) {
+        let under_way = connection.queued.len() + connection.sent.len();
         let room = (INFLIGHT_MAX as usize).saturating_sub(under_way);
-        if !session.connected || room == 0 {
+        if !connection.connected || room == 0 {
             return;
         }
-        for n in kept.iter().skip(under_way).take(room) {
+        for n in unacknowledged.iter().skip(under_way).take(room) {
             let topic = format!("sensors/{}/temperature", self.name);
             let payload = format!(
                 r#"{{"sensor":"{}","n":{n},"temperature":{}}}"#,
                 self.name,
                 temperature(*n)
             );
-            match session
+            match connection
                 .client
                 .try_publish(topic, QoS::AtLeastOnce, false, payload)
             {
-                Ok(()) => session.queued.push_back(*n),
+                Ok(()) => connection.queued.push_back(*n),
                 Err(_) => break,
             }
         }
     }
 
-    fn take(&self, event: Event, session: &mut Session, kept: &mut VecDeque<u64>) {
+    fn take(
+        &self,
+        event: Event,
+        now: std::time::Instant,
+        connection: &mut Connection,
+        unacknowledged: &mut VecDeque<u64>,
+    ) {
         match event {
-            Event::Incoming(Packet::ConnAck(_)) => session.connected = true,
+            Event::Incoming(Packet::ConnAck(_)) => connection.connected = true,
             Event::Outgoing(Outgoing::Publish(id)) => {
-                if let Some(n) = session.queued.pop_front() {
-                    session.sent.push_back((id, n, clock::monotonic()));
+                if let Some(n) = connection.queued.pop_front() {
+                    connection.sent.push_back((id, n, now));
                 }
             }
-            Event::Incoming(Packet::PubAck(ack)) => self.acknowledged(ack.pkid, session, kept),
+            Event::Incoming(Packet::PubAck(ack)) => {
+                self.acknowledged(ack.pkid, now, connection, unacknowledged)
+            }
             _ => {}
         }
     }
 
     /// Acks come in the order of publishing; what is acknowledged is kept no longer.
-    fn acknowledged(&self, id: u16, session: &mut Session, kept: &mut VecDeque<u64>) {
-        let Some(at) = session.sent.iter().position(|(sent, _, _)| *sent == id) else {
+    fn acknowledged(
+        &self,
+        id: u16,
+        now: std::time::Instant,
+        connection: &mut Connection,
+        unacknowledged: &mut VecDeque<u64>,
+    ) {
+        let Some(at) = connection.sent.iter().position(|(sent, _, _)| *sent == id) else {
             return;
         };
-        let Some((_, n, left)) = session.sent.remove(at) else {
+        let Some((_, n, left)) = connection.sent.remove(at) else {
             return;
         };
-        kept.retain(|k| *k != n);
-        self.latency.add(left.elapsed());
-        self.books.acknowledged(&self.name, n);
+        unacknowledged.retain(|k| *k != n);
+        self.latency.add(now.saturating_duration_since(left));
+        self.ledger.acknowledged(&self.name, n);
         if temperature(n) > 80.0 {
-            self.books.alarm_due(&self.name, n);
+            self.ledger.alarm_due(&self.name, n);
         }
     }
 }

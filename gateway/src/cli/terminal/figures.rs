@@ -1,7 +1,7 @@
 //! Figures the way people read them.
 
 /// `842`, `12,345`
-pub(super) fn count(count: u64) -> String {
+pub(in crate::cli) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -14,15 +14,23 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// `1 event`, `12,345 events`
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(in crate::cli) fn counted(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{} {noun}s", count(number)),
     }
 }
 
+/// `1 rule`, `1200 rules`
+pub(in crate::cli) fn plural(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 /// `0 B`, `1.5 KiB`, `2.0 GiB`
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
@@ -37,7 +45,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// `0 s`, `42 s`, `3 min 20 s`, `5 h 12 min`, `2 d 3 h`
-pub(super) fn span(ms: u64) -> String {
+pub(in crate::cli) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
@@ -50,7 +58,7 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// `2026-10-12 14:03:22.118`, in the time zone of this machine.
-pub(super) fn time(unix_ms: i64) -> String {
+pub(in crate::cli) fn time(unix_ms: i64) -> String {
     let Ok(time) = jiff::Timestamp::from_millisecond(unix_ms) else {
         return unix_ms.to_string();
     };

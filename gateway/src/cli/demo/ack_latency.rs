@@ -6,12 +6,12 @@ use std::time::Duration;
 
 /// The latest ack latencies of all sensors together.
 #[derive(Debug, Default)]
-pub(super) struct Latency(Mutex<VecDeque<Duration>>);
+pub(super) struct AckLatency(Mutex<VecDeque<Duration>>);
 
 /// How many are kept.
 const KEPT_MAX: usize = 4096;
 
-impl Latency {
+impl AckLatency {
     /// Adds one.
     pub(super) fn add(&self, took: Duration) {
         let mut kept = self.0.lock().unwrap_or_else(|e| e.into_inner());

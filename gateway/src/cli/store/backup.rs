@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::held::Held;
-use super::running::{Running, encoded};
-use super::store::Bar;
-use super::{Failure, Format, human};
+use crate::cli::Failure;
+use crate::cli::arguments::OutputFormat;
+use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
+use crate::cli::gateway::event_store::EventStore;
+use crate::cli::terminal::figures;
+use crate::cli::terminal::progress_bar::ProgressBar;
 use crate::config::Config;
 use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
 
@@ -14,15 +16,15 @@ use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
 ///
 /// # Errors
 /// When the copy could not be made, or something could not be copied.
-pub(super) fn back_up(config: &Config, folder: &Path, format: Format) -> Result<(), Failure> {
+pub(super) fn back_up(config: &Config, folder: &Path, format: OutputFormat) -> Result<(), Failure> {
     // The gateway works in a folder of its own.
     let folder = std::path::absolute(folder)?;
-    let bar = Bar::new();
-    let copied = match Held::find(config)? {
-        Held::Lying(store, _) => {
+    let bar = ProgressBar::new();
+    let copied = match EventStore::find(config)? {
+        EventStore::OnDisk(store, _) => {
             backup(&store, &folder, |done, all| bar.advance(done, all)).map_err(Failure::new)?
         }
-        Held::Running(running) => asked(&running, &folder, &bar)?,
+        EventStore::Served(client) => by_gateway(&client, &folder, &bar)?,
     };
     bar.finish();
     write_copied("backed up", &copied, &folder, format)
@@ -32,30 +34,38 @@ pub(super) fn back_up(config: &Config, folder: &Path, format: Format) -> Result<
 ///
 /// # Errors
 /// When a gateway runs, there is a store, or the backup cannot be read.
-pub(super) fn bring_back(config: &Config, folder: &Path, format: Format) -> Result<(), Failure> {
-    if let Some(running) = Running::find(&config.gateway.data_dir)? {
+pub(super) fn restore_from(
+    config: &Config,
+    folder: &Path,
+    format: OutputFormat,
+) -> Result<(), Failure> {
+    if let Some(client) = ControlClient::connect(&config.gateway.data_dir)? {
         return Err(Failure::new(format!(
             "a gateway runs at {}; stop it first",
-            running.socket().display()
+            client.socket().display()
         )));
     }
     let to = config.gateway.store_dir();
-    let bar = Bar::new();
+    let bar = ProgressBar::new();
     let copied = restore(folder, &to, |done, all| bar.advance(done, all)).map_err(Failure::new)?;
     bar.finish();
     write_copied("restored", &copied, &to, format)
 }
 
-fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<CopyReport, Failure> {
+fn by_gateway(
+    client: &ControlClient,
+    folder: &Path,
+    bar: &ProgressBar,
+) -> Result<CopyReport, Failure> {
     let name = folder.to_str().ok_or_else(|| {
         let shown = folder.display();
         Failure::new(format!(
             "{shown} cannot be named to the gateway: it is no UTF-8"
         ))
     })?;
-    let path = format!("/store/backup?to={}", encoded(name));
+    let path = format!("/store/backup?to={}", percent_encoded(name));
     let mut copied = None;
-    running.follow_sent(hyper::Method::POST, &path, |line| {
+    client.follow_request(hyper::Method::POST, &path, |line| {
         match serde_json::from_slice(line) {
             Ok(BackupUpdate::Progress(done, all)) => bar.advance(done, all),
             Ok(BackupUpdate::Result(result)) => copied = Some(result),
@@ -67,22 +77,27 @@ fn asked(running: &Running, folder: &Path, bar: &Bar) -> Result<CopyReport, Fail
     copied.ok_or_else(|| Failure::new("the gateway went away during the backup"))
 }
 
-fn write_copied(done: &str, copied: &CopyReport, to: &Path, format: Format) -> Result<(), Failure> {
+fn write_copied(
+    done: &str,
+    copied: &CopyReport,
+    to: &Path,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match format {
-        Format::Json => writeln!(output, "{:#}", serde_json::json!(copied))?,
-        Format::Text => {
+        OutputFormat::Json => writeln!(output, "{:#}", serde_json::json!(copied))?,
+        OutputFormat::Text => {
             writeln!(
                 output,
                 "{done} {} ({}) in {} and {} to {}",
-                human::counted(copied.records, "event"),
-                human::size(copied.bytes),
-                human::counted(copied.generations, "generation"),
-                human::counted(copied.dead_letters, "dead letter"),
+                figures::counted(copied.records, "event"),
+                figures::size(copied.bytes),
+                figures::counted(copied.generations, "generation"),
+                figures::counted(copied.dead_letters, "dead letter"),
                 to.display()
             )?;
             if copied.left_out > 0 {
-                let left_out = human::counted(copied.left_out, "generation");
+                let left_out = figures::counted(copied.left_out, "generation");
                 writeln!(
                     output,
                     "{left_out} left out: delivered and deleted meanwhile, or not readable (`tidegate store status` tells)"
@@ -94,7 +109,7 @@ fn write_copied(done: &str, copied: &CopyReport, to: &Path, format: Format) -> R
         0 => Ok(()),
         damaged => Err(Failure::new(format!(
             "{} damaged and left out; all else is copied",
-            human::counted(damaged, "block")
+            figures::counted(damaged, "block")
         ))),
     }
 }

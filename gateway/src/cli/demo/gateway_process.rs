@@ -2,25 +2,25 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child as Process, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// One running gateway.
-pub(super) struct Child {
+pub(super) struct GatewayProcess {
     name: &'static str,
     config: PathBuf,
     log: PathBuf,
     /// Absent between a kill and a restart.
-    process: Option<Process>,
+    process: Option<Child>,
 }
 
-impl Child {
+impl GatewayProcess {
     /// Starts `tidegate run --config …` with its log in a file of its own.
     ///
     /// # Errors
     /// When the program or the log file cannot be opened.
-    pub(super) fn start(name: &'static str, config: &Path) -> std::io::Result<Child> {
+    pub(super) fn start(name: &'static str, config: &Path) -> std::io::Result<GatewayProcess> {
         let log = config.with_file_name(format!("{name}.log"));
-        Ok(Child {
+        Ok(GatewayProcess {
             process: Some(spawn(config, &log)?),
             config: config.into(),
             name,
@@ -42,7 +42,7 @@ impl Child {
     /// Starts it again over what it left behind.
     ///
     /// # Errors
-    /// As [`Child::start`].
+    /// As [`GatewayProcess::start`].
     pub(super) fn restart(&mut self) -> std::io::Result<()> {
         self.process = Some(spawn(&self.config, &self.log)?);
         Ok(())
@@ -54,28 +54,28 @@ impl Child {
     }
 
     /// What it says if it ended although nobody asked it to.
-    pub(super) fn ended(&mut self) -> Option<String> {
+    pub(super) fn unexpected_exit(&mut self) -> Option<String> {
         let status = self.process.as_mut()?.try_wait().ok().flatten()?;
         Some(format!(
             "the {} gateway ended with {status}; its last words:\n{}",
             self.name,
-            super::site::tail(&self.log, 12)
+            tail(&self.log, 12)
         ))
     }
 }
 
-impl Drop for Child {
+impl Drop for GatewayProcess {
     fn drop(&mut self) {
         let _ = self.kill();
     }
 }
 
-fn end(mut process: Process) -> std::io::Result<()> {
+fn end(mut process: Child) -> std::io::Result<()> {
     process.kill()?;
     process.wait().map(|_| ())
 }
 
-fn spawn(config: &Path, log: &Path) -> std::io::Result<Process> {
+fn spawn(config: &Path, log: &Path) -> std::io::Result<Child> {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -90,4 +90,11 @@ fn spawn(config: &Path, log: &Path) -> std::io::Result<Process> {
         // Ctrl-C is for the demo, which ends its gateways itself.
         .process_group(0)
         .spawn()
+}
+
+/// The last lines of a log file, for a message.
+fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -6,18 +6,19 @@ use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// A relay on a loopback port of its own.
-pub(super) struct Uplink {
+pub(super) struct Relay {
     listener: TcpListener,
     to: SocketAddr,
 }
 
 /// Cuts and mends the line.
 #[derive(Clone)]
-pub(super) struct Switch(watch::Sender<bool>);
+pub(super) struct RelaySwitch(watch::Sender<bool>);
 
-impl Switch {
+impl RelaySwitch {
     /// Breaks every connection and accepts no new one.
     pub(super) fn cut(&self) {
         self.0.send_replace(false);
@@ -34,14 +35,17 @@ impl Switch {
     }
 }
 
-impl Uplink {
+impl Relay {
     /// A relay towards `to`, with the switch that cuts it.
     ///
     /// # Errors
     /// When no loopback port can be had.
-    pub(super) async fn bind(to: SocketAddr) -> std::io::Result<(Uplink, Switch)> {
+    pub(super) async fn bind(to: SocketAddr) -> std::io::Result<(Relay, RelaySwitch)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        Ok((Uplink { listener, to }, Switch(watch::Sender::new(true))))
+        Ok((
+            Relay { listener, to },
+            RelaySwitch(watch::Sender::new(true)),
+        ))
     }
 
     /// Where the relay listens.
@@ -52,15 +56,17 @@ impl Uplink {
         self.listener.local_addr()
     }
 
-    /// Relays until the task is aborted.
-    pub(super) async fn run(self, switch: Switch) {
+    /// Relays until the task is aborted, and its connections with it.
+    pub(super) async fn run(self, switch: RelaySwitch) {
+        let mut connections = JoinSet::new();
         loop {
             match self.listener.accept().await {
                 Ok((near, _)) => {
-                    tokio::spawn(relay(near, self.to, switch.0.subscribe()));
+                    connections.spawn(relay(near, self.to, switch.0.subscribe()));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
+            while connections.try_join_next().is_some() {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(in crate::cli) enum Align {
     /// Words.
     Left,
     /// Figures.
@@ -12,14 +12,14 @@ pub(super) enum Align {
 }
 
 /// Rows under a heading.
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table without rows. A heading that starts with `>` stands right.
-    pub(super) fn new(headings: &[&'static str]) -> Table {
+    pub(in crate::cli) fn new(headings: &[&'static str]) -> Table {
         let column = |heading: &&'static str| match heading.strip_prefix('>') {
             Some(heading) => (heading, Align::Right),
             None => (*heading, Align::Left),
@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// Adds a row with a cell per column.
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(in crate::cli) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows
             .push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
@@ -40,7 +40,7 @@ impl Table {
     ///
     /// # Errors
     /// When the output is closed.
-    pub(super) fn write(&self, output: &mut impl Write, color: bool) -> io::Result<()> {
+    pub(in crate::cli) fn write(&self, output: &mut impl Write, color: bool) -> io::Result<()> {
         let headings: Vec<String> = self
             .columns
             .iter()
@@ -87,7 +87,7 @@ impl Table {
 }
 
 /// `text` without anything that a terminal would act on: topics and payloads come from strangers.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
 
+use crate::control::history::HistoryError;
+
 /// The exit code for a bad configuration or bad rules (`EX_CONFIG` of BSD's sysexits).
 const BAD_CONFIG: u8 = 78;
 
@@ -21,19 +23,19 @@ pub enum Failure {
 
 impl Failure {
     /// A failure with a message.
-    pub(super) fn new(message: impl Into<String>) -> Failure {
+    pub(in crate::cli) fn new(message: impl Into<String>) -> Failure {
         Failure::Failed(message.into())
     }
 
     /// A bad configuration that has been reported already.
-    pub(super) fn said_bad_config() -> Failure {
+    pub(in crate::cli) fn said_bad_config() -> Failure {
         Failure::Said(BAD_CONFIG)
     }
 
     /// Rules with mistakes: all of them on standard error.
-    pub(super) fn rules(errors: &[Diagnostic], files: &[RuleFile]) -> Failure {
+    pub(in crate::cli) fn rules(errors: &[Diagnostic], files: &[RuleFile]) -> Failure {
         let sources = Sources::new(files.iter().map(|file| (&*file.path, &*file.text)));
-        let color = super::terminal::errors_in_color();
+        let color = super::color::errors_in_color();
         eprintln!("{}", render_all(errors, &sources, color));
         Failure::Said(BAD_CONFIG)
     }
@@ -46,7 +48,7 @@ impl Failure {
                 ExitCode::FAILURE
             }
             Failure::BadConfig(diagnostics) => {
-                let color = super::terminal::errors_in_color();
+                let color = super::color::errors_in_color();
                 eprintln!("{}", crate::config::render(&diagnostics, color));
                 ExitCode::from(BAD_CONFIG)
             }
@@ -62,6 +64,12 @@ impl std::fmt::Display for Failure {
             Failure::BadConfig(_) => f.write_str("the configuration is wrong"),
             Failure::Said(_) => Ok(()),
         }
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Failure {
+        Failure::new(error.to_string())
     }
 }
 
