@@ -63,7 +63,8 @@ pub struct Output {
     /// Why, for dead letters: the `reason` of the rule, or the evaluation error as
     /// `rules/hot.rules:12:8: division by zero in …`.
     pub reason: Option<Arc<str>>,
-    /// The rule that sends it; `None` for `unmatched` and for a gateway without rules.
+    /// The rule that sends it, `unmatched` for that block; `None` for a gateway without rules, for a
+    /// broken declaration and for what the gateway sends itself.
     pub rule: Option<Arc<str>>,
     /// How urgent.
     pub priority: Priority,

@@ -8,6 +8,7 @@ use crate::decision::{Destination, Priority};
 use crate::event::json::FieldId;
 use crate::ir::builtin::Function;
 use crate::syntax::ast::{Arithmetic, Compare, Span};
+use crate::syntax::fingerprint::Fingerprint;
 use crate::topic::{Capture, TopicFilter};
 use crate::value::Value;
 use crate::value::types::Type;
@@ -196,6 +197,9 @@ pub(crate) struct Rule {
     pub(crate) sources: Vec<RuleSource>,
     pub(crate) clauses: Vec<Clause>,
     pub(crate) locals: usize,
+    /// Of what it says and of the declarations it is on: the same wherever it stands and however
+    /// it is laid out.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 #[derive(Debug, Clone)]

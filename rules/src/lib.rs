@@ -4,7 +4,8 @@
 //! `check` (names and types) → `ir` (everything settled) → `compile` (closures, each for one type)
 //! → [`RuleSet`]. The way of an event through a rule set: its topic (by the [`topic::index`]) →
 //! the rules of that topic → only the fields those rules read (`event::json`) → the closures →
-//! [`decision::Decision`].
+//! [`decision::Decision`]. What rules remember between events is a [`State`]: it goes from one rule
+//! set to the next by [`RuleSet::carry`], and says when the rules want to be woken.
 //!
 //! The language itself is described in the README of this package.
 
@@ -23,5 +24,7 @@ mod value;
 
 pub use decision::Destinations;
 pub use event::json::JSON_DEPTH_MAX;
-pub use ruleset::{Checked, RULES_MAX, RuleCounts, RuleSet, State, Totals, compile};
+pub use ruleset::{
+    Checked, Counters, RULES_MAX, RuleCounters, RuleCounts, RuleSet, State, Totals, compile,
+};
 pub use syntax::rule_file::{FILE_BYTES_MAX, RuleFile};

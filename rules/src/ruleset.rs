@@ -1,24 +1,29 @@
 //! A set of rules ready to run: files in, decisions out.
 
+mod counters;
 mod evaluation;
 mod route;
 mod state;
+mod timers;
 
 use std::sync::Arc;
 
-pub use state::{RuleCounts, State, Totals};
+pub use counters::{Counters, RuleCounters, RuleCounts, Totals};
+pub use state::State;
 
 use crate::check::check;
 use crate::compile::closure::Names;
-use crate::compile::rule::CompiledRules;
+use crate::compile::rule::{CompiledRule, CompiledRules};
 use crate::decision::{Addressed, Decision, Destination, Destinations, Output};
 use crate::diagnostic::Diagnostic;
 use crate::event::json::Wanted;
 use crate::event::{Event, UnixMs};
 use crate::ir::Program;
+use crate::syntax::fingerprint::Fingerprint;
 use crate::syntax::rule_file::{FILE_BYTES_MAX, RuleFile};
 use evaluation::Evaluation;
 use route::Router;
+use timers::Timer;
 
 /// The most rules in a set.
 pub const RULES_MAX: usize = 10_000;
@@ -145,8 +150,8 @@ impl RuleSet {
 
     /// Decides about one event. `decision` is overwritten; its buffers are used again.
     ///
-    /// Pure: the same rules, state, time and event give the same decision. `_now` is what timers
-    /// will go by.
+    /// Pure: the same rules, state, time and event give the same decision. No clause of this
+    /// version goes by `_now`.
     pub fn step(&self, state: &mut State, _now: UnixMs, event: &Event, decision: &mut Decision) {
         decision.outputs.clear();
         decision.matched = false;
@@ -172,6 +177,87 @@ impl RuleSet {
                 evaluation.rule(at, rule, &[], decision);
             }
             None => state.totals.dropped_unmatched += 1,
+        }
+    }
+
+    /// The state of these rules after `old` ones, whose state it was. A rule keeps what it has
+    /// if it has its name, its text and the declarations it is on as before, wherever it stands
+    /// and however it is laid out; every other rule starts anew. [`Totals`] go on.
+    ///
+    /// A state that did not belong to `old` starts anew.
+    #[must_use]
+    pub fn carry(&self, old: &RuleSet, state: State) -> State {
+        match state.owner == Some(old.fingerprint) {
+            true if self.fingerprint == old.fingerprint => state,
+            true => state.carry(&old.compiled, (self.fingerprint, &self.compiled)),
+            false => State::default(),
+        }
+    }
+
+    /// Runs `rule` over `event` once more at `due`, see [`RuleSet::wake`]. `false` if there is no
+    /// such rule.
+    ///
+    /// The clauses of this version arm nothing: holds and windows will.
+    pub fn arm(&self, state: &mut State, rule: &str, due: UnixMs, event: Arc<Event>) -> bool {
+        state.adopt(self.fingerprint, &self.compiled);
+        let mut rules = self.compiled.with_unmatched();
+        let Some(rule) = rules.position(|known| *known.name == *rule) else {
+            return false;
+        };
+        state.timers.arm(due, Timer { rule, event });
+        true
+    }
+
+    /// When the rules want to be woken next, if ever.
+    pub fn next_wake(&self, state: &State) -> Option<UnixMs> {
+        let mine = state.owner == Some(self.fingerprint);
+        state.timers.first().filter(|_| mine)
+    }
+
+    /// Decides about the first timer that is due at `now`: gives the event it was armed for.
+    /// `decision` is overwritten; its buffers are used again. To be called until nothing is due.
+    ///
+    /// As pure as [`RuleSet::step`]: timers fall due in the order of their times, and those of
+    /// one time in the order in which they were armed.
+    pub fn wake(
+        &self,
+        state: &mut State,
+        now: UnixMs,
+        decision: &mut Decision,
+    ) -> Option<Arc<Event>> {
+        decision.outputs.clear();
+        decision.matched = false;
+        state.adopt(self.fingerprint, &self.compiled);
+        let Timer { rule: at, event } = state.timers.take_due(now)?;
+        decision.matched = at < self.compiled.rules.len();
+        let rule = self.compiled.with_unmatched().nth(at)?;
+        let wanted = self.compiled.wanted(rule.reads.iter().copied());
+        let find = || self.router.find(&self.compiled, &event.topic);
+        let route = state.routes.get(&event.topic, find);
+        let mut entries = route.rules.iter();
+        let entry = entries.find(|entry| entry.rule == at);
+        let captures = entry.map_or(&[][..], |entry| &entry.captures);
+        Evaluation::new(&self.compiled, state, &event, &wanted).rule(at, rule, captures, decision);
+        Some(event)
+    }
+
+    /// All counters as they are now.
+    pub fn counters(&self, state: &State) -> Counters {
+        let of_rule = |(rule, counts): (&CompiledRule, &RuleCounts)| RuleCounters {
+            rule: Arc::clone(&rule.name),
+            counts: counts.clone(),
+            undefined: state.undefined(self, counts).collect(),
+        };
+        let mine = state.owner == Some(self.fingerprint);
+        let counts = if mine { state.rules.as_slice() } else { &[] };
+        Counters {
+            totals: state.totals,
+            rules: self
+                .compiled
+                .with_unmatched()
+                .zip(counts)
+                .map(of_rule)
+                .collect(),
         }
     }
 }
@@ -208,22 +294,13 @@ fn plain_output(destination: u16) -> Addressed {
     }
 }
 
-/// FNV-1a with 64 bits over names and texts, each with its length before it.
+/// Of the names and texts in their order.
 fn fingerprint(files: &[Arc<RuleFile>], destinations: &Destinations) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325u64;
-    let mut add = |text: &str| {
-        for byte in (text.len() as u64)
-            .to_le_bytes()
-            .iter()
-            .chain(text.as_bytes())
-        {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
-    };
-    destinations.names().for_each(&mut add);
+    let mut fingerprint = Fingerprint::new();
+    destinations.names().for_each(|name| fingerprint.add(name));
     for file in files {
-        add(&file.path);
-        add(&file.text);
+        fingerprint.add(&file.path);
+        fingerprint.add(&file.text);
     }
-    hash
+    fingerprint.number()
 }

@@ -2,6 +2,7 @@
 //! `lower` (what it says, as [`ast`]). Here are the kinds of tokens and nodes.
 
 pub(crate) mod ast;
+pub(crate) mod fingerprint;
 mod lexer;
 pub(crate) mod lower;
 pub mod parser;

@@ -4,6 +4,7 @@ use super::Checker;
 use crate::diagnostic::line_column;
 use crate::ir::{self, ContractField, EventType};
 use crate::syntax::ast::{self, EventBlock, ExprKind, FieldLine, Name, Span};
+use crate::syntax::fingerprint::Fingerprint;
 use crate::topic::TopicPattern;
 use crate::value::Value;
 use crate::value::types::Type;
@@ -16,6 +17,7 @@ pub(super) struct DeclaredEvent {
     pub(super) pattern: Option<TopicPattern>,
     pub(super) fields: Vec<DeclaredField>,
     pub(super) used: bool,
+    pub(super) fingerprint: Fingerprint,
 }
 
 pub(super) struct DeclaredField {
@@ -64,6 +66,7 @@ impl Checker<'_> {
             pattern,
             fields,
             used: false,
+            fingerprint: block.fingerprint,
         });
     }
 

@@ -141,6 +141,10 @@ impl Checker<'_> {
     }
 
     fn body(&mut self, scope: &mut Scope, block: &RuleBlock, sources: Vec<RuleSource>) -> Rule {
+        let mut fingerprint = block.fingerprint;
+        for at in &scope.events {
+            fingerprint.include(self.events[*at].fingerprint);
+        }
         let clauses = block
             .clauses
             .iter()
@@ -152,6 +156,7 @@ impl Checker<'_> {
             sources,
             clauses,
             locals: scope.locals,
+            fingerprint,
         }
     }
 

@@ -67,6 +67,10 @@ impl Names {
         id
     }
 
+    pub(crate) fn find(&self, name: &str) -> Option<NameId> {
+        self.ids.get(name).copied()
+    }
+
     pub(crate) fn text(&self, id: NameId) -> Arc<str> {
         let name = self.names.get(id.0 as usize);
         name.cloned().unwrap_or_else(|| "?".into())

@@ -8,6 +8,7 @@ use super::closure::{Eval, EvalText, Names, Operand, Site};
 use crate::decision::{Destination, Priority};
 use crate::event::json::{FieldId, Wanted};
 use crate::ir::{Clause, ContractField, EventType, Expr, Kind, Program, Rule, Send};
+use crate::syntax::fingerprint::Fingerprint;
 use crate::syntax::rule_file::RuleFile;
 use crate::value::Value;
 
@@ -29,6 +30,8 @@ pub(crate) struct CompiledRule {
     pub(crate) locals: usize,
     /// Fields of the payload it reads.
     pub(crate) reads: Vec<FieldId>,
+    /// See [`Rule::fingerprint`].
+    pub(crate) fingerprint: Fingerprint,
 }
 
 pub(crate) enum Step {
@@ -127,6 +130,7 @@ impl CompiledRule {
                 .collect(),
             locals: rule.locals,
             reads,
+            fingerprint: rule.fingerprint,
         }
     }
 }

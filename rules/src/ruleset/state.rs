@@ -1,17 +1,18 @@
-//! What evaluation keeps between events.
-//!
-//! In this version that is counters, and scratch space and routes that only save work. It is the
-//! place where windows and timers will live.
+//! What evaluation keeps between events: counters and timers of the rules, and scratch space and
+//! routes that only save work.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use super::counters::{RuleCounts, Totals};
 use super::route::RouteCache;
-use crate::compile::closure::NameId;
+use super::timers::Timers;
 use crate::compile::rule::CompiledRules;
 use crate::event::json::Slot;
+use crate::syntax::fingerprint::Fingerprint;
 use crate::value::Value;
 
-/// State of one stream of events under one rule set. A state met by another rule set starts anew.
+/// State of one stream of events under one rule set. A state met by another rule set starts anew,
+/// unless [`RuleSet::carry`](super::RuleSet::carry) hands it over.
 #[derive(Debug, Default)]
 pub struct State {
     /// Fingerprint of the rule set it belongs to.
@@ -21,37 +22,7 @@ pub struct State {
     pub(crate) locals: Vec<Option<Value>>,
     pub(crate) rules: Vec<RuleCounts>,
     pub(crate) totals: Totals,
-}
-
-/// What happened at one rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RuleCounts {
-    /// Events its topics accepted.
-    pub seen: u64,
-    /// Events that got past every `when`.
-    pub passed: u64,
-    /// Events that a `when` found false.
-    pub stopped: u64,
-    /// Events that a `when` could not decide.
-    pub undefined: u64,
-    /// Events that went to the dead letters because of an evaluation error.
-    pub errors: u64,
-    /// Outputs sent.
-    pub sent: u64,
-    pub(crate) undefined_names: BTreeMap<NameId, u64>,
-}
-
-/// What happened to events as a whole.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Events no rule's topics accepted.
-    pub unmatched: u64,
-    /// Of those, events that no `unmatched` block took either.
-    pub dropped_unmatched: u64,
-    /// Payloads that were to be JSON and were not.
-    pub invalid_json: u64,
-    /// Events that broke the declaration of their type.
-    pub broken_promises: u64,
+    pub(crate) timers: Timers,
 }
 
 impl State {
@@ -77,5 +48,35 @@ impl State {
             rules: vec![RuleCounts::default(); rules.with_unmatched().count()],
             ..State::default()
         };
+    }
+
+    /// The state under `new` rules: every rule that is called and says the same as before keeps
+    /// what it has, wherever it stands. Scratch space starts anew.
+    pub(crate) fn carry(
+        mut self,
+        old: &CompiledRules,
+        (owner, new): (u64, &CompiledRules),
+    ) -> State {
+        let before: HashMap<&str, (usize, Fingerprint)> = old
+            .with_unmatched()
+            .zip(0..)
+            .map(|(rule, at)| (&*rule.name, (at, rule.fingerprint)))
+            .collect();
+        let mut carried = State::default();
+        carried.adopt(owner, new);
+        let mut moved: Vec<Option<usize>> = vec![None; self.rules.len()];
+        for (rule, at) in new.with_unmatched().zip(0..) {
+            let Some((before, fingerprint)) = before.get(&*rule.name).copied() else {
+                continue;
+            };
+            if fingerprint == rule.fingerprint {
+                let counts = std::mem::take(&mut self.rules[before]);
+                carried.rules[at] = counts.renamed(&old.names, &new.names);
+                moved[before] = Some(at);
+            }
+        }
+        carried.totals = self.totals;
+        carried.timers = self.timers.carry(|before| moved[before]);
+        carried
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::fingerprint::Fingerprint;
+
 /// Bytes of the file.
 pub(crate) type Span = Range<usize>;
 
@@ -34,6 +36,8 @@ pub(crate) struct EventBlock {
     pub(crate) name: Name,
     pub(crate) topic: Option<Quoted>,
     pub(crate) fields: Vec<FieldLine>,
+    /// Of its tokens, without white space and comments.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub(crate) struct RuleBlock {
     /// For `unmatched`: that word.
     pub(crate) name: Name,
     pub(crate) clauses: Vec<Clause>,
+    /// Of its tokens, without white space and comments.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 #[derive(Debug)]

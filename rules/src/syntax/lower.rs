@@ -9,6 +9,7 @@ use crate::syntax::SyntaxKind::{self, *};
 use crate::syntax::ast::{
     Clause, EventBlock, Expr, FieldLine, File, Name, RuleBlock, Send, Source, Span,
 };
+use crate::syntax::fingerprint::Fingerprint;
 use crate::syntax::parser::Parsed;
 use crate::syntax::{SyntaxNode, SyntaxToken};
 
@@ -104,6 +105,7 @@ impl Lowering<'_> {
                 .iter()
                 .filter_map(|field| self.field(field))
                 .collect(),
+            fingerprint: fingerprint(node),
         })
     }
 
@@ -153,6 +155,7 @@ impl Lowering<'_> {
                 .children()
                 .filter_map(|clause| self.clause(&clause))
                 .collect(),
+            fingerprint: fingerprint(node),
         }
     }
 
@@ -267,6 +270,18 @@ fn tokens(node: &SyntaxNode) -> impl Iterator<Item = SyntaxToken> + use<> {
     node.children_with_tokens()
         .filter_map(|element| element.into_token())
         .filter(|token| !token.kind().is_trivia())
+}
+
+/// Of all tokens in `node` that mean something.
+fn fingerprint(node: &SyntaxNode) -> Fingerprint {
+    let mut fingerprint = Fingerprint::new();
+    let tokens = node.descendants_with_tokens();
+    for token in tokens.filter_map(|element| element.into_token()) {
+        if !token.kind().is_trivia() {
+            fingerprint.add(token.text());
+        }
+    }
+    fingerprint
 }
 
 fn first_token(node: &SyntaxNode) -> Option<SyntaxToken> {

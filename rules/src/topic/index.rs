@@ -1,7 +1,7 @@
 //! Which topic filters accept a topic: a trie over levels, so that the cost follows the depth of
 //! the topic and the number of matches, not the number of filters.
 //!
-//! The rule set finds its rules with it, and the MQTT listener its subscribers.
+//! A rule set finds its rules with it.
 
 use std::collections::HashMap;
 
