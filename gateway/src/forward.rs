@@ -1,16 +1,21 @@
 //! Forwarding: one task per upstream takes events from the store and brings them there.
 //!
-//! ```text
-//! lane.rs      what to offer, what each answer means: pure    deliveries.rs  records to deliveries
-//! lane_driver.rs  does to the store what the lane asks for    log.rs         the store, as a lane sees it
-//! reader.rs    reading classes, backlog and live traffic      window.rs      what is in flight
-//! retry_queue.rs  what was sent back                          budget.rs      rate and bandwidth
-//! poison_detector.rs  events that break connections           to_dead_letters.rs  the upstream behind
-//!                                                             the name `dead_letter`
-//! ```
+//! | file | what it holds |
+//! |---|---|
+//! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane_driver` | does to the store what the lane asks for |
+//! | `log` | the store, as a lane sees it |
+//! | `reader` | reading classes, backlog and live traffic |
+//! | `deliveries` | from stored records to deliveries |
+//! | `window` | what is in flight |
+//! | `retry_queue` | what was sent back |
+//! | `budget` | rate and bandwidth |
+//! | `poison_detector` | which event breaks connections |
+//! | `to_dead_letters` | the upstream behind the name `dead_letter` |
 //!
 //! An event is confirmed in the store only after the upstream acknowledged it, or after it was
-//! kept as a dead letter. A crash repeats what was in flight and skips nothing.
+//! kept as a dead letter. A crash repeats what was in flight and skips nothing. Here the clock is
+//! read; everything else is told the time.
 
 mod budget;
 mod deliveries;
@@ -104,7 +109,7 @@ impl std::fmt::Display for ForwardError {
 impl std::error::Error for ForwardError {}
 
 /// Why a connection is over.
-enum ConnectionEnd {
+enum ForwardingEnd {
     Broken(Trouble),
     Shutdown,
 }
@@ -159,15 +164,15 @@ impl<U: Upstream> Forwarder<U> {
             };
             let ended = match connected {
                 Ok(()) => self.serve().await?,
-                Err(trouble) => ConnectionEnd::Broken(trouble),
+                Err(trouble) => ForwardingEnd::Broken(trouble),
             };
             match ended {
-                ConnectionEnd::Broken(trouble) => {
+                ForwardingEnd::Broken(trouble) => {
                     if self.pause(&trouble).await {
                         return Ok(());
                     }
                 }
-                ConnectionEnd::Shutdown => {
+                ForwardingEnd::Shutdown => {
                     self.finish().await;
                     return Ok(());
                 }
@@ -176,7 +181,7 @@ impl<U: Upstream> Forwarder<U> {
     }
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
-    async fn serve(&mut self) -> Result<ConnectionEnd, ForwardError> {
+    async fn serve(&mut self) -> Result<ForwardingEnd, ForwardError> {
         self.context.metrics.up(clock::monotonic());
         self.context.tell(&UpstreamUp {
             upstream: &self.context.name,
@@ -187,7 +192,7 @@ impl<U: Upstream> Forwarder<U> {
             if self.lane.is_overdue(now) {
                 let waited = self.context.config.ack_timeout.as_millis();
                 let message = format!("no acknowledgement for {waited} ms although connected");
-                return Ok(ConnectionEnd::Broken(Trouble::new(message)));
+                return Ok(ForwardingEnd::Broken(Trouble::new(message)));
             }
             let wake = self.lane.next_wake(now, self.upstream.room());
             let hungry = self.lane.is_hungry();
@@ -195,9 +200,9 @@ impl<U: Upstream> Forwarder<U> {
                 biased;
                 answers = self.upstream.settled() => match answers {
                     Ok(answers) => self.settle(answers),
-                    Err(trouble) => return Ok(ConnectionEnd::Broken(trouble)),
+                    Err(trouble) => return Ok(ForwardingEnd::Broken(trouble)),
                 },
-                () = stopped(&mut self.shutdown) => return Ok(ConnectionEnd::Shutdown),
+                () = stopped(&mut self.shutdown) => return Ok(ForwardingEnd::Shutdown),
                 news = self.context.durable.changed(), if hungry => {
                     news.map_err(|_| ForwardError::IntakeGone(self.name()))?;
                 }

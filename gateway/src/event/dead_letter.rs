@@ -55,7 +55,7 @@ pub struct DeadLetter {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct DeadLetterHead<'a> {
     upstream: &'a str,
     cause: u8,
     reason: &'a str,
@@ -100,7 +100,7 @@ impl DeadLetter {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let head = Head {
+        let head = DeadLetterHead {
             upstream: &self.upstream,
             cause: CAUSES.iter().position(|c| *c == self.cause).unwrap_or(0) as u8,
             reason: &self.reason,
@@ -125,8 +125,8 @@ impl DeadLetter {
         if *version != VERSION {
             return Err(RecordError::Version(*version));
         }
-        let (head, record) =
-            postcard::take_from_bytes::<Head>(rest).map_err(|_| RecordError::Malformed)?;
+        let (head, record) = postcard::take_from_bytes::<DeadLetterHead>(rest)
+            .map_err(|_| RecordError::Malformed)?;
         let cause = CAUSES
             .get(usize::from(head.cause))
             .ok_or(RecordError::Malformed)?;

@@ -18,7 +18,7 @@ use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
 use super::budget::Budget;
 use super::log::LaneLog;
 use super::poison_detector::PoisonDetector;
-use super::reader::{CLASSES, Done, Readers};
+use super::reader::{CLASSES, DoneRanges, Readers};
 use super::retry_queue::{Retry, RetryQueue};
 use super::window::{InFlight, Window};
 use crate::config::{self, Backfill};
@@ -144,7 +144,7 @@ impl Lane {
     /// A connection stands: everything not confirmed is read again from the cursors.
     pub(super) fn connected(&mut self, log: &impl LaneLog) {
         let retry_queue = &self.retry_queue;
-        let done = |class| -> Done {
+        let done = |class| -> DoneRanges {
             let mut done = log.cursor(class).above;
             let queued = retry_queue.sequences(class);
             done.extend(queued.map(|sequence| sequence..=sequence));

@@ -21,7 +21,7 @@ const AHEAD: ReadLimit = ReadLimit {
 };
 
 /// Intervals that need no delivery, ascending.
-pub(super) type Done = Vec<RangeInclusive<Sequence>>;
+pub(super) type DoneRanges = Vec<RangeInclusive<Sequence>>;
 
 /// A record to deliver, and whether it belongs to a backlog that live traffic overtook.
 pub(super) struct PendingRecord {
@@ -90,7 +90,7 @@ pub(super) struct Readers {
 
 impl Readers {
     /// First in, first out within each class. `done` says what to leave out of a class.
-    pub(super) fn in_order(log: &impl LaneLog, done: impl Fn(u8) -> Done) -> Readers {
+    pub(super) fn in_order(log: &impl LaneLog, done: impl Fn(u8) -> DoneRanges) -> Readers {
         Readers {
             live: readers(log, Sequence::MAX, &done),
             ..Readers::default()
@@ -101,7 +101,7 @@ impl Readers {
     pub(super) fn live_first(
         log: &impl LaneLog,
         live_weight: u32,
-        done: impl Fn(u8) -> Done,
+        done: impl Fn(u8) -> DoneRanges,
     ) -> Readers {
         let split = log.end();
         let mut live = readers(log, Sequence::MAX, &done);
@@ -143,7 +143,11 @@ impl Readers {
     }
 }
 
-fn readers(log: &impl LaneLog, until: Sequence, done: impl Fn(u8) -> Done) -> Vec<ClassReader> {
+fn readers(
+    log: &impl LaneLog,
+    until: Sequence,
+    done: impl Fn(u8) -> DoneRanges,
+) -> Vec<ClassReader> {
     (0..CLASSES as u8)
         .map(|class| ClassReader {
             class,
