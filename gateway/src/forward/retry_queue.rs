@@ -11,7 +11,7 @@ use crate::upstream::Token;
 
 /// Why and until when a delivery waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct Retry {
     pub(super) due: Instant,
     /// Definite refusals so far.
     pub(super) refusals: u32,
@@ -20,32 +20,32 @@ pub(super) struct Wait {
     pub(super) historical: bool,
 }
 
-/// All waiting deliveries, per class in the order of the log.
+/// All deliveries to be offered again, per class in the order of the log.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    by_place: BTreeMap<(u8, Token), Wait>,
+pub(super) struct RetryQueue {
+    by_place: BTreeMap<(u8, Token), Retry>,
 }
 
-impl Waiting {
+impl RetryQueue {
     pub(super) fn len(&self) -> usize {
         self.by_place.len()
     }
 
-    pub(super) fn insert(&mut self, class: u8, token: Token, wait: Wait) {
-        self.by_place.insert((class, token), wait);
+    pub(super) fn insert(&mut self, class: u8, token: Token, retry: Retry) {
+        self.by_place.insert((class, token), retry);
     }
 
     /// Takes the first delivery of the class whose time has come.
-    pub(super) fn take_due(&mut self, class: u8, now: Instant) -> Option<(Token, Wait)> {
+    pub(super) fn take_due(&mut self, class: u8, now: Instant) -> Option<(Token, Retry)> {
         if self.by_place.is_empty() {
             return None;
         }
         let place = self
             .of_class(class)
-            .find(|(_, wait)| wait.due <= now)
+            .find(|(_, retry)| retry.due <= now)
             .map(|(token, _)| token)?;
-        let wait = self.by_place.remove(&(class, place))?;
-        Some((place, wait))
+        let retry = self.by_place.remove(&(class, place))?;
+        Some((place, retry))
     }
 
     /// The records of a class that wait, ascending.
@@ -55,10 +55,10 @@ impl Waiting {
 
     /// When the next one is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.by_place.values().map(|wait| wait.due).min()
+        self.by_place.values().map(|retry| retry.due).min()
     }
 
-    fn of_class(&self, class: u8) -> impl Iterator<Item = (Token, Wait)> + '_ {
+    fn of_class(&self, class: u8) -> impl Iterator<Item = (Token, Retry)> + '_ {
         let token = |edge, output| Token {
             sequence: edge,
             output,
@@ -66,6 +66,6 @@ impl Waiting {
         let all = (class, token(0, 0))..=(class, token(Sequence::MAX, u16::MAX));
         self.by_place
             .range(all)
-            .map(|((_, token), wait)| (*token, *wait))
+            .map(|((_, token), retry)| (*token, *retry))
     }
 }

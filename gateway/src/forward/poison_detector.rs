@@ -20,11 +20,11 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// Counts how often the same event broke the connection.
 #[derive(Debug, Default)]
-pub(super) struct Poison {
+pub(super) struct PoisonDetector {
     suspect: Option<(Token, u32)>,
 }
 
-impl Poison {
+impl PoisonDetector {
     /// The connection broke with `oldest` at the head of what was in flight. Gives its token
     /// when that was once too often.
     pub(super) fn broken(&mut self, oldest: Option<&InFlight>, now: Instant) -> Option<Token> {
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn the_fifth_break_in_a_row_right_after_the_same_event_gives_it_away() {
         let now = crate::time::clock::monotonic();
-        let (mut poison, bad) = (Poison::default(), offered(7, now));
+        let (mut poison, bad) = (PoisonDetector::default(), offered(7, now));
         for strike in 1..STRIKES_MAX {
             assert_eq!(poison.broken(Some(&bad), now), None);
             assert_eq!(poison.is_suspecting(), strike >= 2);
@@ -88,7 +88,7 @@ mod tests {
     fn another_head_an_answer_or_a_late_break_clears_it() {
         let now = crate::time::clock::monotonic();
         let (bad, other) = (offered(7, now), offered(8, now));
-        let clear: [fn(&mut Poison, &InFlight, &InFlight, Instant); 3] = [
+        let clear: [fn(&mut PoisonDetector, &InFlight, &InFlight, Instant); 3] = [
             |poison, _, other, now| assert_eq!(poison.broken(Some(other), now), None),
             |poison, bad, _, _| poison.settled(bad.token),
             |poison, bad, _, now| {
@@ -97,7 +97,7 @@ mod tests {
             },
         ];
         for clear in clear {
-            let mut poison = Poison::default();
+            let mut poison = PoisonDetector::default();
             (1..STRIKES_MAX).for_each(|_| assert_eq!(poison.broken(Some(&bad), now), None));
             clear(&mut poison, &bad, &other, now);
             assert_eq!(poison.broken(Some(&bad), now), None);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_breaks_with_nothing_in_flight_accuses_nobody() {
-        let mut poison = Poison::default();
+        let mut poison = PoisonDetector::default();
         (0..20)
             .for_each(|_| assert_eq!(poison.broken(None, crate::time::clock::monotonic()), None));
     }

@@ -1,7 +1,7 @@
 //! The one place that speaks to the client library, for both versions of MQTT.
 //!
 //! Its event loop runs in a task of its own: it must not be dropped in the middle of a poll. The
-//! task ends with the link.
+//! task ends with the connection.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,7 +25,7 @@ const OUTGOING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What the connection tells.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ConnectionEvent {
     /// CONNACK came.
     Connected {
         /// The broker's maximum packet size.
@@ -37,8 +37,8 @@ pub(super) enum Heard {
     Settled(u16, Outcome),
 }
 
-/// A publish in neither version's shape.
-pub(super) struct Publish {
+/// What is published, in neither version's shape.
+pub(super) struct OutgoingMessage {
     pub(super) topic: String,
     pub(super) qos: u8,
     pub(super) retain: bool,
@@ -47,7 +47,7 @@ pub(super) struct Publish {
     pub(super) user: Vec<(String, String)>,
 }
 
-impl Publish {
+impl OutgoingMessage {
     pub(super) fn user_bytes(&self) -> usize {
         self.user
             .iter()
@@ -63,65 +63,66 @@ impl Publish {
     }
 }
 
-enum Client {
+/// The library's client for the version of the broker.
+enum LibraryPublisher {
     V311(rumqttc::AsyncClient),
     V5(v5::AsyncClient),
 }
 
 /// A connection under way.
-pub(super) struct Link {
-    client: Client,
+pub(super) struct BrokerConnection {
+    client: LibraryPublisher,
     task: AbortHandle,
 }
 
-type Ears = mpsc::UnboundedSender<Vec<Result<Heard, String>>>;
-/// What is heard of a connection, as much at once as there is.
-pub(super) type News = mpsc::UnboundedReceiver<Vec<Result<Heard, String>>>;
+type EventSender = mpsc::UnboundedSender<Vec<Result<ConnectionEvent, String>>>;
+/// What happens to a connection, as much at once as there is.
+pub(super) type ConnectionEvents = mpsc::UnboundedReceiver<Vec<Result<ConnectionEvent, String>>>;
 
-impl Link {
-    /// Starts to connect; what happens is heard at the other end.
+impl BrokerConnection {
+    /// Starts to connect; what happens comes out at the other end.
     pub(super) fn start(
         broker: &Broker,
         tls: Option<Arc<rustls::ClientConfig>>,
         window: usize,
-    ) -> (Link, News) {
-        let (ears, heard) = mpsc::unbounded_channel();
+    ) -> (BrokerConnection, ConnectionEvents) {
+        let (sender, happened) = mpsc::unbounded_channel();
         let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
         let (client, task) = match broker.version {
             MqttVersion::V311 => {
                 let (client, events) =
                     rumqttc::AsyncClient::new(options(broker, transport, window), window);
                 (
-                    Client::V311(client),
-                    tokio::spawn(listen(events, ears)).abort_handle(),
+                    LibraryPublisher::V311(client),
+                    tokio::spawn(listen(events, sender)).abort_handle(),
                 )
             }
             MqttVersion::V5 => {
                 let (client, events) =
                     v5::AsyncClient::new(options_v5(broker, transport, window), window);
                 (
-                    Client::V5(client),
-                    tokio::spawn(listen_v5(events, ears)).abort_handle(),
+                    LibraryPublisher::V5(client),
+                    tokio::spawn(listen_v5(events, sender)).abort_handle(),
                 )
             }
         };
-        (Link { client, task }, heard)
+        (BrokerConnection { client, task }, happened)
     }
 
     /// Queues a publish.
     ///
     /// # Errors
     /// When the library's queue is full, in words.
-    pub(super) fn publish(&self, publish: Publish) -> Result<(), String> {
-        let qos = publish.qos();
+    pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), String> {
+        let qos = message.qos();
         match &self.client {
-            Client::V311(client) => client
-                .try_publish(publish.topic, qos, publish.retain, publish.payload)
+            LibraryPublisher::V311(client) => client
+                .try_publish(message.topic, qos, message.retain, message.payload)
                 .map_err(|error| error.to_string()),
-            Client::V5(client) => {
+            LibraryPublisher::V5(client) => {
                 let properties = v5::mqttbytes::v5::PublishProperties {
-                    content_type: publish.content_type,
-                    user_properties: publish.user,
+                    content_type: message.content_type,
+                    user_properties: message.user,
                     ..Default::default()
                 };
                 let qos = match qos {
@@ -130,10 +131,10 @@ impl Link {
                 };
                 client
                     .try_publish_with_properties(
-                        publish.topic,
+                        message.topic,
                         qos,
-                        publish.retain,
-                        publish.payload,
+                        message.retain,
+                        message.payload,
                         properties,
                     )
                     .map_err(|error| error.to_string())
@@ -144,14 +145,14 @@ impl Link {
     /// Says goodbye and gives it a moment to leave.
     pub(super) async fn disconnect(self) {
         let _ = match &self.client {
-            Client::V311(client) => client.try_disconnect().map_err(drop),
-            Client::V5(client) => client.try_disconnect().map_err(drop),
+            LibraryPublisher::V311(client) => client.try_disconnect().map_err(drop),
+            LibraryPublisher::V5(client) => client.try_disconnect().map_err(drop),
         };
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
-impl Drop for Link {
+impl Drop for BrokerConnection {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -193,76 +194,84 @@ fn options_v5(broker: &Broker, transport: Option<Transport>, window: usize) -> v
     options
 }
 
-async fn listen(mut events: rumqttc::EventLoop, ears: Ears) {
-    let mut relay = Relay::new(ears);
-    while relay.pass(events.poll(), heard).await {}
+async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
+    let mut relay = Relay::new(sender);
+    while relay.pass(events.poll(), told).await {}
 }
 
-async fn listen_v5(mut events: v5::EventLoop, ears: Ears) {
-    let mut relay = Relay::new(ears);
-    while relay.pass(events.poll(), heard_v5).await {}
+async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
+    let mut relay = Relay::new(sender);
+    while relay.pass(events.poll(), told_v5).await {}
 }
 
-fn heard(event: Result<rumqttc::Event, rumqttc::ConnectionError>) -> Option<Result<Heard, String>> {
+fn told(
+    event: Result<rumqttc::Event, rumqttc::ConnectionError>,
+) -> Option<Result<ConnectionEvent, String>> {
     use rumqttc::{Event, Packet};
-    let heard = match event {
-        Ok(Event::Incoming(Packet::ConnAck(_))) => Heard::Connected {
+    let told = match event {
+        Ok(Event::Incoming(Packet::ConnAck(_))) => ConnectionEvent::Connected {
             packet_bytes_max: None,
         },
-        Ok(Event::Incoming(Packet::PubAck(ack))) => Heard::Settled(ack.pkid, Outcome::Confirmed),
-        Ok(Event::Incoming(Packet::PubComp(complete))) => {
-            Heard::Settled(complete.pkid, Outcome::Confirmed)
+        Ok(Event::Incoming(Packet::PubAck(ack))) => {
+            ConnectionEvent::Settled(ack.pkid, Outcome::Confirmed)
         }
-        Ok(Event::Outgoing(Outgoing::Publish(id))) => Heard::Sent(id),
+        Ok(Event::Incoming(Packet::PubComp(complete))) => {
+            ConnectionEvent::Settled(complete.pkid, Outcome::Confirmed)
+        }
+        Ok(Event::Outgoing(Outgoing::Publish(id))) => ConnectionEvent::Sent(id),
         Ok(_) => return None,
         Err(error) => return Some(Err(error.to_string())),
     };
-    Some(Ok(heard))
+    Some(Ok(told))
 }
 
-fn heard_v5(event: Result<v5::Event, v5::ConnectionError>) -> Option<Result<Heard, String>> {
+fn told_v5(
+    event: Result<v5::Event, v5::ConnectionError>,
+) -> Option<Result<ConnectionEvent, String>> {
     use v5::Event;
     use v5::mqttbytes::v5::Packet;
-    let heard = match event {
-        Ok(Event::Incoming(Packet::ConnAck(ack))) => Heard::Connected {
+    let told = match event {
+        Ok(Event::Incoming(Packet::ConnAck(ack))) => ConnectionEvent::Connected {
             packet_bytes_max: ack
                 .properties
                 .and_then(|p| p.max_packet_size)
                 .map(|max| max as usize),
         },
-        Ok(Event::Incoming(Packet::PubAck(ack))) => Heard::Settled(ack.pkid, outcome(ack.reason)),
+        Ok(Event::Incoming(Packet::PubAck(ack))) => {
+            ConnectionEvent::Settled(ack.pkid, outcome(ack.reason))
+        }
         Ok(Event::Incoming(Packet::PubComp(complete))) => {
-            Heard::Settled(complete.pkid, Outcome::Confirmed)
+            ConnectionEvent::Settled(complete.pkid, Outcome::Confirmed)
         }
         Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
             let reason = goodbye.reason_code;
             return Some(Err(format!("the broker disconnected: {reason:?}")));
         }
-        Ok(Event::Outgoing(Outgoing::Publish(id))) => Heard::Sent(id),
+        Ok(Event::Outgoing(Outgoing::Publish(id))) => ConnectionEvent::Sent(id),
         Ok(_) => return None,
         Err(error) => return Some(Err(error.to_string())),
     };
-    Some(Ok(heard))
+    Some(Ok(told))
 }
 
-/// Passes on what is heard, all there is at once: each message to the forwarder wakes it, and a
+/// Passes on what the connection tells, all there is at once: each message to the forwarder wakes it, and a
 /// wake costs more than the message.
 struct Relay {
-    ears: Ears,
-    batch: Vec<Result<Heard, String>>,
+    sender: EventSender,
+    batch: Vec<Result<ConnectionEvent, String>>,
 }
 
 impl Relay {
-    fn new(ears: Ears) -> Relay {
+    fn new(sender: EventSender) -> Relay {
         let batch = Vec::new();
-        Relay { ears, batch }
+        Relay { sender, batch }
     }
 
     /// Passes on what one poll of the library gives; `false` when that was the last.
     async fn pass<T>(
         &mut self,
         poll: impl Future<Output = T>,
-        heard: impl FnOnce(T) -> Option<Result<Heard, String>>,
+        told: impl FnOnce(T) -> Option<Result<ConnectionEvent, String>>,
     ) -> bool {
         // The same future is tried and then awaited: the library must finish each poll it began.
         let mut poll = pin!(poll);
@@ -272,9 +281,9 @@ impl Relay {
             Poll::Pending if !self.send() => return false,
             Poll::Pending => poll.await,
         };
-        let heard = heard(event);
-        let over = matches!(heard, Some(Err(_)));
-        self.batch.extend(heard);
+        let told = told(event);
+        let over = matches!(told, Some(Err(_)));
+        self.batch.extend(told);
         if over || self.batch.len() >= BATCH_MAX {
             return self.send() && !over;
         }
@@ -283,7 +292,7 @@ impl Relay {
 
     /// `false` when nobody listens any more.
     fn send(&mut self) -> bool {
-        self.batch.is_empty() || self.ears.send(std::mem::take(&mut self.batch)).is_ok()
+        self.batch.is_empty() || self.sender.send(std::mem::take(&mut self.batch)).is_ok()
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum RequestOutcome {
     /// The server took all events of the request.
     Taken,
     /// The content was refused; in words.
@@ -35,26 +35,26 @@ pub(super) enum Answer {
 const PASSING: [u16; 9] = [401, 403, 404, 405, 407, 408, 421, 425, 429];
 
 /// The meaning of a status; `text` is the beginning of the body.
-pub(super) fn of_status(status: StatusCode, text: &str, retry_ms: Option<u64>) -> Answer {
+pub(super) fn of_status(status: StatusCode, text: &str, retry_ms: Option<u64>) -> RequestOutcome {
     let text = text.trim();
     let said = match text.is_empty() {
         true => format!("the webhook answered {status}"),
         false => format!("the webhook answered {status}: {text}"),
     };
     match status.as_u16() {
-        200..300 => Answer::Taken,
-        300..400 => Answer::Busy(
+        200..300 => RequestOutcome::Taken,
+        300..400 => RequestOutcome::Busy(
             format!("{said}; redirections are not followed, correct `url`"),
             retry_ms,
         ),
-        401 | 403 | 407 => Answer::Busy(
+        401 | 403 | 407 => RequestOutcome::Busy(
             format!("{said}; look at `bearer`, `headers` and the rights behind them"),
             retry_ms,
         ),
-        404 | 405 => Answer::Busy(format!("{said}; look at the path in `url`"), retry_ms),
-        code if PASSING.contains(&code) => Answer::Busy(said, retry_ms),
-        400..500 => Answer::Refused(said),
-        _ => Answer::Busy(said, retry_ms),
+        404 | 405 => RequestOutcome::Busy(format!("{said}; look at the path in `url`"), retry_ms),
+        code if PASSING.contains(&code) => RequestOutcome::Busy(said, retry_ms),
+        400..500 => RequestOutcome::Refused(said),
+        _ => RequestOutcome::Busy(said, retry_ms),
     }
 }
 
@@ -84,14 +84,14 @@ mod tests {
             let status = StatusCode::from_u16(code).expect("a status");
             let answer = of_status(status, " no ", None);
             match code {
-                200..300 => assert_eq!(answer, Answer::Taken, "{code}"),
+                200..300 => assert_eq!(answer, RequestOutcome::Taken, "{code}"),
                 _ if PASSING.contains(&code) => {
-                    assert!(matches!(answer, Answer::Busy(..)), "{code}");
+                    assert!(matches!(answer, RequestOutcome::Busy(..)), "{code}");
                 }
-                400..500 => assert!(matches!(answer, Answer::Refused(_)), "{code}"),
-                _ => assert!(matches!(answer, Answer::Busy(..)), "{code}"),
+                400..500 => assert!(matches!(answer, RequestOutcome::Refused(_)), "{code}"),
+                _ => assert!(matches!(answer, RequestOutcome::Busy(..)), "{code}"),
             }
-            let is_refused = matches!(answer, Answer::Refused(_));
+            let is_refused = matches!(answer, RequestOutcome::Refused(_));
             assert!(!refused.contains(&code) || is_refused, "{code}");
         }
     }
@@ -100,7 +100,7 @@ mod tests {
     fn a_refusal_holds_the_status_and_what_the_server_said() {
         let answer = of_status(StatusCode::BAD_REQUEST, " no unit\n", None);
         let expected = "the webhook answered 400 Bad Request: no unit";
-        assert_eq!(answer, Answer::Refused(expected.into()));
+        assert_eq!(answer, RequestOutcome::Refused(expected.into()));
     }
 
     #[test]
