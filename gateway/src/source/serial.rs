@@ -37,6 +37,7 @@ use crate::config::Serial;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use host::SerialHost;
 use session::SerialSession;
@@ -80,7 +81,7 @@ impl SerialSource {
         SerialSource {
             port,
             inlet: context.inlet.clone(),
-            host: SerialHost::new(config, name, gateway_id, context),
+            host: SerialHost::new(config, name, gateway_id, context, clock::monotonic()),
             nonce: fastrand::u16(..),
         }
     }

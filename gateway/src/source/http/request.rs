@@ -28,7 +28,7 @@ pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where a POST goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum RequestTarget {
     /// `/events`
     Events,
     /// `/topics/<topic>`
@@ -37,7 +37,7 @@ pub(super) enum Target {
 
 /// How the events lie in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ContentMode {
     Batch,
     Structured,
     Binary,
@@ -46,41 +46,45 @@ enum Mode {
 
 /// Head of a POST.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
-    pub(super) target: Target,
+pub(super) struct EventRequest {
+    pub(super) target: RequestTarget,
     pub(super) headers: HeaderMap,
 }
 
 /// The target of a path; `None` where there is nothing.
-pub(super) fn target(path: &str) -> Option<Result<Target, Wrong>> {
+pub(super) fn target(path: &str) -> Option<Result<RequestTarget, Wrong>> {
     if path == "/events" {
-        return Some(Ok(Target::Events));
+        return Some(Ok(RequestTarget::Events));
     }
     let topic = path.strip_prefix("/topics/")?;
-    let decoded = http::percent_decoded(topic).map(Target::Topic);
+    let decoded = http::percent_decoded(topic).map(RequestTarget::Topic);
     Some(decoded.ok_or_else(|| Wrong::Bad("the topic in the path is no UTF-8".into())))
 }
 
-impl Post {
-    fn mode(&self) -> Mode {
+impl EventRequest {
+    fn mode(&self) -> ContentMode {
         let kind = self.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         match self.target {
-            Target::Events if kind.eq_ignore_ascii_case(json::BATCH_CONTENT_TYPE) => Mode::Batch,
-            Target::Events if kind.eq_ignore_ascii_case(json::CONTENT_TYPE) => Mode::Structured,
-            Target::Events if http::has_attributes(&self.headers) => Mode::Binary,
-            _ => Mode::Raw,
+            RequestTarget::Events if kind.eq_ignore_ascii_case(json::BATCH_CONTENT_TYPE) => {
+                ContentMode::Batch
+            }
+            RequestTarget::Events if kind.eq_ignore_ascii_case(json::CONTENT_TYPE) => {
+                ContentMode::Structured
+            }
+            RequestTarget::Events if http::has_attributes(&self.headers) => ContentMode::Binary,
+            _ => ContentMode::Raw,
         }
     }
 
     /// How large the body may be.
     pub(super) fn body_bytes_max(&self, payload_bytes_max: usize) -> usize {
         match self.mode() {
-            Mode::Batch => BATCH_BYTES_MAX,
+            ContentMode::Batch => BATCH_BYTES_MAX,
             // Base64 takes four bytes for three.
-            Mode::Structured => payload_bytes_max / 3 * 4 + ATTRIBUTES_BYTES_MAX,
-            Mode::Binary | Mode::Raw => payload_bytes_max,
+            ContentMode::Structured => payload_bytes_max / 3 * 4 + ATTRIBUTES_BYTES_MAX,
+            ContentMode::Binary | ContentMode::Raw => payload_bytes_max,
         }
     }
 
@@ -95,13 +99,13 @@ impl Post {
         payload_bytes_max: usize,
     ) -> Result<Vec<Event>, Wrong> {
         let events = match self.mode() {
-            Mode::Batch => json::read_batch(&body, template, payload_bytes_max)?,
-            Mode::Structured => vec![json::read_structured(&body, template)?],
-            Mode::Binary => {
+            ContentMode::Batch => json::read_batch(&body, template, payload_bytes_max)?,
+            ContentMode::Structured => vec![json::read_structured(&body, template)?],
+            ContentMode::Binary => {
                 http::check_complete(&self.headers)?;
                 vec![self.with_headers(body, template)?]
             }
-            Mode::Raw => vec![self.with_headers(body, template)?],
+            ContentMode::Raw => vec![self.with_headers(body, template)?],
         };
         let several = events.len() > 1;
         let checked = events.into_iter().enumerate().map(|(place, event)| {
@@ -118,7 +122,7 @@ impl Post {
         let mut event = template.clone();
         event.data = body;
         http::read_headers(&mut event, &self.headers)?;
-        if let Target::Topic(topic) = &self.target {
+        if let RequestTarget::Topic(topic) = &self.target {
             event.topic = topic.as_str().into();
         }
         Ok(event)
@@ -148,9 +152,9 @@ mod tests {
 
     #[test]
     fn a_path_is_a_door_or_nothing() {
-        let topic = |topic: &str| Some(Ok(Target::Topic(topic.into())));
+        let topic = |topic: &str| Some(Ok(RequestTarget::Topic(topic.into())));
         for (path, expected) in [
-            ("/events", Some(Ok(Target::Events))),
+            ("/events", Some(Ok(RequestTarget::Events))),
             ("/topics/hall/7", topic("hall/7")),
             ("/topics/hall%2F7", topic("hall/7")),
             ("/", None),

@@ -10,14 +10,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tidegate_rules::event::Event;
 use tokio::sync::Semaphore;
 
-use super::post::{self, Post, Target};
+use super::request::{self, EventRequest, RequestTarget};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Identity;
 use crate::event::cloudevents::{Wrong, base64};
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::source::SourceMetrics;
-
-use crate::source::listener::access::Access;
+use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
 use crate::time::clock;
 
@@ -26,10 +25,10 @@ const BODY_MAX: Duration = Duration::from_secs(30);
 /// Bytes of bodies being read at once, over all connections.
 pub(super) const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-type Answer = Response<Full<Bytes>>;
+type HttpResponse = Response<Full<Bytes>>;
 
 /// What all connections of the source share.
-pub(super) struct Door {
+pub(super) struct HttpEndpoint {
     pub(super) logins: Logins,
     pub(super) anonymous: bool,
     pub(super) payload_bytes_max: usize,
@@ -40,85 +39,93 @@ pub(super) struct Door {
 }
 
 /// Why a request is not taken.
-struct No {
+struct Rejection {
     status: StatusCode,
     what: String,
     /// A header that belongs to the status.
     header: Option<(HeaderName, &'static str)>,
 }
 
-impl No {
-    fn new(status: StatusCode, what: impl Into<String>) -> No {
-        No {
+impl Rejection {
+    fn new(status: StatusCode, what: impl Into<String>) -> Rejection {
+        Rejection {
             status,
             what: what.into(),
             header: None,
         }
     }
 
-    fn with(self, name: HeaderName, value: &'static str) -> No {
-        No {
+    fn with(self, name: HeaderName, value: &'static str) -> Rejection {
+        Rejection {
             header: Some((name, value)),
             ..self
         }
     }
 }
 
-impl From<Wrong> for No {
-    fn from(wrong: Wrong) -> No {
+impl From<Wrong> for Rejection {
+    fn from(wrong: Wrong) -> Rejection {
         match wrong {
-            Wrong::Bad(what) => No::new(StatusCode::BAD_REQUEST, what),
-            Wrong::TooLarge(what) => No::new(StatusCode::PAYLOAD_TOO_LARGE, what),
+            Wrong::Bad(what) => Rejection::new(StatusCode::BAD_REQUEST, what),
+            Wrong::TooLarge(what) => Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, what),
         }
     }
 }
 
-impl Door {
+impl HttpEndpoint {
     /// Takes a request in, and answers once it is known what became of it.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        match self.take(request).await {
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> HttpResponse {
+        match self.accept(request).await {
             Ok(stored) => json(StatusCode::OK, &serde_json::json!({ "stored": stored })),
-            Err(no) => {
-                if no.status.is_client_error() {
-                    let reason = no.status.canonical_reason().unwrap_or("other");
+            Err(rejection) => {
+                if rejection.status.is_client_error() {
+                    let reason = rejection.status.canonical_reason().unwrap_or("other");
                     self.metrics.malformed(&reason.to_lowercase());
                 }
-                tracing::debug!(status = no.status.as_u16(), "request refused: {}", no.what);
-                let mut answer = json(no.status, &serde_json::json!({ "error": no.what }));
-                if let Some((name, value)) = no.header {
+                tracing::debug!(
+                    status = rejection.status.as_u16(),
+                    "request refused: {}",
+                    rejection.what
+                );
+                let mut response = json(
+                    rejection.status,
+                    &serde_json::json!({ "error": rejection.what }),
+                );
+                if let Some((name, value)) = rejection.header {
                     let value = HeaderValue::from_static(value);
-                    answer.headers_mut().insert(name, value);
+                    response.headers_mut().insert(name, value);
                 }
-                answer
+                response
             }
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<usize, No> {
+    async fn accept(&self, request: Request<Incoming>) -> Result<usize, Rejection> {
         let began = clock::monotonic();
         let (head, body) = request.into_parts();
-        let (user, access) = self.admit(&head.headers).await?;
-        let Some(target) = post::target(head.uri.path()) else {
+        let (user, access) = self.authenticate(&head.headers).await?;
+        let Some(target) = request::target(head.uri.path()) else {
             let what = "nothing is here; post to /events or /topics/<topic>";
-            return Err(No::new(StatusCode::NOT_FOUND, what));
+            return Err(Rejection::new(StatusCode::NOT_FOUND, what));
         };
         let target = target?;
         if head.method != Method::POST {
-            let no = No::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
-            return Err(no.with(header::ALLOW, "POST"));
+            let rejection =
+                Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
+            return Err(rejection.with(header::ALLOW, "POST"));
         }
-        if let Target::Topic(topic) = &target {
-            allowed(&access, topic)?;
+        if let RequestTarget::Topic(topic) = &target {
+            authorize(&access, topic)?;
         }
-        not_encoded(&head.headers)?;
-        let post = Post {
+        check_content_encoding(&head.headers)?;
+        let request = EventRequest {
             target,
             headers: head.headers,
         };
-        let body = self.read(&post, body).await?;
-        let mut events = post.events(body, &self.template, self.payload_bytes_max)?;
+        let body = self.read(&request, body).await?;
+        let mut events = request.events(body, &self.template, self.payload_bytes_max)?;
         for event in &mut events {
-            allowed(&access, &event.topic)?;
+            authorize(&access, &event.topic)?;
             if !user.is_empty() {
                 event.publisher = user.as_str().into();
             }
@@ -131,41 +138,41 @@ impl Door {
     }
 
     /// The user of a request, and what it may do.
-    async fn admit(&self, headers: &HeaderMap) -> Result<(String, Access), No> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<(String, TopicAccess), Rejection> {
         if self.logins.is_empty() {
             return match (self.anonymous, headers.contains_key(header::ORIGIN)) {
-                (true, false) => Ok((String::new(), Access::anonymous())),
+                (true, false) => Ok((String::new(), TopicAccess::anonymous())),
                 // A web page anywhere could post to this machine through its visitor's browser.
-                (true, true) => Err(No::new(
+                (true, true) => Err(Rejection::new(
                     StatusCode::FORBIDDEN,
                     "web pages may not post without a login; configure `users`",
                 )),
-                (false, _) => Err(No::new(StatusCode::FORBIDDEN, "nobody is let in")),
+                (false, _) => Err(Rejection::new(StatusCode::FORBIDDEN, "nobody is let in")),
             };
         }
         let refused = |what: &str| {
-            let no = No::new(StatusCode::UNAUTHORIZED, what);
-            no.with(
+            let rejection = Rejection::new(StatusCode::UNAUTHORIZED, what);
+            rejection.with(
                 header::WWW_AUTHENTICATE,
                 "Basic realm=\"tidegate\", charset=\"UTF-8\"",
             )
         };
-        let Some((name, password)) = login(headers) else {
+        let Some((name, password)) = basic_credentials(headers) else {
             return Err(refused("a user name and password are needed (HTTP basic)"));
         };
         let user = self.logins.check(&name, &password).await;
         let user = user.ok_or_else(|| refused("wrong user name or password"))?;
-        let access =
-            Access::of(user, &user.name).map_err(|why| No::new(StatusCode::FORBIDDEN, why))?;
+        let access = TopicAccess::of(user, &user.name)
+            .map_err(|why| Rejection::new(StatusCode::FORBIDDEN, why))?;
         Ok((user.name.clone(), access))
     }
 
     /// The body, as long as it is within its limit, in time, and there is memory for it.
-    async fn read(&self, post: &Post, body: Incoming) -> Result<Bytes, No> {
-        let bytes_max = post.body_bytes_max(self.payload_bytes_max);
+    async fn read(&self, request: &EventRequest, body: Incoming) -> Result<Bytes, Rejection> {
+        let bytes_max = request.body_bytes_max(self.payload_bytes_max);
         let too_large = || {
             let what = format!("the body is over {bytes_max} bytes, see max_payload");
-            No::new(StatusCode::PAYLOAD_TOO_LARGE, what)
+            Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, what)
         };
         let announced = body.size_hint().upper().unwrap_or(bytes_max as u64);
         if announced > bytes_max as u64 {
@@ -174,7 +181,7 @@ impl Door {
         let share = u32::try_from(announced).unwrap_or(u32::MAX);
         let _share = self.bodies.try_acquire_many(share).map_err(|_| {
             let what = "too many requests are being read; try again";
-            No::new(StatusCode::SERVICE_UNAVAILABLE, what).with(header::RETRY_AFTER, "1")
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, what).with(header::RETRY_AFTER, "1")
         })?;
         let whole = Limited::new(body, bytes_max).collect();
         match tokio::time::timeout(BODY_MAX, whole).await {
@@ -182,17 +189,17 @@ impl Door {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => {
                 let what = format!("the body broke off: {error}");
-                Err(No::new(StatusCode::BAD_REQUEST, what))
+                Err(Rejection::new(StatusCode::BAD_REQUEST, what))
             }
             Err(_) => {
                 let what = format!("the body took over {} s", BODY_MAX.as_secs());
-                Err(No::new(StatusCode::REQUEST_TIMEOUT, what))
+                Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, what))
             }
         }
     }
 
     /// Returns once every event is on disk.
-    async fn store(&self, events: Vec<Event>) -> Result<(), No> {
+    async fn store(&self, events: Vec<Event>) -> Result<(), Rejection> {
         if events.is_empty() {
             return Ok(());
         }
@@ -207,8 +214,8 @@ impl Door {
             Err(Closed) => vec![Verdict::Refused(Refusal::Closing)],
         };
         let later = |what: &str, seconds: &'static str| {
-            let no = No::new(StatusCode::SERVICE_UNAVAILABLE, what);
-            no.with(header::RETRY_AFTER, seconds)
+            let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, what);
+            rejection.with(header::RETRY_AFTER, seconds)
         };
         let refusal = verdicts.into_iter().find_map(|verdict| match verdict {
             Verdict::Stored => None,
@@ -228,28 +235,28 @@ impl Door {
     }
 }
 
-fn allowed(access: &Access, topic: &str) -> Result<(), No> {
+fn authorize(access: &TopicAccess, topic: &str) -> Result<(), Rejection> {
     match access.may_publish(topic) {
         true => Ok(()),
-        false => Err(No::new(
+        false => Err(Rejection::new(
             StatusCode::FORBIDDEN,
             format!("this user may not publish to {topic:?}"),
         )),
     }
 }
 
-fn not_encoded(headers: &HeaderMap) -> Result<(), No> {
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
     match headers.get(header::CONTENT_ENCODING) {
         Some(encoding) if encoding != "identity" => {
             let what = "a Content-Encoding is not understood; send the body as it is";
-            Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what))
+            Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what))
         }
         _ => Ok(()),
     }
 }
 
 /// User name and password of HTTP basic (RFC 7617).
-fn login(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+fn basic_credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -262,12 +269,12 @@ fn login(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(name).ok()?, password))
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
-    let mut answer = Response::new(Full::from(format!("{value}\n")));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(
+fn json(status: StatusCode, value: &serde_json::Value) -> HttpResponse {
+    let mut response = Response::new(Full::from(format!("{value}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    answer
+    response
 }
