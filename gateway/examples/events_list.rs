@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tidegate::control::history::search::{Query, list};
+use tidegate::control::history::search::{EventFilter, list};
 use tidegate::event::record::{self, tags};
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::TopicFilter;
@@ -153,10 +153,10 @@ fn time(
     limit: usize,
     what: &str,
 ) -> Outcome<()> {
-    let query = Query {
+    let query = EventFilter {
         topic: Some(TopicFilter::parse(filter)?),
         since_ms,
-        ..Query::default()
+        ..EventFilter::default()
     };
     let started = Instant::now();
     let found = list(store, &query, limit).map_err(|error| error.to_string())?;

@@ -1,21 +1,21 @@
 //! The local control API: what the gateway shows and does for `tidegate` on the same machine,
 //! and for whoever scrapes metrics.
 //!
-//! Two doors into one set of answers. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
+//! One set of answers, reached two ways. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
 //! serves everything. `[api] listen` serves only what changes nothing and tells no payload:
 //! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both.
 
-mod answer;
-mod body;
+mod blocking;
+mod context;
+mod dead_letters;
+mod event_store;
 mod events;
 mod health;
 pub mod history;
-mod host;
-mod letters;
-mod question;
+mod query;
+mod response;
 mod route;
 mod server;
-mod shared;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::config::Api;
-use host::Hosts;
-pub use shared::{IntakeReport, Shared};
+pub use context::ApiContext;
+use server::allowed_hosts::AllowedHosts;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
@@ -68,13 +68,13 @@ impl std::fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
-/// Both doors, open and not yet served.
+/// The unix socket and the TCP listener, bound and not yet served.
 pub struct Control {
     socket: UnixListener,
     path: PathBuf,
     api: Option<TcpListener>,
-    hosts: Hosts,
-    shared: Arc<Shared>,
+    hosts: AllowedHosts,
+    context: Arc<ApiContext>,
 }
 
 impl Control {
@@ -88,7 +88,7 @@ impl Control {
     pub async fn bind(
         data_dir: &Path,
         api: &Api,
-        shared: Arc<Shared>,
+        context: Arc<ApiContext>,
     ) -> Result<Control, ControlError> {
         let path = data_dir.join(SOCKET);
         let socket = bind_socket(&path)?;
@@ -106,8 +106,8 @@ impl Control {
             socket,
             path,
             api: listener,
-            hosts: Hosts::new(&api.hosts),
-            shared,
+            hosts: AllowedHosts::new(&api.hosts),
+            context,
         })
     }
 
@@ -116,13 +116,13 @@ impl Control {
         self.api.as_ref()?.local_addr().ok()
     }
 
-    /// Serves both doors until `shutdown`, then removes the socket.
+    /// Serves both until `shutdown`, then removes the socket.
     ///
     /// # Errors
-    /// None today; a source of the gateway's tasks has this shape.
+    /// None: both are served until `shutdown`.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
-        let over_socket = server::serve_socket(&self.socket, &self.shared);
-        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.shared);
+        let over_socket = server::serve_socket(&self.socket, &self.context);
+        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.context);
         tokio::select! {
             () = over_socket => {}
             () = over_tcp => {}

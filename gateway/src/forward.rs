@@ -175,7 +175,7 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
     async fn serve(&mut self) -> Result<Ended, ForwardError> {
-        self.context.metrics.up();
+        self.context.metrics.up(clock::monotonic());
         self.context.tell(&UpstreamUp {
             upstream: &self.context.name,
         });
@@ -238,7 +238,7 @@ impl<U: Upstream> Forwarder<U> {
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
         let pause = self.reconnect.next(fastrand::u64(..)).max(asked);
         let LaneContext { name, metrics, .. } = &self.context;
-        if metrics.down(&trouble.message) {
+        if metrics.down(&trouble.message, now.instant) {
             self.context.tell(&UpstreamDown {
                 upstream: name,
                 why: &trouble.message,

@@ -1,28 +1,38 @@
 //! The gateway: the only package that waits, connects and spawns.
 //!
-//! ```text
-//!            bin ─▶ cli ─▶ run: puts the rooms together and takes them apart
-//!                    │
-//!   an event's way   ▼                                       looked at by
-//!   source ─▶ intake ─▶ (store) ─▶ forward ─▶ upstream        control ◀─ cli
-//!     │         │                    │                          │
-//!     └─────────┴────────────────────┴──────────▶ observe ◀─────┘
-//! ```
+//! An event's way: `source` ─▶ `intake` ─▶ (store) ─▶ `forward` ─▶ `upstream`. The rooms, each
+//! above those that it names:
 //!
-//! | room | noun |
-//! |---|---|
-//! | `cli` | one file per subcommand, the demo among them |
-//! | `run` | start, watching over, shutdown; the rule files, reloaded while it runs |
-//! | `control` | what a running gateway answers, and what its store tells of the past |
-//! | `source` | where events come from, and the acknowledgement each sender waits for |
-//! | `intake` | dedup, rules, group commit: what makes events durable |
-//! | `forward` | a lane per upstream: order, windows, retry |
-//! | `upstream` | where events go |
-//! | `event` | an event and all its outputs, as they are handed on and stored |
-//! | `observe` | a type per happening, the metrics, the status |
-//! | `config` | `gateway.toml`, with all its errors at once |
-//! | `time` | the one clock, pauses between attempts, and the word to stop |
-//! | `tls` | certificates and keys from files, for both sides |
+//! <!-- rooms -->
+//! ```text
+//! cli       The command line: one file per subcommand, and what they share
+//!           └▶ config, control, observe, run, source, time
+//! run       The only spawner: puts the rooms together, watches over them, and takes them apart
+//!           └▶ config, control, event, forward, intake, observe, source, time, upstream
+//! forward   Forwarding: one task per upstream takes events from the store and brings them there
+//!           └▶ config, event, observe, time, upstream
+//! source    Where events come from: a folder per kind of source, and what several kinds share
+//!           └▶ config, event, observe, time, tls
+//! config    The configuration, checked: what `gateway.toml` says with every default filled in
+//! control   The local control API: what the gateway shows and does for `tidegate` on the same
+//!           machine, and for whoever scrapes metrics
+//!           └▶ config, event, intake, observe, time, upstream
+//! event     An event on its way through the gateway, and its stored forms
+//!           └▶ upstream
+//! intake    The commit pipeline: dedup → stamp → rules → one group commit → acks
+//!           └▶ event, observe, time
+//! observe   What happens in the gateway is a type: emitting it is one log line, one counter and,
+//!           where the architecture names it, one system event
+//!           └▶ control, intake, time
+//! time      Time: the one clock of the process, how long to wait before trying again, and when to
+//!           stop
+//! tls       TLS on both sides: rustls with ring, certificates and keys from files
+//!           └▶ config
+//! upstream  What an upstream is to the forwarder: a place that takes deliveries and settles each
+//!           one
+//!           └▶ config, time, tls
+//! ```
+//! <!-- /rooms -->
 //!
 //! Sources know no upstream and upstreams no source: what both hand on stands in `event`. The tidy
 //! test holds these edges.

@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Config};
-use crate::control::{Control, Shared};
+use crate::control::{ApiContext, Control};
 use crate::event::inlet::{Inlet, Offer};
 use crate::event::live_feed::LiveFeed;
 use crate::intake::pacing::Pacing;
@@ -152,7 +152,7 @@ impl Gateway {
         let boot = count_boot(&mut writer, &store)?;
         let doors = Doors::open(&observe);
         let feed = LiveFeed::default();
-        let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store);
+        let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, boot, &rules, doors.receivers);
         let ids = lanes.ids.iter().copied();
         let counts = ids.zip(lane_metrics.iter().cloned()).collect();
@@ -162,13 +162,13 @@ impl Gateway {
             feed: &feed,
             observe: &observe,
         };
-        let pipeline = Pipeline::start(&ground, writer, settings, inputs, counts)?;
+        let pipeline = Pipeline::start(&ground, writer, settings, inputs, counts, started)?;
 
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
         let status = rules.status.subscribe();
-        let shared = Shared::new(config.gateway.id.clone(), started, Arc::clone(&observe))
+        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
             .with_store(store.clone(), config.gateway.store_dir())
             .with_feed(feed.clone())
             .with_redrive(doors.redrive)
@@ -183,7 +183,7 @@ impl Gateway {
             durable: &pipeline.durable,
             stop: &stop_forward,
         };
-        let shared = upstreams::spawn(&mut tasks, &joint, &lane_metrics, shared)?;
+        let api = upstreams::spawn(&mut tasks, &joint, &lane_metrics, api)?;
         let joint = sources::Joint {
             config: &config,
             inlet: doors.inlet,
@@ -193,12 +193,11 @@ impl Gateway {
             observe: &observe,
             stop: &stopping,
         };
-        let shared = Arc::new(sources::spawn(&mut tasks, joint, shared).await?);
-        let control =
-            Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&shared)).await;
+        let api = Arc::new(sources::spawn(&mut tasks, joint, api).await?);
+        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
-        tasks.spawn("watchdog", watchdog(shared, stop_forward));
+        tasks.spawn("watchdog", watchdog(api, stop_forward));
         let watched =
             store_watch::watch(store, quarantined, Arc::clone(&observe), stopping.clone());
         tasks.spawn("store watch", watched);
@@ -240,8 +239,8 @@ fn intake_parts(
     (settings, inputs)
 }
 
-async fn watchdog(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Result<(), String> {
-    crate::run::systemd::watchdog(|| shared.is_alive(), stop).await;
+async fn watchdog(api: Arc<ApiContext>, stop: watch::Receiver<bool>) -> Result<(), String> {
+    crate::run::systemd::watchdog(|| api.is_alive(clock::now()), stop).await;
     Ok(())
 }
 

@@ -3,8 +3,6 @@
 //! A source hands on arrivals through the inlet ([`crate::event`]) and acknowledges to its sender
 //! what it is told is stored.
 
-mod attributes;
-pub mod batch;
 pub mod http;
 #[cfg(feature = "serial")]
 pub mod lines;

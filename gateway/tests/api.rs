@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::config::Api;
-use tidegate::control::{Control, IntakeReport, Shared};
+use tidegate::control::{ApiContext, Control};
+use tidegate::observe::intake::IntakeReport;
 use tidegate::observe::{self, Observe};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -35,9 +36,9 @@ impl Served {
         observe::store::register(&observe, store.clone());
         let refusing = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&refusing);
-        let shared = Shared::new("plant-a", Instant::now(), observe)
+        let context = ApiContext::new("plant-a", Instant::now(), observe)
             .with_store(store, folder.path().join("store"))
-            .with_intake(move || IntakeReport {
+            .with_intake(move |_| IntakeReport {
                 last_beat: Some(Duration::ZERO),
                 refusing: asked.load(Ordering::Relaxed),
                 ..IntakeReport::default()
@@ -47,7 +48,7 @@ impl Served {
             hosts: vec!["gateway.lan".to_owned()],
         };
         let runtime = Runtime::new().expect("a runtime");
-        let control = Control::bind(folder.path(), &api, Arc::new(shared));
+        let control = Control::bind(folder.path(), &api, Arc::new(context));
         let control = runtime.block_on(control).expect("both doors");
         let address = control.api_address().expect("an address");
         let (stop, stopped) = watch::channel(false);

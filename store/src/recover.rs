@@ -1,32 +1,42 @@
-//! Recovery: from the directories of the generations to the state in memory.
+//! Recovery: from the directories of the generations to the catalog in memory.
 //!
 //! The newest generation that was begun completely is the one to go on with; it holds the cursors, lanes and marks, and
 //! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
+pub(crate) mod scan;
+pub(crate) mod unacknowledged;
+
 use crate::Sequence;
-use crate::age::{self, Clock};
-use crate::engine::{Engine, EngineError, has_failed};
-use crate::error::OpenError;
-use crate::generation::{Generation, parse_revision};
-use crate::kept::{Kept, Ranges};
-use crate::layout::Header;
-use crate::meta::Meta;
-use crate::open::{Options, discard, io_error};
-use crate::scan::{Scan, scan};
-use crate::shared::{HighWater, generations_dir, quarantine_dir};
-use crate::state::State;
-use crate::status::{Counters, Damage, OpenReport};
-use crate::summary::Summary;
-use crate::tail::Tail;
+use crate::api::error::OpenError;
+use crate::api::options::Options;
+use crate::api::status::{Counters, Damage, OpenReport};
+use crate::catalog::Catalog;
+use crate::catalog::small_keys::SmallKeys;
+use crate::catalog::tail::Tail;
+use crate::engine::clock;
+use crate::engine::database_files::has_failed;
+use crate::engine::failure::EngineError;
+use crate::engine::sled::Engine;
+use crate::format::block::BlockHeader;
+use crate::format::directory::{generations_dir, quarantine_dir};
+use crate::generation::high_water::HighWater;
+use crate::generation::name::parse_revision;
+use crate::generation::quarantine::isolate;
+use crate::generation::ranges::Ranges;
+use crate::generation::removal::delete_dir;
+use crate::generation::running_time::{self, RunningTime};
+use crate::generation::summary::Summary;
+use crate::generation::survivors::Survivors;
+use crate::generation::{Generation, holes};
+use scan::{Scan, scan};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A generation's directory as found.
 #[derive(Clone)]
-struct Found {
+struct GenerationDir {
     id: u64,
     first: Sequence,
     revision: u32,
@@ -35,7 +45,7 @@ struct Found {
 
 /// The outcome.
 pub(crate) struct Recovered {
-    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
     /// The generation to go on with; `None` if a new one must be begun.
     pub(crate) engine: Option<Arc<Engine>>,
     /// Its number, or the highest ever seen.
@@ -45,11 +55,11 @@ pub(crate) struct Recovered {
 
 /// The newest usable generation, read through.
 struct Newest {
-    found: Found,
+    found: GenerationDir,
     engine: Engine,
-    meta: Meta,
+    small_keys: SmallKeys,
     scan: Scan,
-    kept: Option<Kept>,
+    survivors: Option<Survivors>,
 }
 
 /// See the module.
@@ -71,7 +81,7 @@ impl<'a> Recovery<'a> {
             report,
             high_water,
             given_out: 0,
-            holes: Ranges::load_holes(&options.dir),
+            holes: holes::load(&options.dir),
         }
     }
 
@@ -88,43 +98,43 @@ impl<'a> Recovery<'a> {
         }
         let first_of_newest = newest.as_ref().map(|newest| newest.found.first);
         let sealed = self.sealed(&found, first_of_newest)?;
-        let mut state = self.state(sealed, newest.as_ref());
-        for generation in &state.generations {
+        let mut catalog = self.catalog(sealed, newest.as_ref());
+        for generation in &catalog.generations {
             let (first, end) = (generation.summary.first, generation.summary.end);
             if first < end {
                 // A crash came before it was deleted.
-                state.holes.remove(first, end - 1);
+                catalog.holes.remove(first, end - 1);
             }
         }
-        self.note_missing(&mut state);
+        self.note_missing(&mut catalog);
         let mut generation = highest;
         let mut engine = None;
         if let Some(newest) = newest {
             // Sequences were lost behind this generation, or writing to it failed, or it was rewritten: a new one begins
             // where the count goes on.
-            let whole = newest.scan.summary.end == state.next && newest.kept.is_none();
+            let whole = newest.scan.summary.end == catalog.next && newest.survivors.is_none();
             let goes_on = whole && !has_failed(&newest.found.dir);
             generation = if goes_on { newest.found.id } else { highest };
-            engine = self.adopt(&mut state, newest, goes_on);
+            engine = self.adopt(&mut catalog, newest, goes_on);
         }
-        crate::pending::count(&mut state, self.options.cache_bytes);
+        unacknowledged::count(&mut catalog, self.options.cache_bytes);
         Ok(Recovered {
-            state,
+            catalog,
             engine,
             generation,
             report: self.report,
         })
     }
 
-    fn find(&mut self) -> Result<Vec<Found>, OpenError> {
+    fn find(&mut self) -> Result<Vec<GenerationDir>, OpenError> {
         let parent = generations_dir(&self.options.dir);
-        let entries = std::fs::read_dir(&parent).map_err(|error| io_error(&parent, &error))?;
+        let entries = std::fs::read_dir(&parent).map_err(|error| OpenError::io(&parent, &error))?;
         let mut found = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| io_error(&parent, &error))?;
+            let entry = entry.map_err(|error| OpenError::io(&parent, &error))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             match parse_revision(&name) {
-                Some((id, first, revision)) => found.push(Found {
+                Some((id, first, revision)) => found.push(GenerationDir {
                     id,
                     first,
                     revision,
@@ -138,7 +148,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Takes the newest usable generation off the list; unusable ones behind it are put aside.
-    fn newest(&mut self, found: &mut Vec<Found>) -> Result<Option<Newest>, OpenError> {
+    fn newest(&mut self, found: &mut Vec<GenerationDir>) -> Result<Option<Newest>, OpenError> {
         while let Some(candidate) = found.pop() {
             let engine = match self.open_engine(&candidate)? {
                 Ok(engine) => engine,
@@ -147,23 +157,25 @@ impl<'a> Recovery<'a> {
                     continue;
                 }
             };
-            let meta = self.usable(&candidate, Meta::read(&engine))?;
-            match meta {
-                Ok(meta) if meta.complete => match self.scan_newest(&candidate, &engine, &meta)? {
-                    Ok(scan) => {
-                        return Ok(Some(Newest {
-                            kept: Kept::load(&candidate.dir),
-                            found: candidate,
-                            engine,
-                            meta,
-                            scan,
-                        }));
+            let small_keys = self.usable(&candidate, SmallKeys::read(&engine))?;
+            match small_keys {
+                Ok(small_keys) if small_keys.complete => {
+                    match self.scan_newest(&candidate, &engine, &small_keys)? {
+                        Ok(scan) => {
+                            return Ok(Some(Newest {
+                                survivors: Survivors::load(&candidate.dir),
+                                found: candidate,
+                                engine,
+                                small_keys,
+                                scan,
+                            }));
+                        }
+                        Err(why) => {
+                            drop(engine);
+                            self.quarantine_newest(&candidate, &why)?;
+                        }
                     }
-                    Err(why) => {
-                        drop(engine);
-                        self.quarantine_newest(&candidate, &why)?;
-                    }
-                },
+                }
                 // A crash came while it was begun: nothing in it was ever acknowledged.
                 Ok(_) if candidate.id > self.high_water.generation => {
                     drop(engine);
@@ -182,14 +194,14 @@ impl<'a> Recovery<'a> {
         Ok(None)
     }
 
-    fn open_engine(&self, found: &Found) -> Result<Result<Engine, String>, OpenError> {
+    fn open_engine(&self, found: &GenerationDir) -> Result<Result<Engine, String>, OpenError> {
         self.usable(found, Engine::open(&found.dir, self.options.cache_bytes))
     }
 
     /// Damage is an answer, to be dealt with; a failing disk ends the opening.
     fn usable<T>(
         &self,
-        found: &Found,
+        found: &GenerationDir,
         result: Result<T, EngineError>,
     ) -> Result<Result<T, String>, OpenError> {
         match result {
@@ -206,18 +218,23 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn quarantine(&mut self, found: &Found, last: Sequence, why: &str) -> Result<(), OpenError> {
+    fn quarantine(
+        &mut self,
+        found: &GenerationDir,
+        last: Sequence,
+        why: &str,
+    ) -> Result<(), OpenError> {
         let to = quarantine_dir(&self.options.dir);
-        let isolated = crate::quarantine::isolate(&found.dir, &to, last, why);
+        let isolated = isolate(&found.dir, &to, last, why);
         self.report
             .quarantined
-            .push(isolated.map_err(|error| io_error(&found.dir, &error))?);
+            .push(isolated.map_err(|error| OpenError::io(&found.dir, &error))?);
         Ok(())
     }
 
     /// Nobody knows how many sequences an unusable newest generation had given out: the count goes on behind all that can
     /// have been, for a record takes several bytes.
-    fn quarantine_newest(&mut self, found: &Found, why: &str) -> Result<(), OpenError> {
+    fn quarantine_newest(&mut self, found: &GenerationDir, why: &str) -> Result<(), OpenError> {
         let end = self.beyond(found.first);
         self.given_out = self.given_out.max(end);
         self.quarantine(found, end - 1, why)
@@ -247,24 +264,25 @@ impl<'a> Recovery<'a> {
     /// Reads the newest generation through, and takes back a last commit of which only the records arrived.
     fn scan_newest(
         &mut self,
-        found: &Found,
+        found: &GenerationDir,
         engine: &Engine,
-        meta: &Meta,
+        small_keys: &SmallKeys,
     ) -> Result<Result<Scan, String>, OpenError> {
         let tail_bytes = self.tail_bytes();
-        let kept = Kept::load(&found.dir);
+        let survivors = Survivors::load(&found.dir);
         let whole = scan(
             engine,
             found.first,
             Sequence::MAX,
             tail_bytes,
-            kept.as_ref(),
+            survivors.as_ref(),
         );
         let whole = match self.usable(found, whole)? {
             Ok(whole) => whole,
             Err(why) => return Ok(Err(why)),
         };
-        let is_torn = |last: &Header| last.place.with_meta && last.last() > meta.through;
+        let is_torn =
+            |last: &BlockHeader| last.place.with_small_keys && last.last() > small_keys.through;
         let Some(last) = whole.last.filter(is_torn) else {
             return Ok(Ok(whole));
         };
@@ -283,7 +301,7 @@ impl<'a> Recovery<'a> {
     /// The generations before the newest, each ending where the next one begins.
     fn sealed(
         &mut self,
-        found: &[Found],
+        found: &[GenerationDir],
         newest: Option<Sequence>,
     ) -> Result<VecDeque<Generation>, OpenError> {
         let mut sealed = VecDeque::new();
@@ -310,8 +328,8 @@ impl<'a> Recovery<'a> {
             };
             let mut generation = Generation::new(candidate.id, &candidate.dir, summary, true);
             generation.damaged = damaged;
-            generation.kept = Kept::load(&candidate.dir).map(Arc::new);
-            generation.newest_ms = age::load(&candidate.dir).unwrap_or(u64::MAX);
+            generation.survivors = Survivors::load(&candidate.dir).map(Arc::new);
+            generation.newest_ms = running_time::load(&candidate.dir).unwrap_or(u64::MAX);
             sealed.push_back(generation);
         }
         Ok(sealed)
@@ -319,13 +337,13 @@ impl<'a> Recovery<'a> {
 
     fn count_anew(
         &mut self,
-        found: &Found,
+        found: &GenerationDir,
         behind: Sequence,
     ) -> Result<Option<(Summary, bool)>, OpenError> {
-        let kept = Kept::load(&found.dir);
+        let survivors = Survivors::load(&found.dir);
         let scanned = match self.open_engine(found)? {
             Ok(engine) => {
-                let scanned = scan(&engine, found.first, behind, 0, kept.as_ref());
+                let scanned = scan(&engine, found.first, behind, 0, survivors.as_ref());
                 self.usable(found, scanned)?
             }
             Err(why) => Err(why),
@@ -335,7 +353,7 @@ impl<'a> Recovery<'a> {
                 self.report.rescanned += 1;
                 let _ = scan.summary.save(&found.dir);
                 // sled takes what it cannot read at the end of its log for the end.
-                let cut_off = scan.summary.end < behind && kept.is_none();
+                let cut_off = scan.summary.end < behind && survivors.is_none();
                 Ok(Some((scan.summary, scan.damaged || cut_off)))
             }
             Err(why) => {
@@ -345,43 +363,43 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn state(&self, mut sealed: VecDeque<Generation>, newest: Option<&Newest>) -> State {
+    fn catalog(&self, mut sealed: VecDeque<Generation>, newest: Option<&Newest>) -> Catalog {
         let readings = sealed.iter().map(|generation| generation.newest_ms);
         let base_ms = readings.filter(|reading| *reading != u64::MAX).max();
-        let clock = Clock::from(base_ms.unwrap_or(0));
+        let running_time = RunningTime::from(base_ms.unwrap_or(0));
         for generation in &mut sealed {
-            generation.newest_ms = generation.newest_ms.min(clock.now_ms());
+            generation.newest_ms = generation.newest_ms.min(running_time.now_ms());
         }
         let end = newest
-            .map(|newest| newest.scan.summary.end.max(newest.meta.through + 1))
+            .map(|newest| newest.scan.summary.end.max(newest.small_keys.through + 1))
             .or(sealed.back().map(|last| last.summary.end));
         let next = end
             .unwrap_or(1)
             .max(self.high_water.next)
             .max(self.given_out)
             .max(1);
-        State {
+        Catalog {
             generations: sealed,
             tail: Tail::new(self.tail_bytes()),
             next,
             lanes: newest
-                .map(|newest| newest.meta.lanes(next))
+                .map(|newest| newest.small_keys.lanes(next))
                 .unwrap_or_default(),
             marks: newest
-                .map(|newest| newest.meta.marks.clone())
+                .map(|newest| newest.small_keys.marks.clone())
                 .unwrap_or_default(),
             damage: Vec::new(),
             quarantined: Vec::new(),
             counters: Counters::default(),
-            newest: None,
-            clock,
+            newest_record: None,
+            running_time,
             holes: self.holes.clone(),
         }
     }
 
     /// Sequences between the generations that are nowhere.
-    fn note_missing(&mut self, state: &mut State) {
-        for pair in state.generations.make_contiguous().windows(2) {
+    fn note_missing(&mut self, catalog: &mut Catalog) {
+        for pair in catalog.generations.make_contiguous().windows(2) {
             if let [before, after] = pair {
                 self.note_gap(before.id, before.summary.end, after.summary.first);
             }
@@ -405,10 +423,12 @@ impl<'a> Recovery<'a> {
 
     /// Of a generation that was being rewritten one revision stays: the newest that is complete. What was to be deleted
     /// from the middle of the log is.
-    fn finish_rewriting(&mut self, found: &mut Vec<Found>) -> Result<(), OpenError> {
+    fn finish_rewriting(&mut self, found: &mut Vec<GenerationDir>) -> Result<(), OpenError> {
         let mut left = Vec::new();
         for group in found.chunk_by(|a, b| (a.id, a.first) == (b.id, b.first)) {
-            let complete = |found: &&Found| found.revision == 0 || Kept::load(&found.dir).is_some();
+            let complete = |found: &&GenerationDir| {
+                found.revision == 0 || Survivors::load(&found.dir).is_some()
+            };
             let chosen = group.iter().rev().find(complete).or(group.last());
             for candidate in group {
                 if chosen.is_some_and(|chosen| chosen.revision == candidate.revision) {
@@ -424,21 +444,26 @@ impl<'a> Recovery<'a> {
     }
 
     /// Puts the newest generation in place. Unless the log goes on in it, it is sealed and a new one must follow.
-    fn adopt(&mut self, state: &mut State, newest: Newest, goes_on: bool) -> Option<Arc<Engine>> {
+    fn adopt(
+        &mut self,
+        catalog: &mut Catalog,
+        newest: Newest,
+        goes_on: bool,
+    ) -> Option<Arc<Engine>> {
         let Newest {
             found,
             engine,
-            meta,
+            small_keys,
             scan,
-            kept,
+            survivors,
         } = newest;
-        let before = state
+        let before = catalog
             .generations
             .back()
             .map_or(found.first, |last| last.summary.end);
         self.note_gap(found.id, before, found.first);
-        let lost = scan.summary.end < state.next && self.given_out == 0;
-        let behind = lost.then(|| (scan.summary.end, state.next - 1));
+        let lost = scan.summary.end < catalog.next && self.given_out == 0;
+        let behind = lost.then(|| (scan.summary.end, catalog.next - 1));
         for (first, last) in scan.missing.into_iter().chain(behind) {
             self.report.damage.push(Damage {
                 generation: found.id,
@@ -448,20 +473,26 @@ impl<'a> Recovery<'a> {
         }
         let mut generation = Generation::new(found.id, &found.dir, scan.summary, !goes_on);
         generation.damaged = scan.damaged;
-        generation.kept = kept.map(Arc::new);
-        (generation.begun_ms, generation.newest_ms) = (state.clock.now_ms(), state.clock.now_ms());
+        generation.survivors = survivors.map(Arc::new);
+        (generation.begun_ms, generation.newest_ms) =
+            (catalog.running_time.now_ms(), catalog.running_time.now_ms());
         let engine = Arc::new(engine);
         generation.engine = Some(engine.clone());
         scan.tail
             .into_iter()
-            .for_each(|block| state.tail.push(block));
+            .for_each(|block| catalog.tail.push(block));
         if !goes_on {
-            state.tail.clear();
+            catalog.tail.clear();
         }
-        state.newest = (!generation.summary.is_empty())
-            .then(|| (generation.summary.time_max_ms, Instant::now()));
-        crate::pending::from_cursors(state, &meta);
-        state.generations.push_back(generation);
+        catalog.newest_record = (!generation.summary.is_empty())
+            .then(|| (generation.summary.time_max_ms, clock::now()));
+        unacknowledged::from_cursors(catalog, &small_keys);
+        catalog.generations.push_back(generation);
         goes_on.then_some(engine)
     }
+}
+
+/// Deletes a generation that was never begun completely.
+fn discard(dir: &Path) -> Result<(), OpenError> {
+    delete_dir(dir).map_err(|error| OpenError::io(dir, &error))
 }

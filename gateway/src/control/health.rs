@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::IntakeReport;
+use crate::observe::intake::IntakeReport;
 use crate::observe::status::Status;
 
 /// The commit thread comes round each second; a slow disk may hold it up for a while.

@@ -1,10 +1,11 @@
-//! What the store holds, as people look at it: events with their fates, figures, verification.
+//! What the store holds, as people look at it: events with their fates, dead letters,
+//! figures, verification, copies.
 //!
 //! The control API and the command line both answer from here, so that a gateway that runs and
 //! a store that lies there look the same.
 
+pub mod dead_letters;
 pub mod event;
-pub mod letters;
 pub mod search;
 pub mod store;
 
@@ -14,9 +15,9 @@ use tidegate_store::ReadError;
 #[derive(Debug)]
 pub enum HistoryError {
     /// The filter, time or id cannot be read.
-    Question(String),
+    InvalidQuery(String),
     /// Nothing of this name is held.
-    Absent(String),
+    NotFound(String),
     /// The store cannot be read now.
     Read(ReadError),
     /// It is held and cannot be used; the message says why.
@@ -26,8 +27,8 @@ pub enum HistoryError {
 impl std::fmt::Display for HistoryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            HistoryError::Question(why)
-            | HistoryError::Absent(why)
+            HistoryError::InvalidQuery(why)
+            | HistoryError::NotFound(why)
             | HistoryError::Unusable(why) => f.write_str(why),
             HistoryError::Read(error) => write!(f, "{error}"),
         }

@@ -1,110 +1,120 @@
-//! From a request to its answer.
+//! From a request to its response.
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::answer::{self, Answer};
-use super::question::{Question, decoded};
-use super::{Shared, events, letters};
-use crate::time::clock;
+use super::blocking::{Panicked, off_thread};
+use super::query::{QueryString, percent_decoded};
+use super::response::{self, ApiResponse};
+use super::{ApiContext, dead_letters, event_store, events};
+use crate::time::clock::{self, Now};
 
 /// Prometheus asks for this type; the text is OpenMetrics.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What anyone who reaches `[api] listen` may ask.
-pub(super) async fn open_to_all(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let message = "only GET is answered here; changes go through the unix socket";
-        return answer::mistake(StatusCode::METHOD_NOT_ALLOWED, message);
-    }
-    match request.uri().path() {
-        "/metrics" => off_thread(move || metrics(&shared)).await,
-        "/healthz" => health(&shared),
-        "/readyz" => off_thread(move || readiness(&shared)).await,
-        "/status" => off_thread(move || answer::json(&shared.status(clock::monotonic()))).await,
-        path => answer::mistake(StatusCode::NOT_FOUND, format!("there is no {path} here")),
-    }
+pub(super) async fn over_tcp(request: Request<Incoming>, context: Arc<ApiContext>) -> ApiResponse {
+    public(request, context, clock::now()).await
 }
 
-/// What the owner of the unix socket may ask.
-pub(super) async fn everything(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
-    let question = Question::read(request.uri().query());
+/// What the owner of the unix socket may ask: everything.
+pub(super) async fn over_socket(
+    request: Request<Incoming>,
+    context: Arc<ApiContext>,
+) -> ApiResponse {
+    let now = clock::now();
+    let query = QueryString::parse(request.uri().query());
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/events") => off_thread(move || events::list(&shared, &question)).await,
-        (&Method::GET, "/events/follow") => events::follow(&shared, &question),
-        (&Method::GET, "/store/status") => off_thread(move || events::store_status(&shared)).await,
-        (&Method::POST, "/store/verify") => events::store_verify(&shared),
-        (&Method::POST, "/store/backup") => events::store_backup(&shared, &question),
+        (&Method::GET, "/events") => reading(move || events::list(&context, &query)).await,
+        (&Method::GET, "/events/follow") => events::follow(&context, &query),
+        (&Method::GET, "/store/status") => {
+            reading(move || event_store::status(&context, now.instant)).await
+        }
+        (&Method::POST, "/store/verify") => event_store::start_verify(&context),
+        (&Method::POST, "/store/backup") => event_store::start_backup(&context, &query),
         (&Method::GET, path) if path.starts_with("/events/") => {
-            let id = decoded(path.trim_start_matches("/events/"));
-            off_thread(move || events::show(&shared, &id)).await
+            let id = percent_decoded(path.trim_start_matches("/events/"));
+            reading(move || events::show(&context, &id)).await
         }
         (method, path) if path.starts_with("/dead-letters") => {
             let (method, path) = (method.clone(), path.trim_start_matches("/dead-letters"));
-            let path = decoded(path.trim_start_matches('/'));
-            dead_letters(shared, method, path, question).await
+            let path = percent_decoded(path.trim_start_matches('/'));
+            on_dead_letters(context, method, path, query).await
         }
-        _ => open_to_all(request, shared).await,
+        _ => public(request, context, now).await,
+    }
+}
+
+/// What changes nothing and tells no payload.
+async fn public(request: Request<Incoming>, context: Arc<ApiContext>, now: Now) -> ApiResponse {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let message = "only GET is answered here; changes go through the unix socket";
+        return response::error(StatusCode::METHOD_NOT_ALLOWED, message);
+    }
+    match request.uri().path() {
+        "/metrics" => reading(move || metrics(&context)).await,
+        "/healthz" => health(&context, now),
+        "/readyz" => reading(move || readiness(&context, now)).await,
+        "/status" => reading(move || response::json(&context.status(now))).await,
+        path => response::error(StatusCode::NOT_FOUND, format!("there is no {path} here")),
     }
 }
 
 /// `path` is what follows `/dead-letters/`.
-async fn dead_letters(
-    shared: Arc<Shared>,
+async fn on_dead_letters(
+    context: Arc<ApiContext>,
     method: Method,
     path: String,
-    question: Question,
-) -> Answer {
+    query: QueryString,
+) -> ApiResponse {
     let retried = path.strip_suffix("/retry").map(str::to_owned);
     match (method, retried) {
         (Method::POST, Some(id)) => {
-            let to = question.get("to").map(str::to_owned);
-            letters::retry(shared, id, to).await
+            let to = query.get("to").map(str::to_owned);
+            dead_letters::retry(context, id, to).await
         }
         (Method::GET, None) if path.is_empty() => {
-            off_thread(move || letters::list(&shared, &question)).await
+            reading(move || dead_letters::list(&context, &query)).await
         }
-        (Method::GET, None) => off_thread(move || letters::show(&shared, &path)).await,
-        (Method::DELETE, None) => off_thread(move || letters::drop(&shared, &path)).await,
+        (Method::GET, None) => reading(move || dead_letters::show(&context, &path)).await,
+        (Method::DELETE, None) => reading(move || dead_letters::drop(&context, &path)).await,
         _ => {
             let message = "dead letters take GET, DELETE, and POST …/retry";
-            answer::mistake(StatusCode::METHOD_NOT_ALLOWED, message)
+            response::error(StatusCode::METHOD_NOT_ALLOWED, message)
         }
     }
 }
 
-fn metrics(shared: &Shared) -> Answer {
-    let text = shared.observe.metrics_text().into_bytes();
-    answer::with(StatusCode::OK, METRICS_TYPE, text.into())
+fn metrics(context: &ApiContext) -> ApiResponse {
+    let text = context.observe.metrics_text().into_bytes();
+    let body = bytes::Bytes::from(text).into();
+    response::with(StatusCode::OK, METRICS_TYPE, body)
 }
 
-fn health(shared: &Shared) -> Answer {
-    let alive = shared.is_alive();
+fn health(context: &ApiContext, now: Now) -> ApiResponse {
+    let alive = context.is_alive(now);
     let code = if alive {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    answer::json_with(code, &serde_json::json!({ "alive": alive }))
+    response::json_with(code, &serde_json::json!({ "alive": alive }))
 }
 
-fn readiness(shared: &Shared) -> Answer {
-    let readiness = shared.readiness(clock::monotonic());
+fn readiness(context: &ApiContext, now: Now) -> ApiResponse {
+    let readiness = context.readiness(now);
     let code = match readiness.ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer::json_with(code, &readiness)
+    response::json_with(code, &readiness)
 }
 
-/// Answers that read the store must not hold up the other connections.
-async fn off_thread(answer: impl FnOnce() -> Answer + Send + 'static) -> Answer {
-    tokio::task::spawn_blocking(answer)
+/// A response whose making reads the store.
+async fn reading(make: impl FnOnce() -> ApiResponse + Send + 'static) -> ApiResponse {
+    off_thread(make)
         .await
-        .unwrap_or_else(|_| {
-            let message = "the answer could not be made; the log says why";
-            answer::mistake(StatusCode::INTERNAL_SERVER_ERROR, message)
-        })
+        .unwrap_or_else(|_| response::error(StatusCode::INTERNAL_SERVER_ERROR, Panicked::MESSAGE))
 }

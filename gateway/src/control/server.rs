@@ -1,4 +1,6 @@
-//! Accepts connections at both doors and serves HTTP/1.1 on each.
+//! Accepts connections at the unix socket and at `[api] listen` and serves HTTP/1.1 on each.
+
+pub(super) mod allowed_hosts;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,11 +15,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answer::{self, Answer};
-use super::host::Hosts;
-use super::{Shared, route};
+use super::response::{self, ApiResponse};
+use super::{ApiContext, route};
+use allowed_hosts::AllowedHosts;
 
-/// Connections at once, at each door.
+/// Connections at once, at each of the two.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a request line and its headers may take.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
@@ -27,7 +29,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the unix socket for ever.
-pub(super) async fn serve_socket(listener: &UnixListener, shared: &Arc<Shared>) {
+pub(super) async fn serve_socket(listener: &UnixListener, context: &Arc<ApiContext>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -36,10 +38,10 @@ pub(super) async fn serve_socket(listener: &UnixListener, shared: &Arc<Shared>) 
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let shared = Arc::clone(shared);
+                let context = Arc::clone(context);
                 connections.spawn(async move {
-                    let answer = |request| route::everything(request, Arc::clone(&shared));
-                    serve(stream, answer).await;
+                    let respond = |request| route::over_socket(request, Arc::clone(&context));
+                    serve(stream, respond).await;
                     drop(permit);
                 });
             }
@@ -50,7 +52,11 @@ pub(super) async fn serve_socket(listener: &UnixListener, shared: &Arc<Shared>) 
 }
 
 /// Serves `[api] listen` for ever; waits for ever where there is none.
-pub(super) async fn serve_api(listener: Option<&TcpListener>, hosts: &Hosts, shared: &Arc<Shared>) {
+pub(super) async fn serve_api(
+    listener: Option<&TcpListener>,
+    hosts: &AllowedHosts,
+    context: &Arc<ApiContext>,
+) {
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
@@ -62,10 +68,10 @@ pub(super) async fn serve_api(listener: Option<&TcpListener>, hosts: &Hosts, sha
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (shared, hosts) = (Arc::clone(shared), hosts.clone());
+                let (context, hosts) = (Arc::clone(context), hosts.clone());
                 connections.spawn(async move {
-                    let answer = |request| guarded(request, &hosts, Arc::clone(&shared));
-                    serve(stream, answer).await;
+                    let respond = |request| guarded(request, &hosts, Arc::clone(&context));
+                    serve(stream, respond).await;
                     drop(permit);
                 });
             }
@@ -75,26 +81,30 @@ pub(super) async fn serve_api(listener: Option<&TcpListener>, hosts: &Hosts, sha
     }
 }
 
-async fn guarded(request: Request<Incoming>, hosts: &Hosts, shared: Arc<Shared>) -> Answer {
+async fn guarded(
+    request: Request<Incoming>,
+    hosts: &AllowedHosts,
+    context: Arc<ApiContext>,
+) -> ApiResponse {
     let host = request
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     if !hosts.allow(host) {
         let message = "this host name is not answered; add it to `hosts` in [api]";
-        return answer::mistake(StatusCode::MISDIRECTED_REQUEST, message);
+        return response::error(StatusCode::MISDIRECTED_REQUEST, message);
     }
-    route::open_to_all(request, shared).await
+    route::over_tcp(request, context).await
 }
 
-async fn serve<S, F>(stream: S, answer: impl Fn(Request<Incoming>) -> F)
+async fn serve<S, F>(stream: S, respond: impl Fn(Request<Incoming>) -> F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Answer>,
+    F: Future<Output = ApiResponse>,
 {
     let service = service_fn(|request| {
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let response = respond(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,6 +1,9 @@
 //! The acknowledgement a sender waits for, and the verdict it carries back.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 /// Why an event could not be stored. The sender keeps it and offers it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +25,21 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
-/// The end of a connection that carries verdicts back to senders.
-///
-/// Called from the commit thread: must not block and must not call back into the intake.
-pub trait Settle: Send + Sync {
-    /// Takes the verdict for what the source called `token`.
-    fn settle(&self, token: u64, verdict: Verdict);
+/// The acknowledgement a sender waits for, issued by its [`Receipts`](super::receipts::Receipts).
+/// Consumed by value; dropping it refuses the event, so that a lost arrival is offered again and
+/// never silently acknowledged.
+#[must_use = "dropping an ack refuses the event"]
+pub struct Ack(Option<Slip>);
+
+/// Where a verdict goes, and what it is about.
+struct Slip {
+    settled: Arc<Settled>,
+    number: u64,
 }
 
-/// The acknowledgement a sender waits for. Consumed by value; dropping it refuses the event,
-/// so that a lost arrival is offered again and never silently acknowledged.
-#[must_use = "dropping an ack refuses the event"]
-pub struct Ack(Option<(Arc<dyn Settle>, u64)>);
-
 impl Ack {
-    /// An ack that `settle` receives as `token`.
-    pub fn new(settle: Arc<dyn Settle>, token: u64) -> Ack {
-        Ack(Some((settle, token)))
+    pub(super) fn new(settled: Arc<Settled>, number: u64) -> Ack {
+        Ack(Some(Slip { settled, number }))
     }
 
     /// For events nobody waits for: QoS 0, and the gateway's own system events.
@@ -46,26 +47,84 @@ impl Ack {
         Ack(None)
     }
 
-    /// Consumes the ack with its verdict.
+    /// Consumes the ack with its verdict. Neither blocks nor calls back.
     pub fn settle(mut self, verdict: Verdict) {
-        if let Some((settle, token)) = self.0.take() {
-            settle.settle(token, verdict);
+        if let Some(slip) = self.0.take() {
+            slip.settled.push(slip.number, verdict);
+        }
+    }
+
+    /// Consumes acks with the same verdict, in their order: those of one sender in a row are
+    /// settled together, and it wakes once.
+    pub fn settle_all(acks: impl IntoIterator<Item = Ack>, verdict: Verdict) {
+        let mut slips = acks.into_iter().filter_map(|mut ack| ack.0.take());
+        let mut next = slips.next();
+        while let Some(Slip { settled, number }) = next.take() {
+            let mut queue = settled.lock();
+            let idle = queue.is_empty();
+            queue.push_back((number, verdict));
+            for slip in slips.by_ref() {
+                if !Arc::ptr_eq(&slip.settled, &settled) {
+                    next = Some(slip);
+                    break;
+                }
+                queue.push_back((slip.number, verdict));
+            }
+            drop(queue);
+            if idle {
+                settled.arrived.notify_one();
+            }
         }
     }
 }
 
 impl Drop for Ack {
     fn drop(&mut self) {
-        if let Some((settle, token)) = self.0.take() {
-            settle.settle(token, Verdict::Refused(Refusal::Closing));
+        if let Some(slip) = self.0.take() {
+            let refused = Verdict::Refused(Refusal::Closing);
+            slip.settled.push(slip.number, refused);
         }
     }
 }
 
 impl std::fmt::Debug for Ack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Ack")
-            .field(&self.0.as_ref().map(|(_, token)| token))
-            .finish()
+        let number = self.0.as_ref().map(|slip| slip.number);
+        f.debug_tuple("Ack").field(&number).finish()
+    }
+}
+
+/// Acks by their numbers, with their verdicts, in the order they were settled.
+pub(super) type Queue = VecDeque<(u64, Verdict)>;
+
+/// What was settled and not taken by its owner yet; as much as acks were issued, at most.
+#[derive(Default)]
+pub(super) struct Settled {
+    queue: Mutex<Queue>,
+    /// Told when the queue is not empty any more.
+    arrived: Notify,
+}
+
+impl Settled {
+    /// Holds also what a thread left that panicked: no step leaves the queue half done.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, number: u64, verdict: Verdict) {
+        let mut queue = self.lock();
+        let idle = queue.is_empty();
+        queue.push_back((number, verdict));
+        drop(queue);
+        if idle {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits until the queue is not empty. Dropping the future loses nothing.
+    pub(super) async fn arrived(&self) {
+        while self.lock().is_empty() {
+            self.arrived.notified().await;
+        }
     }
 }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{DeadLetterError, DeadLetterId, LaneId, Store};
 
+use crate::event::delivery::Delivery;
 use crate::event::record::{self, Record, RecordError, Routed};
-use crate::upstream::Delivery;
 
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;

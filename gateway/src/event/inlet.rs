@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tidegate_rules::event::Event;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::arrival::Arrival;
+use super::ack::{Refusal, Verdict};
+use super::arrival::{Arrival, Identity};
+use super::receipts::{Receipt, Receipts};
 
 /// The way into the commit thread, shared by all sources.
 ///
@@ -71,5 +74,27 @@ impl Inlet {
             _share: Some(permit),
         };
         self.batches.send(offer).await.map_err(|_| Closed)
+    }
+
+    /// Offers events in their order and waits until each is settled. Gives the verdicts, in the
+    /// same order.
+    ///
+    /// # Errors
+    /// [`Closed`] when the gateway is shutting down.
+    pub async fn settle(&self, events: Vec<(Event, Identity)>) -> Result<Vec<Verdict>, Closed> {
+        let mut verdicts = vec![Verdict::Refused(Refusal::Closing); events.len()];
+        let mut receipts = Receipts::default();
+        let arrivals = events.into_iter().enumerate();
+        let arrivals = arrivals.map(|(at, (event, identity))| Arrival {
+            event,
+            ack: receipts.issue(at),
+            identity,
+        });
+        let arrivals = arrivals.collect();
+        self.offer(arrivals).await?;
+        while let Some(Receipt { value, verdict, .. }) = receipts.settled().await {
+            verdicts[value] = verdict;
+        }
+        Ok(verdicts)
     }
 }

@@ -80,7 +80,7 @@ impl ListLog {
 
     pub(super) fn lane(&self, settings: config::Lane, now: Instant) -> Lane<ListLog> {
         let families = LaneFamilies::register(&Observe::default());
-        let metrics = Arc::new(families.of("cloud", 0));
+        let metrics = Arc::new(families.of("cloud", 0, now));
         Lane::new(self.clone(), ("cloud", LANE), settings, metrics, now, 7)
     }
 

@@ -13,7 +13,7 @@ use crate::event::ack::Refusal;
 use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::gap::EventsGivenUp;
-use crate::observe::intake::{CommitFailed, CommitResumed, IntakeMetrics};
+use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMetrics};
 use crate::time::clock;
 
 /// How long confirmed cursors may wait for a commit to ride on.
@@ -101,7 +101,14 @@ impl Committer {
                 if !group.live.is_empty() {
                     self.feed.publish(Arc::new(std::mem::take(&mut group.live)));
                 }
-                self.metrics.committed(group, begun.elapsed());
+                let counts = CommitCounts {
+                    accepted: group.taken,
+                    payload_bytes: group.payload_bytes,
+                    dropped: group.dropped,
+                    records: group.commit.len(),
+                    routed: &group.routed,
+                };
+                self.metrics.committed(counts, begun.elapsed());
                 if self.metrics.refusing.swap(false) {
                     self.observe.emit(&CommitResumed);
                 }
@@ -137,7 +144,7 @@ impl Committer {
         if given_up.shed.gaps.is_empty() {
             return;
         }
-        self.metrics.gave_up(given_up);
+        self.metrics.gave_up(&given_up.shed.gaps, &given_up.routed);
         for gap in &given_up.shed.gaps {
             self.observe.emit(&EventsGivenUp { gap });
         }

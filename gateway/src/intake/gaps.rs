@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_rules::State;
 use tidegate_rules::decision::{Decision, Output, Priority};
 use tidegate_rules::event::Event;
-use tidegate_store::{Append, Commit, Gap, LaneId, Route, Shed, Teller, Writer};
+use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer};
 use tokio::sync::watch;
 
 use super::ActiveRules;
@@ -53,19 +53,19 @@ impl Gaps {
 
     /// Makes room for a commit of `bytes`, where the store is told to shed.
     pub fn shed(&mut self, writer: &mut Writer, bytes: u64) -> GivenUp {
-        self.told(|teller| writer.shed(bytes, teller))
+        self.told(|gap_writer| writer.shed(bytes, gap_writer))
     }
 
     /// Gives up what has waited for too long.
     pub fn expire(&mut self, writer: &mut Writer) -> GivenUp {
-        self.told(|teller| writer.expire(teller))
+        self.told(|gap_writer| writer.expire(gap_writer))
     }
 
-    fn told(&mut self, work: impl FnOnce(Teller<'_>) -> Shed) -> GivenUp {
+    fn told(&mut self, work: impl FnOnce(GapWriter<'_>) -> Shed) -> GivenUp {
         let mut routed = Vec::new();
         let mut label = |bytes: &[u8]| record::source(bytes).to_owned();
         let mut make = |gap: &Gap, commit: &mut Commit| routed.push(self.make(gap, commit));
-        let shed = work(Teller {
+        let shed = work(GapWriter {
             label: &mut label,
             record: &mut make,
         });

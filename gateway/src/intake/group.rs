@@ -91,16 +91,12 @@ impl Group {
 
     /// Settles every ack: all of the group is on disk.
     pub fn accept_all(&mut self) {
-        for ack in self.acks.drain(..) {
-            ack.settle(Verdict::Stored);
-        }
+        Ack::settle_all(self.acks.drain(..), Verdict::Stored);
     }
 
     /// Settles every ack: nothing of the group is on disk.
     pub fn refuse_all(&mut self, refusal: Refusal) {
-        for ack in self.acks.drain(..) {
-            ack.settle(Verdict::Refused(refusal));
-        }
+        Ack::settle_all(self.acks.drain(..), Verdict::Refused(refusal));
     }
 
     /// Empties the group for its next use; acks still held are refused.

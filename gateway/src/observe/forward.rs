@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tidegate_store::{GapReason, Sequence};
 
+use super::status::UpstreamStatus;
 use super::{Happening, Observe, SystemEvent};
-use crate::time::clock;
 
 /// Labels of an upstream's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,7 +98,7 @@ impl LaneFamilies {
     }
 
     /// The metrics of one upstream.
-    pub fn of(&self, upstream: &str, waiting_at_start: u64) -> LaneMetrics {
+    pub fn of(&self, upstream: &str, waiting_at_start: u64, now: Instant) -> LaneMetrics {
         let label = UpstreamLabel {
             upstream: upstream.into(),
         };
@@ -116,16 +116,17 @@ impl LaneFamilies {
             routed: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             expired: AtomicU64::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(ConnectionState {
                 word: "connecting",
-                since: clock::monotonic(),
+                since: now,
                 last_error: None,
             }),
         }
     }
 }
 
-struct State {
+/// Since when the upstream has been up or not, and the last thing that went wrong.
+struct ConnectionState {
     word: &'static str,
     since: Instant,
     last_error: Option<String>,
@@ -146,7 +147,7 @@ pub struct LaneMetrics {
     routed: AtomicU64,
     shed: AtomicU64,
     expired: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
 }
 
 impl LaneMetrics {
@@ -204,24 +205,24 @@ impl LaneMetrics {
     }
 
     /// The connection is up.
-    pub fn up(&self) {
+    pub fn up(&self, now: Instant) {
         self.up.set(1);
-        self.change("up", None);
+        self.change("up", None, now);
     }
 
     /// The connection is gone or did not come; tells whether that is news.
-    pub fn down(&self, why: &str) -> bool {
+    pub fn down(&self, why: &str, now: Instant) -> bool {
         self.up.set(0);
         self.disconnects.inc();
-        self.change("down", Some(why))
+        self.change("down", Some(why), now)
     }
 
-    fn change(&self, word: &'static str, why: Option<&str>) -> bool {
+    fn change(&self, word: &'static str, why: Option<&str>, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         let news = state.word != word || (why.is_some() && state.last_error.as_deref() != why);
         if state.word != word {
             state.word = word;
-            state.since = clock::monotonic();
+            state.since = now;
         }
         if why.is_some() {
             state.last_error = why.map(str::to_owned);
@@ -230,13 +231,13 @@ impl LaneMetrics {
     }
 
     /// Everything but what the store knows, for `tidegate status`.
-    pub fn status(&self, name: &str, kind: &str) -> crate::observe::status::UpstreamStatus {
+    pub fn status(&self, name: &str, kind: &str, now: Instant) -> UpstreamStatus {
         let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        crate::observe::status::UpstreamStatus {
+        UpstreamStatus {
             name: name.into(),
             kind: kind.into(),
             state: state.word.into(),
-            since_ms: state.since.elapsed().as_millis() as u64,
+            since_ms: now.saturating_duration_since(state.since).as_millis() as u64,
             in_flight: self.in_flight.get().max(0) as u64,
             waiting_at_start: self.waiting_at_start,
             routed: self.routed.load(Ordering::Relaxed),

@@ -6,14 +6,11 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use tidegate_store::{CommitError, LaneId};
+use tidegate_store::{CommitError, Gap, LaneId};
 
 use super::forward::LaneMetrics;
+use super::status::Books;
 use super::{Happening, Observe, SystemEvent};
-use crate::control::IntakeReport;
-use crate::intake::gaps::GivenUp;
-use crate::intake::group::Group;
-use crate::observe::status::Books;
 
 /// A flag that several threads read.
 #[derive(Debug, Default)]
@@ -51,6 +48,32 @@ pub struct IntakeMetrics {
     pub refusing: Flag,
     beat: Mutex<Option<Instant>>,
     lanes: LaneCounts,
+}
+
+/// What the intake and the commit thread tell.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeReport {
+    /// `accepted`, `duplicates`, `refused` and `dropped_by_rule`; the rest is added up from the lanes.
+    pub books: Books,
+    /// How long ago the commit thread last came round; `None` before its first round.
+    pub last_beat: Option<Duration>,
+    /// Whether the latest commit was refused.
+    pub refusing: bool,
+}
+
+/// What one commit made durable.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitCounts<'a> {
+    /// Events of sources.
+    pub accepted: u64,
+    /// Their payload bytes.
+    pub payload_bytes: u64,
+    /// Of these, how many no rule sends anywhere.
+    pub dropped: u64,
+    /// Records, those of the gateway's own events among them.
+    pub records: usize,
+    /// Records routed, by lane.
+    pub routed: &'a [(LaneId, u64)],
 }
 
 /// Where the routes of a lane are counted.
@@ -115,24 +138,24 @@ impl IntakeMetrics {
     }
 
     /// A group became durable.
-    pub fn committed(&self, group: &Group, took: Duration) {
-        self.accepted.inc_by(group.taken);
-        self.accepted_bytes.inc_by(group.payload_bytes);
-        self.dropped.inc_by(group.dropped);
+    pub fn committed(&self, counts: CommitCounts<'_>, took: Duration) {
+        self.accepted.inc_by(counts.accepted);
+        self.accepted_bytes.inc_by(counts.payload_bytes);
+        self.dropped.inc_by(counts.dropped);
         for (lane, metrics) in &self.lanes {
-            let routed = group.routed.iter().filter(|(id, _)| id == lane);
+            let routed = counts.routed.iter().filter(|(id, _)| id == lane);
             metrics.routed(routed.map(|(_, count)| count).sum());
         }
-        self.commit_events.observe(group.commit.len() as f64);
+        self.commit_events.observe(counts.records as f64);
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// Events were given up; their gap records went to these lanes.
-    pub fn gave_up(&self, given_up: &GivenUp) {
+    /// Events were given up; their gap records went to the lanes of `routed`, one for each record.
+    pub fn gave_up(&self, gaps: &[Gap], routed: &[LaneId]) {
         for (lane, metrics) in &self.lanes {
-            let to_lane = given_up.routed.iter().filter(|id| *id == lane);
+            let to_lane = routed.iter().filter(|id| *id == lane);
             metrics.routed(to_lane.count() as u64);
-            for gap in &given_up.shed.gaps {
+            for gap in gaps {
                 let of_lane = gap.lanes.iter().filter(|of| of.lane == *lane);
                 metrics.gave_up(gap.reason, of_lane.map(|of| of.events).sum());
             }
@@ -140,7 +163,7 @@ impl IntakeMetrics {
     }
 
     /// What the status shows of the intake.
-    pub fn report(&self) -> IntakeReport {
+    pub fn report(&self, now: Instant) -> IntakeReport {
         IntakeReport {
             books: Books {
                 accepted: self.accepted.get(),
@@ -149,7 +172,9 @@ impl IntakeMetrics {
                 dropped_by_rule: self.dropped.get(),
                 ..Books::default()
             },
-            last_beat: self.last_beat().map(|beat| beat.elapsed()),
+            last_beat: self
+                .last_beat()
+                .map(|beat| now.saturating_duration_since(beat)),
             refusing: self.refusing.get(),
         }
     }

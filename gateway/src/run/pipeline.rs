@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 use crate::config::{Config, WhenFull};
-use crate::control::IntakeReport;
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::live_feed::LiveFeed;
 use crate::event::record;
@@ -17,9 +17,9 @@ use crate::intake::dedup::Dedup;
 use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
-use crate::observe::intake::{IntakeMetrics, LaneCounts};
+use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
 use crate::observe::wear::Meter;
-use crate::time::clock;
+use crate::time::clock::Now;
 
 /// Records read at once when the dedup is filled.
 const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {
@@ -52,6 +52,7 @@ impl Pipeline {
         settings: Settings,
         inputs: Inputs,
         lanes: LaneCounts,
+        now: Instant,
     ) -> Result<Pipeline, RunError> {
         let Ground {
             config,
@@ -62,7 +63,7 @@ impl Pipeline {
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
         let wear = Arc::new(Meter::start(
-            clock::monotonic(),
+            now,
             &config.gateway.data_dir,
             metrics.accepted_bytes.clone(),
             config.store.endurance_bytes,
@@ -112,9 +113,9 @@ impl Pipeline {
         })
     }
 
-    pub(super) fn report(&self) -> impl Fn() -> IntakeReport + Send + Sync + use<> {
+    pub(super) fn report(&self) -> impl Fn(Now) -> IntakeReport + Send + Sync + use<> {
         let metrics = Arc::clone(&self.metrics);
-        move || metrics.report()
+        move |now| metrics.report(now.instant)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::RunError;
 use super::tasks::Tasks;
 use crate::config::{Config, Source, SourceKind};
-use crate::control::Shared;
+use crate::control::ApiContext;
 use crate::event::inlet::Inlet;
 use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
@@ -17,7 +17,7 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
 use crate::source::http::HttpListener;
 use crate::source::mqtt::MqttClient;
-use crate::source::mqtt_listener::MqttListener;
+use crate::source::mqtt_listener::MqttListenerSource;
 
 /// What all sources are joined with.
 pub(super) struct Joint<'a> {
@@ -38,16 +38,16 @@ pub(super) struct Joint<'a> {
 pub(super) async fn spawn(
     tasks: &mut Tasks,
     joint: Joint<'_>,
-    mut shared: Shared,
-) -> Result<Shared, RunError> {
+    mut api: ApiContext,
+) -> Result<ApiContext, RunError> {
     let families = SourceFamilies::register(joint.observe);
     for source in &joint.config.sources {
         let metrics = families.of(&source.name);
         let kind = joint.start(tasks, source, &metrics).await?;
         let name = source.name.clone();
-        shared = shared.with_source(move || status(&name, kind, &metrics));
+        api = api.with_source(move || status(&name, kind, &metrics));
     }
-    Ok(shared)
+    Ok(api)
 }
 
 fn status(name: &str, kind: &str, metrics: &SourceMetrics) -> SourceStatus {
@@ -85,7 +85,7 @@ impl Joint<'_> {
         match &source.kind {
             SourceKind::MqttListener(config) => {
                 let feed = self.feed.clone();
-                let listener = MqttListener::bind(
+                let listener = MqttListenerSource::bind(
                     config.clone(),
                     name,
                     gateway_id,
@@ -147,7 +147,7 @@ impl Joint<'_> {
                 Ok("lines")
             }
             SourceKind::Serial(config) => {
-                let joined = crate::source::serial::Joined {
+                let joined = crate::source::serial::SerialContext {
                     inlet,
                     store: self.store.clone(),
                     observe,

@@ -1,7 +1,7 @@
 //! Every configured upstream, joined to its lane and spawned.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
@@ -10,11 +10,12 @@ use super::RunError;
 use super::lanes::{DEAD_LETTER, Lanes};
 use super::tasks::Tasks;
 use crate::config::{self, Backfill, Config, UpstreamKind};
-use crate::control::Shared;
+use crate::control::ApiContext;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
 use crate::observe::forward::{LaneFamilies, LaneMetrics};
+use crate::observe::status::UpstreamStatus;
 use crate::upstream::Upstream;
 use crate::upstream::file::FileOut;
 #[cfg(feature = "http")]
@@ -37,12 +38,13 @@ pub(super) fn metrics(
     lanes: &Lanes,
     config: &Config,
     store: &Store,
+    now: Instant,
 ) -> Vec<Arc<LaneMetrics>> {
     let families = LaneFamilies::register(observe);
     let names = std::iter::once(DEAD_LETTER).chain(config.upstreams.iter().map(|u| &*u.name));
     names
         .zip(&lanes.ids)
-        .map(|(name, id)| Arc::new(families.of(name, store.backlog(*id).events)))
+        .map(|(name, id)| Arc::new(families.of(name, store.backlog(*id).events, now)))
         .collect()
 }
 
@@ -54,8 +56,8 @@ pub(super) fn spawn(
     tasks: &mut Tasks,
     joint: &Joint,
     metrics: &[Arc<LaneMetrics>],
-    mut shared: Shared,
-) -> Result<Shared, RunError> {
+    mut api: ApiContext,
+) -> Result<ApiContext, RunError> {
     let mut lanes = joint.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
         let context = joint.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
@@ -67,18 +69,20 @@ pub(super) fn spawn(
         let kind = joint.start(tasks, upstream, context)?;
         let (store, id) = (joint.store.clone(), *id);
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
-        shared = shared.with_upstream(move || {
+        api = api.with_upstream(upstream.name.clone(), move |now| {
             let backlog = store.backlog(id);
-            let now = crate::time::clock::unix_ms().max(0) as u64;
-            crate::observe::status::UpstreamStatus {
+            let unix_ms = now.unix_ms.max(0) as u64;
+            UpstreamStatus {
                 waiting: backlog.events,
                 waiting_bytes: backlog.bytes,
-                oldest_ms: backlog.oldest_time_ms.map(|time| now.saturating_sub(time)),
-                ..metrics.status(&name, kind)
+                oldest_ms: backlog
+                    .oldest_time_ms
+                    .map(|time| unix_ms.saturating_sub(time)),
+                ..metrics.status(&name, kind, now.instant)
             }
         });
     }
-    Ok(shared)
+    Ok(api)
 }
 
 impl Joint<'_> {

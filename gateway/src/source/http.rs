@@ -1,12 +1,10 @@
 //! Events over HTTP: `POST /events` and `POST /topics/<topic>`.
 //!
 //! The answer is 200 only after the commit that holds every event of the request. The layers,
-//! from the bytes up: [`cloud_event`] reads documents, `post` requests, `answer` decides who may
+//! from the bytes up: `post` reads requests, `answer` decides who may
 //! do what and waits for the verdict; this file accepts connections.
 
 mod answer;
-mod base64;
-pub mod cloud_event;
 mod post;
 
 use std::convert::Infallible;

@@ -22,7 +22,7 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::LineRefused;
-use crate::source::batch;
+
 use crate::time::shutdown::stopped;
 use splitter::{Found, Splitter};
 
@@ -213,7 +213,7 @@ impl LinesSource {
         let offered = offered
             .map(|event| (event.clone(), Identity::None))
             .collect();
-        let verdicts = batch::settle(&self.inlet, offered).await?;
+        let verdicts = self.inlet.settle(offered).await?;
         let mut refused = false;
         let places = waiting.iter_mut().filter(|place| place.is_some());
         for (place, verdict) in places.zip(verdicts) {

@@ -11,6 +11,23 @@ pub fn unix_ms() -> UnixMs {
         .map_or(0, |since| since.as_millis() as UnixMs)
 }
 
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// On the monotonic clock.
+    pub instant: std::time::Instant,
+    /// On the wall clock.
+    pub unix_ms: UnixMs,
+}
+
+/// Reads both clocks.
+pub fn now() -> Now {
+    Now {
+        instant: monotonic(),
+        unix_ms: unix_ms(),
+    }
+}
+
 /// The monotonic clock, for every wait, deadline and latency.
 pub fn monotonic() -> std::time::Instant {
     std::time::Instant::now()

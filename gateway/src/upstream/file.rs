@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 
-use super::envelope;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::FileUpstream;
+use crate::event::cloudevents::json;
 
 /// Deliveries written and synced at once.
 const BATCH_MAX: usize = 1024;
@@ -141,7 +141,7 @@ fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
 fn write(mut open: Open, batch: &[Delivery], config: &FileUpstream) -> Written {
     let mut lines = Vec::new();
     for delivery in batch {
-        lines.extend(envelope::structured(delivery));
+        lines.extend(json::structured(delivery));
         lines.push(b'\n');
     }
     let path = &config.path;

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use tidegate_rules::topic::is_valid_topic_name;
 
-use super::envelope;
+use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::{Format, MqttUpstream};
+use crate::event::cloudevents::{json, mqtt};
 use link::{Heard, Link, News, Publish};
 
 /// Publishes in the library at once; its packet identifiers wrap above.
@@ -61,7 +62,7 @@ impl MqttOut {
 
     /// The publish of a delivery.
     fn publish(&self, delivery: &Delivery) -> Result<Publish, String> {
-        let topic = envelope::topic(&self.config.topic, delivery, &self.gateway);
+        let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
         if !is_valid_topic_name(&topic) {
             return Err(format!(
                 "{topic:?} is no topic to publish to; see `topic` of the upstream or the rule"
@@ -69,18 +70,15 @@ impl MqttOut {
         }
         let structured = self.config.format == Format::Structured;
         let content_type = match structured {
-            true => Some("application/cloudevents+json".into()),
+            true => Some(json::CONTENT_TYPE.into()),
             false => delivery.event.content_type.as_deref().map(str::to_owned),
         };
         let user = match structured {
             true => Vec::new(),
-            false => envelope::attributes(delivery)
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            false => mqtt::properties_of(delivery),
         };
         let payload = match structured {
-            true => envelope::structured(delivery).into(),
+            true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
         Ok(Publish {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::config::Api;
-use tidegate::control::{Control, IntakeReport, Shared};
+use tidegate::control::{ApiContext, Control};
 use tidegate::event::live_feed::LiveFeed;
 use tidegate::observe::Observe;
+use tidegate::observe::intake::IntakeReport;
 use tidegate::observe::status::{Books, UpstreamStatus};
 
 use place::{CONFIG, Place, assert_code, command, event, json, stderr, stdout};
@@ -240,10 +241,10 @@ fn damage(generations: &Path) {
 fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
     let store = place.fill(3);
     let feed = LiveFeed::default();
-    let shared = Shared::new("plant-a", Instant::now(), Arc::new(Observe::default()))
+    let context = ApiContext::new("plant-a", Instant::now(), Arc::new(Observe::default()))
         .with_store(store, place.data_dir().join("store"))
         .with_feed(feed.clone())
-        .with_intake(|| IntakeReport {
+        .with_intake(|_| IntakeReport {
             books: Books {
                 accepted: 3,
                 ..Books::default()
@@ -251,7 +252,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
             last_beat: Some(Duration::ZERO),
             refusing: false,
         })
-        .with_upstream(|| UpstreamStatus {
+        .with_upstream("cloud", |_| UpstreamStatus {
             name: "cloud".into(),
             kind: "file".into(),
             state: "down".into(),
@@ -265,7 +266,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let api = Api::default();
     let data_dir = place.data_dir();
-    let control = Control::bind(&data_dir, &api, Arc::new(shared));
+    let control = Control::bind(&data_dir, &api, Arc::new(context));
     let control = runtime.block_on(control).expect("the socket");
     let served = runtime.spawn(control.run(stopped));
     ask(&feed);

@@ -138,8 +138,10 @@ impl Run {
             Op::RemoveLetter(key) => drop(self.remove_letter(*key)),
             Op::Retry { key, slot, class } => self.retry(*key, *slot, *class),
             Op::Persist => self.persist(),
-            Op::Shed(bytes) => shed::give_up(self, |run, teller| run.writer().shed(*bytes, teller)),
-            Op::Expire => shed::give_up(self, |run, teller| run.writer().expire(teller)),
+            Op::Shed(bytes) => shed::give_up(self, |run, gap_writer| {
+                run.writer().shed(*bytes, gap_writer)
+            }),
+            Op::Expire => shed::give_up(self, |run, gap_writer| run.writer().expire(gap_writer)),
             Op::Reopen(change) => self.reopen(change.as_ref()),
             Op::Crash(change) => self.crash(change.as_ref(), false),
             Op::LoseNewest => self.crash(None, true),

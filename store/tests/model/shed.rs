@@ -5,10 +5,10 @@ use crate::model::{Position, Record};
 use crate::run::{Run, lanes_and_classes};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use tidegate_store::{Append, Commit, CommitError, Gap, GapReason, Sequence, Shed, Teller};
+use tidegate_store::{Append, Commit, CommitError, Gap, GapReason, GapWriter, Sequence, Shed};
 
 /// Does one call, and keeps the books.
-pub(crate) fn give_up(run: &mut Run, call: impl FnOnce(&mut Run, Teller<'_>) -> Shed) {
+pub(crate) fn give_up(run: &mut Run, call: impl FnOnce(&mut Run, GapWriter<'_>) -> Shed) {
     let mut accounts = Vec::new();
     let mut label = |bytes: &[u8]| bytes.first().map_or(0, |byte| byte % 2).to_string();
     let mut record = |gap: &Gap, commit: &mut Commit| {
@@ -26,11 +26,11 @@ pub(crate) fn give_up(run: &mut Run, call: impl FnOnce(&mut Run, Teller<'_>) -> 
     };
     let ends = ends(run);
     let next = run.model.next;
-    let teller = Teller {
+    let gap_writer = GapWriter {
         label: &mut label,
         record: &mut record,
     };
-    let shed = call(run, teller);
+    let shed = call(run, gap_writer);
     assert_eq!(accounts.len(), shed.gaps.len());
     for (gap, account) in shed.gaps.iter().zip(accounts) {
         check_step(run, gap, &ends);

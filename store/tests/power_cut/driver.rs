@@ -5,8 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tidegate_store::{
-    Append, Commit, Gap, GenerationInfo, GenerationState, LaneId, Options, ReadLimit, Route, Store,
-    Teller, WhenFull, Writer, open,
+    Append, Commit, Gap, GapWriter, GenerationInfo, GenerationState, LaneId, Options, ReadLimit,
+    Route, Store, WhenFull, Writer, open,
 };
 
 /// What the driver knew or did, in order; an image of the disk knows those noted before the cut.
@@ -296,11 +296,11 @@ impl Driver {
                 });
                 accounts.push((sequence, account));
             };
-            let teller = Teller {
+            let gap_writer = GapWriter {
                 label: &mut |_| String::new(),
                 record: &mut record,
             };
-            let shed = writer.shed(bytes, teller);
+            let shed = writer.shed(bytes, gap_writer);
             assert_eq!(shed.gaps.len(), accounts.len());
             if !accounts.is_empty() || shed.room.is_err() {
                 break;

@@ -1,5 +1,8 @@
 //! Damaged files: what is read is what was written, the rest is reported missing, and the store goes on.
 
+mod damage_trials;
+mod harm;
+
 use crate::support::{Case, bytes_of};
 use std::fs;
 use tidegate_store::{Options, Route};

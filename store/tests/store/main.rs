@@ -2,17 +2,12 @@
 
 mod backup;
 mod damage;
-mod damage_trials;
 mod dead_letters;
 mod fixtures;
-mod full_disk;
-mod harm;
 mod kill;
 mod lanes;
 mod live;
 mod log;
 mod opening;
-mod retention;
-mod shedding;
-mod small_disk;
+mod room;
 mod support;

@@ -1,6 +1,7 @@
 //! What the integration tests share: a store in a directory of its own that can be closed and opened again.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidegate_store::{
     Append, Commit, CommitError, Committed, LaneId, Options, ReadLimit, Route, Store, Writer, open,
@@ -168,4 +169,18 @@ pub(crate) fn bytes_of(n: u64, size: usize) -> Vec<u8> {
     }
     out.truncate(size.max(8));
     out
+}
+
+/// Looks every 20 ms until there is something to give; patient enough for a machine with much else to do.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = Duration::from_secs(60);
+    let started = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        if let Some(found) = look() {
+            return found;
+        }
+        let waited = started.elapsed();
+        assert!(waited < patience, "waited {waited:?} for {what}");
+    }
 }

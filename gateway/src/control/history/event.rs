@@ -1,13 +1,13 @@
 //! One stored event as a document: its envelope, its payload, and what became of it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tidegate_rules::decision::Priority;
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, DeadLetterId, Sequence, Store};
 
+use crate::event::cloudevents::json;
 use crate::event::record::{Record, Routed};
-use crate::upstream::envelope::{base64, rfc3339};
 
 /// A stored event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl EventView {
             topic: event.topic.to_string(),
             publisher: event.publisher.to_string(),
             size_bytes: event.data.len(),
-            event: document(event),
+            event: json::document(event),
             outputs: Vec::new(),
         }
     }
@@ -105,7 +105,7 @@ impl OutputView {
             key: text(&output.key),
             rule: text(&output.rule),
             reason: text(&output.reason),
-            data: output.data.as_deref().map(|data| payload(data).1),
+            data: output.data.as_deref().map(|data| json::data_member(data).1),
         }
     }
 }
@@ -128,55 +128,9 @@ pub fn priority_name(priority: Priority) -> &'static str {
     }
 }
 
-/// The event in the CloudEvents JSON format
-/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
-fn document(event: &Event) -> Value {
-    let mut members = Map::new();
-    let mut put = |name: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            members.insert(name.to_owned(), value.into());
-        }
-    };
-    put("specversion", Some("1.0"));
-    put("id", Some(&event.id));
-    put("source", Some(&event.source));
-    put("type", Some(&event.kind));
-    put("subject", event.subject.as_deref());
-    put("datacontenttype", event.content_type.as_deref());
-    put("dataschema", event.schema.as_deref());
-    put("time", Some(&rfc3339(event.happened())));
-    for (name, value) in &event.extensions {
-        put(name, Some(value));
-    }
-    let (name, data) = payload(&event.data);
-    members.insert(name.to_owned(), data);
-    Value::Object(members)
-}
-
-/// A payload as JSON where it is JSON, as text where it is text, else in base64.
-fn payload(data: &[u8]) -> (&'static str, Value) {
-    if let Ok(value) = serde_json::from_slice(data) {
-        return ("data", value);
-    }
-    match std::str::from_utf8(data) {
-        Ok(text) => ("data", text.into()),
-        Err(_) => ("data_base64", base64(data).into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn payloads_show_as_what_they_are() {
-        assert_eq!(
-            payload(b"{\"t\":21.5}"),
-            ("data", serde_json::json!({"t": 21.5}))
-        );
-        assert_eq!(payload(b"21,5 C"), ("data", "21,5 C".into()));
-        assert_eq!(payload(&[0xff, 0x00]), ("data_base64", "/wA=".into()));
-    }
 
     #[test]
     fn an_acknowledged_interval_above_the_cursor_is_delivered() {

@@ -26,7 +26,7 @@ const EVERYTHING: Search<'_> = Search {
 
 /// Which events are asked for. Absent parts accept everything.
 #[derive(Debug, Clone, Default)]
-pub struct Query {
+pub struct EventFilter {
     /// Accepts the topic.
     pub topic: Option<TopicFilter>,
     /// Name of the source, or the whole CloudEvents `source`.
@@ -37,7 +37,7 @@ pub struct Query {
     pub since_ms: Option<UnixMs>,
 }
 
-impl Query {
+impl EventFilter {
     /// Whether `event` is asked for.
     pub fn accepts(&self, event: &Event) -> bool {
         let topic = self
@@ -76,24 +76,28 @@ impl Query {
     }
 }
 
-/// The last `limit` events that the query accepts, oldest first.
+/// The last `limit` events that the filter accepts, oldest first.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn list(store: &Store, query: &Query, limit: usize) -> Result<Vec<EventView>, HistoryError> {
+pub fn list(
+    store: &Store,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<Vec<EventView>, HistoryError> {
     let limit = limit.min(LIMIT_MAX);
     let mut found = Vec::new();
-    let tags = query.tags();
+    let tags = filter.tags();
     let search = Search {
         tags: &tags,
-        from_ms: query.earliest_ms(),
+        from_ms: filter.earliest_ms(),
         to_ms: u64::MAX,
     };
     backwards(store, &search, |sequence, record| {
         if found.len() >= limit {
             return ControlFlow::Break(());
         }
-        if query.accepts(&record.event) {
+        if filter.accepts(&record.event) {
             found.push(EventView::stored(sequence, record, store));
         }
         ControlFlow::Continue(())
@@ -106,7 +110,7 @@ pub fn list(store: &Store, query: &Query, limit: usize) -> Result<Vec<EventView>
 /// event at this place in the log.
 ///
 /// # Errors
-/// [`HistoryError::Absent`] when it is not held, or when the store cannot be read.
+/// [`HistoryError::NotFound`] when it is not held, or when the store cannot be read.
 pub fn find(store: &Store, id: &str) -> Result<EventView, HistoryError> {
     if let Some(view) = id.parse().ok().and_then(|at| at_sequence(store, at)) {
         return Ok(view);
@@ -121,7 +125,7 @@ pub fn find(store: &Store, id: &str) -> Result<EventView, HistoryError> {
     })?;
     found.ok_or_else(|| {
         let message = format!("no event `{id}` is held; delivered events are kept for `keep_for`");
-        HistoryError::Absent(message)
+        HistoryError::NotFound(message)
     })
 }
 

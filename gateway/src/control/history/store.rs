@@ -151,16 +151,16 @@ fn damage_text(damage: &Damage) -> String {
 /// One line of the answer to `POST /store/verify`: progress, and the result as the last one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verification {
+pub enum VerifyUpdate {
     /// Bytes read so far, of so many.
     Progress(u64, u64),
     /// It is done.
-    Result(Verified),
+    Result(VerifyReport),
 }
 
 /// The result of reading everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Everything is as it was written.
     pub sound: bool,
     /// Generations read.
@@ -177,11 +177,11 @@ pub struct Verified {
 
 /// Reads every block and dead letter; `progress` is told bytes done and bytes in all. What the
 /// opening found missing counts too.
-pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> Verified {
+pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> VerifyReport {
     let report = store.verify(progress);
     let mut damage = damage(store, &report.damage);
     damage.extend(report.unreadable);
-    Verified {
+    VerifyReport {
         sound: damage.is_empty(),
         generations: report.generations,
         records: report.records,
@@ -194,18 +194,18 @@ pub fn verify(store: &Store, progress: impl FnMut(u64, u64)) -> Verified {
 /// One line of the answer to `POST /store/backup`: progress, and the outcome as the last one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Copying {
+pub enum BackupUpdate {
     /// Bytes copied so far, of so many.
     Progress(u64, u64),
     /// It is done.
-    Result(Copied),
+    Result(CopyReport),
     /// It could not be done; the message says why.
     Failed(String),
 }
 
 /// What a backup or a restored store holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copied {
+pub struct CopyReport {
     /// Generations copied.
     pub generations: u64,
     /// Records in them.
@@ -220,9 +220,9 @@ pub struct Copied {
     pub left_out: u64,
 }
 
-impl From<BackupReport> for Copied {
-    fn from(report: BackupReport) -> Copied {
-        Copied {
+impl From<BackupReport> for CopyReport {
+    fn from(report: BackupReport) -> CopyReport {
+        CopyReport {
             generations: report.generations,
             records: report.records,
             bytes: report.bytes,
@@ -237,7 +237,11 @@ impl From<BackupReport> for Copied {
 ///
 /// # Errors
 /// What stands in the way.
-pub fn backup(store: &Store, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, String> {
+pub fn backup(
+    store: &Store,
+    to: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<CopyReport, String> {
     outcome(store.backup(to, progress))
 }
 
@@ -245,10 +249,16 @@ pub fn backup(store: &Store, to: &Path, progress: impl FnMut(u64, u64)) -> Resul
 ///
 /// # Errors
 /// What stands in the way.
-pub fn restore(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, String> {
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<CopyReport, String> {
     outcome(tidegate_store::restore(from, to, progress))
 }
 
-fn outcome(copied: Result<BackupReport, BackupError>) -> Result<Copied, String> {
-    copied.map(Copied::from).map_err(|error| error.to_string())
+fn outcome(copied: Result<BackupReport, BackupError>) -> Result<CopyReport, String> {
+    copied
+        .map(CopyReport::from)
+        .map_err(|error| error.to_string())
 }

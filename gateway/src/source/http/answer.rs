@@ -10,14 +10,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tidegate_rules::event::Event;
 use tokio::sync::Semaphore;
 
-use super::base64;
-use super::cloud_event::Wrong;
 use super::post::{self, Post, Target};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Identity;
+use crate::event::cloudevents::{Wrong, base64};
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::source::SourceMetrics;
-use crate::source::batch;
+
 use crate::source::listener::access::Access;
 use crate::source::listener::logins::Logins;
 use crate::time::clock;
@@ -203,7 +202,7 @@ impl Door {
             (event, identity)
         };
         let events = events.into_iter().map(with_identity).collect();
-        let verdicts = match batch::settle(&self.inlet, events).await {
+        let verdicts = match self.inlet.settle(events).await {
             Ok(verdicts) => verdicts,
             Err(Closed) => vec![Verdict::Refused(Refusal::Closing)],
         };

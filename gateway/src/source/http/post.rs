@@ -16,13 +16,13 @@ use hyper::header::CONTENT_TYPE;
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::is_valid_topic_name;
 
-use super::cloud_event::{self, Wrong, attribute, complete, within};
+use crate::event::cloudevents::{Wrong, http, json, within};
 
 /// Levels and bytes of a topic.
 const TOPIC_LEVELS_MAX: usize = 32;
 const TOPIC_BYTES_MAX: usize = 1024;
 /// Bytes of a structured event beside its payload.
-const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a batch.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -57,7 +57,7 @@ pub(super) fn target(path: &str) -> Option<Result<Target, Wrong>> {
         return Some(Ok(Target::Events));
     }
     let topic = path.strip_prefix("/topics/")?;
-    let decoded = percent_decoded(topic).map(Target::Topic);
+    let decoded = http::percent_decoded(topic).map(Target::Topic);
     Some(decoded.ok_or_else(|| Wrong::Bad("the topic in the path is no UTF-8".into())))
 }
 
@@ -66,18 +66,10 @@ impl Post {
         let kind = self.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        let envelope = || {
-            let mut names = self.headers.keys();
-            names.any(|name| name.as_str().starts_with("ce-"))
-        };
         match self.target {
-            Target::Events if kind.eq_ignore_ascii_case("application/cloudevents-batch+json") => {
-                Mode::Batch
-            }
-            Target::Events if kind.eq_ignore_ascii_case("application/cloudevents+json") => {
-                Mode::Structured
-            }
-            Target::Events if envelope() => Mode::Binary,
+            Target::Events if kind.eq_ignore_ascii_case(json::BATCH_CONTENT_TYPE) => Mode::Batch,
+            Target::Events if kind.eq_ignore_ascii_case(json::CONTENT_TYPE) => Mode::Structured,
+            Target::Events if http::has_attributes(&self.headers) => Mode::Binary,
             _ => Mode::Raw,
         }
     }
@@ -87,7 +79,7 @@ impl Post {
         match self.mode() {
             Mode::Batch => BATCH_BYTES_MAX,
             // Base64 takes four bytes for three.
-            Mode::Structured => payload_bytes_max / 3 * 4 + ENVELOPE_BYTES_MAX,
+            Mode::Structured => payload_bytes_max / 3 * 4 + ATTRIBUTES_BYTES_MAX,
             Mode::Binary | Mode::Raw => payload_bytes_max,
         }
     }
@@ -103,11 +95,10 @@ impl Post {
         payload_bytes_max: usize,
     ) -> Result<Vec<Event>, Wrong> {
         let events = match self.mode() {
-            Mode::Batch => cloud_event::batch(&body, template, payload_bytes_max)?,
-            Mode::Structured => vec![cloud_event::structured(&body, template)?],
+            Mode::Batch => json::read_batch(&body, template, payload_bytes_max)?,
+            Mode::Structured => vec![json::read_structured(&body, template)?],
             Mode::Binary => {
-                let names = self.headers.keys();
-                complete(names.filter_map(|name| name.as_str().strip_prefix("ce-")))?;
+                http::check_complete(&self.headers)?;
                 vec![self.with_headers(body, template)?]
             }
             Mode::Raw => vec![self.with_headers(body, template)?],
@@ -126,19 +117,7 @@ impl Post {
     fn with_headers(&self, body: Bytes, template: &Event) -> Result<Event, Wrong> {
         let mut event = template.clone();
         event.data = body;
-        for (name, value) in &self.headers {
-            let Some(name) = name.as_str().strip_prefix("ce-") else {
-                continue;
-            };
-            let wrong = |what: &str| Wrong::Bad(format!("header ce-{name}: {what}"));
-            let text = value.to_str().map_err(|_| wrong("it is no ASCII"))?;
-            let text = percent_decoded(text).ok_or_else(|| wrong("it is no UTF-8"))?;
-            attribute(&mut event, name, &text).map_err(|what| what.at("headers"))?;
-        }
-        let kind = self.headers.get(CONTENT_TYPE);
-        if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
-            attribute(&mut event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
-        }
+        http::read_headers(&mut event, &self.headers)?;
         if let Target::Topic(topic) = &self.target {
             event.topic = topic.as_str().into();
         }
@@ -163,44 +142,9 @@ fn check_topic(topic: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// `%41` becomes `A`; a `%` without two digits stays. `None` where the result is no UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let digits = behind.get(..2).filter(|_| *first == b'%');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percent_signs_are_decoded_where_two_digits_follow() {
-        for (text, expected) in [
-            ("a/b", Some("a/b")),
-            ("Euro%20%E2%82%AC", Some("Euro €")),
-            ("100%", Some("100%")),
-            ("%+1%zz%4", Some("%+1%zz%4")),
-            ("%ff", None),
-        ] {
-            assert_eq!(percent_decoded(text).as_deref(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_path_is_a_door_or_nothing() {

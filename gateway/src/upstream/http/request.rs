@@ -2,10 +2,10 @@
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>).
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::value::RawValue;
 
 use crate::config::Format;
-use crate::upstream::{Delivery, envelope};
+use crate::event::cloudevents::{http, json};
+use crate::upstream::Delivery;
 
 /// Where the peer recognises a repetition.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -22,12 +22,12 @@ pub(super) fn post(deliveries: &[Delivery], format: Format, batched: bool) -> Po
     match deliveries {
         [one] if !batched && format == Format::Binary => binary(one),
         [one] if !batched => Post {
-            headers: headers("application/cloudevents+json", &idempotency_key(one)),
-            body: envelope::structured(one).into(),
+            headers: headers(json::CONTENT_TYPE, &idempotency_key(one)),
+            body: json::structured(one).into(),
         },
         all => Post {
-            headers: headers("application/cloudevents-batch+json", &batch_key(all)),
-            body: batch(all).into(),
+            headers: headers(json::BATCH_CONTENT_TYPE, &batch_key(all)),
+            body: json::batch(all).into(),
         },
     }
 }
@@ -37,11 +37,11 @@ fn headers(content_type: &str, key: &str) -> HeaderMap {
     let content_type = HeaderValue::try_from(content_type)
         .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_TYPE, content_type);
-    put(&mut headers, IDEMPOTENCY_KEY, key);
+    http::put(&mut headers, IDEMPOTENCY_KEY, key);
     headers
 }
 
-/// The payload as it is, the envelope in `ce-` headers.
+/// The payload as it is, the attributes in `ce-` headers.
 fn binary(delivery: &Delivery) -> Post {
     let event = &delivery.event;
     let content_type = event.content_type.as_deref();
@@ -52,30 +52,11 @@ fn binary(delivery: &Delivery) -> Post {
     if content_type.is_none() {
         headers.remove(CONTENT_TYPE);
     }
-    let own = [
-        ("specversion", "1.0".to_owned()),
-        ("topic", delivery.topic().to_owned()),
-        ("publisher", event.publisher.to_string()),
-    ];
-    for (name, value) in envelope::attributes(delivery).into_iter().chain(own) {
-        if let Ok(name) = HeaderName::try_from(format!("ce-{name}")) {
-            put(&mut headers, name, &value);
-        }
-    }
+    http::write(delivery, &mut headers);
     Post {
         headers,
         body: delivery.payload().clone(),
     }
-}
-
-/// A JSON array of structured events.
-fn batch(deliveries: &[Delivery]) -> Vec<u8> {
-    let documents: Vec<Box<RawValue>> = deliveries
-        .iter()
-        .filter_map(|delivery| String::from_utf8(envelope::structured(delivery)).ok())
-        .filter_map(|document| RawValue::from_string(document).ok())
-        .collect();
-    serde_json::to_vec(&documents).unwrap_or_default()
 }
 
 /// What makes an event one and the same: CloudEvents ids are unique within their source only.
@@ -93,40 +74,4 @@ fn batch_key(deliveries: &[Delivery]) -> String {
         }
     }
     format!("batch-{hash:032x}")
-}
-
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::try_from(percent_encoded(value)) {
-        headers.insert(name, value);
-    }
-}
-
-/// Section 3.1.3.2 of the binding: everything but printable ASCII, and `"` and `%`, is written
-/// as the percent-encoded bytes of its UTF-8.
-fn percent_encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'"' | b'%' => text.push_str(&format!("%{byte:02X}")),
-            0x21..=0x7e => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn header_values_are_percent_encoded_as_the_binding_says() {
-        for (value, expected) in [
-            ("plain/text", "plain/text"),
-            ("Euro € 😀", "Euro%20%E2%82%AC%20%F0%9F%98%80"),
-            ("a \"b\" 100%\r\n", "a%20%22b%22%20100%25%0D%0A"),
-        ] {
-            assert_eq!(percent_encoded(value), expected);
-        }
-    }
 }

@@ -1,0 +1,202 @@
+//! What the API asks the rest of the gateway for.
+//!
+//! Every room hands in a function that reads its own figures; the API reads the store itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_store::Store;
+use tokio::sync::mpsc;
+
+use super::health;
+use super::history::{self, HistoryError};
+use crate::event::live_feed::LiveFeed;
+use crate::intake::Redrive;
+use crate::observe::Observe;
+use crate::observe::intake::IntakeReport;
+use crate::observe::status::{
+    GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus, Wear,
+};
+use crate::observe::wear::Meter;
+use crate::time::clock::Now;
+
+/// Reads the figures of one room.
+type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+/// The same, where they tell how long ago something was.
+type ReadAt<T> = Box<dyn Fn(Now) -> T + Send + Sync>;
+
+/// Everything the API answers from. Built once, at the start.
+pub struct ApiContext {
+    id: String,
+    started: Instant,
+    pub(super) observe: Arc<Observe>,
+    sources: Vec<Read<SourceStatus>>,
+    upstream_names: Vec<String>,
+    upstreams: Vec<ReadAt<UpstreamStatus>>,
+    rules: Read<RulesStatus>,
+    intake: ReadAt<IntakeReport>,
+    store: Option<(Store, PathBuf)>,
+    wear: Option<Arc<Meter>>,
+    pub(super) feed: Option<LiveFeed>,
+    pub(super) redrive: Option<mpsc::Sender<Redrive>>,
+}
+
+impl ApiContext {
+    /// A gateway called `id` that has just started and has no rooms yet.
+    pub fn new(id: impl Into<String>, started: Instant, observe: Arc<Observe>) -> ApiContext {
+        ApiContext {
+            id: id.into(),
+            started,
+            observe,
+            sources: Vec::new(),
+            upstream_names: Vec::new(),
+            upstreams: Vec::new(),
+            rules: Box::new(RulesStatus::default),
+            store: None,
+            wear: None,
+            feed: None,
+            redrive: None,
+            intake: Box::new(|_| IntakeReport::default()),
+        }
+    }
+
+    /// Adds a source.
+    #[must_use]
+    pub fn with_source(mut self, read: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+        self.sources.push(Box::new(read));
+        self
+    }
+
+    /// Adds an upstream.
+    #[must_use]
+    pub fn with_upstream(
+        mut self,
+        name: impl Into<String>,
+        read: impl Fn(Now) -> UpstreamStatus + Send + Sync + 'static,
+    ) -> Self {
+        self.upstream_names.push(name.into());
+        self.upstreams.push(Box::new(read));
+        self
+    }
+
+    /// Says which rules are in force.
+    #[must_use]
+    pub fn with_rules(mut self, read: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
+        self.rules = Box::new(read);
+        self
+    }
+
+    /// Hands in the store and the folder it lies in.
+    #[must_use]
+    pub fn with_store(mut self, store: Store, folder: impl Into<PathBuf>) -> Self {
+        self.store = Some((store, folder.into()));
+        self
+    }
+
+    /// Hands in what measures the disk's wear.
+    #[must_use]
+    pub fn with_wear(mut self, meter: Arc<Meter>) -> Self {
+        self.wear = Some(meter);
+        self
+    }
+
+    /// Hands in the feed of committed events.
+    #[must_use]
+    pub fn with_feed(mut self, feed: LiveFeed) -> Self {
+        self.feed = Some(feed);
+        self
+    }
+
+    /// Hands in the way back into the log for dead letters.
+    #[must_use]
+    pub fn with_redrive(mut self, redrive: mpsc::Sender<Redrive>) -> Self {
+        self.redrive = Some(redrive);
+        self
+    }
+
+    /// Says how the intake is.
+    #[must_use]
+    pub fn with_intake(
+        mut self,
+        read: impl Fn(Now) -> IntakeReport + Send + Sync + 'static,
+    ) -> Self {
+        self.intake = Box::new(read);
+        self
+    }
+
+    /// Asks everybody.
+    pub fn status(&self, now: Now) -> Status {
+        // The lanes first and the intake last: an event that moves on meanwhile is then counted
+        // as waiting, not as missing.
+        let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
+        let sources: Vec<_> = self.sources.iter().map(|read| read()).collect();
+        let intake = (self.intake)(now);
+        let mut status = Status {
+            gateway: GatewayStatus {
+                id: self.id.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_ms: now.instant.duration_since(self.started).as_millis() as u64,
+            },
+            rules: (self.rules)(),
+            store: StoreStatus {
+                refusing: intake.refusing,
+                ..self.store_status()
+            },
+            books: intake.books.clone().with_lanes(&upstreams),
+            sources,
+            upstreams,
+            troubles: Vec::new(),
+        };
+        status.troubles = health::troubles(&status, &intake);
+        status
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        let Some((store, folder)) = &self.store else {
+            return StoreStatus::default();
+        };
+        history::store::status(store, folder)
+    }
+
+    /// What the disk was written for.
+    pub(super) fn wear(&self, now: Instant) -> Option<Wear> {
+        self.wear.as_ref().map(|meter| meter.read(now))
+    }
+
+    /// The upstreams of the configuration.
+    pub(super) fn upstream_names(&self) -> impl Iterator<Item = &str> {
+        self.upstream_names.iter().map(String::as_str)
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// [`HistoryError::NotFound`] where there is none.
+    pub(super) fn store(&self) -> Result<&Store, HistoryError> {
+        let none = || HistoryError::NotFound("this gateway has no store yet".to_owned());
+        self.store.as_ref().map(|(store, _)| store).ok_or_else(none)
+    }
+
+    /// The folder the store lies in.
+    pub(super) fn store_folder(&self) -> &Path {
+        self.store
+            .as_ref()
+            .map_or(Path::new(""), |(_, folder)| folder)
+    }
+
+    /// Whether events are accepted.
+    pub fn readiness(&self, now: Now) -> Readiness {
+        let intake = (self.intake)(now);
+        Readiness {
+            ready: health::accepts(&intake),
+            troubles: self.status(now).troubles,
+        }
+    }
+
+    /// Whether the commit thread still comes round: what the watchdog and `/healthz` ask.
+    pub fn is_alive(&self, now: Now) -> bool {
+        health::is_alive(&(self.intake)(now))
+    }
+}

@@ -1,0 +1,156 @@
+//! `/dead-letters`: looking at them, sending them again, dropping them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::json;
+use tidegate_store::{DeadLetterId, Store};
+use tokio::sync::mpsc;
+
+use super::ApiContext;
+use super::blocking::{Panicked, off_thread};
+use super::history::{HistoryError, dead_letters as stored};
+use super::query::QueryString;
+use super::response::{self, ApiResponse};
+use crate::event::ack::Verdict;
+use crate::event::receipts::Receipts;
+use crate::event::record::{self, Record};
+use crate::intake::Redrive;
+
+/// How long a letter may wait for its commit.
+const COMMIT_MAX: Duration = Duration::from_secs(30);
+
+/// What rules send to when they give an event up.
+const SET_ASIDE: &str = "dead_letter";
+
+/// `GET /dead-letters`
+pub(super) fn list(context: &ApiContext, query: &QueryString) -> ApiResponse {
+    let found = || stored::list(context.store()?, query.get("upstream"), query.limit()?);
+    response::of_history(found())
+}
+
+/// `GET /dead-letters/ID`
+pub(super) fn show(context: &ApiContext, id: &str) -> ApiResponse {
+    let found = || stored::find(context.store()?, stored::parse_id(id)?);
+    response::of_history(found())
+}
+
+/// `DELETE /dead-letters/ID`
+pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
+    let dropped = || {
+        stored::remove(context.store()?, stored::parse_id(id)?)?;
+        Ok(json!({ "dropped": id }))
+    };
+    response::of_history(dropped())
+}
+
+/// `POST /dead-letters/ID/retry`: commits it anew for its upstream, or for `to`, and removes the
+/// letter once that is on disk. A crash between the two sends it twice and never loses it.
+pub(super) async fn retry(context: Arc<ApiContext>, id: String, to: Option<String>) -> ApiResponse {
+    match retried(context, &id, to).await {
+        Ok(upstream) => response::json(&json!({ "retried": id, "to": upstream })),
+        Err(RetryError::History(error)) => response::of_history_error(&error),
+        Err(RetryError::Commit(why)) => response::error(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+/// Why a dead letter was not sent again.
+enum RetryError {
+    History(HistoryError),
+    Commit(&'static str),
+}
+
+impl From<HistoryError> for RetryError {
+    fn from(error: HistoryError) -> RetryError {
+        RetryError::History(error)
+    }
+}
+
+impl From<Panicked> for RetryError {
+    fn from(_: Panicked) -> RetryError {
+        RetryError::Commit(Panicked::MESSAGE)
+    }
+}
+
+async fn retried(
+    context: Arc<ApiContext>,
+    id: &str,
+    to: Option<String>,
+) -> Result<String, RetryError> {
+    let id = stored::parse_id(id)?;
+    let held = context.store()?.clone();
+    let (upstream, record) = off_thread({
+        let context = Arc::clone(&context);
+        move || addressed(&context, id, to)
+    })
+    .await??;
+    let redrive = context
+        .redrive
+        .as_ref()
+        .ok_or(RetryError::Commit("this gateway takes no letters"))?;
+    commit(redrive, record).await?;
+    off_thread(move || stored::remove(&held, id)).await??;
+    Ok(upstream)
+}
+
+/// The letter's record, addressed to the lane of its upstream or of `to`.
+fn addressed(
+    context: &ApiContext,
+    id: DeadLetterId,
+    to: Option<String>,
+) -> Result<(String, Record), HistoryError> {
+    let store = context.store()?;
+    let letter = stored::read(store, id)?;
+    let mut record = record::decode(&letter.record)
+        .map_err(|error| HistoryError::Unusable(error.to_string()))?;
+    let upstream = to.unwrap_or(letter.upstream);
+    if upstream == SET_ASIDE {
+        let why = "a rule set this event aside: say which upstream it should go to";
+        return Err(HistoryError::InvalidQuery(why.to_owned()));
+    }
+    let lane = lane_of(context, store, &upstream)?;
+    for routed in &mut record.outputs {
+        routed.lane = lane;
+        routed.output.reason = None;
+    }
+    Ok((upstream, record))
+}
+
+fn lane_of(
+    context: &ApiContext,
+    store: &Store,
+    upstream: &str,
+) -> Result<tidegate_store::LaneId, HistoryError> {
+    let configured = context.upstream_names().any(|name| name == upstream);
+    let lanes = store.lanes();
+    let lane = lanes
+        .iter()
+        .find(|lane| configured && lane.name == upstream);
+    lane.map(|lane| lane.id).ok_or_else(|| {
+        HistoryError::NotFound(format!(
+            "there is no upstream `{upstream}`; say another one"
+        ))
+    })
+}
+
+async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), RetryError> {
+    let mut receipts = Receipts::default();
+    let ack = receipts.issue(());
+    let gone = RetryError::Commit("the gateway is stopping; the letter is still there");
+    if redrive.send(Redrive { record, ack }).await.is_err() {
+        return Err(gone);
+    }
+    match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
+        Ok(Some(receipt)) => match receipt.verdict {
+            Verdict::Stored => Ok(()),
+            Verdict::Refused(_) => Err(RetryError::Commit(
+                "the store takes no more; the letter is still there",
+            )),
+        },
+        Ok(None) => Err(gone),
+        Err(_) => Err(RetryError::Commit(
+            "the commit takes too long; the letter is still there",
+        )),
+    }
+}

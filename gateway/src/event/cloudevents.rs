@@ -1,0 +1,203 @@
+//! Events as CloudEvents 1.0 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>):
+//! the attributes by their names, in the one order in which all bindings write them, and back.
+//!
+//! | file | binding |
+//! |---|---|
+//! | `json` | one JSON document, or a batch of them |
+//! | `http` | attributes in headers, the payload as the body |
+//! | `mqtt` | attributes in user properties of MQTT 5, the payload as it is |
+//! | `base64` | bytes in a JSON document, and in HTTP basic |
+//!
+//! `datacontenttype` is not among the attributes written: every protocol has a place for it.
+
+pub mod base64;
+pub mod http;
+pub mod json;
+pub mod mqtt;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tidegate_rules::event::Event;
+
+use super::delivery::Delivery;
+
+/// The version of CloudEvents that is written, and the only one that is read.
+pub const SPEC_VERSION: &str = "1.0";
+/// Extension attributes of one event.
+const EXTENSIONS_MAX: usize = 32;
+/// The longest value of an attribute, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// An attribute by its CloudEvents name, and its value as text.
+pub type Attribute<'a> = (&'a str, Cow<'a, str>);
+
+/// Why something is no event that is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// Where and what, in words.
+    Bad(String),
+    /// Over a limit, in words.
+    TooLarge(String),
+}
+
+impl Wrong {
+    /// The same, with where it is in front.
+    pub fn at(self, place: &str) -> Wrong {
+        match self {
+            Wrong::Bad(what) => Wrong::Bad(format!("{place}: {what}")),
+            Wrong::TooLarge(what) => Wrong::TooLarge(format!("{place}: {what}")),
+        }
+    }
+}
+
+fn bad<T>(what: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong::Bad(what.into()))
+}
+
+/// The attributes of an event as it was committed.
+pub fn of_event(event: &Event) -> Vec<Attribute<'_>> {
+    let mut attributes = defined(event, Cow::Borrowed(&event.id));
+    attributes.extend(extensions(event));
+    attributes
+}
+
+/// The attributes of a delivery. What a rule derived says which event caused it.
+pub fn of_delivery(delivery: &Delivery) -> Vec<Attribute<'_>> {
+    let event = &delivery.event;
+    let mut attributes = defined(event, delivery.id());
+    if let Some(key) = &delivery.output.key {
+        attributes.push(("partitionkey", Cow::Borrowed(key)));
+    }
+    let derived = delivery.is_derived();
+    if derived {
+        attributes.push(("causationid", Cow::Borrowed(&event.id)));
+    }
+    if delivery.historical {
+        attributes.push(("historical", Cow::Borrowed("true")));
+    }
+    attributes.extend(extensions(event).filter(|(name, _)| !derived || *name != "causationid"));
+    attributes
+}
+
+fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
+    let mut attributes = vec![
+        ("id", id),
+        ("source", Cow::Borrowed(&*event.source)),
+        ("type", Cow::Borrowed(&*event.kind)),
+        ("time", Cow::Owned(rfc3339(event.happened()))),
+    ];
+    let optional = [("subject", &event.subject), ("dataschema", &event.schema)];
+    for (name, value) in optional {
+        attributes.extend(value.as_deref().map(|value| (name, Cow::Borrowed(value))));
+    }
+    attributes
+}
+
+fn extensions(event: &Event) -> impl Iterator<Item = Attribute<'_>> {
+    let named = event.extensions.iter();
+    named.map(|(name, value)| (&**name, Cow::Borrowed(&**value)))
+}
+
+/// Sets one attribute of an event. `topic` and `publisher` are the event's own, though CloudEvents
+/// knows them as extensions.
+///
+/// # Errors
+/// What is wrong with the name or the value; a `time` that is none leaves the event without one.
+pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
+    check_value(name, value)?;
+    match name {
+        "specversion" if value == SPEC_VERSION => {}
+        "specversion" => {
+            return bad(format!("`specversion` is {value:?}, not {SPEC_VERSION:?}"));
+        }
+        "id" => event.id = value.into(),
+        "source" => event.source = value.into(),
+        "type" => event.kind = value.into(),
+        "time" => {
+            event.time = milliseconds(value);
+            if event.time.is_none() {
+                return bad(format!("`time` is {value:?}, not an RFC 3339 time"));
+            }
+        }
+        "subject" => event.subject = Some(value.into()),
+        "dataschema" => event.schema = Some(value.into()),
+        "datacontenttype" => event.content_type = Some(value.into()),
+        "topic" => event.topic = value.into(),
+        "publisher" => event.publisher = value.into(),
+        _ => return read_extension(event, name, value),
+    }
+    Ok(())
+}
+
+/// Adds an extension attribute to an event.
+///
+/// # Errors
+/// What is wrong with the name or the value, or that there are too many.
+pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
+    check_value(name, value)?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if name.is_empty() || name.len() > 20 || !name.bytes().all(plain) {
+        return bad(format!(
+            "{name:?} is no name of an attribute: up to 20 lower-case letters and digits"
+        ));
+    }
+    if event.extensions.len() >= EXTENSIONS_MAX {
+        return bad(format!("it has more than {EXTENSIONS_MAX} extensions"));
+    }
+    event.extensions.push((Arc::from(name), Arc::from(value)));
+    Ok(())
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), Wrong> {
+    if value.len() > VALUE_BYTES_MAX {
+        return bad(format!("`{name}` is longer than {VALUE_BYTES_MAX} bytes"));
+    }
+    if value.is_empty() {
+        return bad(format!("`{name}` is empty"));
+    }
+    Ok(())
+}
+
+/// Checks what every CloudEvent must have, by the names that were set.
+///
+/// # Errors
+/// Which attribute is missing.
+pub fn complete<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Wrong> {
+    let mut missing = vec!["specversion", "id", "source", "type"];
+    names.for_each(|name| missing.retain(|needed| *needed != name));
+    match missing.first() {
+        None => Ok(()),
+        Some(name) => bad(format!("the attribute `{name}` is missing")),
+    }
+}
+
+/// The event, if its payload is within `max_payload`.
+///
+/// # Errors
+/// How large it is.
+pub fn within(event: Event, payload_bytes_max: usize) -> Result<Event, Wrong> {
+    let bytes = event.data.len();
+    match bytes <= payload_bytes_max {
+        true => Ok(event),
+        false => Err(Wrong::TooLarge(format!(
+            "a payload of {bytes} bytes is over max_payload = {payload_bytes_max}"
+        ))),
+    }
+}
+
+/// A time as RFC 3339 in UTC; what no calendar holds becomes the epoch.
+fn rfc3339(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .to_string()
+}
+
+/// Milliseconds since 1970 of an RFC 3339 time.
+fn milliseconds(text: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond())
+}

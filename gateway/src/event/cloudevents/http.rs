@@ -1,0 +1,139 @@
+//! The binary mode of the HTTP binding: an attribute per header
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>).
+
+use std::borrow::Cow;
+
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use tidegate_rules::event::Event;
+
+use super::{SPEC_VERSION, Wrong, complete, of_delivery, read};
+use crate::event::delivery::Delivery;
+
+/// In front of the name of an attribute.
+const PREFIX: &str = "ce-";
+
+/// Adds the attributes of a delivery.
+pub fn write(delivery: &Delivery, headers: &mut HeaderMap) {
+    let own = [
+        ("specversion", Cow::Borrowed(SPEC_VERSION)),
+        ("topic", Cow::Borrowed(delivery.topic())),
+        ("publisher", Cow::Borrowed(&*delivery.event.publisher)),
+    ];
+    for (name, value) in of_delivery(delivery).into_iter().chain(own) {
+        if let Ok(name) = HeaderName::try_from(format!("{PREFIX}{name}")) {
+            put(headers, name, &value);
+        }
+    }
+}
+
+/// Sets a header to a text, encoded as the binding says.
+pub fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(percent_encoded(value)) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whether a header is an attribute.
+pub fn has_attributes(headers: &HeaderMap) -> bool {
+    names(headers).next().is_some()
+}
+
+/// Checks that the headers have what every CloudEvent must have.
+///
+/// # Errors
+/// Which attribute is missing.
+pub fn check_complete(headers: &HeaderMap) -> Result<(), Wrong> {
+    complete(names(headers))
+}
+
+fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let names = headers.keys();
+    names.filter_map(|name| name.as_str().strip_prefix(PREFIX))
+}
+
+/// Takes the attributes and the content type of a request.
+///
+/// # Errors
+/// Which header is wrong, and why.
+pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong> {
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(PREFIX) else {
+            continue;
+        };
+        let wrong = |what: &str| Wrong::Bad(format!("header {PREFIX}{name}: {what}"));
+        let text = value.to_str().map_err(|_| wrong("it is no ASCII"))?;
+        let text = percent_decoded(text).ok_or_else(|| wrong("it is no UTF-8"))?;
+        read(event, name, &text).map_err(|what| what.at("headers"))?;
+    }
+    let kind = headers.get(CONTENT_TYPE);
+    if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
+        read(event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
+    }
+    Ok(())
+}
+
+/// Section 3.1.3.2 of the binding: everything but printable ASCII, and `"` and `%`, is written
+/// as the percent-encoded bytes of its UTF-8.
+fn percent_encoded(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'"' | b'%' => text.push_str(&format!("%{byte:02X}")),
+            0x21..=0x7e => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// `%41` becomes `A`; a `%` without two digits stays. `None` where the result is no UTF-8.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_values_are_percent_encoded_as_the_binding_says() {
+        for (value, expected) in [
+            ("plain/text", "plain/text"),
+            ("Euro € 😀", "Euro%20%E2%82%AC%20%F0%9F%98%80"),
+            ("a \"b\" 100%\r\n", "a%20%22b%22%20100%25%0D%0A"),
+        ] {
+            assert_eq!(percent_encoded(value), expected);
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_decoded_where_two_digits_follow() {
+        for (text, expected) in [
+            ("a/b", Some("a/b")),
+            ("Euro%20%E2%82%AC", Some("Euro €")),
+            ("100%", Some("100%")),
+            ("%+1%zz%4", Some("%+1%zz%4")),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(text).as_deref(), expected, "{text}");
+        }
+    }
+}

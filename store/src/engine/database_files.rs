@@ -1,0 +1,84 @@
+//! The files of one database, as far as the store meddles with them: what a power cut or sled itself leaves there to be
+//! put right before it is opened, and the note that writing to it failed.
+
+use super::disk;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file or directory beside the database after a failure.
+const FAILED: &str = "failed";
+/// Bytes of one read when a database is read through.
+const READ_BYTES: usize = 256 << 10;
+
+/// The database's file may hold what never reached the disk, and a later sync would not tell. The note keeps a later
+/// process from writing to it too; it is not synced, for after a power cut only what is on the disk is left.
+pub(crate) fn note_failure(dir: &Path) {
+    if dir.exists() {
+        let note = dir.join(FAILED);
+        // On a failing disk one way may be open where the other is not.
+        let _ = fs::File::create(&note)
+            .map(drop)
+            .or_else(|_| fs::create_dir(&note));
+    }
+}
+
+/// True if writing to the database in `dir` failed once, or opening it: it may be read, and nothing more be written to it.
+pub(crate) fn has_failed(dir: &Path) -> bool {
+    dir.join(FAILED).exists()
+}
+
+/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files are
+/// read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
+pub(crate) fn read_through(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let mut file = io::BufReader::with_capacity(READ_BYTES, fs::File::open(entry.path())?);
+            io::copy(&mut file, &mut io::sink())?;
+        }
+    }
+    Ok(())
+}
+
+/// sled picks the snapshot whose name sorts last, even one that it had not finished writing.
+pub(crate) fn remove_torn_snapshots(dir: &Path) -> io::Result<()> {
+    for path in snapshots(dir)?.filter(|path| path.extension().is_some_and(|e| e == "generating")) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Removes the snapshots of a database that is not open; they are made anew when it is opened.
+pub(crate) fn remove_snapshots(dir: &Path) -> bool {
+    let found = snapshots(dir).into_iter().flatten();
+    found.filter(|path| fs::remove_file(path).is_ok()).count() > 0
+}
+
+/// Without a snapshot sled replays its whole log. The configuration file is rewritten too: it is always the default.
+pub(crate) fn set_snapshots_aside(dir: &Path) -> io::Result<()> {
+    let aside = dir.join("aside");
+    fs::create_dir_all(&aside)?;
+    for path in snapshots(dir)?.chain([dir.join("conf")]) {
+        if let Some(name) = path.file_name().filter(|_| path.exists()) {
+            fs::rename(&path, aside.join(name))?;
+        }
+    }
+    disk::sync_dir(dir)
+}
+
+fn snapshots(dir: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
+    let is_snapshot = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("snap."))
+    };
+    Ok(fs::read_dir(dir)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_snapshot))
+}
+
+/// True if sled put pages into files that it never syncs; the block size is chosen so that it does not.
+pub(crate) fn has_blobs(dir: &Path) -> bool {
+    fs::read_dir(dir.join("blobs")).is_ok_and(|mut entries| entries.next().is_some())
+}

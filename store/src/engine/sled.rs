@@ -1,0 +1,301 @@
+//! One sled database with the two trees of a generation, fenced: sled's panics become errors, and its three ways to
+//! fail (no room, damaged, failed) are told apart. The only file that names sled's types.
+
+use super::database_files::{
+    note_failure, read_through, remove_torn_snapshots, set_snapshots_aside,
+};
+use super::disk;
+use super::failure::{EngineError, fenced};
+use super::watchdog::Watchdog;
+use std::fs;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What sled says when another process, or one of its own threads, has the database open.
+const LOCKED: &str = "could not acquire lock";
+
+impl From<sled::Error> for EngineError {
+    fn from(error: sled::Error) -> EngineError {
+        match error {
+            sled::Error::Io(error) => EngineError::from(error),
+            sled::Error::Corruption { at, .. } => {
+                EngineError::Damaged(format!("sled found a corrupt page at {at:?}"))
+            }
+            sled::Error::ReportableBug(why) => EngineError::Failed(why),
+            other => EngineError::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// A list of writes that become durable together.
+#[derive(Default)]
+pub(crate) struct Writes {
+    /// Blocks that need no more than their order: after a crash there are all, or the first of them. A batch costs sled
+    /// a record more, which it writes and syncs by itself.
+    pub(crate) blocks: Vec<(sled::IVec, sled::IVec)>,
+    /// After a crash there are all or none.
+    entries: sled::Batch,
+    has_entries: bool,
+    /// The same for the small keys.
+    small_keys: sled::Batch,
+    /// False while `small_keys` is empty: then that tree is not touched at all.
+    pub(crate) has_small_keys: bool,
+}
+
+impl Writes {
+    pub(crate) fn put_entry(&mut self, key: &[u8], value: &[u8]) {
+        self.entries.insert(key, value);
+        self.has_entries = true;
+    }
+
+    pub(crate) fn remove_entry(&mut self, key: &[u8]) {
+        self.entries.remove(key);
+        self.has_entries = true;
+    }
+
+    pub(crate) fn put_block(&mut self, key: &[u8], value: &[u8]) {
+        self.blocks.push((key.into(), value.into()));
+    }
+
+    pub(crate) fn put_small_key(&mut self, key: &[u8], value: &[u8]) {
+        self.small_keys.insert(key, value);
+        self.has_small_keys = true;
+    }
+
+    pub(crate) fn remove_small_key(&mut self, key: &[u8]) {
+        self.small_keys.remove(key);
+        self.has_small_keys = true;
+    }
+}
+
+/// A database with the configuration that tells of its errors.
+type Database = (sled::Config, sled::Db);
+
+static WATCHDOG: Watchdog<Database> = Watchdog::new(
+    |(config, _)| config.global_error().is_err(),
+    |(_, database)| {
+        let _ = fenced(|| Ok(database.flush()?));
+    },
+);
+
+struct Trees {
+    config: sled::Config,
+    database: sled::Db,
+    entries: sled::Tree,
+    small_keys: sled::Tree,
+}
+
+/// An open database. Closing it (drop) flushes it.
+pub(crate) struct Engine {
+    trees: Option<Trees>,
+    dir: PathBuf,
+}
+
+impl Engine {
+    /// Opens or creates the database in `dir`, working around what a power cut may have left: a torn snapshot is
+    /// removed first, and if sled reports damage it is asked once more without its snapshots (it then replays the log).
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
+        let opened = open_engine(dir, cache_bytes);
+        match &opened {
+            // Somebody else has it: nothing was written.
+            Err(EngineError::Failed(why)) if why.contains(LOCKED) => {}
+            Err(_) => note_failure(dir),
+            Ok(_) => {}
+        }
+        opened
+    }
+
+    /// Makes the names and the configuration file that sled created durable; sled itself does not.
+    fn sync_names(&self) -> Result<(), EngineError> {
+        fs::File::open(self.dir.join("conf"))?.sync_all()?;
+        disk::sync_dir(&self.dir.join("blobs"))?;
+        disk::sync_dir(&self.dir)?;
+        Ok(())
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn trees(&self) -> Result<&Trees, EngineError> {
+        self.trees
+            .as_ref()
+            .ok_or_else(|| EngineError::Failed("the database is closed".into()))
+    }
+
+    /// Every call on sled: fenced, and watched while it waits.
+    fn call<T>(
+        &self,
+        call: impl FnOnce(&Trees) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let trees = self.trees()?;
+        let database = (trees.config.clone(), trees.database.clone());
+        fenced(|| WATCHDOG.watched(database, || call(trees)))
+    }
+
+    /// Applies the writes, blocks first, and returns when they are on the disk.
+    pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
+        let written = self.call(|trees| {
+            for (key, value) in writes.blocks {
+                trees.entries.insert(key, value)?;
+            }
+            if writes.has_entries {
+                trees.entries.apply_batch(writes.entries)?;
+            }
+            if writes.has_small_keys {
+                trees.small_keys.apply_batch(writes.small_keys)?;
+            }
+            trees.database.flush()?;
+            Ok(())
+        });
+        if written.is_err() {
+            note_failure(&self.dir);
+        }
+        written
+    }
+
+    /// Visits blocks in order, from the one holding `from`, with their parts.
+    pub(crate) fn blocks(
+        &self,
+        from: u64,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let start = self.call(|trees| block_start(&trees.entries, from))?;
+        self.entries(&start.to_be_bytes(), visit)
+    }
+
+    /// Visits the tree of blocks from a key on, in order.
+    pub(crate) fn entries(
+        &self,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        self.call(|trees| {
+            for entry in trees.entries.range(from..) {
+                let (key, value) = entry?;
+                if visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Visits the small durable keys.
+    pub(crate) fn small_keys(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), EngineError> {
+        self.call(|trees| {
+            for entry in trees.small_keys.iter() {
+                let (key, value) = entry?;
+                visit(&key, &value);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes everything from the block of sequence `from` on out of the tree of blocks.
+    pub(crate) fn cut_from(&self, from: u64) -> Result<(), EngineError> {
+        let mut writes = Writes::default();
+        self.call(|trees| {
+            for key in trees.entries.range(from.to_be_bytes()..).keys() {
+                writes.remove_entry(&key?);
+            }
+            Ok(())
+        })?;
+        self.write(writes)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // sled flushes when it is dropped; then nobody could wake it.
+        let flushed = self.call(|trees| Ok(trees.database.flush()?));
+        let trees = self.trees.take();
+        let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        if flushed.is_err() || closed.is_err() {
+            note_failure(&self.dir);
+        }
+    }
+}
+
+fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
+    let created = !dir.exists();
+    disk::create_dir(dir)?;
+    remove_torn_snapshots(dir)?;
+    read_through(dir)?;
+    let opened = match open_trees(dir, cache_bytes) {
+        Err(EngineError::Damaged(_)) => {
+            set_snapshots_aside(dir)?;
+            open_trees(dir, cache_bytes)
+        }
+        other => other,
+    };
+    let engine = Engine {
+        trees: Some(opened?),
+        dir: dir.to_path_buf(),
+    };
+    if created {
+        engine.sync_names()?;
+    }
+    Ok(engine)
+}
+
+/// The key of the block that may hold `from`: the last block that starts at or before it.
+fn block_start(entries: &sled::Tree, from: u64) -> Result<u64, EngineError> {
+    let Some(entry) = entries.range(..=from.to_be_bytes()).next_back() else {
+        return Ok(from);
+    };
+    let (key, _) = entry?;
+    Ok(<[u8; 8]>::try_from(&*key).map_or(from, u64::from_be_bytes))
+}
+
+fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
+    // A database closed a moment ago may still be locked by sled's own threads.
+    let mut patience = 200;
+    loop {
+        let opened = fenced(|| {
+            let config = sled::Config::new()
+                .path(dir)
+                .cache_capacity(cache_bytes)
+                .flush_every_ms(None);
+            let database = config.open()?;
+            let entries = (*database).clone();
+            let small_keys = database.open_tree("meta")?;
+            Ok(Trees {
+                config,
+                database,
+                entries,
+                small_keys,
+            })
+        });
+        match opened {
+            Err(EngineError::Failed(why)) if why.contains(LOCKED) && patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Writes one key to a database in `scratch` and flushes it: the self-test watches what that calls.
+pub(crate) fn flush_once(scratch: &Path) -> Result<(), String> {
+    let flush = || {
+        let database = sled::Config::new()
+            .path(scratch)
+            .cache_capacity(1 << 20)
+            .flush_every_ms(None)
+            .open()?;
+        database.insert(b"key", b"value")?;
+        database.flush()
+    };
+    match flush() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Takes blocks in order, keeps the records that are wanted, and notices what is missing because every record's sequence
+//! follows the one before it.
+
+use crate::Sequence;
+use crate::api::batch::{ReadBatch, ReadLimit, StoredRecord};
+use crate::catalog::tail::TailBlock;
+use crate::format::block::{self, BlockHeader, BlockKind, LargeRecord};
+use crate::read::wanted::Wanted;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+
+/// Bytes of blocks that one call looks at before it returns with what it has.
+const SCAN_BYTES_MAX: usize = 4 << 20;
+
+/// A large record whose parts are being put together.
+struct Assembly {
+    sequence: Sequence,
+    time_ms: u64,
+    large: LargeRecord,
+    stored: Vec<u8>,
+    next_part: u32,
+}
+
+/// Takes blocks in order and keeps what is wanted.
+pub(crate) struct Collector<'a> {
+    pub(crate) wanted: Wanted<'a>,
+    pub(crate) limit: ReadLimit,
+    /// First sequence that is not asked for.
+    pub(crate) to: Sequence,
+    pub(crate) batch: ReadBatch,
+    bytes: usize,
+    scanned_bytes: usize,
+    assembly: Option<Assembly>,
+    /// Sequences that should have been there.
+    missing: Vec<(Sequence, Sequence)>,
+}
+
+impl<'a> Collector<'a> {
+    pub(crate) fn new(
+        wanted: Wanted<'a>,
+        from: Sequence,
+        to: Sequence,
+        limit: ReadLimit,
+    ) -> Collector<'a> {
+        let batch = ReadBatch {
+            records: Vec::new(),
+            next: from,
+        };
+        Collector {
+            wanted,
+            limit,
+            to,
+            batch,
+            bytes: 0,
+            scanned_bytes: 0,
+            assembly: None,
+            missing: Vec::new(),
+        }
+    }
+
+    /// Nothing more is to be read in this call.
+    pub(crate) fn is_full(&self) -> bool {
+        let found = &self.batch.records;
+        let enough = found.len() >= self.limit.records.max(1)
+            || (!found.is_empty() && self.bytes >= self.limit.bytes);
+        enough || self.batch.next >= self.to || self.scanned_bytes >= SCAN_BYTES_MAX
+    }
+
+    /// Takes one block of the tail.
+    pub(crate) fn take_tail(&mut self, block: &TailBlock) -> ControlFlow<()> {
+        self.scanned_bytes += block.body.len();
+        if self.is_full() || block.header.place.first >= self.to {
+            return ControlFlow::Break(());
+        }
+        // The tail keeps no filters: what is in memory is cheap to look at.
+        if !self.wanted.block(&block.header, &[]) {
+            return self.pass_block(&block.header);
+        }
+        match &block.large {
+            Some(bytes) => self.whole_large(block, bytes.clone()),
+            None => {
+                self.pass_gap(block.header.place.first);
+                self.take_records(&block.header, &block.body)
+            }
+        }
+    }
+
+    fn whole_large(&mut self, block: &TailBlock, bytes: Bytes) -> ControlFlow<()> {
+        let record = block::records(&block.header, &block.body).next();
+        if let Some(Ok(record)) = record.filter(|record| {
+            record
+                .as_ref()
+                .is_ok_and(|record| self.wanted.record(record))
+        }) {
+            self.keep(record.sequence, record.time_ms, bytes);
+        }
+        self.batch.next = self.batch.next.max(block.header.last() + 1);
+        ControlFlow::Continue(())
+    }
+
+    fn pass_block(&mut self, header: &BlockHeader) -> ControlFlow<()> {
+        self.pass_gap(header.place.first);
+        self.batch.next = self.batch.next.max(self.to.min(header.last() + 1));
+        ControlFlow::Continue(())
+    }
+
+    /// Takes one key and value of a generation.
+    pub(crate) fn take_entry(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+        self.scanned_bytes += value.len();
+        if let Ok(first) = <[u8; 8]>::try_from(key) {
+            let first = Sequence::from_be_bytes(first);
+            // An unreadable block is passed over: the next good one shows which sequences are missing.
+            return match block::read_header(first, value) {
+                Ok(header) if header.last() < self.batch.next => ControlFlow::Continue(()),
+                Ok(header) => self.block(&header, value),
+                Err(_) => ControlFlow::Continue(()),
+            };
+        }
+        self.part(key, value)
+    }
+
+    fn block(&mut self, header: &BlockHeader, value: &[u8]) -> ControlFlow<()> {
+        if self.is_full() || header.place.first >= self.to {
+            return ControlFlow::Break(());
+        }
+        if !self.wanted.block(header, header.filter(value)) {
+            return self.pass_block(header);
+        }
+        self.pass_gap(header.place.first);
+        let Ok(body) = header.body(value) else {
+            // Its records count as missing.
+            return ControlFlow::Continue(());
+        };
+        if header.kind == BlockKind::LargeHead {
+            return self.begin_large(header, &body);
+        }
+        self.take_records(header, &Bytes::from(body.into_owned()))
+    }
+
+    fn take_records(&mut self, header: &BlockHeader, body: &Bytes) -> ControlFlow<()> {
+        for record in block::records(header, body) {
+            // The checksum was right, so a contradiction is a writer's mistake; what follows counts as missing.
+            let Ok(record) = record else { break };
+            if record.sequence < self.batch.next {
+                continue;
+            }
+            if self.is_full() {
+                return ControlFlow::Break(());
+            }
+            if self.wanted.record(&record) {
+                let bytes = body.slice(record.start..record.end);
+                self.keep(record.sequence, record.time_ms, bytes);
+            }
+            self.batch.next = record.sequence + 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn begin_large(&mut self, header: &BlockHeader, body: &[u8]) -> ControlFlow<()> {
+        let head = block::records(header, body).next().and_then(Result::ok);
+        let tail = head
+            .as_ref()
+            .and_then(|record| body.get(record.start..record.end));
+        let large = tail.and_then(|tail| block::read_large(header.version, tail).ok());
+        if let (Some(record), Some(large)) = (head, large) {
+            if !self.wanted.record(&record) {
+                return self.pass_block(header);
+            }
+            let room = usize::try_from(large.stored_bytes).unwrap_or(0);
+            self.assembly = Some(Assembly {
+                sequence: record.sequence,
+                time_ms: record.time_ms,
+                large,
+                stored: Vec::with_capacity(room.min(crate::api::limits::RECORD_BYTES_MAX)),
+                next_part: 0,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn part(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+        let Some(mut assembly) = self.assembly.take() else {
+            return ControlFlow::Continue(());
+        };
+        if key != block::part_key(assembly.sequence, assembly.next_part) {
+            return ControlFlow::Continue(());
+        }
+        let Ok(bytes) = block::read_part(assembly.sequence, assembly.next_part, value) else {
+            return ControlFlow::Continue(());
+        };
+        assembly.stored.extend_from_slice(bytes);
+        assembly.next_part += 1;
+        if assembly.next_part < assembly.large.parts {
+            self.assembly = Some(assembly);
+            return ControlFlow::Continue(());
+        }
+        if let Some(bytes) = assembly.large.record(assembly.stored) {
+            self.keep(assembly.sequence, assembly.time_ms, bytes.into());
+            self.batch.next = assembly.sequence + 1;
+        }
+        if self.is_full() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn keep(&mut self, sequence: Sequence, time_ms: u64, bytes: Bytes) {
+        if sequence >= self.batch.next && sequence < self.to {
+            self.bytes += bytes.len();
+            self.batch.records.push(StoredRecord {
+                sequence,
+                time_ms,
+                bytes,
+            });
+        }
+    }
+
+    /// Everything up to `first` should have come before.
+    pub(crate) fn pass_gap(&mut self, first: Sequence) {
+        self.assembly = None;
+        if first > self.batch.next {
+            self.missing.push((self.batch.next, first - 1));
+            self.batch.next = first;
+        }
+    }
+
+    /// The sequences that were passed because nothing could be read there.
+    pub(crate) fn take_missing(&mut self) -> Vec<(Sequence, Sequence)> {
+        std::mem::take(&mut self.missing)
+    }
+}

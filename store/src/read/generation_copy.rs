@@ -1,0 +1,112 @@
+//! The copy of one generation for a backup: each block is read, checked and written to a new database.
+
+use crate::Sequence;
+use crate::api::error::BackupError;
+use crate::engine::failure::EngineError;
+use crate::engine::sled::{Engine, Writes};
+use crate::format::block;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Bytes that are copied at a time.
+const STEP_BYTES: usize = 256 << 10;
+
+/// The copy of one generation while it is made.
+pub(crate) struct GenerationCopy<'a> {
+    from: &'a Engine,
+    to: Engine,
+    /// Sequences from here on came after the moment that is copied.
+    end: Sequence,
+    /// Bytes of blocks copied.
+    pub(crate) bytes: u64,
+    /// Blocks left out because their checksums are wrong.
+    pub(crate) damaged: u64,
+}
+
+impl GenerationCopy<'_> {
+    /// To a new database in `to`.
+    pub(crate) fn begin<'a>(
+        from: &'a Engine,
+        to: &Path,
+        cache_bytes: u64,
+        end: Sequence,
+    ) -> Result<GenerationCopy<'a>, BackupError> {
+        let engine = Engine::open(to, cache_bytes).map_err(|error| unwritten(to, &error))?;
+        Ok(GenerationCopy {
+            from,
+            to: engine,
+            end,
+            bytes: 0,
+            damaged: 0,
+        })
+    }
+
+    /// Copies all of it; `progress` is told the bytes done.
+    pub(crate) fn run(&mut self, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
+        let mut next = Vec::new();
+        while let Some(last) = self.step(&next)? {
+            progress(self.bytes);
+            next = [last.as_slice(), &[0]].concat();
+        }
+        let mut writes = Writes::default();
+        self.from
+            .small_keys(|key, value| writes.put_small_key(key, value))
+            .map_err(|error| BackupError::Read(error.to_string()))?;
+        self.write(writes)
+    }
+
+    fn write(&self, writes: Writes) -> Result<(), BackupError> {
+        let written = self.to.write(writes);
+        written.map_err(|error| unwritten(self.to.dir(), &error))
+    }
+
+    /// Copies some blocks; the last key, or `None` at the end.
+    fn step(&mut self, from: &[u8]) -> Result<Option<Vec<u8>>, BackupError> {
+        let mut writes = Writes::default();
+        let (mut step_bytes, mut last) = (0, None);
+        let (end, damaged) = (self.end, &mut self.damaged);
+        let read = self.from.entries(from, |key, value| {
+            let place = place(key);
+            if place.is_some_and(|(sequence, _)| sequence >= end) || step_bytes >= STEP_BYTES {
+                return ControlFlow::Break(());
+            }
+            last = Some(key.to_vec());
+            step_bytes += value.len();
+            match place.is_some_and(|(sequence, part)| is_sound(sequence, part, value)) {
+                true => writes.put_entry(key, value),
+                false => *damaged += 1,
+            }
+            ControlFlow::Continue(())
+        });
+        read.map_err(|error| BackupError::Read(error.to_string()))?;
+        self.bytes += step_bytes as u64;
+        if last.is_some() {
+            self.write(writes)?;
+        }
+        Ok(last)
+    }
+}
+
+fn unwritten(dir: &Path, error: &EngineError) -> BackupError {
+    BackupError::Write {
+        dir: dir.to_path_buf(),
+        why: error.to_string(),
+    }
+}
+
+/// The sequence in a key, and the part's number for a part of a large record.
+fn place(key: &[u8]) -> Option<(Sequence, Option<u32>)> {
+    let (sequence, part) = key.split_first_chunk::<8>()?;
+    let part = match part {
+        [] => None,
+        part => Some(u32::from_be_bytes(part.try_into().ok()?)),
+    };
+    Some((Sequence::from_be_bytes(*sequence), part))
+}
+
+fn is_sound(sequence: Sequence, part: Option<u32>, value: &[u8]) -> bool {
+    match part {
+        None => block::read_header(sequence, value).is_ok(),
+        Some(part) => block::read_part(sequence, part, value).is_ok(),
+    }
+}

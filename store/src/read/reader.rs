@@ -1,0 +1,188 @@
+//! Reading: from the tail in memory or from a generation on disk, skipping what is not wanted, and noticing what is
+//! missing because every record's sequence follows the one before it.
+
+use super::collector::Collector;
+use super::wanted::Wanted;
+use crate::Sequence;
+use crate::api::batch::{ReadBatch, ReadLimit};
+use crate::api::error::ReadError;
+use crate::api::status::Damage;
+use crate::catalog::Catalog;
+use crate::catalog::open_generations::OpenGenerations;
+use crate::catalog::tail::TailBlock;
+use crate::engine::clock;
+use crate::engine::lock::locked;
+use crate::engine::sled::Engine;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+
+/// Where the next records are.
+enum Location {
+    Tail(Vec<TailBlock>),
+    /// Nothing wanted before this sequence.
+    Skip(Sequence),
+    Disk {
+        id: u64,
+        end: Sequence,
+        engine: Option<Arc<Engine>>,
+    },
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) catalog: Arc<Mutex<Catalog>>,
+    pub(crate) open: Arc<OpenGenerations>,
+}
+
+impl Reader {
+    /// Reads `from..to` as far as the limits go.
+    pub(crate) fn read(
+        &self,
+        wanted: Wanted<'_>,
+        from: Sequence,
+        to: Sequence,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        let mut collector = Collector::new(
+            wanted,
+            from.max(1),
+            to.min(locked(&self.catalog).next),
+            limit,
+        );
+        while !collector.is_full() {
+            match self.locate(&collector) {
+                Location::Skip(next) => collector.batch.next = next.min(collector.to),
+                Location::Tail(blocks) => {
+                    let before = collector.batch.next;
+                    let _ = blocks
+                        .iter()
+                        .try_for_each(|block| collector.take_tail(block));
+                    if collector.batch.next == before {
+                        collector.pass_gap(before + 1);
+                    }
+                }
+                Location::Disk { id, end, engine } => {
+                    let engine = match engine {
+                        Some(engine) => engine,
+                        None => match self.open.open(id)? {
+                            Some(engine) => engine,
+                            None => continue,
+                        },
+                    };
+                    self.read_generation(id, end, &engine, &mut collector)?;
+                }
+            }
+        }
+        if let Wanted::Lane(lane, class) = wanted {
+            let found = collector
+                .batch
+                .records
+                .iter()
+                .map(|record| (record.sequence, record.time_ms));
+            locked(&self.catalog).skip_unrouted(lane, class, from..collector.batch.next, found);
+        }
+        Ok(collector.batch)
+    }
+
+    fn locate(&self, collector: &Collector<'_>) -> Location {
+        let mut catalog = locked(&self.catalog);
+        let from = collector.batch.next;
+        let first = catalog.first();
+        let Some(at) = catalog.generation_at(from) else {
+            return Location::Skip(first);
+        };
+        if let Some(blocks) = catalog.tail.from(from) {
+            return from_tail(blocks, collector);
+        }
+        let behind = catalog
+            .generations
+            .get(at + 1)
+            .map_or(catalog.next, |generation| generation.summary.first);
+        let generation = &mut catalog.generations[at];
+        if from >= generation.summary.end || !collector.wanted.generation(&generation.summary) {
+            return Location::Skip(behind);
+        }
+        generation.last_used = clock::now();
+        Location::Disk {
+            id: generation.id,
+            end: generation.summary.end,
+            engine: generation.engine.clone(),
+        }
+    }
+
+    fn read_generation(
+        &self,
+        id: u64,
+        end: Sequence,
+        engine: &Engine,
+        collector: &mut Collector<'_>,
+    ) -> Result<(), ReadError> {
+        let to = collector.to;
+        collector.to = to.min(end);
+        let read = engine.blocks(collector.batch.next, |key, value| {
+            collector.take_entry(key, value)
+        });
+        if read.is_ok() && !collector.is_full() {
+            collector.pass_gap(collector.to);
+        }
+        collector.to = to;
+        self.note_damage(id, collector.take_missing());
+        read.or_else(|error| self.open.reading_failed(id, error))
+    }
+
+    fn note_damage(&self, id: u64, missing: Vec<(Sequence, Sequence)>) {
+        if missing.is_empty() {
+            return;
+        }
+        let mut catalog = locked(&self.catalog);
+        let mut lost = missing;
+        if let Some(generation) = catalog.generation_mut(id) {
+            let parts = lost.iter();
+            lost = parts
+                .flat_map(|(first, last)| generation.missing_in(*first, *last))
+                .collect();
+            generation.damaged |= !lost.is_empty();
+        }
+        for (first, last) in lost {
+            let damage = Damage {
+                generation: id,
+                first,
+                last,
+            };
+            if !catalog.damage.contains(&damage) && catalog.damage.len() < 1000 {
+                catalog.damage.push(damage);
+            }
+        }
+    }
+}
+
+fn from_tail<'a>(
+    blocks: impl Iterator<Item = &'a TailBlock>,
+    collector: &Collector<'_>,
+) -> Location {
+    let mut taken = Vec::new();
+    let (mut bytes, mut records) = (0, 0);
+    let mut behind = collector.batch.next;
+    for block in blocks {
+        behind = block.header.last() + 1;
+        if !collector.wanted.block(&block.header, &[]) {
+            if taken.is_empty() {
+                continue;
+            }
+            break;
+        }
+        taken.push(block.clone());
+        bytes += block.body.len() + block.large.as_ref().map_or(0, Bytes::len);
+        records += usize::from(block.header.count);
+        if bytes >= collector.limit.bytes || records > collector.limit.records || taken.len() >= 512
+        {
+            break;
+        }
+    }
+    if taken.is_empty() {
+        Location::Skip(behind)
+    } else {
+        Location::Tail(taken)
+    }
+}

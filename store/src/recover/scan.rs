@@ -1,0 +1,111 @@
+//! Reads a generation through: its summary counted from the records, its newest blocks, and what is missing.
+
+use crate::Sequence;
+use crate::catalog::tail::TailBlock;
+use crate::engine::failure::EngineError;
+use crate::engine::sled::Engine;
+use crate::format::block::{self, BlockHeader, header_of};
+use crate::generation::summary::Summary;
+use crate::generation::survivors::Survivors;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+/// What reading a generation through gives.
+pub(crate) struct Scan {
+    pub(crate) summary: Summary,
+    pub(crate) last: Option<BlockHeader>,
+    pub(crate) tail: VecDeque<TailBlock>,
+    tail_bytes: usize,
+    pub(crate) missing: Vec<(Sequence, Sequence)>,
+    pub(crate) damaged: bool,
+}
+
+/// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `survivors` says what
+/// is left out on purpose.
+pub(crate) fn scan(
+    engine: &Engine,
+    first: Sequence,
+    end: Sequence,
+    tail_bytes: usize,
+    survivors: Option<&Survivors>,
+) -> Result<Scan, EngineError> {
+    let mut scan = Scan {
+        summary: Summary::empty(first),
+        last: None,
+        tail: VecDeque::new(),
+        tail_bytes: 0,
+        missing: Vec::new(),
+        damaged: false,
+    };
+    engine.blocks(first, |key, value| {
+        scan.summary.payload_bytes += value.len() as u64;
+        match header_of(key, value) {
+            Some((at, Ok(header))) if at >= first && at < end => {
+                scan.take(header, value, survivors)
+            }
+            Some((_, Err(_))) => scan.damaged = true,
+            _ => {}
+        }
+        while scan.tail_bytes > tail_bytes {
+            let Some(block) = scan.tail.pop_front() else {
+                break;
+            };
+            scan.tail_bytes -= block.body.len();
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(survivors) = survivors {
+        scan.pass(survivors.end.min(end), Some(survivors));
+    }
+    if !scan.summary.is_empty() {
+        scan.summary.forget_tags();
+    }
+    Ok(scan)
+}
+
+impl Scan {
+    /// Everything below `first` should have come before.
+    fn pass(&mut self, first: Sequence, survivors: Option<&Survivors>) {
+        if first <= self.summary.end {
+            return;
+        }
+        let gap = (self.summary.end, first - 1);
+        let missing =
+            survivors.map_or(vec![gap], |survivors| survivors.ranges.inside(gap.0, gap.1));
+        self.damaged |= !missing.is_empty();
+        self.missing.extend(missing);
+        self.summary.skip_to(first);
+    }
+
+    fn take(&mut self, header: BlockHeader, value: &[u8], survivors: Option<&Survivors>) {
+        self.pass(header.place.first, survivors);
+        let Ok(body) = header.body(value) else {
+            self.damaged = true;
+            return;
+        };
+        for record in block::records(&header, &body).flatten() {
+            let bytes = match header.kind {
+                block::BlockKind::LargeHead => body
+                    .get(record.start..record.end)
+                    .and_then(|tail| block::read_large(header.version, tail).ok())
+                    .map_or(0, |large| large.bytes),
+                _ => (record.end - record.start) as u64,
+            };
+            self.summary.count(record.time_ms, record.routes, bytes);
+        }
+        self.last = Some(header);
+        if header.kind == block::BlockKind::Packed {
+            self.tail_bytes += body.len();
+            self.tail.push_back(TailBlock {
+                header,
+                body: Bytes::from(body.into_owned()),
+                large: None,
+            });
+        } else {
+            // A large record is read from the disk; the tail begins behind it.
+            self.tail.clear();
+            self.tail_bytes = 0;
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The lock on the store's directory: one process has it open.
+
+use crate::api::error::OpenError;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+/// The directory's lock. It is let go expressly: closing the file would leave it to a child process that is just being
+/// started and has the descriptor until it executes its program.
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the directory for this process; the lock file says who has it.
+pub(super) fn take_lock(dir: &Path) -> Result<DirLock, OpenError> {
+    let path = dir.join("lock");
+    let io = |error: io::Error| OpenError::io(&path, &error);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut text);
+            return Err(OpenError::InUse {
+                dir: dir.to_path_buf(),
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    // The lock is what counts; on a full disk the note of who has it may fail.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(DirLock(file))
+}

@@ -1,0 +1,42 @@
+//! Which releases' directories are opened.
+
+use crate::api::error::OpenError;
+use crate::engine::disk;
+use crate::format::directory::{FORMAT, OLDER_FORMATS, UNFINISHED, format_file};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// A directory of a later release is left untouched.
+pub(super) fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let path = format_file(dir);
+    match fs::read_to_string(&path) {
+        Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) if found == UNFINISHED => Err(OpenError::Unfinished {
+            dir: dir.to_path_buf(),
+        }),
+        Ok(found) if !OLDER_FORMATS.contains(&found.as_str()) && is_of_a_store(&found) => {
+            Err(OpenError::Newer {
+                dir: dir.to_path_buf(),
+                found: found.trim().chars().take(60).collect(),
+            })
+        }
+        // Bytes that no release ever wrote are damage: each block says again how it is to be read.
+        Ok(_) => write_format(&path),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => write_format(&path),
+            _ => Err(OpenError::io(&path, &error)),
+        },
+    }
+}
+
+fn write_format(path: &Path) -> Result<(), OpenError> {
+    disk::write_atomically(path, FORMAT.as_bytes()).map_err(|error| OpenError::io(path, &error))
+}
+
+/// Whether this has the form that a release may write: the name and a number.
+fn is_of_a_store(format: &str) -> bool {
+    let number = format.strip_prefix("tidegate-store ");
+    let number = number.and_then(|rest| rest.strip_suffix('\n'));
+    number.is_some_and(|number| number.parse().is_ok_and(|number: u32| number > 0))
+}

@@ -1,0 +1,372 @@
+//! Opening: who may, what is tidied first, the order in which the parts are found, and how the handles are put together
+//! from them.
+
+use super::Store;
+use super::dir_lock::{DirLock, take_lock};
+use super::format_version::check_format;
+use super::stats::Statistics;
+use super::writer::Writer;
+use crate::api::error::{BackupError, DeadLetterError, OpenError};
+use crate::api::options::{Options, WhenFull};
+use crate::api::status::OpenReport;
+use crate::append::appender::Appender;
+use crate::append::lanes::Lanes;
+use crate::append::rotation::Rotation;
+use crate::catalog::Catalog;
+use crate::catalog::open_generations::OpenGenerations;
+use crate::catalog::quarantine::Quarantine;
+use crate::dead_letters::DeadLetters;
+use crate::engine::ballast::Ballast;
+use crate::engine::failure::EngineError;
+use crate::engine::free_space::FreeSpace;
+use crate::engine::lock::locked;
+use crate::engine::{clock, disk, self_test};
+use crate::format::compression::Compressor;
+use crate::format::directory::{
+    dead_letters_dir, format_file, generations_dir, is_known_name, quarantine_dir,
+};
+use crate::generation::high_water::HighWater;
+use crate::generation::leftovers::Leftovers;
+use crate::generation::name::DEAD;
+use crate::generation::quarantine;
+use crate::read::acknowledging::Acknowledging;
+use crate::read::backup::{Backup, BackupReport};
+use crate::read::reader::Reader;
+use crate::read::verify::Verification;
+use crate::recover::{Recovered, Recovery};
+use crate::room::Room;
+use crate::room::expire::Expiry;
+use crate::room::give_up::GivingUp;
+use crate::room::retention::Retention;
+use crate::room::rewrite::Rewriting;
+use crate::room::shed::Shedding;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Opens the store, or creates it. Blocks while it recovers from a crash.
+pub fn open(options: Options) -> Result<(Writer, Store), OpenError> {
+    let parts = Parts::find(options, false)?;
+    parts.begin_writing()?;
+    Ok((parts.writer(), parts.store()))
+}
+
+/// Opens an existing store to look at it while no gateway runs: nothing can be appended or removed through it, and what
+/// is read moves no cursor on disk.
+pub fn inspect(dir: impl Into<PathBuf>) -> Result<Store, OpenError> {
+    let dir = dir.into();
+    if !format_file(&dir).exists() {
+        return Err(OpenError::Io {
+            path: dir,
+            why: "there is no store here".into(),
+        });
+    }
+    let options = Options {
+        max_size_bytes: u64::MAX,
+        ..Options::new(dir)
+    };
+    Ok(Parts::find(options, true)?.store())
+}
+
+/// Makes a store in `to`, which must be absent or empty, from the backup in `from`. `progress` is told bytes done and
+/// bytes in all.
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<BackupReport, BackupError> {
+    let backup = inspect(from).map_err(BackupError::Unusable)?;
+    backup.backup(to, progress)
+}
+
+/// What the handles are made of.
+struct Parts {
+    options: Options,
+    read_only: bool,
+    catalog: Arc<Mutex<Catalog>>,
+    space: Arc<FreeSpace>,
+    quarantine: Arc<Quarantine>,
+    open: Arc<OpenGenerations>,
+    leftovers: Arc<Leftovers>,
+    appender: Arc<Mutex<Appender>>,
+    dead_letters: Arc<DeadLetters>,
+    acknowledging: Arc<Acknowledging>,
+    report: Arc<OpenReport>,
+    device_bytes_at_open: Option<u64>,
+    lock: Arc<DirLock>,
+}
+
+impl Parts {
+    /// Takes the directory, tidies it and recovers what is there.
+    fn find(options: Options, read_only: bool) -> Result<Parts, OpenError> {
+        let started = clock::now();
+        let dir = options.dir.clone();
+        let io = |error: io::Error| OpenError::io(&dir, &error);
+        disk::create_dir(&dir).map_err(io)?;
+        let lock = take_lock(&dir)?;
+        check_format(&dir)?;
+        self_test::self_test(&dir.join("generations.selftest")).map_err(OpenError::NoBarrier)?;
+        disk::create_dir(&generations_dir(&dir)).map_err(io)?;
+        let mut report = OpenReport {
+            ignored: unknown_names(&dir),
+            ..OpenReport::default()
+        };
+        report.finished_deletions = finish_deletions(&dir).map_err(io)?;
+        let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
+        let mut recovered = recover(&options, &ballast, &report)?;
+        let free = disk::free_bytes(&dir).map_err(io)?;
+        if !read_only
+            && !ballast.is_present()
+            && free >= options.free_bytes_min + options.ballast_bytes
+        {
+            let _ = ballast.make();
+        }
+        let (cache_bytes, bytes_max) = (options.cache_bytes, options.max_size_bytes / 8);
+        let (dead_letters, aside) = DeadLetters::open(&dir, cache_bytes, bytes_max, read_only)
+            .map_err(|error| dead_letter_error(&dir, error))?;
+        recovered.report.quarantined.extend(aside);
+        recovered.report.micros = clock::micros_since(started);
+        recovered.catalog.quarantined = quarantine::list(&quarantine_dir(&dir));
+        let space = FreeSpace::new(dir, options.free_bytes_min, ballast);
+        Ok(Parts::new(
+            options,
+            read_only,
+            recovered,
+            dead_letters,
+            space,
+            lock,
+        ))
+    }
+
+    fn new(
+        options: Options,
+        read_only: bool,
+        recovered: Recovered,
+        dead_letters: DeadLetters,
+        space: FreeSpace,
+        lock: DirLock,
+    ) -> Parts {
+        let catalog = Arc::new(Mutex::new(recovered.catalog));
+        let space = Arc::new(space);
+        let quarantine = Arc::new(Quarantine::new(catalog.clone(), &options.dir));
+        let open = Arc::new(OpenGenerations::new(
+            catalog.clone(),
+            space.clone(),
+            quarantine.clone(),
+            options.cache_bytes,
+        ));
+        let leftovers = Arc::new(Leftovers::default());
+        let rotation = Rotation {
+            catalog: catalog.clone(),
+            open: open.clone(),
+            leftovers: leftovers.clone(),
+            dir: options.dir.clone(),
+            cache_bytes: options.cache_bytes,
+            highest: recovered.generation,
+        };
+        let appender = Appender::new(
+            rotation,
+            space.clone(),
+            recovered.engine,
+            options.payload_bytes_max(),
+            Compressor::new(!options.compress),
+        );
+        let reader = Reader {
+            catalog: catalog.clone(),
+            open: open.clone(),
+        };
+        let acknowledging = Acknowledging::new(catalog.clone(), reader);
+        Parts {
+            options,
+            read_only,
+            catalog,
+            space,
+            quarantine,
+            open,
+            leftovers,
+            appender: Arc::new(Mutex::new(appender)),
+            dead_letters: Arc::new(dead_letters),
+            acknowledging: Arc::new(acknowledging),
+            report: Arc::new(recovered.report),
+            device_bytes_at_open: disk::device_bytes_written(),
+            lock: Arc::new(lock),
+        }
+    }
+
+    /// There must be a generation to write to, and the mark outside sled must say so.
+    fn begin_writing(&self) -> Result<(), OpenError> {
+        let dir = &self.options.dir;
+        let mut appender = locked(&self.appender);
+        if !appender.is_open() {
+            appender.rotate().map_err(|error| match error {
+                EngineError::NoSpace(why) => OpenError::NoSpace {
+                    dir: dir.clone(),
+                    why,
+                },
+                other => OpenError::Io {
+                    path: dir.clone(),
+                    why: other.to_string(),
+                },
+            })?;
+        }
+        let high_water = HighWater {
+            generation: appender.generation(),
+            next: locked(&self.catalog).next,
+        };
+        // On a full disk the older mark stays: it is only ever too low, which hides nothing that matters.
+        match high_water
+            .save(dir)
+            .map_err(|error| OpenError::io(dir, &error))
+        {
+            Err(error @ OpenError::Io { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn writer(&self) -> Writer {
+        let options = &self.options;
+        let retention = Retention {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            quarantine: self.quarantine.clone(),
+            leftovers: self.leftovers.clone(),
+            dir: options.dir.clone(),
+            keep_for_ms: options.keep_for_ms,
+        };
+        let rewriting = Rewriting {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            space: self.space.clone(),
+            dir: options.dir.clone(),
+            cache_bytes: options.cache_bytes,
+            compress: options.compress,
+        };
+        let giving_up = GivingUp {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            acknowledging: self.acknowledging.clone(),
+        };
+        let step_bytes = options.payload_bytes_max();
+        let chosen = options.when_full == WhenFull::Shed;
+        Writer {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            appender: self.appender.clone(),
+            room: Room {
+                catalog: self.catalog.clone(),
+                dead_letters: self.dead_letters.clone(),
+                space: self.space.clone(),
+                retention,
+                rewriting,
+                max_size_bytes: options.max_size_bytes,
+                reserve_bytes: if chosen { step_bytes } else { 0 },
+            },
+            shedding: Shedding {
+                catalog: self.catalog.clone(),
+                giving_up: giving_up.clone(),
+                chosen,
+                step_bytes,
+            },
+            expiry: Expiry {
+                catalog: self.catalog.clone(),
+                giving_up,
+                expire_after_ms: options.expire_after_ms,
+            },
+            dir: options.dir.clone(),
+            _lock: self.lock.clone(),
+        }
+    }
+
+    fn store(self) -> Store {
+        let lanes = Lanes {
+            catalog: self.catalog.clone(),
+            appender: self.appender,
+            read_only: self.read_only,
+        };
+        let verification = Verification {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            dead_letters: self.dead_letters.clone(),
+        };
+        let backup = Backup {
+            catalog: self.catalog.clone(),
+            open: self.open.clone(),
+            dead_letters: self.dead_letters.clone(),
+            dir: self.options.dir,
+            cache_bytes: self.options.cache_bytes,
+        };
+        let statistics = Statistics {
+            catalog: self.catalog.clone(),
+            dead_letters: self.dead_letters.clone(),
+            space: self.space,
+            max_size_bytes: self.options.max_size_bytes,
+            device_bytes_at_open: self.device_bytes_at_open,
+        };
+        Store {
+            reader: Reader {
+                catalog: self.catalog.clone(),
+                open: self.open,
+            },
+            catalog: self.catalog,
+            lanes: Arc::new(lanes),
+            acknowledging: self.acknowledging,
+            dead_letters: self.dead_letters,
+            backup: Arc::new(backup),
+            verification: Arc::new(verification),
+            statistics: Arc::new(statistics),
+            report: self.report,
+            _lock: self.lock,
+        }
+    }
+}
+
+/// Recovers the generations; on a full disk once more with the ballast's room.
+fn recover(
+    options: &Options,
+    ballast: &Ballast,
+    report: &OpenReport,
+) -> Result<Recovered, OpenError> {
+    match Recovery::new(options, report.clone()).run() {
+        Err(OpenError::NoSpace { .. }) if ballast.release() => {
+            Recovery::new(options, report.clone()).run()
+        }
+        other => other,
+    }
+}
+
+fn dead_letter_error(dir: &Path, error: DeadLetterError) -> OpenError {
+    match error {
+        DeadLetterError::NoSpace(why) => OpenError::NoSpace {
+            dir: dir.to_path_buf(),
+            why,
+        },
+        other => OpenError::Io {
+            path: dead_letters_dir(dir),
+            why: other.to_string(),
+        },
+    }
+}
+
+fn unknown_names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    names
+        .filter(|name| !is_known_name(Path::new(name)))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Deletes what a crash left renamed but not deleted.
+fn finish_deletions(dir: &Path) -> io::Result<u32> {
+    let mut finished = 0;
+    for parent in [generations_dir(dir), dead_letters_dir(dir)] {
+        for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(DEAD) {
+                fs::remove_dir_all(entry.path())?;
+                finished += 1;
+            }
+        }
+    }
+    Ok(finished)
+}
