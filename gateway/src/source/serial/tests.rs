@@ -58,9 +58,12 @@ impl MoodyIntake {
 
     fn take(&mut self, arrival: Arrival) {
         let mut group = Group::default();
-        let seen = self
-            .dedup
-            .seen(&arrival.event, &arrival.identity, &mut group);
+        let seen = self.dedup.seen(
+            &arrival.event,
+            &arrival.identity,
+            &mut group.seen,
+            &mut group.commit,
+        );
         self.offered += 1;
         let verdict = match seen {
             Seen::Again => Verdict::Stored,
