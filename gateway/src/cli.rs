@@ -1,32 +1,35 @@
 //! The command line: one file per subcommand, and what they share.
 //!
+//! | folder | what it is |
+//! |---|---|
+//! | `check`, `rules` | what is wrong with the configuration and the rules |
+//! | `demo` | the main job on one machine |
+//! | `gateway` | how the gateway, or the store it left, is reached |
+//! | `history` | events and dead letters |
+//! | `setup` | what a person needs once, before anything runs |
+//! | `store` | the store on disk |
+//! | `terminal` | what people read: tables, figures, colours, messages |
+//!
 //! Exit codes: 0 done, 1 failed, 2 wrong command line (clap's own), 78 bad configuration or rules.
 
-use std::path::PathBuf;
+use clap::{CommandFactory, Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-mod backup;
+mod arguments;
 mod check;
-mod completions;
-mod config_file;
-mod dead_letters;
 #[cfg(feature = "demo")]
 mod demo;
-mod events;
-mod failure;
-mod hash_password;
-mod held;
-mod human;
+mod gateway;
+mod history;
 mod rules;
 mod run;
-mod running;
+mod setup;
 mod status;
 mod store;
-mod table;
 mod terminal;
 
-pub use failure::Failure;
+use history::{dead_letters, events};
+use setup::{completions, hash_password};
+pub use terminal::failure::Failure;
 
 /// An IoT edge event gateway: an acknowledged event is never lost.
 #[derive(Debug, Parser)]
@@ -42,7 +45,7 @@ enum Command {
     Run(run::Arguments),
     /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
     #[cfg(feature = "demo")]
-    Demo(demo::command::Arguments),
+    Demo(demo::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
     /// Show how the running gateway is
@@ -61,24 +64,6 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Which configuration a subcommand works with.
-#[derive(Debug, Args)]
-struct ConfigArgument {
-    /// Configuration file [default: $TIDEGATE_CONFIG, ./gateway.toml or /etc/tidegate/gateway.toml]
-    #[arg(long, short, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-}
-
-/// How a subcommand that people read and programs parse writes its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
 /// Parses the command line and carries it out.
 ///
 /// # Errors
@@ -88,7 +73,7 @@ pub fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::command::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
@@ -96,6 +81,6 @@ pub fn main() -> Result<(), Failure> {
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::HashPassword => hash_password::run(),
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
     }
 }

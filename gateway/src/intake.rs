@@ -224,7 +224,12 @@ impl Intake {
             ack,
             identity,
         } = arrival;
-        match self.dedup.seen(&event, &identity, &mut self.group) {
+        match self.dedup.seen(
+            &event,
+            &identity,
+            &mut self.group.seen,
+            &mut self.group.commit,
+        ) {
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();

@@ -1,25 +1,16 @@
 //! `tidegate check`: everything that is wrong with the configuration and the rules, without
 //! running anything.
 
+pub(super) mod findings;
+pub(super) mod rules_folder;
+
 use std::io::Write;
 
-use clap::ValueEnum;
-use tidegate_rules::diagnostic::Diagnostic;
-
-use super::{ConfigArgument, Failure, rules, terminal};
+use super::Failure;
+use super::arguments::ConfigArgument;
+use super::terminal::figures;
 use crate::config::{self, Config};
-
-/// How findings are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Format {
-    /// Pictures with carets
-    #[default]
-    Text,
-    /// One line each, for editors: `file:line:column: error: message`
-    Short,
-    /// One JSON document
-    Json,
-}
+use findings::{FindingsFormat, write_findings};
 
 /// What `tidegate check` takes.
 #[derive(Debug, clap::Args)]
@@ -28,7 +19,7 @@ pub(super) struct Arguments {
     config: ConfigArgument,
     /// How to write what was found
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: FindingsFormat,
 }
 
 /// Checks the configuration and its rules.
@@ -48,8 +39,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write_findings(&config.warnings, arguments.format)?;
         return say_fine(&config, "no rules", arguments.format);
     };
-    let findings = rules::check_folder(folder, &config)?;
-    if arguments.format == Format::Json {
+    let findings = rules_folder::check(folder, &config)?;
+    if arguments.format == FindingsFormat::Json {
         let all = [config.warnings.as_slice(), &findings.found].concat();
         write_findings(&all, arguments.format)?;
     } else {
@@ -57,53 +48,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         findings.write(arguments.format)?;
     }
     let rules = findings.rules.ok_or_else(Failure::said_bad_config)?;
-    say_fine(&config, &counted(rules, "rule"), arguments.format)
+    say_fine(&config, &figures::plural(rules, "rule"), arguments.format)
 }
 
-fn say_fine(config: &Config, rules: &str, format: Format) -> Result<(), Failure> {
-    if format == Format::Text {
-        let sources = counted(config.sources.len(), "source");
-        let upstreams = counted(config.upstreams.len(), "upstream");
+fn say_fine(config: &Config, rules: &str, format: FindingsFormat) -> Result<(), Failure> {
+    if format == FindingsFormat::Text {
+        let sources = figures::plural(config.sources.len(), "source");
+        let upstreams = figures::plural(config.upstreams.len(), "upstream");
         let file = config.path.display();
         writeln!(
             std::io::stdout(),
             "{file} is fine: {sources}, {upstreams}, {rules}"
         )?;
-    }
-    Ok(())
-}
-
-/// `1 rule`, `2 rules`
-pub(super) fn counted(count: usize, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        _ => format!("{count} {thing}s"),
-    }
-}
-
-/// Writes findings: pictures to standard error, what programs read to standard output.
-///
-/// # Errors
-/// When the output is closed.
-pub(super) fn write_findings(found: &[Diagnostic], format: Format) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
-    match format {
-        Format::Text if found.is_empty() => {}
-        Format::Text => eprintln!("{}", config::render(found, terminal::errors_in_color())),
-        Format::Short => {
-            for diagnostic in found {
-                writeln!(output, "{}", diagnostic.short())?;
-            }
-        }
-        Format::Json => {
-            let errors = found.iter().filter(|d| d.is_error()).count();
-            let document = serde_json::json!({
-                "errors": errors,
-                "warnings": found.len() - errors,
-                "diagnostics": found,
-            });
-            writeln!(output, "{document:#}")?;
-        }
     }
     Ok(())
 }

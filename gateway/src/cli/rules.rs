@@ -1,16 +1,14 @@
 //! `tidegate rules check`: everything that is wrong with the rules, without running them.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Subcommand;
-use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
-use tidegate_rules::{Destinations, RuleFile};
 
-use super::check::{self, Format};
-use super::{ConfigArgument, Failure, terminal};
-use crate::config::Config;
-use crate::run::rules_folder;
+use super::Failure;
+use super::arguments::ConfigArgument;
+use super::check::findings::FindingsFormat;
+use super::check::rules_folder;
+use super::terminal::figures;
 
 /// What `tidegate rules` takes.
 #[derive(Debug, clap::Args)]
@@ -27,18 +25,8 @@ enum Command {
     Check {
         /// How to write what was found
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: FindingsFormat,
     },
-}
-
-/// What a check of the rules found.
-pub(super) struct Findings {
-    /// All files that were read.
-    pub(super) files: Vec<RuleFile>,
-    /// Errors and warnings, by file and place.
-    pub(super) found: Vec<Diagnostic>,
-    /// Rules, when there is no error.
-    pub(super) rules: Option<usize>,
 }
 
 /// Carries out `tidegate rules`.
@@ -54,13 +42,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             config.path.display()
         )));
     };
-    let findings = check_folder(folder, &config)?;
+    let findings = rules_folder::check(folder, &config)?;
     findings.write(format)?;
     match findings.rules {
         None => Err(Failure::said_bad_config()),
-        Some(rules) if format == Format::Text => {
-            let files = check::counted(findings.files.len(), "file");
-            let rules = check::counted(rules, "rule");
+        Some(rules) if format == FindingsFormat::Text => {
+            let files = figures::plural(findings.files.len(), "file");
+            let rules = figures::plural(rules, "rule");
             writeln!(
                 std::io::stdout(),
                 "{rules} in {files} of {} are fine",
@@ -70,64 +58,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Some(_) => Ok(()),
     }
-}
-
-/// Reads and checks all rules of `folder`.
-///
-/// # Errors
-/// When a file cannot be read.
-pub(super) fn check_folder(folder: &Path, config: &Config) -> Result<Findings, Failure> {
-    let files = read(folder)?;
-    let names = config
-        .upstreams
-        .iter()
-        .map(|upstream| upstream.name.as_str());
-    Ok(
-        match tidegate_rules::compile(&files, &Destinations::new(names)) {
-            Ok(checked) => Findings {
-                rules: Some(checked.rules.rule_count()),
-                found: checked.warnings,
-                files,
-            },
-            Err(found) => Findings {
-                rules: None,
-                found,
-                files,
-            },
-        },
-    )
-}
-
-impl Findings {
-    /// Writes what was found: pictures to standard error, what programs read to standard output.
-    ///
-    /// # Errors
-    /// When the output is closed.
-    pub(super) fn write(&self, format: Format) -> Result<(), Failure> {
-        if format != Format::Text || self.found.is_empty() {
-            return check::write_findings(&self.found, format);
-        }
-        let texts = self
-            .files
-            .iter()
-            .map(|file| (file.path.as_str(), file.text.as_str()));
-        let sources = Sources::new(texts);
-        eprintln!(
-            "{}",
-            render_all(&self.found, &sources, terminal::errors_in_color())
-        );
-        Ok(())
-    }
-}
-
-/// All rule files of `folder`, under the paths an editor can open.
-fn read(folder: &Path) -> Result<Vec<RuleFile>, Failure> {
-    let files = rules_folder::read(folder).map_err(|error| Failure::new(error.to_string()))?;
-    let openable = |mut file: RuleFile| {
-        if let Some(name) = Path::new(&file.path).file_name() {
-            file.path = folder.join(name).display().to_string();
-        }
-        file
-    };
-    Ok(files.into_iter().map(openable).collect())
 }

@@ -2,13 +2,14 @@
 
 use clap::ValueEnum;
 
-use super::{ConfigArgument, Failure};
+use super::Failure;
+use super::arguments::ConfigArgument;
 use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Lines {
+enum LogLines {
     /// For people and the journal
     #[default]
     Text,
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     log: Option<String>,
     /// How to write log lines, to standard error
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    log_format: Lines,
+    log_format: LogLines,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -44,8 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .or(variable)
         .unwrap_or_else(|| "info".to_owned());
     let format = match arguments.log_format {
-        Lines::Text => LogFormat::Text,
-        Lines::Json => LogFormat::Json,
+        LogLines::Text => LogFormat::Text,
+        LogLines::Json => LogFormat::Json,
     };
     log::start(format, &filter).map_err(|error| Failure::new(error.to_string()))?;
     for warning in &config.warnings {

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
-use super::running::Running;
-use super::table::{Table, printable};
-use super::{ConfigArgument, Failure, Format, human, terminal};
+use super::Failure;
+use super::arguments::{ConfigArgument, OutputFormat};
+use super::gateway::control_client::ControlClient;
+use super::terminal::table::{Table, printable};
+use super::terminal::{color, figures};
 use crate::observe::status::{Status, UpstreamStatus};
 
 /// What `tidegate status` takes.
@@ -14,7 +16,7 @@ pub(super) struct Arguments {
     config: ConfigArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Asks the running gateway how it is.
@@ -24,7 +26,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let data_dir = &config.gateway.data_dir;
-    let Some(running) = Running::find(data_dir)? else {
+    let Some(client) = ControlClient::connect(data_dir)? else {
         return Err(Failure::new(format!(
             "no gateway runs on {} ({}); `tidegate store status` looks at its store",
             data_dir.display(),
@@ -33,11 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut output = std::io::stdout().lock();
     match arguments.format {
-        Format::Json => {
-            let status: serde_json::Value = running.get("/status")?;
+        OutputFormat::Json => {
+            let status: serde_json::Value = client.get("/status")?;
             writeln!(output, "{status:#}")?;
         }
-        Format::Text => write_status(&mut output, &running.get("/status")?)?,
+        OutputFormat::Text => write_status(&mut output, &client.get("/status")?)?,
     }
     Ok(())
 }
@@ -49,12 +51,12 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
         "gateway {} runs tidegate {} for {} (process {})",
         gateway.id,
         gateway.version,
-        human::span(gateway.uptime_ms),
+        figures::span(gateway.uptime_ms),
         gateway.pid
     )?;
     for trouble in &status.troubles {
         let trouble = printable(trouble);
-        match terminal::output_in_color() {
+        match color::output_in_color() {
             true => writeln!(output, "  \x1b[33m! {trouble}\x1b[0m")?,
             false => writeln!(output, "  ! {trouble}")?,
         }
@@ -100,14 +102,14 @@ fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()
             source.name.clone(),
             source.kind.clone(),
             source.state.clone(),
-            human::count(source.events),
-            human::count(source.refused),
-            human::count(source.connections),
+            figures::count(source.events),
+            figures::count(source.refused),
+            figures::count(source.connections),
             source.last_error.clone().unwrap_or_default(),
         ]);
     }
     writeln!(output)?;
-    table.write(output, terminal::output_in_color())
+    table.write(output, color::output_in_color())
 }
 
 fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std::io::Result<()> {
@@ -130,18 +132,18 @@ fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std
             upstream.name.clone(),
             upstream.kind.clone(),
             upstream.state.clone(),
-            human::span(upstream.since_ms),
-            human::count(upstream.waiting),
-            human::size(upstream.waiting_bytes),
-            upstream.oldest_ms.map(human::span).unwrap_or_default(),
-            human::count(upstream.in_flight),
-            human::count(upstream.delivered),
-            human::count(upstream.dead_lettered),
+            figures::span(upstream.since_ms),
+            figures::count(upstream.waiting),
+            figures::size(upstream.waiting_bytes),
+            upstream.oldest_ms.map(figures::span).unwrap_or_default(),
+            figures::count(upstream.in_flight),
+            figures::count(upstream.delivered),
+            figures::count(upstream.dead_lettered),
             upstream.last_error.clone().unwrap_or_default(),
         ]);
     }
     writeln!(output)?;
-    table.write(output, terminal::output_in_color())
+    table.write(output, color::output_in_color())
 }
 
 fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
@@ -149,12 +151,12 @@ fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     writeln!(
         output,
         "\nstore    {} in {}, {} of {}, {} free on the disk, {}",
-        human::counted(store.events, "event"),
-        human::counted(store.generations, "generation"),
-        human::size(store.disk_bytes),
-        human::size(store.max_size_bytes),
-        human::size(store.free_bytes),
-        human::counted(store.dead_letters, "dead letter")
+        figures::counted(store.events, "event"),
+        figures::counted(store.generations, "generation"),
+        figures::size(store.disk_bytes),
+        figures::size(store.max_size_bytes),
+        figures::size(store.free_bytes),
+        figures::counted(store.dead_letters, "dead letter")
     )
 }
 
@@ -163,10 +165,10 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     writeln!(
         output,
         "events   {} accepted, {} repetitions, {} refused, {} dropped by rule",
-        human::count(books.accepted),
-        human::count(books.duplicates),
-        human::count(books.refused),
-        human::count(books.dropped_by_rule)
+        figures::count(books.accepted),
+        figures::count(books.duplicates),
+        figures::count(books.refused),
+        figures::count(books.dropped_by_rule)
     )?;
     let verdict = match books.balance() {
         true => "the books balance".to_owned(),
@@ -175,11 +177,11 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     writeln!(
         output,
         "outputs  {} routed, {} delivered, {} dead-lettered, {} shed, {} expired, {} waiting: {verdict}",
-        human::count(books.routed),
-        human::count(books.delivered),
-        human::count(books.dead_lettered),
-        human::count(books.shed),
-        human::count(books.expired),
-        human::count(books.waiting)
+        figures::count(books.routed),
+        figures::count(books.delivered),
+        figures::count(books.dead_lettered),
+        figures::count(books.shed),
+        figures::count(books.expired),
+        figures::count(books.waiting)
     )
 }

@@ -11,8 +11,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tidegate_rules::event::Event;
+use tidegate_store::Commit;
 
-use super::group::Group;
 use crate::event::arrival::Identity;
 use crate::event::device_mark::{Boots, device_mark_key};
 
@@ -30,7 +30,7 @@ pub enum Seen {
 
 /// Something a group made the dedup remember.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mark {
+pub enum DedupEntry {
     /// An id, by its fingerprint.
     Id(u128),
     /// A device's mark as it was before the group, to go back to.
@@ -76,26 +76,33 @@ impl Dedup {
         self.devices.insert(device.into(), Boots::from_bytes(mark));
     }
 
-    /// Looks an event up, and remembers it together with `group` if it is new.
-    pub fn seen(&mut self, event: &Event, identity: &Identity, group: &mut Group) -> Seen {
+    /// Looks an event up. If it is new, it is remembered from now on: `entries` say so, to go back
+    /// to where `commit`, which gets the device's mark, fails.
+    pub fn seen(
+        &mut self,
+        event: &Event,
+        identity: &Identity,
+        entries: &mut Vec<DedupEntry>,
+        commit: &mut Commit,
+    ) -> Seen {
         match identity {
             Identity::None => Seen::New,
-            Identity::Id => self.seen_id(event, group),
+            Identity::Id => self.seen_id(event, entries),
             Identity::Device {
                 device,
                 boot,
                 sequence,
                 after,
-            } => self.seen_device(device, *boot, (*after, *sequence), group),
+            } => self.seen_device(device, *boot, (*after, *sequence), entries, commit),
         }
     }
 
-    fn seen_id(&mut self, event: &Event, group: &mut Group) -> Seen {
+    fn seen_id(&mut self, event: &Event, entries: &mut Vec<DedupEntry>) -> Seen {
         let print = self.fingerprint(event);
         if !self.ids.insert(print) {
             return Seen::Again;
         }
-        group.seen.push(Mark::Id(print));
+        entries.push(DedupEntry::Id(print));
         Seen::New
     }
 
@@ -104,7 +111,8 @@ impl Dedup {
         device: &Arc<str>,
         boot: u64,
         (after, sequence): (Option<u64>, u64),
-        group: &mut Group,
+        entries: &mut Vec<DedupEntry>,
+        commit: &mut Commit,
     ) -> Seen {
         let boots = self.devices.entry(Arc::clone(device)).or_default();
         let highest = boots.sequence(boot);
@@ -115,22 +123,22 @@ impl Dedup {
         if highest < after {
             return Seen::OutOfTurn;
         }
-        group.seen.push(Mark::Device {
+        entries.push(DedupEntry::Device {
             device: Arc::clone(device),
             before: boots.clone(),
         });
         boots.advance(boot, sequence);
         if crate::intake::null_control::stores_device_marks() {
             let key = device_mark_key(device);
-            group.commit.mark(&key, &boots.to_bytes());
+            commit.mark(&key, &boots.to_bytes());
         }
         Seen::New
     }
 
     /// The group is durable: its ids count towards the window from now on.
-    pub fn keep(&mut self, marks: &[Mark]) {
+    pub fn keep(&mut self, marks: &[DedupEntry]) {
         for mark in marks {
-            if let Mark::Id(print) = mark {
+            if let DedupEntry::Id(print) = mark {
                 self.keep_id(*print);
             }
         }
@@ -138,13 +146,13 @@ impl Dedup {
 
     /// The group is not durable: forgets it. Of several groups the latest is forgotten first, so
     /// that devices end up with their marks from before the oldest.
-    pub fn forget_undurable(&mut self, marks: &[Mark]) {
+    pub fn forget_undurable(&mut self, marks: &[DedupEntry]) {
         for mark in marks.iter().rev() {
             match mark {
-                Mark::Id(print) => {
+                DedupEntry::Id(print) => {
                     self.ids.remove(print);
                 }
-                Mark::Device { device, before } => {
+                DedupEntry::Device { device, before } => {
                     self.devices.insert(Arc::clone(device), before.clone());
                 }
             }
@@ -173,10 +181,17 @@ impl Dedup {
 mod tests {
     use super::*;
     use crate::event::device_mark::BOOTS_PER_DEVICE_MAX;
+    use crate::intake::group::Group;
 
     /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
     fn offer(dedup: &mut Dedup, after: Option<u64>, sequence: u64, group: &mut Group) -> Seen {
-        dedup.seen_device(&"node".into(), 1, (after, sequence), group)
+        dedup.seen_device(
+            &"node".into(),
+            1,
+            (after, sequence),
+            &mut group.seen,
+            &mut group.commit,
+        )
     }
 
     #[test]
@@ -217,12 +232,18 @@ mod tests {
         let (mut dedup, device) = (Dedup::new(8), Arc::from("node"));
         let mut durable = Group::default();
         for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
-            dedup.seen_device(&device, boot, (None, 7), &mut durable);
+            dedup.seen_device(
+                &device,
+                boot,
+                (None, 7),
+                &mut durable.seen,
+                &mut durable.commit,
+            );
         }
         let before = dedup.devices[&device].clone();
         let (mut first, mut second) = (Group::default(), Group::default());
-        dedup.seen_device(&device, 8, (None, 0), &mut first);
-        dedup.seen_device(&device, 9, (None, 0), &mut second);
+        dedup.seen_device(&device, 8, (None, 0), &mut first.seen, &mut first.commit);
+        dedup.seen_device(&device, 9, (None, 0), &mut second.seen, &mut second.commit);
         dedup.forget_undurable(&second.seen);
         dedup.forget_undurable(&first.seen);
         assert_eq!(dedup.devices[&device], before);

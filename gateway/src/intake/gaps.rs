@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_rules::State;
 use tidegate_rules::decision::{Decision, Output, Priority};
 use tidegate_rules::event::Event;
-use tidegate_store::{Append, Commit, Gap, LaneId, Route, Shed, GapWriter, Writer};
+use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer};
 use tokio::sync::watch;
 
 use super::ActiveRules;

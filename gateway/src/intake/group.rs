@@ -6,7 +6,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::dedup::Mark;
+use super::dedup::DedupEntry;
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::record::{self, Routed, tags};
 
@@ -31,7 +31,7 @@ pub struct Group {
     /// Shares of the inlet's byte budget, given back with the group.
     pub shares: Vec<OwnedSemaphorePermit>,
     /// What the dedup remembered for this group.
-    pub seen: Vec<Mark>,
+    pub seen: Vec<DedupEntry>,
     /// For subscribers, where there are any.
     pub live: Vec<Arc<Event>>,
     /// Events of sources; the gateway's own and dead letters sent again are not among them.

@@ -3,8 +3,6 @@
 //! Compiled in only with the cargo feature `null-controls`, which no other feature enables; in
 //! every other build nothing can be asked for.
 
-use crate::intake::group::Group;
-
 /// What `TIDEGATE_NULL_CONTROL` asks for.
 #[cfg(feature = "null-controls")]
 fn asks_for(breach: &str) -> bool {
@@ -22,10 +20,10 @@ fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(20));
 }
 
-/// Acknowledges before the commit, if asked for `ack-before-commit`.
-pub(crate) fn before_commit(group: &mut Group) {
+/// Lets acknowledge before the commit, if asked for `ack-before-commit`.
+pub(crate) fn before_commit(acknowledge: impl FnOnce()) {
     if asks_for("ack-before-commit") {
-        group.accept_all();
+        acknowledge();
         pause();
     }
 }

@@ -17,7 +17,7 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
 use crate::source::http::HttpListener;
 use crate::source::mqtt::MqttClient;
-use crate::source::mqtt_listener::MqttListener;
+use crate::source::mqtt_listener::MqttListenerSource;
 
 /// What all sources are joined with.
 pub(super) struct Joint<'a> {
@@ -85,7 +85,7 @@ impl Joint<'_> {
         match &source.kind {
             SourceKind::MqttListener(config) => {
                 let feed = self.feed.clone();
-                let listener = MqttListener::bind(
+                let listener = MqttListenerSource::bind(
                     config.clone(),
                     name,
                     gateway_id,
@@ -147,7 +147,7 @@ impl Joint<'_> {
                 Ok("lines")
             }
             SourceKind::Serial(config) => {
-                let joined = crate::source::serial::Joined {
+                let joined = crate::source::serial::SerialContext {
                     inlet,
                     store: self.store.clone(),
                     observe,

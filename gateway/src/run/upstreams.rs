@@ -16,6 +16,7 @@ use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
 use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
+use crate::time::clock;
 use crate::upstream::Upstream;
 use crate::upstream::file::FileOut;
 #[cfg(feature = "http")]
@@ -61,7 +62,7 @@ pub(super) fn spawn(
     let mut lanes = joint.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
         let context = joint.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
-        let upstream = ToDeadLetters::new(joint.store.clone());
+        let upstream = ToDeadLetters::new(joint.store.clone(), clock::unix_ms);
         start(tasks, DEAD_LETTER, upstream, context, joint.stop);
     }
     for (upstream, (id, metrics)) in joint.config.upstreams.iter().zip(lanes) {
@@ -103,6 +104,7 @@ impl Joint<'_> {
             metrics: Arc::clone(metrics),
             announced: name != DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
+            seed: fastrand::u64(..),
         }
     }
 

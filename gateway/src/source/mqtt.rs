@@ -9,7 +9,7 @@
 //! an error, so QoS 2 would never get past it. A message that comes again with an id of its own
 //! is recognised by the intake.
 
-mod link;
+mod client;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
-use link::{Heard, Link, Publish};
+use client::{BrokerClient, ClientEvent, ReceivedMessage};
 
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -53,28 +53,28 @@ pub struct MqttClient {
     /// Whether the filters were sent since the start: they may have changed before it.
     subscribed: bool,
     /// What was said last of a broken connection, so that it is said once.
-    told: String,
+    last_reported: String,
 }
 
 /// Why a connection is over.
-enum Ended {
+enum ConnectionEnd {
     Broken(String),
     Shutdown,
 }
 
 /// A message that waits for its verdict.
-struct Unsettled {
+struct UnsettledMessage {
     packet_id: u16,
     received: Instant,
 }
 
 /// One connection.
-struct Session {
-    link: Link,
-    heard: mpsc::Receiver<Result<Heard, String>>,
+struct BrokerConnection {
+    client: BrokerClient,
+    events: mpsc::Receiver<Result<ClientEvent, String>>,
     /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
     /// identifier may stand for something else.
-    receipts: Receipts<Unsettled>,
+    receipts: Receipts<UnsettledMessage>,
 }
 
 impl MqttClient {
@@ -115,7 +115,7 @@ impl MqttClient {
             metrics,
             reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
             subscribed: false,
-            told: String::new(),
+            last_reported: String::new(),
             config,
         })
     }
@@ -131,19 +131,19 @@ impl MqttClient {
                 connected = self.connect() => connected,
             };
             let ended = match connected {
-                Ok(session) => self.serve(session, &mut shutdown).await?,
-                Err(why) => Ended::Broken(why),
+                Ok(connection) => self.serve(connection, &mut shutdown).await?,
+                Err(why) => ConnectionEnd::Broken(why),
             };
-            let Ended::Broken(why) = ended else {
+            let ConnectionEnd::Broken(why) = ended else {
                 return Ok(());
             };
             self.metrics.down("connecting", &why);
-            if why != self.told {
+            if why != self.last_reported {
                 self.observe.emit(&Disconnected {
                     source: &self.name,
                     why: &why,
                 });
-                self.told = why;
+                self.last_reported = why;
             }
             let pause = self.reconnect.next(fastrand::u64(..));
             tokio::select! {
@@ -154,11 +154,11 @@ impl MqttClient {
     }
 
     /// A connection with its subscriptions asked for.
-    async fn connect(&mut self) -> Result<Session, String> {
+    async fn connect(&mut self) -> Result<BrokerConnection, String> {
         let url = &self.config.broker.url;
-        let (link, mut heard) = Link::start(&self.config.broker, self.tls.clone());
-        let resumed = match tokio::time::timeout(CONNECT_MAX, heard.recv()).await {
-            Ok(Some(Ok(Heard::Connected { resumed }))) => resumed,
+        let (client, mut events) = BrokerClient::start(&self.config.broker, self.tls.clone());
+        let resumed = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {
+            Ok(Some(Ok(ClientEvent::Connected { resumed }))) => resumed,
             Ok(Some(Err(why))) => return Err(format!("{url}: {why}")),
             Ok(_) => return Err(format!("{url}: the connection ended before CONNACK")),
             Err(_) => {
@@ -167,7 +167,8 @@ impl MqttClient {
             }
         };
         if !resumed || !self.subscribed {
-            link.subscribe(&self.config.topics, self.config.qos)
+            client
+                .subscribe(&self.config.topics, self.config.qos)
                 .map_err(|why| format!("{url}: {why}"))?;
         }
         if resumed && self.subscribed {
@@ -178,49 +179,49 @@ impl MqttClient {
             url,
             resumed,
         });
-        Ok(Session {
-            link,
-            heard,
+        Ok(BrokerConnection {
+            client,
+            events,
             receipts: Receipts::default(),
         })
     }
 
     async fn serve(
         &mut self,
-        mut session: Session,
+        mut connection: BrokerConnection,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<Ended, Closed> {
+    ) -> Result<ConnectionEnd, Closed> {
         self.metrics.connections(1);
         let ended = tokio::select! {
-            () = stopped(shutdown) => Ok(Ended::Shutdown),
-            ended = self.receive(&mut session) => ended.map(Ended::Broken),
+            () = stopped(shutdown) => Ok(ConnectionEnd::Shutdown),
+            ended = self.receive(&mut connection) => ended.map(ConnectionEnd::Broken),
         };
-        if let Ok(Ended::Shutdown) = &ended {
-            let drained = self.drain(&mut session);
+        if let Ok(ConnectionEnd::Shutdown) = &ended {
+            let drained = self.drain(&mut connection);
             let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
-            session.link.disconnect().await;
+            connection.client.disconnect().await;
         }
         self.metrics.connections(-1);
         ended
     }
 
     /// Hands messages on and acknowledgements back until the connection is over; says why.
-    async fn receive(&mut self, session: &mut Session) -> Result<String, Closed> {
-        let mut heard = Vec::new();
+    async fn receive(&mut self, connection: &mut BrokerConnection) -> Result<String, Closed> {
+        let mut events = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                () = session.receipts.ready() => {
-                    if let Err(why) = self.settle(session, clock::monotonic()) {
+                () = connection.receipts.ready() => {
+                    if let Err(why) = self.settle(connection, clock::monotonic()) {
                         return Ok(why);
                     }
                 }
-                count = session.heard.recv_many(&mut heard, OFFER_MAX) => {
+                count = connection.events.recv_many(&mut events, OFFER_MAX) => {
                     if count == 0 {
                         return Ok("the connection ended".into());
                     }
                     let now = clock::monotonic();
-                    let (arrivals, broken) = self.take(session, heard.drain(..), now);
+                    let (arrivals, broken) = self.arrivals(connection, events.drain(..), now);
                     self.inlet.offer(arrivals).await?;
                     if let Some(why) = broken {
                         return Ok(why);
@@ -234,23 +235,23 @@ impl MqttClient {
     ///
     /// # Errors
     /// Why the connection must be given up: then the broker sends again what was refused.
-    fn settle(&mut self, session: &mut Session, now: Instant) -> Result<(), String> {
-        while let Some(receipt) = session.receipts.take() {
-            self.settle_one(&session.link, receipt, now)?;
+    fn settle(&mut self, connection: &mut BrokerConnection, now: Instant) -> Result<(), String> {
+        while let Some(receipt) = connection.receipts.take() {
+            self.settle_one(&connection.client, receipt, now)?;
         }
         Ok(())
     }
 
     fn settle_one(
         &mut self,
-        link: &Link,
-        receipt: Receipt<Unsettled>,
+        client: &BrokerClient,
+        receipt: Receipt<UnsettledMessage>,
         now: Instant,
     ) -> Result<(), String> {
         let message = receipt.value;
         match receipt.verdict {
             Verdict::Stored => {
-                link.acknowledge(message.packet_id);
+                client.acknowledge(message.packet_id);
                 let took = now.saturating_duration_since(message.received);
                 self.metrics.acknowledged_after(took);
                 self.metrics.accepted(0);
@@ -269,29 +270,31 @@ impl MqttClient {
         }
     }
 
-    /// The arrivals among what was heard, and why the connection is over, if it is.
-    fn take(
+    /// The arrivals among what happened, and why the connection is over, if it is.
+    fn arrivals(
         &mut self,
-        session: &mut Session,
-        heard: impl Iterator<Item = Result<Heard, String>>,
+        connection: &mut BrokerConnection,
+        events: impl Iterator<Item = Result<ClientEvent, String>>,
         now: Instant,
     ) -> (Vec<Arrival>, Option<String>) {
         let mut arrivals = Vec::new();
-        for item in heard {
-            match item {
-                Ok(Heard::Connected { .. }) => {}
-                Ok(Heard::Subscribed { refused }) if refused.is_empty() => {
+        for event in events {
+            match event {
+                Ok(ClientEvent::Connected { .. }) => {}
+                Ok(ClientEvent::Subscribed { refused }) if refused.is_empty() => {
                     self.subscribed = true;
-                    self.told.clear();
+                    self.last_reported.clear();
                     self.metrics.up("connected");
                 }
-                Ok(Heard::Subscribed { refused }) => {
+                Ok(ClientEvent::Subscribed { refused }) => {
                     let names = refused.iter().filter_map(|at| self.config.topics.get(*at));
                     let names: Vec<&str> = names.map(String::as_str).collect();
                     let why = format!("the broker refused to subscribe to {}", names.join(", "));
                     return (arrivals, Some(why));
                 }
-                Ok(Heard::Publish(publish)) => arrivals.extend(self.arrival(session, publish, now)),
+                Ok(ClientEvent::Message(message)) => {
+                    arrivals.extend(self.arrival(connection, message, now))
+                }
                 Err(why) => {
                     let why = format!("{}: {why}", self.config.broker.url);
                     return (arrivals, Some(why));
@@ -304,32 +307,32 @@ impl MqttClient {
     /// The arrival of a message; none if it is over `max_payload`: that stays with the broker.
     fn arrival(
         &mut self,
-        session: &mut Session,
-        publish: Publish,
+        connection: &mut BrokerConnection,
+        message: ReceivedMessage,
         now: Instant,
     ) -> Option<Arrival> {
-        let bytes = publish.payload.len();
+        let bytes = message.payload.len();
         if bytes > self.config.payload_bytes_max {
             self.metrics.malformed("payload too large");
             tracing::warn!(
                 source = self.name,
-                topic = publish.topic,
+                topic = message.topic,
                 "a payload of {bytes} bytes is over max_payload = {}; it stays with the broker, unacknowledged",
                 self.config.payload_bytes_max
             );
             return None;
         }
-        let ack = match publish.qos {
+        let ack = match message.qos {
             0 => {
                 self.metrics.accepted(bytes);
                 Ack::none()
             }
-            _ => session.receipts.issue(Unsettled {
-                packet_id: publish.id,
+            _ => connection.receipts.issue(UnsettledMessage {
+                packet_id: message.packet_id,
                 received: now,
             }),
         };
-        let event = self.event(publish);
+        let event = self.event(message);
         Some(Arrival {
             identity: Identity::of_id(&event.id),
             event,
@@ -337,24 +340,24 @@ impl MqttClient {
         })
     }
 
-    fn event(&self, publish: Publish) -> Event {
+    fn event(&self, message: ReceivedMessage) -> Event {
         let mut event = self.template.clone();
-        event.topic = publish.topic.into();
-        event.data = publish.payload;
-        event.content_type = publish.content_type.map(Into::into);
-        if publish.retain {
+        event.topic = message.topic.into();
+        event.data = message.payload;
+        event.content_type = message.content_type.map(Into::into);
+        if message.retain {
             event.extensions.push(("retain".into(), "true".into()));
         }
-        for (name, value) in &publish.user {
+        for (name, value) in &message.user {
             mqtt::read_property(&mut event, name, value);
         }
         event
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
-    async fn drain(&mut self, session: &mut Session) {
-        while let Some(receipt) = session.receipts.settled().await {
-            let _ = self.settle_one(&session.link, receipt, clock::monotonic());
+    async fn drain(&mut self, connection: &mut BrokerConnection) {
+        while let Some(receipt) = connection.receipts.settled().await {
+            let _ = self.settle_one(&connection.client, receipt, clock::monotonic());
         }
     }
 }

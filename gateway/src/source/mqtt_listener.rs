@@ -1,17 +1,16 @@
 //! A listener that devices connect to: MQTT 3.1.1 and 5, QoS 0, 1 and 2.
 //!
 //! A PUBACK or PUBREC leaves only after the commit that holds its event. The layers, from the
-//! bytes up: [`wire`] reads fields, [`packet`] packets, [`session`] keeps the rules of the
-//! protocol without a socket, `connection` joins it to one, [`reply`] writes back. Sessions last
-//! as long as their connection; subscribers get live events.
+//! bytes up: [`codec`] reads and writes packets, [`session`] keeps the rules of the protocol
+//! without a socket, `connection` joins it to one. Sessions last as long as their connection;
+//! subscribers get live events.
 
+mod authenticator;
+mod client_ids;
+pub mod codec;
 mod connection;
-mod doorman;
-pub mod packet;
-mod registry;
-pub mod reply;
+mod disconnect;
 pub mod session;
-pub mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,33 +31,32 @@ use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::listener::certificate;
 use crate::time::shutdown::stopped;
 use crate::tls::server;
-use connection::Connection;
-use doorman::Doorman;
-use registry::Registry;
-use reply::reason;
-use session::Shared;
+use authenticator::Authenticator;
+use client_ids::ClientIds;
+use connection::ClientConnection;
+use session::SessionContext;
 
 /// What all connections of a listener share.
-pub(crate) struct Listener {
+pub(crate) struct ListenerContext {
     name: String,
-    shared: Shared,
+    session_context: SessionContext,
     inlet: Inlet,
     feed: LiveFeed,
     observe: Arc<Observe>,
-    registry: Registry,
-    doorman: Doorman,
+    client_ids: ClientIds,
+    authenticator: Authenticator,
 }
 
 /// A listener that is bound and waits to be run.
-pub struct MqttListener {
+pub struct MqttListenerSource {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
-    listener: Arc<Listener>,
+    listener: Arc<ListenerContext>,
     connections: Arc<Semaphore>,
     per_address: ConnectionLimit,
 }
 
-impl MqttListener {
+impl MqttListenerSource {
     /// Binds the socket and reads the certificates.
     ///
     /// # Errors
@@ -71,7 +69,7 @@ impl MqttListener {
         feed: LiveFeed,
         observe: Arc<Observe>,
         metrics: SourceMetrics,
-    ) -> Result<MqttListener, BindError> {
+    ) -> Result<MqttListenerSource, BindError> {
         let socket = TcpListener::bind(limits.listen).await.map_err(|error| {
             BindError(format!(
                 "source {name}: cannot listen on {}: {error}; is another program there?",
@@ -83,10 +81,10 @@ impl MqttListener {
         let connections = Arc::new(Semaphore::new(limits.connections_max));
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
-        let listener = Listener {
+        let listener = ListenerContext {
             name: name.into(),
-            doorman: Doorman::new(Arc::clone(&limits)),
-            shared: Shared {
+            authenticator: Authenticator::new(Arc::clone(&limits)),
+            session_context: SessionContext {
                 limits,
                 source: format!("{gateway_id}/{name}").into(),
                 metrics,
@@ -94,9 +92,9 @@ impl MqttListener {
             inlet,
             feed,
             observe,
-            registry: Registry::default(),
+            client_ids: ClientIds::default(),
         };
-        Ok(MqttListener {
+        Ok(MqttListenerSource {
             socket,
             tls,
             listener: Arc::new(listener),
@@ -120,7 +118,7 @@ impl MqttListener {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
             let source = &self.listener.name;
-            self.listener.shared.metrics.up("listening");
+            self.listener.session_context.metrics.up("listening");
             self.listener.observe.emit(&Listening { source, address });
         }
         let mut open = JoinSet::new();
@@ -132,7 +130,7 @@ impl MqttListener {
             };
             let (stream, peer, permit) = accepted;
             let Some(counted) = self.per_address.admit(peer.ip()) else {
-                self.turn_away(peer);
+                self.refuse_connection(peer);
                 continue;
             };
             let listener = Arc::clone(&self.listener);
@@ -147,9 +145,9 @@ impl MqttListener {
     }
 
     /// Counts a connection that is closed unheard.
-    fn turn_away(&self, peer: SocketAddr) {
+    fn refuse_connection(&self, peer: SocketAddr) {
         let source = &self.listener.name;
-        let metrics = &self.listener.shared.metrics;
+        let metrics = &self.listener.session_context.metrics;
         metrics.malformed("connections of one address");
         tracing::warn!(source, %peer, "connection closed: its address holds max_connections_per_ip");
     }
@@ -172,53 +170,31 @@ impl MqttListener {
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    listener: Arc<Listener>,
+    listener: Arc<ListenerContext>,
     tls: Option<TlsAcceptor>,
     shutdown: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return Connection::new(stream, peer, listener, None)
+        return ClientConnection::new(stream, peer, listener, None)
             .serve(shutdown)
             .await;
     };
-    let timeout = listener.shared.limits.connect_timeout;
+    let timeout = listener.session_context.limits.connect_timeout;
     match tokio::time::timeout(timeout, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             let chain = stream.get_ref().1.peer_certificates();
             let name = chain
                 .and_then(|chain| chain.first())
                 .and_then(|certificate| certificate::common_name(certificate));
-            Connection::new(stream, peer, listener, name)
+            ClientConnection::new(stream, peer, listener, name)
                 .serve(shutdown)
                 .await
         }
         Ok(Err(error)) => {
-            listener.shared.metrics.malformed("tls");
+            listener.session_context.metrics.malformed("tls");
             tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
         }
-        Err(_) => listener.shared.metrics.malformed("tls timeout"),
-    }
-}
-
-/// A few words for a reason code, as metrics label refused input.
-fn words(code: u8) -> &'static str {
-    match code {
-        reason::MALFORMED => "malformed packet",
-        reason::PROTOCOL_ERROR => "protocol error",
-        reason::UNSUPPORTED_VERSION => "unsupported version",
-        reason::CLIENT_ID_NOT_VALID => "client id",
-        reason::BAD_LOGIN => "bad login",
-        reason::NOT_AUTHORIZED => "not authorized",
-        reason::KEEP_ALIVE_TIMEOUT => "keep-alive timeout",
-        reason::TAKEN_OVER => "taken over",
-        reason::TOPIC_NAME_INVALID => "topic name",
-        reason::RECEIVE_MAX_EXCEEDED => "receive maximum",
-        reason::ALIAS_INVALID => "topic alias",
-        reason::PACKET_TOO_LARGE => "packet too large",
-        reason::QUOTA_EXCEEDED => "store full",
-        reason::MAXIMUM_CONNECT_TIME => "connect timeout",
-        reason::SUBSCRIPTION_ID_NOT_SUPPORTED => "subscription id",
-        _ => "other",
+        Err(_) => listener.session_context.metrics.malformed("tls timeout"),
     }
 }

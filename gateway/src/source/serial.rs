@@ -5,28 +5,27 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `conversation` | one opening of the port: bytes in, bytes out, verdicts back |
-//! | `desk` | what the link hands on, made into arrivals |
-//! | `peer` | the device at the other end and its sequence numbers |
-//! | `reading` | records and gaps as events |
+//! | `session` | one opening of the port: bytes in, bytes out, verdicts back |
+//! | `host` | what the link hands on, made into arrivals; what outlives a session |
+//! | `device` | the device at the other end and its sequence numbers |
+//! | `device_event` | records and gaps as events |
+//! | `device_clock` | a device's uptime on the gateway's clock |
 //! | `schema` | names and units of readings, and their values as JSON |
-//! | `time` | a device's uptime on the gateway's clock |
-//! | `verdicts` | what was handed to the intake and what came back |
+//! | `receipts` | what was handed to the intake and what came back |
 //!
-//! Whatever happens on the line, the conversation can be begun anew: the durable mark of the
-//! device, written in the same commit as its events, says where it goes on. Before a device is
-//! told to go on, everything that was handed to the intake earlier is settled, so that the mark
-//! is true.
+//! Whatever happens on the line, a session can be begun anew: the durable mark of the device,
+//! written in the same commit as its events, says where it goes on. Before a device is told to go
+//! on, everything that was handed to the intake earlier is settled, so that the mark is true.
 
-mod conversation;
-mod desk;
-mod peer;
-mod reading;
+mod device;
+mod device_clock;
+mod device_event;
+mod host;
+mod receipts;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
-mod time;
-mod verdicts;
 
 use std::sync::Arc;
 
@@ -38,12 +37,13 @@ use crate::config::Serial;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+use crate::time::clock;
 use crate::time::shutdown::stopped;
-use conversation::Conversation;
-use desk::Desk;
+use host::SerialHost;
+use session::SerialSession;
 
-/// What a serial source is joined with.
-pub struct Joined {
+/// What a serial source needs of the gateway.
+pub struct SerialContext {
     /// Where its events go.
     pub inlet: Inlet,
     /// Where the marks of its devices are.
@@ -58,25 +58,30 @@ pub struct Joined {
 pub struct SerialSource {
     port: SerialPort,
     inlet: Inlet,
-    desk: Desk,
+    host: SerialHost,
     nonce: u16,
 }
 
 impl SerialSource {
     /// A source that will talk at `config.port`.
-    pub fn new(config: &Serial, name: &str, gateway_id: &str, joined: Joined) -> SerialSource {
+    pub fn new(
+        config: &Serial,
+        name: &str,
+        gateway_id: &str,
+        context: SerialContext,
+    ) -> SerialSource {
         let port = SerialPort {
             source: name.into(),
             wanted: config.port.clone(),
             baud: config.baud,
             reopen_max: config.reopen_max,
-            observe: Arc::clone(&joined.observe),
-            metrics: joined.metrics.clone(),
+            observe: Arc::clone(&context.observe),
+            metrics: context.metrics.clone(),
         };
         SerialSource {
             port,
-            inlet: joined.inlet.clone(),
-            desk: Desk::new(config, name, gateway_id, joined),
+            inlet: context.inlet.clone(),
+            host: SerialHost::new(config, name, gateway_id, context, clock::monotonic()),
             nonce: fastrand::u16(..),
         }
     }
@@ -89,12 +94,12 @@ impl SerialSource {
         while let Some(stream) = self.port.open(&mut shutdown).await {
             // Far enough from the sessions of the link before.
             self.nonce = self.nonce.wrapping_add(0x1001);
-            let conversation = Conversation::new(&mut self.desk, &self.inlet, self.nonce);
+            let session = SerialSession::new(&mut self.host, &self.inlet, self.nonce);
             let why = tokio::select! {
                 () = stopped(&mut shutdown) => return Ok(()),
-                ended = conversation.hold(stream) => ended?,
+                ended = session.run(stream) => ended?,
             };
-            self.desk.port_lost(&why);
+            self.host.port_lost(&why);
             self.port.lost(&why);
         }
         Ok(())

@@ -7,8 +7,8 @@
 //! A timeout or an answer such as 503 pauses the lane. A connection that breaks counts as
 //! trouble only if the server cannot be reached right afterwards either.
 
-mod answer;
 mod request;
+mod response;
 
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
@@ -25,8 +25,8 @@ use tokio_rustls::TlsConnector;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::HttpUpstream;
 use crate::time::clock;
-use answer::Answer;
-use request::Post;
+use request::WebhookRequest;
+use response::RequestOutcome;
 
 /// Bytes of an answer's body that are read: enough for a reason, and to use the connection again.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -43,7 +43,7 @@ const SUSPECTS_MAX: usize = 1024;
 pub struct HttpOut {
     config: HttpUpstream,
     server: Arc<Server>,
-    requests: JoinSet<(Vec<Delivery>, Answer)>,
+    requests: JoinSet<(Vec<Delivery>, RequestOutcome)>,
     /// Halves of refused batches, in order; they go before everything else.
     pieces: VecDeque<Vec<Delivery>>,
     suspects: HashSet<Token>,
@@ -96,19 +96,19 @@ impl HttpOut {
     fn answered(
         &mut self,
         mut deliveries: Vec<Delivery>,
-        answer: Answer,
+        answer: RequestOutcome,
     ) -> Result<Vec<(Token, Outcome)>, Trouble> {
         let outcome = match answer {
-            Answer::Gone(why) => return Err(Trouble::new(why)),
-            Answer::Refused(_) if deliveries.len() > 1 => {
+            RequestOutcome::Gone(why) => return Err(Trouble::new(why)),
+            RequestOutcome::Refused(_) if deliveries.len() > 1 => {
                 let rest = deliveries.split_off(deliveries.len() / 2);
                 self.pieces.push_front(rest);
                 self.pieces.push_front(deliveries);
                 return Ok(Vec::new());
             }
-            Answer::Refused(why) => Outcome::Refused(why),
-            Answer::Taken => Outcome::Confirmed,
-            Answer::Busy(reason, retry_ms) => {
+            RequestOutcome::Refused(why) => Outcome::Refused(why),
+            RequestOutcome::Taken => Outcome::Confirmed,
+            RequestOutcome::Busy(reason, retry_ms) => {
                 // What waits here would overtake what goes back to the lane.
                 deliveries.extend(self.pieces.drain(..).flatten());
                 Outcome::Busy { reason, retry_ms }
@@ -228,20 +228,20 @@ impl Server {
     }
 
     /// Posts, and says what the answer means.
-    async fn ask(&self, post: Post) -> Answer {
+    async fn ask(&self, post: WebhookRequest) -> RequestOutcome {
         let request = self.client.post(self.url.clone());
         let sent = request.headers(post.headers).body(post.body).send().await;
         match sent {
             Ok(response) => understood(response).await,
             Err(error) if error.is_timeout() => {
-                Answer::Busy(format!("{}: no answer in time", self.name()), None)
+                RequestOutcome::Busy(format!("{}: no answer in time", self.name()), None)
             }
             Err(error) => match self.reach().await {
                 Ok(()) => {
                     let why = innermost(&error);
-                    Answer::Busy(format!("{}: no answer: {why}", self.name()), None)
+                    RequestOutcome::Busy(format!("{}: no answer: {why}", self.name()), None)
                 }
-                Err(why) => Answer::Gone(why),
+                Err(why) => RequestOutcome::Gone(why),
             },
         }
     }
@@ -294,13 +294,13 @@ fn headers(config: &HttpUpstream) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-async fn understood(mut response: Response) -> Answer {
+async fn understood(mut response: Response) -> RequestOutcome {
     let status = response.status();
     let retry_ms = response
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| answer::retry_after_ms(value, clock::unix_ms()));
+        .and_then(|value| response::retry_after_ms(value, clock::unix_ms()));
     let mut body = Vec::new();
     // The head has decided; a body that is cut short or late changes nothing.
     let _ = tokio::time::timeout(BODY_MAX, read(&mut response, &mut body)).await;
@@ -309,7 +309,7 @@ async fn understood(mut response: Response) -> Answer {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(REASON_CHARS_MAX)
         .collect();
-    answer::of_status(status, &text, retry_ms)
+    response::of_status(status, &text, retry_ms)
 }
 
 async fn read(response: &mut Response, body: &mut Vec<u8>) {

@@ -55,6 +55,7 @@ impl Lane {
             metrics: Arc::clone(&metrics),
             announced: true,
             shutdown_max: Duration::from_secs(1),
+            seed: 7,
         };
         let out = HttpOut::new(upstream).expect("an upstream");
         Lane {

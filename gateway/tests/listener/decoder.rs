@@ -3,7 +3,8 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use tidegate::source::mqtt_listener::packet::{self, Next, Packet};
+use tidegate::source::mqtt_listener::codec::decode::{self, Decoded};
+use tidegate::source::mqtt_listener::codec::packet::Packet;
 
 use crate::client::{V3, V5, connect, connect_with, packet, publish, subscribe, text, unsubscribe};
 
@@ -42,13 +43,13 @@ fn read(bytes: &[u8], level: u8) -> (Vec<Packet>, bool) {
     let mut packets = Vec::new();
     loop {
         let before = buffer.len();
-        match packet::next(&mut buffer, level, BYTES_MAX) {
-            Ok(Next::Packet(packet)) => packets.push(packet),
-            Ok(Next::Wait) => {
+        match decode::next_packet(&mut buffer, level, BYTES_MAX) {
+            Ok(Decoded::Packet(packet)) => packets.push(packet),
+            Ok(Decoded::Incomplete) => {
                 assert!(before <= BYTES_MAX + 5, "it waits with {before} bytes");
                 return (packets, false);
             }
-            Ok(Next::TooLarge(bytes)) => {
+            Ok(Decoded::TooLarge(bytes)) => {
                 assert!(bytes > BYTES_MAX);
                 return (packets, true);
             }
@@ -84,7 +85,7 @@ proptest! {
         level in V3..=V5,
     ) {
         read(&bytes, level);
-        packet::claimed_level(&bytes);
+        decode::claimed_level(&bytes);
     }
 
     #[test]

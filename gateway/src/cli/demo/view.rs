@@ -12,9 +12,9 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Sparkline};
 
-/// One look at the demo.
+/// How everything was at one moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     /// Since the start.
     pub elapsed: Duration,
     /// Whether the line to the upstream is up.
@@ -41,30 +41,21 @@ pub(super) struct Look {
 
 /// Where a demo shows what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(super) enum ProgressOutput {
     /// On standard output: live on a terminal, a line a second elsewhere.
-    Output,
+    Stdout,
     /// A line a second on standard error.
-    Aside,
+    Stderr,
 }
 
-/// What a person asks for on the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Nothing.
-    Nothing,
-    /// To end the demo.
-    Quit,
-}
-
-/// Where looks are drawn.
+/// Where snapshots are shown.
 pub(super) enum View {
     /// A terminal.
     Live(Box<Live>),
     /// Standard output that is a pipe or a file.
     Plain,
     /// Standard error, because standard output is for the books alone.
-    Aside,
+    PlainStderr,
 }
 
 /// A live view with its history.
@@ -82,9 +73,9 @@ const NOTES_MAX: usize = 10;
 
 impl View {
     /// A live view if standard output is free for it and a terminal, else plain lines.
-    pub(super) fn open(progress: Progress) -> View {
-        if progress == Progress::Aside {
-            return View::Aside;
+    pub(super) fn open(progress: ProgressOutput) -> View {
+        if progress == ProgressOutput::Stderr {
+            return View::PlainStderr;
         }
         if !std::io::stdout().is_terminal() {
             return View::Plain;
@@ -105,7 +96,7 @@ impl View {
         let line = format!("{:>5.1}s  {text}", elapsed.as_secs_f64());
         match self {
             View::Plain => say(&line),
-            View::Aside => say_aside(&line),
+            View::PlainStderr => say_stderr(&line),
             View::Live(live) => {
                 live.notes.push_back(line);
                 if live.notes.len() > NOTES_MAX {
@@ -115,19 +106,19 @@ impl View {
         }
     }
 
-    /// Shows a look; called once a second.
-    pub(super) fn show(&mut self, look: &Look) {
+    /// Shows a snapshot; called once a second.
+    pub(super) fn show(&mut self, snapshot: &Snapshot) {
         match self {
-            View::Plain => say(&plain(look)),
-            View::Aside => say_aside(&plain(look)),
-            View::Live(live) => live.show(look),
+            View::Plain => say(&plain(snapshot)),
+            View::PlainStderr => say_stderr(&plain(snapshot)),
+            View::Live(live) => live.show(snapshot),
         }
     }
 
     /// Whether somebody pressed `q` or Ctrl-C; never waits.
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn quit_requested(&self) -> bool {
         if !matches!(self, View::Live(_)) {
-            return Asked::Nothing;
+            return false;
         }
         while event::poll(Duration::ZERO).unwrap_or(false) {
             let Ok(Event::Key(key)) = event::read() else {
@@ -136,10 +127,10 @@ impl View {
             let control_c =
                 key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
             if control_c || key.code == KeyCode::Char('q') {
-                return Asked::Quit;
+                return true;
             }
         }
-        Asked::Nothing
+        false
     }
 
     /// Gives the terminal back.
@@ -155,24 +146,24 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-fn say_aside(line: &str) {
+fn say_stderr(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-fn plain(look: &Look) -> String {
+fn plain(snapshot: &Snapshot) -> String {
     format!(
         "{:>5.1}s  accepted {:>6} ({:>5}/s)  delivered {:>6} ({:>5}/s)  backlog {:>6}  ack p50 {} p99 {}  line {}  gateway {}  upstream {}",
-        look.elapsed.as_secs_f64(),
-        look.accepted,
-        look.accepted_per_s,
-        look.delivered,
-        look.delivered_per_s,
-        look.backlog,
-        millis(look.ack_p50),
-        millis(look.ack_p99),
-        up(look.line_up),
-        up(look.gateway_up),
-        upstream(look),
+        snapshot.elapsed.as_secs_f64(),
+        snapshot.accepted,
+        snapshot.accepted_per_s,
+        snapshot.delivered,
+        snapshot.delivered_per_s,
+        snapshot.backlog,
+        millis(snapshot.ack_p50),
+        millis(snapshot.ack_p99),
+        up(snapshot.line_up),
+        up(snapshot.gateway_up),
+        upstream(snapshot),
     )
 }
 
@@ -180,8 +171,8 @@ fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
-fn upstream(look: &Look) -> &str {
-    look.upstream.as_deref().unwrap_or("unknown")
+fn upstream(snapshot: &Snapshot) -> &str {
+    snapshot.upstream.as_deref().unwrap_or("unknown")
 }
 
 fn up(up: bool) -> &'static str {
@@ -189,10 +180,10 @@ fn up(up: bool) -> &'static str {
 }
 
 impl Live {
-    fn show(&mut self, look: &Look) {
+    fn show(&mut self, snapshot: &Snapshot) {
         for (history, value) in [
-            (&mut self.accepted, look.accepted_per_s),
-            (&mut self.delivered, look.delivered_per_s),
+            (&mut self.accepted, snapshot.accepted_per_s),
+            (&mut self.delivered, snapshot.delivered_per_s),
         ] {
             history.push_back(value);
             if history.len() > HISTORY {
@@ -204,13 +195,13 @@ impl Live {
         // A terminal that went away shows nothing; the demo goes on to its books.
         let _ = self
             .terminal
-            .draw(|frame| draw(frame, look, accepted, delivered, notes));
+            .draw(|frame| draw(frame, snapshot, accepted, delivered, notes));
     }
 }
 
 fn draw(
     frame: &mut Frame,
-    look: &Look,
+    snapshot: &Snapshot,
     accepted: &VecDeque<u64>,
     delivered: &VecDeque<u64>,
     notes: &VecDeque<String>,
@@ -222,7 +213,7 @@ fn draw(
         Constraint::Length(NOTES_MAX as u16 + 2),
     ])
     .areas(frame.area());
-    frame.render_widget(header(look), head);
+    frame.render_widget(header(snapshot), head);
     for (area, title, history, color) in [
         (upper, "acknowledged / s", accepted, Color::Green),
         (lower, "delivered upstream / s", delivered, Color::Cyan),
@@ -244,7 +235,7 @@ fn draw(
     frame.render_widget(notes, foot);
 }
 
-fn header(look: &Look) -> Paragraph<'static> {
+fn header(snapshot: &Snapshot) -> Paragraph<'static> {
     let state = |name: &str, up: bool| -> Span<'static> {
         let text = format!(" {name} {} ", if up { "up" } else { "DOWN" });
         if up {
@@ -256,22 +247,22 @@ fn header(look: &Look) -> Paragraph<'static> {
     let first = Line::from(vec![
         format!(
             "{:>6.1}s  20 sensors, 2 serial devices → ",
-            look.elapsed.as_secs_f64()
+            snapshot.elapsed.as_secs_f64()
         )
         .into(),
-        state("gateway", look.gateway_up),
+        state("gateway", snapshot.gateway_up),
         " → ".into(),
-        state("line", look.line_up),
-        format!(" → upstream {}", upstream(look)).into(),
+        state("line", snapshot.line_up),
+        format!(" → upstream {}", upstream(snapshot)).into(),
     ]);
     let second = Line::raw(format!(
         "accepted {}   delivered {}   backlog {}",
-        look.accepted, look.delivered, look.backlog
+        snapshot.accepted, snapshot.delivered, snapshot.backlog
     ));
     let third = Line::raw(format!(
         "from publish to ack: median {}, 99 % {}",
-        millis(look.ack_p50),
-        millis(look.ack_p99)
+        millis(snapshot.ack_p50),
+        millis(snapshot.ack_p99)
     ));
     Paragraph::new(vec![first, second, third])
         .block(Block::bordered().title(" tidegate demo ".bold()))

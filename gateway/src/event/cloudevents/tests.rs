@@ -271,3 +271,51 @@ fn every_binding_writes_and_reads_what_is_frozen() {
     }
     assert_eq!(text.len(), include_str!("frozen.txt").len());
 }
+
+#[test]
+fn a_subscriber_gets_time_and_schema_as_an_upstream_does() {
+    let event = full();
+    let of_subscriber = mqtt::properties(&event);
+    for wanted in [
+        ("time", "2020-09-13T12:26:40Z"),
+        ("dataschema", "https://example.org/s"),
+    ] {
+        assert!(
+            of_subscriber.contains(&(wanted.0, wanted.1.into())),
+            "{wanted:?}"
+        );
+    }
+    let delivery = Delivery {
+        token: Token {
+            sequence: 7,
+            output: 2,
+        },
+        event: Arc::new(event.clone()),
+        output: Output::default(),
+        historical: false,
+        attempts: 0,
+    };
+    let of_upstream = mqtt::properties_of(&delivery);
+    let of_subscriber: Vec<_> = of_subscriber
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+        .collect();
+    assert_eq!(of_subscriber, of_upstream);
+}
+
+#[test]
+fn json_is_by_its_content_type_what_the_rules_take_for_json() {
+    for (content_type, expected) in [
+        ("Application/JSON", "\"x\""),
+        ("text/json; charset=utf-8", "\"x\""),
+        ("application/ld+json", "\"x\""),
+        ("model/json", "x"),
+        ("text/plain", "x"),
+    ] {
+        let document = format!(
+            r#"{{"specversion":"1.0","id":"a","source":"s","type":"t","datacontenttype":"{content_type}","data":"x"}}"#
+        );
+        let event = json::read_structured(document.as_bytes(), &plain()).unwrap();
+        assert_eq!(event.data, expected, "{content_type}");
+    }
+}

@@ -8,11 +8,14 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::Listener;
-use super::packet::{self, Connect, Next, Packet, V5, V311};
-use super::registry::Seat;
-use super::reply::{self, Terms, reason};
-use super::session::{Close, Session};
+use super::ListenerContext;
+use super::client_ids::ClientIdLease;
+use super::codec::decode::{self, Decoded};
+use super::codec::encode::{self, ConnackProperties};
+use super::codec::packet::{ConnectPacket, Packet, V5, V311};
+use super::codec::reason;
+use super::disconnect::Disconnect;
+use super::session::ClientSession;
 use crate::event::ack::Ack;
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::live_feed::{CommittedEvents, LiveEvents, Missed};
@@ -32,47 +35,49 @@ const WRITE_MAX: Duration = Duration::from_secs(30);
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How long a refused MQTT 3.1.1 client stays connected before it is made to try again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// How long events under way may take at shutdown.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Live events a subscriber may have unacknowledged.
-const OUTGOING_MAX: usize = 100;
+const OUTGOING_INFLIGHT_MAX: usize = 100;
 
 /// A connection being served.
-pub(super) struct Connection<S> {
+pub(super) struct ClientConnection<S> {
     stream: S,
     peer: SocketAddr,
-    listener: Arc<Listener>,
+    listener: Arc<ListenerContext>,
     buffer: BytesMut,
     out: BytesMut,
     /// The protocol level its CONNECT claims; 0 before that is known.
-    claimed: u8,
+    claimed_level: u8,
     /// The common name in its certificate, where it showed one.
-    certified: Option<String>,
+    certificate_name: Option<String>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     pub(super) fn new(
         stream: S,
         peer: SocketAddr,
-        listener: Arc<Listener>,
-        certified: Option<String>,
+        listener: Arc<ListenerContext>,
+        certificate_name: Option<String>,
     ) -> Self {
-        Connection {
+        ClientConnection {
             stream,
             peer,
             listener,
             buffer: BytesMut::new(),
             out: BytesMut::new(),
-            claimed: 0,
-            certified,
+            claimed_level: 0,
+            certificate_name,
         }
     }
 
     /// Serves the client to the end of its connection.
     pub(super) async fn serve(mut self, mut shutdown: watch::Receiver<bool>) {
-        let timeout = self.listener.shared.limits.connect_timeout;
+        let timeout = self.listener.session_context.limits.connect_timeout;
         let connect = tokio::select! {
             () = stopped(&mut shutdown) => return,
-            connect = tokio::time::timeout(timeout, self.first()) => match connect {
-                Err(_) => Err(Close::new(
+            connect = tokio::time::timeout(timeout, self.read_connect()) => match connect {
+                Err(_) => Err(Disconnect::new(
                     reason::MAXIMUM_CONNECT_TIME,
                     "no CONNECT within connect_timeout",
                 )),
@@ -81,79 +86,86 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let connect = match connect {
             Ok(connect) => connect,
-            Err(close) => {
+            Err(disconnect) => {
                 // MQTT 3.1.1 has no code for a CONNECT that cannot be read.
-                if self.claimed == V5 && close.reason != 0 {
-                    reply::connack(&mut self.out, V5, close.reason, None);
+                if self.claimed_level == V5 && disconnect.reason != 0 {
+                    encode::connack(&mut self.out, V5, disconnect.reason, None);
                     let _ = self.flush().await;
                 }
-                return self.tell("", &close);
+                return self.report("", &disconnect);
             }
         };
         let level = connect.level;
-        match self.admit(&connect).await {
-            Err(close) => {
-                reply::connack(&mut self.out, level, close.reason, None);
+        match self.open_session(&connect).await {
+            Err(disconnect) => {
+                encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
-                self.tell(connect.client_id.as_str(), &close);
+                self.report(connect.client_id.as_str(), &disconnect);
             }
-            Ok((mut session, seat)) => {
-                self.listener.shared.metrics.connections(1);
-                let close = self.session(&mut session, &seat, &connect, shutdown).await;
-                self.listener.shared.metrics.connections(-1);
-                self.end(&mut session, &close).await;
-                drop(seat);
+            Ok((mut session, lease)) => {
+                self.listener.session_context.metrics.connections(1);
+                let disconnect = self
+                    .run_session(&mut session, &lease, &connect, shutdown)
+                    .await;
+                self.listener.session_context.metrics.connections(-1);
+                self.close(&mut session, &disconnect).await;
+                drop(lease);
             }
         }
     }
 
     /// Reads until CONNECT is there; anything else closes the connection.
-    async fn first(&mut self) -> Result<Connect, Close> {
+    async fn read_connect(&mut self) -> Result<ConnectPacket, Disconnect> {
         loop {
-            self.claimed = packet::claimed_level(&self.buffer).unwrap_or(0);
-            match packet::next(&mut self.buffer, V311, CONNECT_BYTES_MAX) {
-                Ok(Next::Packet(Packet::Connect(connect))) => return Ok(*connect),
-                Ok(Next::Packet(_)) => return Err(no_connect()),
+            self.claimed_level = decode::claimed_level(&self.buffer).unwrap_or(0);
+            match decode::next_packet(&mut self.buffer, V311, CONNECT_BYTES_MAX) {
+                Ok(Decoded::Packet(Packet::Connect(connect))) => return Ok(*connect),
+                Ok(Decoded::Packet(_)) => return Err(no_connect()),
                 // Told by its first byte: the rest of another packet is not waited for.
-                Ok(Next::Wait) if self.buffer.first().is_some_and(|byte| byte >> 4 != 1) => {
+                Ok(Decoded::Incomplete)
+                    if self.buffer.first().is_some_and(|byte| byte >> 4 != 1) =>
+                {
                     return Err(no_connect());
                 }
-                Ok(Next::TooLarge(bytes)) => {
+                Ok(Decoded::TooLarge(bytes)) => {
                     let why = format!(
                         "a first packet of {bytes} bytes, at most {CONNECT_BYTES_MAX} are read"
                     );
-                    return Err(Close::new(reason::PACKET_TOO_LARGE, why));
+                    return Err(Disconnect::new(reason::PACKET_TOO_LARGE, why));
                 }
                 Err(invalid) => return Err(invalid.into()),
-                Ok(Next::Wait) => {}
+                Ok(Decoded::Incomplete) => {}
             }
             self.buffer
                 .reserve(CONNECT_BYTES_MAX.saturating_sub(self.buffer.len()).max(64));
             match self.stream.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return Err(Close::new(0, "")),
+                Ok(0) | Err(_) => return Err(Disconnect::new(0, "")),
                 Ok(_) => {}
             }
         }
     }
 
-    /// Checks a CONNECT and takes the client's seat.
-    async fn admit(&mut self, connect: &Connect) -> Result<(Session, Seat), Close> {
+    /// Checks a CONNECT and leases the client id.
+    async fn open_session(
+        &mut self,
+        connect: &ConnectPacket,
+    ) -> Result<(ClientSession, ClientIdLease), Disconnect> {
         if connect.level != V5 && connect.level != V311 {
             let why = format!(
                 "protocol level {} is neither MQTT 3.1.1 nor 5",
                 connect.level
             );
-            return Err(Close::new(reason::UNSUPPORTED_VERSION, why));
+            return Err(Disconnect::new(reason::UNSUPPORTED_VERSION, why));
         }
         if connect.authentication_method {
-            return Err(Close::new(
+            return Err(Disconnect::new(
                 reason::BAD_AUTHENTICATION_METHOD,
                 "enhanced authentication is not offered",
             ));
         }
         let given = connect.client_id.as_str();
         if given.is_empty() && connect.level == V311 && !connect.clean {
-            return Err(Close::new(
+            return Err(Disconnect::new(
                 reason::CLIENT_ID_NOT_VALID,
                 "an empty client id needs a clean session",
             ));
@@ -164,57 +176,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let (user, access) = self
             .listener
-            .doorman
-            .admit(connect, &client, self.certified.as_deref())
+            .authenticator
+            .authenticate(connect, &client, self.certificate_name.as_deref())
             .await?;
-        let seat = self.listener.registry.take(&client, &user)?;
-        let outgoing_max = connect
-            .receive_max
-            .map_or(OUTGOING_MAX, |max| usize::from(max).min(OUTGOING_MAX));
-        let mut session = Session::new(
+        let lease = self.listener.client_ids.lease(&client, &user)?;
+        let outgoing_inflight_max = connect.receive_max.map_or(OUTGOING_INFLIGHT_MAX, |max| {
+            usize::from(max).min(OUTGOING_INFLIGHT_MAX)
+        });
+        let mut session = ClientSession::new(
             connect.level,
             client,
             access,
-            &self.listener.shared,
-            outgoing_max,
+            &self.listener.session_context,
+            outgoing_inflight_max,
         );
         session.will = connect.will.clone();
         if let Some(max) = connect.packet_bytes_max {
             session.packet_bytes_max = max as usize;
         }
-        Ok((session, seat))
+        Ok((session, lease))
     }
 
-    async fn session(
+    async fn run_session(
         &mut self,
-        session: &mut Session,
-        seat: &Seat,
-        connect: &Connect,
+        session: &mut ClientSession,
+        lease: &ClientIdLease,
+        connect: &ConnectPacket,
         mut shutdown: watch::Receiver<bool>,
-    ) -> Close {
-        let idle_max = self.welcome(session, connect);
+    ) -> Disconnect {
+        let idle_max = self.send_connack(session, connect);
         let mut live: Option<LiveEvents> = None;
-        let mut heard = clock::monotonic();
+        let mut received_at = clock::monotonic();
         loop {
             // First, for a client that is held back goes on with what waits in the buffer.
             session.settle(clock::monotonic(), &mut self.out);
-            if let Err(close) = self.packets(session).await {
-                return close;
+            if let Err(disconnect) = self.offer_packets(session).await {
+                return disconnect;
             }
             let written = tokio::select! {
                 biased;
                 written = self.flush() => written.is_ok(),
                 () = stopped(&mut shutdown) => false,
-                () = seat.taken_over() => false,
+                () = lease.taken_over() => false,
             };
             if !written {
                 // Part of a packet may be out: nothing can follow it.
                 self.out.clear();
-                return Close::new(0, "the client takes no bytes");
+                return Disconnect::new(0, "the client takes no bytes");
             }
             if session.must_reconnect {
                 tokio::time::sleep(REFUSED_PAUSE).await;
-                return Close::new(
+                return Disconnect::new(
                     reason::QUOTA_EXCEEDED,
                     "events were refused, the client is made to send them again",
                 );
@@ -228,24 +240,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 biased;
                 () = stopped(&mut shutdown) => return self.drain(session).await,
-                () = seat.taken_over() => return Close::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
+                () = lease.taken_over() => return Disconnect::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
                 () = session.receipts.ready() => {}
-                read = read(&mut self.stream, &mut self.buffer), if !session.is_full() => match read {
-                    Ok(0) => return Close::new(0, "the connection ended without DISCONNECT"),
-                    Err(error) => return Close::new(0, error.to_string()),
-                    Ok(_) => heard = clock::monotonic(),
+                read = read_more(&mut self.stream, &mut self.buffer), if !session.is_throttled() => match read {
+                    Ok(0) => return Disconnect::new(0, "the connection ended without DISCONNECT"),
+                    Err(error) => return Disconnect::new(0, error.to_string()),
+                    Ok(_) => received_at = clock::monotonic(),
                 },
-                events = next(&mut live) => self.deliver(session, events),
-                () = tokio::time::sleep_until((heard + idle_max).into()), if !session.is_full() => {
-                    return Close::new(reason::KEEP_ALIVE_TIMEOUT, "nothing was heard for 1.5 times the keep-alive");
+                events = next_live(&mut live) => self.deliver_live(session, events),
+                () = tokio::time::sleep_until((received_at + idle_max).into()), if !session.is_throttled() => {
+                    return Disconnect::new(reason::KEEP_ALIVE_TIMEOUT, "nothing was heard for 1.5 times the keep-alive");
                 }
             }
         }
     }
 
     /// Writes the accepting CONNACK and returns how long the client may be silent.
-    fn welcome(&mut self, session: &Session, connect: &Connect) -> Duration {
-        let limits = &self.listener.shared.limits;
+    fn send_connack(&mut self, session: &ClientSession, connect: &ConnectPacket) -> Duration {
+        let limits = &self.listener.session_context.limits;
         let asked = Duration::from_secs(u64::from(connect.keep_alive_s));
         let capped = if asked.is_zero() || asked > limits.keep_alive_max {
             limits.keep_alive_max
@@ -253,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             asked
         };
         let keep_alive_s = u16::try_from(capped.as_secs()).unwrap_or(u16::MAX);
-        let terms = Terms {
+        let properties = ConnackProperties {
             assigned_client_id: connect
                 .client_id
                 .as_str()
@@ -263,7 +275,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             receive_max: limits.receive_max,
             packet_bytes_max: (limits.payload_bytes_max + ENVELOPE_BYTES_MAX) as u32,
         };
-        reply::connack(&mut self.out, session.level, reason::SUCCESS, Some(&terms));
+        encode::connack(
+            &mut self.out,
+            session.level,
+            reason::SUCCESS,
+            Some(&properties),
+        );
         let v311_without = session.level == V311 && asked.is_zero();
         if v311_without {
             Duration::from_secs(86_400 * 365)
@@ -273,11 +290,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Everything that is in the buffer, as one offer to the intake.
-    async fn packets(&mut self, session: &mut Session) -> Result<(), Close> {
+    async fn offer_packets(&mut self, session: &mut ClientSession) -> Result<(), Disconnect> {
         let mut arrivals = Vec::new();
-        let taken = self.take_packets(session, &mut arrivals);
+        let taken = self.decode_packets(session, &mut arrivals);
         if self.listener.inlet.offer(arrivals).await.is_err() {
-            return Err(Close::new(
+            return Err(Disconnect::new(
                 reason::SERVER_SHUTTING_DOWN,
                 "the gateway is shutting down",
             ));
@@ -285,23 +302,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         taken
     }
 
-    fn take_packets(
+    fn decode_packets(
         &mut self,
-        session: &mut Session,
+        session: &mut ClientSession,
         arrivals: &mut Vec<Arrival>,
-    ) -> Result<(), Close> {
-        let bytes_max = self.listener.shared.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
+    ) -> Result<(), Disconnect> {
+        let bytes_max = self.listener.session_context.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
         let now = clock::monotonic();
-        while !session.is_full() {
-            match packet::next(&mut self.buffer, session.level, bytes_max) {
-                Ok(Next::Wait) => break,
-                Ok(Next::Packet(packet)) => {
-                    session.take(packet, now, arrivals, &mut self.out)?;
+        while !session.is_throttled() {
+            match decode::next_packet(&mut self.buffer, session.level, bytes_max) {
+                Ok(Decoded::Incomplete) => break,
+                Ok(Decoded::Packet(packet)) => {
+                    session.receive(packet, now, arrivals, &mut self.out)?;
                 }
-                Ok(Next::TooLarge(bytes)) => {
+                Ok(Decoded::TooLarge(bytes)) => {
                     let why =
                         format!("a packet of {bytes} bytes is over max_payload and its envelope");
-                    return Err(Close::new(reason::PACKET_TOO_LARGE, why));
+                    return Err(Disconnect::new(reason::PACKET_TOO_LARGE, why));
                 }
                 Err(invalid) => return Err(invalid.into()),
             }
@@ -309,28 +326,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    fn deliver(&mut self, session: &mut Session, events: Result<CommittedEvents, Missed>) {
+    fn deliver_live(
+        &mut self,
+        session: &mut ClientSession,
+        events: Result<CommittedEvents, Missed>,
+    ) {
         match events {
             Ok(events) => {
                 for event in events.iter() {
-                    session.live(event, &mut self.out);
+                    session.deliver(event, &mut self.out);
                 }
             }
-            Err(Missed(groups)) => self.listener.shared.metrics.missed(groups),
+            Err(Missed(groups)) => self.listener.session_context.metrics.missed(groups),
         }
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
-    async fn drain(&mut self, session: &mut Session) -> Close {
-        let deadline = tokio::time::sleep(Duration::from_secs(2));
+    async fn drain(&mut self, session: &mut ClientSession) -> Disconnect {
+        let deadline = tokio::time::sleep(DRAIN_MAX);
         tokio::pin!(deadline);
-        while session.under_way > 0 {
+        while session.inflight > 0 {
             tokio::select! {
                 () = &mut deadline => break,
                 () = session.receipts.ready() => session.settle(clock::monotonic(), &mut self.out),
             }
         }
-        Close::new(reason::SERVER_SHUTTING_DOWN, "")
+        Disconnect::new(reason::SERVER_SHUTTING_DOWN, "")
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
@@ -343,17 +364,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Goodbye, the log line, and the will of a client that sent none.
-    async fn end(&mut self, session: &mut Session, close: &Close) {
-        if close.reason != reason::SUCCESS {
-            reply::disconnect(&mut self.out, session.level, close.reason);
+    async fn close(&mut self, session: &mut ClientSession, disconnect: &Disconnect) {
+        if disconnect.reason != reason::SUCCESS {
+            encode::disconnect(&mut self.out, session.level, disconnect.reason);
         }
         let _ = tokio::time::timeout(GOODBYE_MAX, async {
             self.flush().await?;
             self.stream.shutdown().await
         })
         .await;
-        self.tell(&session.client, close);
-        let Some(event) = session.last_words() else {
+        self.report(&session.client, disconnect);
+        let Some(event) = session.take_will() else {
             return;
         };
         self.listener.observe.emit(&ClientLost {
@@ -370,30 +391,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = self.listener.inlet.offer(vec![arrival]).await;
     }
 
-    fn tell(&self, client: &str, close: &Close) {
-        if close.why.is_empty() || close.reason == 0 {
-            tracing::debug!(source = %self.listener.name, client, "connection ended: {}", close.why);
+    fn report(&self, client: &str, disconnect: &Disconnect) {
+        if disconnect.why.is_empty() || disconnect.reason == 0 {
+            tracing::debug!(source = %self.listener.name, client, "connection ended: {}", disconnect.why);
             return;
         }
         self.listener
-            .shared
+            .session_context
             .metrics
-            .malformed(super::words(close.reason));
+            .malformed(reason::label(disconnect.reason));
         self.listener.observe.emit(&ClientRefused {
             source: &self.listener.name,
             peer: &self.peer.to_string(),
             client,
-            why: &close.why,
+            why: &disconnect.why,
         });
     }
 }
 
-fn no_connect() -> Close {
-    Close::new(reason::PROTOCOL_ERROR, "the first packet is not CONNECT")
+fn no_connect() -> Disconnect {
+    Disconnect::new(reason::PROTOCOL_ERROR, "the first packet is not CONNECT")
 }
 
 /// Reads more; the buffer grows by what was received, not by what a header claims.
-async fn read<S: AsyncRead + Unpin>(
+async fn read_more<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
 ) -> std::io::Result<usize> {
@@ -404,7 +425,7 @@ async fn read<S: AsyncRead + Unpin>(
 }
 
 /// The next live events; never, without a subscription.
-async fn next(live: &mut Option<LiveEvents>) -> Result<CommittedEvents, Missed> {
+async fn next_live(live: &mut Option<LiveEvents>) -> Result<CommittedEvents, Missed> {
     match live {
         Some(live) => live.next().await,
         None => std::future::pending().await,

@@ -14,7 +14,7 @@ const PLAIN_EXPONENT_MAX: i8 = 18;
 
 /// One reading's name, unit and type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Column {
+struct SchemaColumn {
     name: String,
     unit: String,
     kind: Kind,
@@ -24,7 +24,7 @@ struct Column {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Schema {
     key: u32,
-    columns: Vec<Column>,
+    columns: Vec<SchemaColumn>,
     count: u8,
 }
 
@@ -136,7 +136,7 @@ impl Schemas {
             self.coming = Schema::default();
             return Err("two fields of the schema have one name, or a field has none");
         }
-        columns.push(Column {
+        columns.push(SchemaColumn {
             name: field.name.into(),
             unit: field.unit.into(),
             kind: field.kind,

@@ -1,4 +1,4 @@
-//! A node's half of the link against a conversation whose intake refuses now and then.
+//! A node's half of the link against a session whose intake refuses now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tidegate_store::{Options, Store, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
-use super::conversation::Conversation;
-use super::desk::Desk;
-use super::{Joined, peer};
+use super::host::SerialHost;
+use super::session::SerialSession;
+use super::{SerialContext, device};
 use crate::config::{PortMatch, Serial};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Arrival;
@@ -58,9 +58,12 @@ impl MoodyIntake {
 
     fn take(&mut self, arrival: Arrival) {
         let mut group = Group::default();
-        let seen = self
-            .dedup
-            .seen(&arrival.event, &arrival.identity, &mut group);
+        let seen = self.dedup.seen(
+            &arrival.event,
+            &arrival.identity,
+            &mut group.seen,
+            &mut group.commit,
+        );
         self.offered += 1;
         let verdict = match seen {
             Seen::Again => Verdict::Stored,
@@ -118,7 +121,7 @@ async fn node(mut line: DuplexStream, first: Sequence) {
     }
 }
 
-fn desk(store: &Store, inlet: &Inlet) -> Desk {
+fn host(store: &Store, inlet: &Inlet) -> SerialHost {
     let observe = Arc::new(Observe::default());
     let config = Serial {
         port: PortMatch::Path("none".into()),
@@ -126,13 +129,13 @@ fn desk(store: &Store, inlet: &Inlet) -> Desk {
         topic: "devices/{device}".into(),
         reopen_max: Duration::from_secs(1),
     };
-    let joined = Joined {
+    let context = SerialContext {
         inlet: inlet.clone(),
         store: store.clone(),
         metrics: SourceFamilies::register(&observe).of("bench"),
         observe,
     };
-    Desk::new(&config, "bench", "plant-a", joined)
+    SerialHost::new(&config, "bench", "plant-a", context, clock::monotonic())
 }
 
 /// Lets the node talk until it holds nothing; what the store has then, and the intake.
@@ -140,7 +143,7 @@ fn run(first: Sequence) -> (Vec<(String, String)>, MoodyIntake, Option<u64>) {
     let folder = tempfile::tempdir().expect("a folder");
     let (writer, store) = tidegate_store::open(Options::new(folder.path())).expect("a store");
     let (inlet, offers) = Inlet::new(8, 1 << 20);
-    let mut desk = desk(&store, &inlet);
+    let mut host = host(&store, &inlet);
     let (near, far) = tokio::io::duplex(1024);
     let intake = MoodyIntake {
         writer,
@@ -156,9 +159,9 @@ fn run(first: Sequence) -> (Vec<(String, String)>, MoodyIntake, Option<u64>) {
         let intake = tokio::spawn(intake.run(offers));
         tokio::select! {
             () = node(far, first) => {}
-            ended = Conversation::new(&mut desk, &inlet, 1).hold(near) => panic!("{ended:?}"),
+            ended = SerialSession::new(&mut host, &inlet, 1).run(near) => panic!("{ended:?}"),
         }
-        drop((desk, inlet));
+        drop((host, inlet));
         intake.await.expect("the intake")
     });
     let limit = tidegate_store::ReadLimit {
@@ -175,7 +178,7 @@ fn run(first: Sequence) -> (Vec<(String, String)>, MoodyIntake, Option<u64>) {
             String::from_utf8_lossy(&event.data).into_owned(),
         )
     });
-    let mark = store.mark(&device_mark_key(&peer::name(&DEVICE)));
+    let mark = store.mark(&device_mark_key(&device::device_name(&DEVICE)));
     let mark = mark.and_then(|mark| Boots::from_bytes(&mark).sequence(3));
     (stored.collect(), intake, mark)
 }

@@ -1,0 +1,62 @@
+//! What several subcommands take: which configuration they work with, and how they write their answer.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::config::{self, Config};
+
+const VARIABLE: &str = "TIDEGATE_CONFIG";
+const HERE: &str = "gateway.toml";
+const SYSTEM: &str = "/etc/tidegate/gateway.toml";
+
+/// How a subcommand that people read and programs parse writes its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Which configuration a subcommand works with.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgument {
+    /// Configuration file [default: $TIDEGATE_CONFIG, ./gateway.toml or /etc/tidegate/gateway.toml]
+    #[arg(long, short, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgument {
+    /// The file to use: `--config`, else `$TIDEGATE_CONFIG`, else the first that exists.
+    ///
+    /// # Errors
+    /// Where it was looked for.
+    pub(super) fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.config {
+            return Ok(path.clone());
+        }
+        if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+            return Ok(path.into());
+        }
+        let found = [HERE, SYSTEM]
+            .into_iter()
+            .map(Path::new)
+            .find(|path| path.exists());
+        found.map(Path::to_owned).ok_or_else(|| {
+            Failure::new(format!(
+                "no configuration: looked at ${VARIABLE}, ./{HERE} and {SYSTEM}; name one with --config FILE"
+            ))
+        })
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Where it was looked for, or everything that is wrong with it.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        config::load(&self.path()?).map_err(Failure::BadConfig)
+    }
+}

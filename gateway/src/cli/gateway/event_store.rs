@@ -1,0 +1,43 @@
+//! Where events are looked at: at the running gateway, or in the store it left.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use tidegate_store::{OpenError, Store};
+
+use super::control_client::ControlClient;
+use crate::cli::Failure;
+use crate::config::Config;
+
+/// Who gives access to the events.
+pub(in crate::cli) enum EventStore {
+    /// A gateway runs and is asked.
+    Served(ControlClient),
+    /// None runs: its store is read under its lock. Nothing is changed.
+    OnDisk(Store, PathBuf),
+}
+
+impl EventStore {
+    /// Finds out which, and says so on standard error.
+    ///
+    /// # Errors
+    /// When there is neither, or this user may not look.
+    pub(in crate::cli) fn find(config: &Config) -> Result<EventStore, Failure> {
+        if let Some(client) = ControlClient::connect(&config.gateway.data_dir)? {
+            if std::io::stderr().is_terminal() {
+                eprintln!("asking the gateway at {}", client.socket().display());
+            }
+            return Ok(EventStore::Served(client));
+        }
+        let folder = config.gateway.store_dir();
+        let store = tidegate_store::inspect(&folder).map_err(|error| match error {
+            OpenError::InUse { .. } => Failure::new(format!(
+                "a gateway has {} open but does not answer; is it starting or stopping?",
+                folder.display()
+            )),
+            error => Failure::new(error.to_string()),
+        })?;
+        eprintln!("no gateway runs: reading the store in {}", folder.display());
+        Ok(EventStore::OnDisk(store, folder))
+    }
+}

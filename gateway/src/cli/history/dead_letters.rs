@@ -1,0 +1,276 @@
+//! `tidegate dead-letters list|show|retry|drop`: events that were set aside.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use hyper::Method;
+
+use super::envelope::write_envelope;
+use crate::cli::Failure;
+use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
+use crate::cli::gateway::event_store::EventStore;
+use crate::cli::terminal::table::{Table, printable};
+use crate::cli::terminal::{color, figures};
+use crate::config::Config;
+use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
+
+/// What `tidegate dead-letters` takes.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t, global = true)]
+    format: OutputFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show dead letters, oldest first
+    List {
+        /// Only those bound for this upstream; `dead_letter` for those that a rule set aside
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<String>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX as u64))]
+        limit: u64,
+    },
+    /// Show one dead letter: why it was set aside, and the event
+    Show {
+        /// Its id, such as 12.0
+        id: String,
+    },
+    /// Send dead letters again, through the running gateway
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// Where to, instead of the upstream they were bound for
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+    /// Drop dead letters for good
+    Drop {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which letters.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Their ids, such as 12.0
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// With --all: only those bound for this upstream
+    #[arg(long, value_name = "NAME", requires = "all")]
+    upstream: Option<String>,
+}
+
+/// Carries out `tidegate dead-letters`.
+///
+/// # Errors
+/// When the letters cannot be read, or one could not be sent or dropped.
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    match &arguments.command {
+        Command::List { upstream, limit } => {
+            let store = EventStore::find(&config)?;
+            let letters = list(&store, upstream.as_deref(), *limit as usize)?;
+            write_list(&letters, arguments.format)
+        }
+        Command::Show { id } => {
+            let letter = show(&EventStore::find(&config)?, id)?;
+            write_letter(&letter, arguments.format)
+        }
+        Command::Retry { which, to } => {
+            let store = EventStore::find(&config)?;
+            let ids = which.ids(&store)?;
+            let EventStore::Served(client) = store else {
+                let message = "only a running gateway can send dead letters again: start it first";
+                return Err(Failure::new(message));
+            };
+            retry(&client, &ids, to.as_deref(), arguments.format)
+        }
+        Command::Drop { which } => drop_letters(&config, which, arguments.format),
+    }
+}
+
+fn list(
+    store: &EventStore,
+    upstream: Option<&str>,
+    limit: usize,
+) -> Result<Vec<DeadLetterView>, Failure> {
+    match store {
+        EventStore::Served(client) => {
+            let upstream = upstream.map(|name| format!("&upstream={}", percent_encoded(name)));
+            client.get(&format!(
+                "/dead-letters?limit={limit}{}",
+                upstream.unwrap_or_default()
+            ))
+        }
+        EventStore::OnDisk(store, _) => stored::list(store, upstream, limit).map_err(Failure::from),
+    }
+}
+
+fn show(store: &EventStore, id: &str) -> Result<DeadLetterView, Failure> {
+    match store {
+        EventStore::Served(client) => client.get(&format!("/dead-letters/{}", percent_encoded(id))),
+        EventStore::OnDisk(store, _) => stored::parse_id(id)
+            .and_then(|id| stored::find(store, id))
+            .map_err(Failure::from),
+    }
+}
+
+impl Which {
+    fn ids(&self, store: &EventStore) -> Result<Vec<String>, Failure> {
+        if !self.all {
+            return Ok(self.ids.clone());
+        }
+        let letters = list(store, self.upstream.as_deref(), LIMIT_MAX)?;
+        Ok(letters.into_iter().map(|letter| letter.id).collect())
+    }
+}
+
+fn retry(
+    client: &ControlClient,
+    ids: &[String],
+    to: Option<&str>,
+    format: OutputFormat,
+) -> Result<(), Failure> {
+    let to = to
+        .map(|name| format!("?to={}", percent_encoded(name)))
+        .unwrap_or_default();
+    each(ids, "sent again", format, |id| {
+        let path = format!("/dead-letters/{}/retry{to}", percent_encoded(id));
+        client
+            .send::<serde_json::Value>(Method::POST, &path)
+            .map(|_| ())
+    })
+}
+
+fn drop_letters(config: &Config, which: &Which, format: OutputFormat) -> Result<(), Failure> {
+    let store = EventStore::find(config)?;
+    let ids = which.ids(&store)?;
+    match store {
+        EventStore::Served(client) => each(&ids, "dropped", format, |id| {
+            let path = format!("/dead-letters/{}", percent_encoded(id));
+            client
+                .send::<serde_json::Value>(Method::DELETE, &path)
+                .map(|_| ())
+        }),
+        EventStore::OnDisk(store, folder) => {
+            // What was opened for looking cannot be changed.
+            drop(store);
+            let options = tidegate_store::Options {
+                max_size_bytes: config.store.max_size_bytes,
+                ..tidegate_store::Options::new(folder)
+            };
+            let opened = tidegate_store::open(options);
+            let (_writer, store) = opened.map_err(|error| Failure::new(error.to_string()))?;
+            each(&ids, "dropped", format, |id| {
+                stored::parse_id(id)
+                    .and_then(|id| stored::remove(&store, id))
+                    .map_err(Failure::from)
+            })
+        }
+    }
+}
+
+/// Does `act` for every letter; goes on after a failure and fails at the end.
+fn each(
+    ids: &[String],
+    done: &str,
+    format: OutputFormat,
+    mut act: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut failed = Vec::new();
+    for id in ids {
+        if let Err(failure) = act(id) {
+            eprintln!("{id}: {failure}");
+            failed.push(id.clone());
+        }
+    }
+    let count = ids.len() - failed.len();
+    let mut output = std::io::stdout().lock();
+    match format {
+        OutputFormat::Json => {
+            let document = serde_json::json!({ "done": count, "failed": failed });
+            writeln!(output, "{document:#}")?;
+        }
+        OutputFormat::Text => {
+            let letters = figures::plural(count, "dead letter");
+            writeln!(output, "{letters} {done}")?;
+        }
+    }
+    match failed.len() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} of {} failed", ids.len()))),
+    }
+}
+
+fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    if format == OutputFormat::Json {
+        writeln!(output, "{:#}", serde_json::json!(letters))?;
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "SET ASIDE",
+        "ID",
+        "UPSTREAM",
+        ">ATTEMPTS",
+        "TOPIC",
+        "REASON",
+    ]);
+    for letter in letters {
+        table.row([
+            figures::time(letter.time_ms),
+            letter.id.clone(),
+            letter.upstream.clone(),
+            letter.attempts.to_string(),
+            letter
+                .event
+                .as_ref()
+                .map(|event| event.topic.clone())
+                .unwrap_or_default(),
+            letter.reason.clone(),
+        ]);
+    }
+    table.write(&mut output, color::output_in_color())?;
+    Ok(())
+}
+
+fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    if format == OutputFormat::Json {
+        writeln!(output, "{:#}", serde_json::json!(letter))?;
+        return Ok(());
+    }
+    let attempts = letter.attempts.to_string();
+    let time = figures::time(letter.time_ms);
+    let parts = [
+        ("dead letter", letter.id.as_str()),
+        ("bound for", &letter.upstream),
+        ("reason", &letter.reason),
+        ("attempts", &attempts),
+        ("set aside", &time),
+        ("rule", letter.rule.as_deref().unwrap_or("none")),
+    ];
+    for (name, value) in parts {
+        writeln!(output, "{name:<16} {}", printable(value))?;
+    }
+    match &letter.event {
+        None => writeln!(output, "\nits record cannot be read; the bytes are kept")?,
+        Some(event) => {
+            writeln!(output)?;
+            write_envelope(&mut output, event)?;
+        }
+    }
+    Ok(())
+}

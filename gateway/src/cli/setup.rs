@@ -1,0 +1,4 @@
+//! What a person needs once, before anything runs.
+
+pub(super) mod completions;
+pub(super) mod hash_password;

@@ -1,0 +1,116 @@
+//! Tables of text for people: columns as wide as they need to be.
+
+use std::io::{self, Write};
+
+/// How a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Align {
+    /// Words.
+    Left,
+    /// Figures.
+    Right,
+}
+
+/// Rows under a heading.
+pub(in crate::cli) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without rows. A heading that starts with `>` stands right.
+    pub(in crate::cli) fn new(headings: &[&'static str]) -> Table {
+        let column = |heading: &&'static str| match heading.strip_prefix('>') {
+            Some(heading) => (heading, Align::Right),
+            None => (*heading, Align::Left),
+        };
+        Table {
+            columns: headings.iter().map(column).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row with a cell per column.
+    pub(in crate::cli) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows
+            .push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    /// Writes the heading and all rows; the heading is dimmed where `color` says so.
+    ///
+    /// # Errors
+    /// When the output is closed.
+    pub(in crate::cli) fn write(&self, output: &mut impl Write, color: bool) -> io::Result<()> {
+        let headings: Vec<String> = self
+            .columns
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        let heading = self.line(&headings);
+        match color {
+            true => writeln!(output, "\x1b[2m{heading}\x1b[0m")?,
+            false => writeln!(output, "{heading}")?,
+        }
+        for row in &self.rows {
+            writeln!(output, "{}", self.line(row))?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, cells: &[String]) -> String {
+        let mut line = String::new();
+        for (place, (cell, (_, align))) in cells.iter().zip(&self.columns).enumerate() {
+            let padding = " ".repeat(self.width(place).saturating_sub(cell.chars().count()));
+            let gap = if place == 0 { "" } else { "  " };
+            line.push_str(gap);
+            match align {
+                Align::Left => line.extend([cell.as_str(), padding.as_str()]),
+                Align::Right => line.extend([padding.as_str(), cell.as_str()]),
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    fn width(&self, place: usize) -> usize {
+        let heading = self.columns.get(place).map_or("", |(name, _)| name);
+        let cells = self
+            .rows
+            .iter()
+            .filter_map(|row| row.get(place).map(String::as_str));
+        cells
+            .chain([heading])
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// `text` without anything that a terminal would act on: topics and payloads come from strangers.
+pub(in crate::cli) fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let mut table = Table::new(&["NAME", ">EVENTS"]);
+        table.row(["floor".into(), "1".into()]);
+        table.row(["ä".into(), "12345678".into()]);
+        let mut output = Vec::new();
+        table
+            .write(&mut output, false)
+            .expect("a vector takes everything");
+        let expected = "NAME     EVENTS\nfloor         1\nä      12345678\n";
+        assert_eq!(String::from_utf8_lossy(&output), expected);
+    }
+
+    #[test]
+    fn a_topic_cannot_write_to_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+}

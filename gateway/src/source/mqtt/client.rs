@@ -1,0 +1,285 @@
+//! The one place of the source that speaks to the client library, for both versions of MQTT.
+//!
+//! Its event loop runs in a task of its own: it must not be dropped in the middle of a poll. A
+//! second task hands on acknowledgements, so that neither waits for the other. Both end with
+//! the client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumqttc::{QoS, TlsConfiguration, Transport, v5};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::config::{Broker, MqttVersion};
+
+/// The largest packet taken: the largest `max_payload`, and its envelope. A payload between
+/// `max_payload` and this is left with the broker, without breaking the connection.
+const PACKET_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// Publishes that the broker may have under way (MQTT 5).
+const RECEIVE_MAX: u16 = 1000;
+/// Requests in the library at once.
+const REQUESTS_MAX: usize = 256;
+/// Events not looked at yet; when they are as many, the socket is not read.
+const EVENTS_MAX: usize = 256;
+
+/// What happened at the connection.
+#[derive(Debug)]
+pub(super) enum ClientEvent {
+    /// CONNACK came; whether the broker kept the session.
+    Connected { resumed: bool },
+    /// SUBACK came; the places of the filters that were refused.
+    Subscribed { refused: Vec<usize> },
+    /// A message.
+    Message(ReceivedMessage),
+}
+
+/// A message, in neither version's shape.
+#[derive(Debug)]
+pub(super) struct ReceivedMessage {
+    pub(super) packet_id: u16,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) content_type: Option<String>,
+    pub(super) user: Vec<(String, String)>,
+}
+
+#[derive(Clone)]
+enum LibraryClient {
+    V311(rumqttc::AsyncClient),
+    V5(v5::AsyncClient),
+}
+
+/// A connection under way.
+pub(super) struct BrokerClient {
+    client: LibraryClient,
+    acknowledgements: mpsc::UnboundedSender<u16>,
+    tasks: [AbortHandle; 2],
+}
+
+type EventSender = mpsc::Sender<Result<ClientEvent, String>>;
+
+impl BrokerClient {
+    /// Starts to connect; what happens comes out of the other end.
+    pub(super) fn start(
+        broker: &Broker,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> (BrokerClient, mpsc::Receiver<Result<ClientEvent, String>>) {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+        let (client, listening) = match broker.version {
+            MqttVersion::V311 => {
+                let options = options(broker, transport);
+                let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
+                (
+                    LibraryClient::V311(client),
+                    tokio::spawn(listen(events, sender)),
+                )
+            }
+            MqttVersion::V5 => {
+                let options = options_v5(broker, transport);
+                let (client, events) = v5::AsyncClient::new(options, REQUESTS_MAX);
+                (
+                    LibraryClient::V5(client),
+                    tokio::spawn(listen_v5(events, sender)),
+                )
+            }
+        };
+        let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel();
+        let acknowledging = tokio::spawn(acknowledge(client.clone(), to_acknowledge));
+        let client = BrokerClient {
+            client,
+            acknowledgements,
+            tasks: [listening.abort_handle(), acknowledging.abort_handle()],
+        };
+        (client, events)
+    }
+
+    /// Subscribes to `topics` at QoS 0 or 1.
+    ///
+    /// # Errors
+    /// When the library's queue is full, in words.
+    pub(super) fn subscribe(&self, topics: &[String], qos: u8) -> Result<(), String> {
+        match &self.client {
+            LibraryClient::V311(client) => {
+                let qos = if qos == 0 {
+                    QoS::AtMostOnce
+                } else {
+                    QoS::AtLeastOnce
+                };
+                let filter = |topic: &String| rumqttc::SubscribeFilter::new(topic.clone(), qos);
+                let subscribed = client.try_subscribe_many(topics.iter().map(filter));
+                subscribed.map_err(|error| error.to_string())
+            }
+            LibraryClient::V5(client) => {
+                use v5::mqttbytes::{QoS, v5::Filter};
+                let qos = if qos == 0 {
+                    QoS::AtMostOnce
+                } else {
+                    QoS::AtLeastOnce
+                };
+                let filter = |topic: &String| Filter::new(topic.clone(), qos);
+                let subscribed = client.try_subscribe_many(topics.iter().map(filter));
+                subscribed.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Sends a PUBACK.
+    pub(super) fn acknowledge(&self, id: u16) {
+        // A connection that is over acknowledges nothing: the broker sends the message again.
+        let _ = self.acknowledgements.send(id);
+    }
+
+    /// Lets acknowledgements leave, and says goodbye. The session stays with the broker.
+    pub(super) async fn disconnect(self) {
+        let moment = std::time::Duration::from_millis(100);
+        tokio::time::sleep(moment).await;
+        let _ = match &self.client {
+            LibraryClient::V311(client) => client.try_disconnect().map_err(drop),
+            LibraryClient::V5(client) => client.try_disconnect().map_err(drop),
+        };
+        tokio::time::sleep(moment / 2).await;
+    }
+}
+
+impl Drop for BrokerClient {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+async fn acknowledge(client: LibraryClient, mut acknowledgements: mpsc::UnboundedReceiver<u16>) {
+    while let Some(id) = acknowledgements.recv().await {
+        let sent = match &client {
+            LibraryClient::V311(client) => {
+                let mut publish = rumqttc::Publish::new("", QoS::AtLeastOnce, "");
+                publish.pkid = id;
+                client.ack(&publish).await.map_err(drop)
+            }
+            LibraryClient::V5(client) => {
+                use v5::mqttbytes::{QoS, v5::Publish};
+                let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new(), None);
+                publish.pkid = id;
+                client.ack(&publish).await.map_err(drop)
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOptions {
+    let mut options = rumqttc::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
+    options.set_keep_alive(broker.keep_alive);
+    options.set_clean_session(false);
+    options.set_manual_acks(true);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    if let Some((user, password)) = &broker.login {
+        options.set_credentials(user, password.reveal());
+    }
+    if let Some(transport) = transport {
+        options.set_transport(transport);
+    }
+    options
+}
+
+fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions {
+    let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
+    options.set_keep_alive(broker.keep_alive);
+    options.set_clean_start(false);
+    options.set_manual_acks(true);
+    options.set_session_expiry_interval(Some(u32::MAX));
+    options.set_receive_maximum(Some(RECEIVE_MAX));
+    // It publishes nothing; the library keeps a slot for each publish that it might.
+    options.set_outgoing_inflight_upper_limit(1);
+    options.set_max_packet_size(Some(PACKET_BYTES_MAX as u32));
+    if let Some((user, password)) = &broker.login {
+        options.set_credentials(user, password.reveal());
+    }
+    if let Some(transport) = transport {
+        options.set_transport(transport);
+    }
+    options
+}
+
+async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
+    use rumqttc::{Event, Packet, SubscribeReasonCode};
+    loop {
+        let heard = match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
+                resumed: ack.session_present,
+            }),
+            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
+                refused: refused(&ack.return_codes, |code| {
+                    matches!(code, SubscribeReasonCode::Success(_))
+                }),
+            }),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                Ok(ClientEvent::Message(ReceivedMessage {
+                    packet_id: publish.pkid,
+                    qos: publish.qos as u8,
+                    retain: publish.retain,
+                    topic: publish.topic,
+                    payload: publish.payload,
+                    content_type: None,
+                    user: Vec::new(),
+                }))
+            }
+            Ok(_) => continue,
+            Err(error) => Err(error.to_string()),
+        };
+        let over = heard.is_err();
+        if sender.send(heard).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
+    use v5::Event;
+    use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
+    loop {
+        let heard = match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
+                resumed: ack.session_present,
+            }),
+            Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
+                refused: refused(&ack.return_codes, |code| {
+                    matches!(code, SubscribeReasonCode::Success(_))
+                }),
+            }),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                let properties = publish.properties.unwrap_or_default();
+                Ok(ClientEvent::Message(ReceivedMessage {
+                    packet_id: publish.pkid,
+                    qos: publish.qos as u8,
+                    retain: publish.retain,
+                    topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+                    payload: publish.payload,
+                    content_type: properties.content_type,
+                    user: properties.user_properties,
+                }))
+            }
+            Ok(Event::Incoming(Packet::Disconnect(goodbye))) => Err(format!(
+                "the broker disconnected: {:?}",
+                goodbye.reason_code
+            )),
+            Ok(_) => continue,
+            Err(error) => Err(error.to_string()),
+        };
+        let over = heard.is_err();
+        if sender.send(heard).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+fn refused<T>(codes: &[T], granted: impl Fn(&T) -> bool) -> Vec<usize> {
+    let places = codes.iter().enumerate();
+    let refused = places.filter(|(_, code)| !granted(code));
+    refused.map(|(place, _)| place).collect()
+}

@@ -1,0 +1,65 @@
+//! Who is let in: users with hashed passwords, client certificates, or everybody on loopback.
+
+use std::sync::Arc;
+
+use super::codec::packet::ConnectPacket;
+use super::codec::reason;
+use super::disconnect::Disconnect;
+use crate::config::{MqttListener, User};
+use crate::source::listener::access::TopicAccess;
+use crate::source::listener::logins::Logins;
+
+/// Decides who is let in.
+pub(super) struct Authenticator {
+    limits: Arc<MqttListener>,
+    logins: Logins,
+}
+
+impl Authenticator {
+    pub(super) fn new(limits: Arc<MqttListener>) -> Authenticator {
+        Authenticator {
+            logins: Logins::new(limits.users.clone()),
+            limits,
+        }
+    }
+
+    /// The user a client connects as, and what it may do.
+    pub(super) async fn authenticate(
+        &self,
+        connect: &ConnectPacket,
+        client: &str,
+        certificate_name: Option<&str>,
+    ) -> Result<(String, TopicAccess), Disconnect> {
+        if self.logins.is_empty() {
+            let name = certificate_name.unwrap_or_default().to_owned();
+            return match self.limits.anonymous {
+                true => Ok((name, TopicAccess::anonymous())),
+                false => Err(Disconnect::new(
+                    reason::NOT_AUTHORIZED,
+                    "anonymous clients are not let in",
+                )),
+            };
+        }
+        // A certificate that names no user is no login: then the password decides.
+        let user = match certificate_name.and_then(|name| self.logins.user(name)) {
+            Some(user) => user,
+            None => self.by_password(connect).await?,
+        };
+        let access = TopicAccess::of(user, client)
+            .map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why))?;
+        Ok((user.name.clone(), access))
+    }
+
+    async fn by_password(&self, connect: &ConnectPacket) -> Result<&User, Disconnect> {
+        let name = connect.user.as_ref().map(|user| user.as_str());
+        let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
+            return Err(bad_login("no user name and password"));
+        };
+        let user = self.logins.check(name, given).await;
+        user.ok_or_else(|| bad_login("wrong user name or password"))
+    }
+}
+
+fn bad_login(why: &str) -> Disconnect {
+    Disconnect::new(reason::BAD_LOGIN, why)
+}

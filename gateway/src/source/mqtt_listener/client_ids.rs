@@ -1,0 +1,74 @@
+//! Client ids in use: one connection each, taken over by the same user only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::codec::reason;
+use super::disconnect::Disconnect;
+
+struct ClientIdHolder {
+    user: String,
+    taken_over: Arc<Notify>,
+}
+
+/// The client ids in use at a listener.
+#[derive(Clone, Default)]
+pub(super) struct ClientIds(Arc<Mutex<HashMap<Arc<str>, ClientIdHolder>>>);
+
+/// A client id in use; given back when dropped.
+pub(super) struct ClientIdLease {
+    ids: ClientIds,
+    client: Arc<str>,
+    taken_over: Arc<Notify>,
+}
+
+impl ClientIds {
+    /// Leases the client id `client`, ending an older connection of the same user (3.1.4).
+    ///
+    /// # Errors
+    /// When another user holds it: a client id is no password (mosquitto #3553).
+    pub(super) fn lease(&self, client: &Arc<str>, user: &str) -> Result<ClientIdLease, Disconnect> {
+        let mut holders = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(holder) = holders.get(client) {
+            if holder.user != user {
+                return Err(Disconnect::new(
+                    reason::NOT_AUTHORIZED,
+                    "the client id is in use by another user",
+                ));
+            }
+            holder.taken_over.notify_one();
+        }
+        let taken_over = Arc::new(Notify::new());
+        let holder = ClientIdHolder {
+            user: user.into(),
+            taken_over: Arc::clone(&taken_over),
+        };
+        holders.insert(Arc::clone(client), holder);
+        Ok(ClientIdLease {
+            ids: self.clone(),
+            client: Arc::clone(client),
+            taken_over,
+        })
+    }
+}
+
+impl ClientIdLease {
+    /// Waits until a newer connection takes the client id over.
+    pub(super) async fn taken_over(&self) {
+        self.taken_over.notified().await;
+    }
+}
+
+impl Drop for ClientIdLease {
+    fn drop(&mut self) {
+        let mut holders = self.ids.0.lock().unwrap_or_else(|e| e.into_inner());
+        let own = holders
+            .get(&self.client)
+            .is_some_and(|holder| Arc::ptr_eq(&holder.taken_over, &self.taken_over));
+        if own {
+            holders.remove(&self.client);
+        }
+    }
+}

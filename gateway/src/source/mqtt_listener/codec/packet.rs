@@ -1,0 +1,87 @@
+//! Packets from clients, MQTT 3.1.1 and 5 in one shape.
+
+use bytes::Bytes;
+
+use super::fields::Utf8String;
+
+/// MQTT 5, as opposed to 3.1.1.
+pub const V5: u8 = 5;
+/// MQTT 3.1.1.
+pub const V311: u8 = 4;
+
+/// A packet a client may send.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Packet {
+    Connect(Box<ConnectPacket>),
+    Publish(PublishPacket),
+    PubAck(u16),
+    PubRec(u16),
+    PubRel(u16),
+    PubComp(u16),
+    Subscribe(SubscribePacket),
+    Unsubscribe(u16, Vec<Utf8String>),
+    PingReq,
+    Disconnect { with_will: bool },
+}
+
+/// CONNECT (3.1).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConnectPacket {
+    /// Protocol level: 4 or 5, or whatever the client claims.
+    pub level: u8,
+    /// Clean session or clean start.
+    pub clean: bool,
+    /// Seconds; 0 turns it off.
+    pub keep_alive_s: u16,
+    /// May be empty.
+    pub client_id: Utf8String,
+    /// Published when the connection ends without DISCONNECT.
+    pub will: Option<PublishPacket>,
+    /// User name.
+    pub user: Option<Utf8String>,
+    /// Password.
+    pub password: Option<Bytes>,
+    /// QoS 1 and 2 publishes the client takes at once.
+    pub receive_max: Option<u16>,
+    /// The largest packet the client takes.
+    pub packet_bytes_max: Option<u32>,
+    /// Enhanced authentication was asked for.
+    pub authentication_method: bool,
+}
+
+/// PUBLISH (3.3).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PublishPacket {
+    /// Sent before.
+    pub dup: bool,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Retain flag.
+    pub retain: bool,
+    /// Topic name.
+    pub topic: Utf8String,
+    /// Packet identifier; 0 with QoS 0.
+    pub packet_id: u16,
+    /// Topic alias.
+    pub alias: Option<u16>,
+    /// Content type.
+    pub content_type: Option<Utf8String>,
+    /// Response topic.
+    pub response_topic: Option<Utf8String>,
+    /// User properties in order.
+    pub user: Vec<(Utf8String, Utf8String)>,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// SUBSCRIBE (3.8).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SubscribePacket {
+    /// Packet identifier.
+    pub packet_id: u16,
+    /// Subscription identifier.
+    pub id: Option<u32>,
+    /// Topic filters with their options byte.
+    pub filters: Vec<(Utf8String, u8)>,
+}
