@@ -5,3 +5,4 @@ pub(crate) mod client_tls;
 pub(crate) mod listener;
 pub(crate) mod port;
 pub(crate) mod server_tls;
+pub(crate) mod tls;

@@ -24,12 +24,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::logins::Logins;
+use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use crate::tls::server;
 use endpoint::HttpEndpoint;
 
 /// How long a request line and its headers may take, and a connection may idle.

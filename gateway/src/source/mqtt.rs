@@ -109,7 +109,9 @@ impl MqttClient {
         metrics: SourceMetrics,
     ) -> Result<MqttClient, String> {
         let tls = config.broker.tls.as_ref();
-        let tls = tls.map(crate::tls::client::config).transpose()?;
+        let tls = tls
+            .map(crate::config::connection::tls::client::config)
+            .transpose()?;
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),

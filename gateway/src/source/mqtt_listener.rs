@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::connection_limit::ConnectionLimit;
+use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
@@ -31,7 +32,6 @@ use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::listener::certificate;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use crate::tls::server;
 use authenticator::Authenticator;
 use client_ids::ClientIds;
 use connection::ClientConnection;

@@ -61,7 +61,11 @@ impl MqttOut {
     /// # Errors
     /// When a certificate cannot be read.
     pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
-        let tls = config.broker.tls.as_ref().map(crate::tls::client::config);
+        let tls = config
+            .broker
+            .tls
+            .as_ref()
+            .map(crate::config::connection::tls::client::config);
         Ok(MqttOut {
             tls: tls.transpose()?.map(Arc::new),
             gateway: gateway.into(),

@@ -200,9 +200,9 @@ impl Server {
             .timeout(config.timeout)
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
         let tls = match encrypted {
-            true => crate::tls::client::config(&config.tls)?,
+            true => crate::config::connection::tls::client::config(&config.tls)?,
             // Never used, but without it the client would look for the system's roots.
-            false => crate::tls::client::without_roots()?,
+            false => crate::config::connection::tls::client::without_roots()?,
         };
         builder = builder.tls_backend_preconfigured(tls.clone());
         let client = builder

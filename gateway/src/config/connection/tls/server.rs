@@ -15,7 +15,7 @@ use crate::config::ServerTls;
 ///
 /// # Errors
 /// Which file cannot be used, and why.
-pub fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
+pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     let chain = certificates(&tls.cert)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| format!("{}: no private key: {error}", tls.key.display()))?;

@@ -13,7 +13,7 @@ use crate::config::ClientTls;
 ///
 /// # Errors
 /// Which file cannot be used, and why.
-pub fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
+pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match &tls.ca {
         Some(ca) => {
@@ -52,7 +52,7 @@ pub fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
 /// # Errors
 /// None with the protocol versions as they are.
 #[cfg(feature = "http")]
-pub fn without_roots() -> Result<ClientConfig, String> {
+pub(crate) fn without_roots() -> Result<ClientConfig, String> {
     Ok(builder()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())

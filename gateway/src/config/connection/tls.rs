@@ -1,7 +1,7 @@
 //! TLS on both sides: rustls with ring, certificates and keys from files.
 
-pub mod client;
-pub mod server;
+pub(crate) mod client;
+pub(crate) mod server;
 
 use std::path::Path;
 
