@@ -6,6 +6,7 @@
 //! what is in flight, the last cursors are written. A task that ends by itself stops the
 //! gateway with its name; nothing dies silently.
 
+pub mod config;
 mod lanes;
 mod pipeline;
 pub mod rules_folder;
@@ -25,7 +26,7 @@ use tidegate_store::{Commit, Store, Writer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Config};
+use crate::config::WhenFull;
 use crate::control::{ApiContext, Control};
 use crate::event::inlet::{Inlet, Offer};
 use crate::event::live_feed::LiveFeed;
@@ -34,6 +35,7 @@ use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
 use crate::observe::status::RulesStatus;
 use crate::observe::{Observe, SystemEvent};
 use crate::time::clock;
+use config::Config;
 use lanes::Lanes;
 use pipeline::{Ground, Pipeline};
 use rules_folder::RulesFolder;
@@ -188,7 +190,6 @@ impl Gateway {
             config: &config,
             inlet: doors.inlet,
             feed: &feed,
-            #[cfg(feature = "serial")]
             store: &store,
             observe: &observe,
             stop: &stopping,
@@ -251,8 +252,8 @@ fn open_store(config: &Config) -> Result<(Writer, Store), RunError> {
         generation_bytes: config.store.generation_bytes,
         free_bytes_min: config.store.free_min_bytes,
         when_full: match config.store.when_full {
-            config::WhenFull::Refuse => tidegate_store::WhenFull::Refuse,
-            config::WhenFull::Shed => tidegate_store::WhenFull::Shed,
+            WhenFull::Refuse => tidegate_store::WhenFull::Refuse,
+            WhenFull::Shed => tidegate_store::WhenFull::Shed,
         },
         expire_after_ms: config
             .store

@@ -8,7 +8,8 @@ use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
-use crate::config::{Config, WhenFull};
+use super::config::Config;
+use crate::config::WhenFull;
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::live_feed::LiveFeed;
 use crate::event::record;

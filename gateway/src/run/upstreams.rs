@@ -7,9 +7,10 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 
 use super::RunError;
+use super::config::{Config, UpstreamKind};
 use super::lanes::{DEAD_LETTER, Lanes};
 use super::tasks::Tasks;
-use crate::config::{self, Backfill, Config, UpstreamKind};
+use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
@@ -18,10 +19,6 @@ use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
 use crate::time::clock;
 use crate::upstream::Upstream;
-use crate::upstream::file::FileOut;
-#[cfg(feature = "http")]
-use crate::upstream::http::HttpOut;
-use crate::upstream::mqtt::MqttOut;
 
 /// What all upstreams are joined with.
 pub(super) struct Joint<'a> {
@@ -91,7 +88,7 @@ impl Joint<'_> {
         &self,
         name: &str,
         id: LaneId,
-        config: config::Lane,
+        config: LaneSettings,
         metrics: &Arc<LaneMetrics>,
     ) -> LaneContext {
         LaneContext {
@@ -111,30 +108,16 @@ impl Joint<'_> {
     fn start(
         &self,
         tasks: &mut Tasks,
-        upstream: &config::Upstream,
-        context: LaneContext,
+        upstream: &UpstreamSection<UpstreamKind>,
+        mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
-        let failed = |why: String| RunError::Bind(format!("upstream {}: {why}", upstream.name));
         let name = &upstream.name;
-        match &upstream.kind {
-            UpstreamKind::Mqtt(mqtt) => {
-                let out = MqttOut::new(mqtt.clone(), &self.config.gateway.id).map_err(failed)?;
-                start(tasks, name, out, context, self.stop);
-                Ok("mqtt")
-            }
-            UpstreamKind::File(file) => {
-                start(tasks, name, FileOut::new(file.clone()), context, self.stop);
-                Ok("file")
-            }
-            #[cfg(feature = "http")]
-            UpstreamKind::Http(http) => {
-                let out = HttpOut::new(http.clone()).map_err(failed)?;
-                start(tasks, name, out, patient(context, http.timeout), self.stop);
-                Ok("http")
-            }
-            #[cfg(not(feature = "http"))]
-            UpstreamKind::Http(_) => Err(failed("this build has no `http` feature".into())),
-        }
+        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
+        let timeout = &mut context.config.ack_timeout;
+        *timeout = upstream.kind.ack_timeout_min().max(*timeout);
+        start(tasks, name, opened, context, self.stop);
+        Ok(upstream.kind.name())
     }
 }
 
@@ -151,17 +134,9 @@ fn start<U: Upstream>(
     );
 }
 
-/// A request that may take longer than `ack_timeout` is no sign of a dead connection.
-#[cfg(feature = "http")]
-fn patient(mut context: LaneContext, timeout: Duration) -> LaneContext {
-    let room = timeout + Duration::from_secs(15);
-    context.config.ack_timeout = context.config.ack_timeout.max(room);
-    context
-}
-
 /// The lane of the dead letters: local, so it needs no limits of its own.
-fn for_dead_letters() -> config::Lane {
-    config::Lane {
+fn for_dead_letters() -> LaneSettings {
+    LaneSettings {
         backfill: Backfill::InOrder,
         live_weight: 1,
         inflight_max: 256,

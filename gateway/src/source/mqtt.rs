@@ -10,6 +10,7 @@
 //! is recognised by the intake.
 
 mod client;
+pub mod config;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::MqttSource;
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::cloudevents::mqtt;
@@ -25,10 +25,12 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 use client::{BrokerClient, ClientEvent, ReceivedMessage};
+use config::MqttSource;
 
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -75,6 +77,22 @@ struct SubscriberConnection {
     /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
     /// identifier may stand for something else.
     receipts: Receipts<UnsettledMessage>,
+}
+
+impl OpenSource for MqttSource {
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let name = opening.name;
+        let client = MqttClient::new(
+            self.clone(),
+            name,
+            opening.gateway_id,
+            opening.inlet,
+            opening.observe,
+            opening.metrics,
+        );
+        let client = client.map_err(|why| format!("source {name}: {why}"))?;
+        Ok(Box::pin(client.run(opening.stop)))
+    }
 }
 
 impl MqttClient {

@@ -8,7 +8,7 @@ use tidegate_rules::{Destinations, RuleFile};
 use super::findings::{FindingsFormat, write_findings};
 use crate::cli::Failure;
 use crate::cli::terminal::color;
-use crate::config::Config;
+use crate::run::config::Config;
 use crate::run::rules_folder;
 
 /// What a check of the rules found.

@@ -3,11 +3,17 @@
 use tidegate_rules::diagnostic::did_you_mean;
 use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
 
-use super::section::{Found, Section};
+use crate::config::context::Spanned;
+use crate::config::key::{AnyKey, Key, Text, Texts};
+use crate::config::section::Section;
 
 /// The topic filters under `key`.
-pub(super) fn filters(section: &Section<'_>, key: &str, placeholders: &[&str]) -> Vec<String> {
-    let found = section.texts(key);
+pub(crate) fn filters(
+    section: &Section<'_>,
+    key: &Key<Option<Texts>>,
+    placeholders: &[&str],
+) -> Vec<String> {
+    let found = section.read(key);
     found
         .into_iter()
         .filter_map(|found| filter(section, key, found, placeholders))
@@ -16,30 +22,34 @@ pub(super) fn filters(section: &Section<'_>, key: &str, placeholders: &[&str]) -
 
 fn filter(
     section: &Section<'_>,
-    key: &str,
-    found: Found<String>,
+    key: &AnyKey,
+    found: Spanned<String>,
     placeholders: &[&str],
 ) -> Option<String> {
     let example = fill(section, key, &found, placeholders)?;
     if let Err(wrong) = TopicFilter::parse(&example) {
         let message = format!("`{}` is no topic filter: {wrong}", found.value);
         section
-            .reading
-            .note(section.reading.error(found.span, message));
+            .context
+            .report(section.context.error(found.span, message));
         return None;
     }
     Some(found.value)
 }
 
 /// The topic template under `key`, in which `{placeholders}` are filled in per event.
-pub(super) fn template(section: &Section<'_>, key: &str, placeholders: &[&str]) -> Option<String> {
-    let found = section.text(key)?;
+pub(crate) fn template(
+    section: &Section<'_>,
+    key: &Key<Text>,
+    placeholders: &[&str],
+) -> Option<String> {
+    let found = section.read(key)?;
     let example = fill(section, key, &found, placeholders)?;
     if !is_valid_topic_name(&example) {
         let message = format!("`{}` is no topic to publish under", found.value);
         let error = section.error(key, message);
         let note = "a topic is not empty and has no wildcards `+` and `#`";
-        section.reading.note(error.with_note(note));
+        section.context.report(error.with_note(note));
         return None;
     }
     Some(found.value)
@@ -48,8 +58,8 @@ pub(super) fn template(section: &Section<'_>, key: &str, placeholders: &[&str]) 
 /// The text with `x` for every placeholder; an unknown one is an error.
 fn fill(
     section: &Section<'_>,
-    key: &str,
-    found: &Found<String>,
+    key: &AnyKey,
+    found: &Spanned<String>,
     placeholders: &[&str],
 ) -> Option<String> {
     let mut filled = String::new();
@@ -57,11 +67,11 @@ fn fill(
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         if !placeholders.contains(&name) {
-            let message = format!("`{{{name}}}` is nothing that `{key}` knows");
-            let error = section.reading.error(found.span.clone(), message);
+            let message = format!("`{{{name}}}` is nothing that `{}` knows", key.name);
+            let error = section.context.error(found.span.clone(), message);
             section
-                .reading
-                .note(match did_you_mean(name, placeholders.iter().copied()) {
+                .context
+                .report(match did_you_mean(name, placeholders.iter().copied()) {
                     Some(near) => error.with_label(format!("did you mean `{{{near}}}`?")),
                     None => error.with_note(known(placeholders)),
                 });

@@ -1,4 +1,4 @@
-//! Hides secrets in the text that error pictures quote from.
+//! Redacts secrets in the text that error pictures quote from.
 //!
 //! A person shows such a picture around to ask for help. Everything keeps its length, so that
 //! carets still point at the right place.
@@ -14,30 +14,30 @@ const SECRET_WORDS: [&str; 6] = [
 ];
 
 /// `text` with stars for the values of secret keys and for logins in urls.
-pub(super) fn mask(text: &str) -> String {
-    text.split_inclusive('\n').map(mask_line).collect()
+pub(super) fn redact(text: &str) -> String {
+    text.split_inclusive('\n').map(redact_line).collect()
 }
 
-fn mask_line(line: &str) -> String {
-    let mut masked = String::with_capacity(line.len());
+fn redact_line(line: &str) -> String {
+    let mut redacted = String::with_capacity(line.len());
     let mut rest = line;
     let mut before = String::new();
     while let Some((outside, inside, quote, after)) = next_quoted(rest) {
         before.push_str(outside);
-        masked.push_str(outside);
-        masked.push_str(quote);
+        redacted.push_str(outside);
+        redacted.push_str(quote);
         match is_secret(&before) && !inside.starts_with("${") {
-            true => masked.push_str(&"*".repeat(inside.len())),
-            false => masked.push_str(&mask_login(inside)),
+            true => redacted.push_str(&"*".repeat(inside.len())),
+            false => redacted.push_str(&redact_login(inside)),
         }
         let closed = rest.len() - after.len() - outside.len() - quote.len() - inside.len();
-        masked.push_str(&quote[..closed]);
+        redacted.push_str(&quote[..closed]);
         // A quoted text may be a key: "Authorization" = "…".
         before.push_str(inside);
         rest = after;
     }
-    masked.push_str(rest);
-    masked
+    redacted.push_str(rest);
+    redacted
 }
 
 /// What stands before the next quoted text, the text, its quote, and what follows.
@@ -70,7 +70,7 @@ fn is_secret(before: &str) -> bool {
 }
 
 /// `mqtt://user:password@host` → `mqtt://*************@host`.
-fn mask_login(text: &str) -> String {
+fn redact_login(text: &str) -> String {
     let login = text.find("://").map(|at| at + 3).and_then(|start| {
         let end = text[start..]
             .find('/')
@@ -95,8 +95,8 @@ mod tests {
     use super::*;
 
     fn check(line: &str, expected: &str) {
-        assert_eq!(mask(line), expected);
-        assert_eq!(line.len(), mask(line).len());
+        assert_eq!(redact(line), expected);
+        assert_eq!(line.len(), redact(line).len());
     }
 
     #[test]

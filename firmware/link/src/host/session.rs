@@ -1,8 +1,8 @@
-//! The conversation with one node: all of the gateway's half but its bytes.
+//! The session with one node as a state machine: all of the gateway's half but its bytes.
 
 use crate::counters::{Counters, count};
 use crate::incoming::{EventId, Mark, ResumeError};
-use crate::message::{BootId, DeviceId, Hello, Session, ToDevice, ToGateway};
+use crate::message::{BootId, DeviceId, Hello, SessionId, ToDevice, ToGateway};
 use crate::schema::FIELD_COUNT_MAX;
 use crate::sequence::Sequence;
 
@@ -17,7 +17,7 @@ pub const RESEND_MS: u64 = 100;
 
 /// A node as it introduced itself.
 #[derive(Clone, Copy, Debug)]
-struct Peer {
+struct Node {
     device: DeviceId,
     boot: BootId,
     schema: u32,
@@ -26,7 +26,7 @@ struct Peer {
     lost: u32,
 }
 
-impl Peer {
+impl Node {
     fn new(hello: &Hello<'_>) -> Self {
         let Hello {
             device,
@@ -57,7 +57,7 @@ impl Peer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum Phase {
     /// Nobody known, or nobody acceptable.
     Searching,
     /// Known; the caller has not resumed.
@@ -71,7 +71,7 @@ enum State {
 }
 
 /// What to hand on of a message that is still in the decoder.
-pub(super) enum Verdict {
+pub(super) enum Received {
     Hello,
     Event(EventId),
     Gap(Gap),
@@ -87,19 +87,19 @@ pub(super) struct Gap {
     pub(super) count: u32,
 }
 
-/// The conversation with one node: all of the half but its bytes.
+/// The session with one node, and the search for it before.
 #[derive(Debug)]
-pub(super) struct Talk {
-    state: State,
-    peer: Option<Peer>,
-    session: Session,
+pub(super) struct Session {
+    phase: Phase,
+    node: Option<Node>,
+    session: SessionId,
     /// The next record to hand on.
     expected: Sequence,
     /// The first record that is not durable.
     undurable: Sequence,
     /// Found on resuming, to be handed on first.
     pub(super) gap: Option<Gap>,
-    /// When the present state asks (again) for what it waits for.
+    /// When the present phase asks (again) for what it waits for.
     ask_at_ms: u64,
     ack_due: bool,
     refuse_ms: Option<u32>,
@@ -112,11 +112,11 @@ pub(super) struct Talk {
     pub(super) heard_ms: Option<u64>,
 }
 
-impl Talk {
+impl Session {
     pub(super) fn new(nonce: u16) -> Self {
         Self {
-            state: State::Searching,
-            peer: None,
+            phase: Phase::Searching,
+            node: None,
             session: nonce.max(1),
             expected: Sequence(0),
             undurable: Sequence(0),
@@ -133,20 +133,20 @@ impl Talk {
         }
     }
 
-    pub(super) fn judge(
+    pub(super) fn receive(
         &mut self,
         message: &ToGateway<'_>,
         now_ms: u64,
         counters: &mut Counters,
-    ) -> Option<Verdict> {
+    ) -> Option<Received> {
         match *message {
-            ToGateway::Hello(ref hello) => self.meet(hello, now_ms, counters),
+            ToGateway::Hello(ref hello) => self.take_hello(hello, now_ms, counters),
             ToGateway::Event {
                 session, sequence, ..
             } => self.take_event(session, sequence, now_ms, counters),
             ToGateway::TimeReply { token, .. } if token == self.time_token => {
                 let sent_ms = self.time_sent_ms.take()?;
-                Some(Verdict::Time {
+                Some(Received::Time {
                     sent_ms,
                     received_ms: now_ms,
                 })
@@ -155,21 +155,26 @@ impl Talk {
             ToGateway::SchemaField {
                 key, index, count, ..
             } => self.take_field(key, index, count, now_ms),
-            ToGateway::Log { .. } => Some(Verdict::Log),
+            ToGateway::Log { .. } => Some(Received::Log),
         }
     }
 
-    fn meet(&mut self, hello: &Hello<'_>, now_ms: u64, counters: &mut Counters) -> Option<Verdict> {
+    fn take_hello(
+        &mut self,
+        hello: &Hello<'_>,
+        now_ms: u64,
+        counters: &mut Counters,
+    ) -> Option<Received> {
         let known = self
-            .peer
-            .is_some_and(|peer| peer.device == hello.device && peer.boot == hello.boot);
-        self.peer = Some(Peer::new(hello));
-        if !known || matches!(self.state, State::Searching) {
-            self.state = State::Identified;
+            .node
+            .is_some_and(|node| node.device == hello.device && node.boot == hello.boot);
+        self.node = Some(Node::new(hello));
+        if !known || matches!(self.phase, Phase::Searching) {
+            self.phase = Phase::Identified;
             self.session = self.session.checked_add(1).unwrap_or(1);
             (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
             self.time_at_ms = now_ms;
-            return Some(Verdict::Hello);
+            return Some(Received::Hello);
         }
         if !self.is_running() {
             return None;
@@ -178,14 +183,14 @@ impl Talk {
             return Some(self.turn_away(hello));
         }
         if hello.session != self.session {
-            (self.state, self.ask_at_ms) = (State::Welcoming, now_ms);
+            (self.phase, self.ask_at_ms) = (Phase::Welcoming, now_ms);
         }
-        self.skip_to(hello.oldest, counters).map(Verdict::Gap)
+        self.skip_to(hello.oldest, counters).map(Received::Gap)
     }
 
-    fn turn_away(&mut self, hello: &Hello<'_>) -> Verdict {
-        self.state = State::Searching;
-        Verdict::BootReused(EventId {
+    fn turn_away(&mut self, hello: &Hello<'_>) -> Received {
+        self.phase = Phase::Searching;
+        Received::BootReused(EventId {
             device: hello.device,
             boot: hello.boot,
             sequence: hello.next,
@@ -201,7 +206,7 @@ impl Talk {
         self.expected = oldest;
         counters.lost = counters.lost.saturating_add(missing);
         Some(Gap {
-            last: self.peer?.id(oldest.minus(1)),
+            last: self.node?.id(oldest.minus(1)),
             count: missing,
         })
     }
@@ -213,22 +218,22 @@ impl Talk {
         now_ms: u64,
         counters: &mut Counters,
     ) -> Result<(), ResumeError> {
-        let peer = match self.peer {
-            Some(peer) if self.state == State::Identified => peer,
+        let node = match self.node {
+            Some(node) if self.phase == Phase::Identified => node,
             _ => return Err(ResumeError::NobodyThere),
         };
         // Without a mark, what the node says it lost lay just before the oldest it holds.
-        let first = mark.map_or(peer.oldest.minus(peer.lost), |mark| mark.0.sequence.next());
-        if peer.next.is_before(first) {
-            self.state = State::Searching;
+        let first = mark.map_or(node.oldest.minus(node.lost), |mark| mark.0.sequence.next());
+        if node.next.is_before(first) {
+            self.phase = Phase::Searching;
             return Err(ResumeError::BootReused);
         }
         (self.expected, self.undurable) = (first, first);
-        self.gap = self.skip_to(peer.oldest, counters);
-        self.state = if schema_known {
-            State::Welcoming
+        self.gap = self.skip_to(node.oldest, counters);
+        self.phase = if schema_known {
+            Phase::Welcoming
         } else {
-            State::FetchingSchema(0)
+            Phase::FetchingSchema(0)
         };
         self.ask_at_ms = now_ms;
         Ok(())
@@ -236,23 +241,23 @@ impl Talk {
 
     fn take_event(
         &mut self,
-        session: Session,
+        session: SessionId,
         sequence: Sequence,
         now_ms: u64,
         counters: &mut Counters,
-    ) -> Option<Verdict> {
+    ) -> Option<Received> {
         if session != self.session || !self.is_running() {
             count(&mut counters.foreign_session);
             return None;
         }
-        self.state = State::Running;
+        self.phase = Phase::Running;
         if self.refuse_ms.is_some() {
             return None;
         }
         if sequence == self.expected {
             self.expected = sequence.next();
             (self.resend_due, self.resend_from_ms) = (false, now_ms);
-            return Some(Verdict::Event(self.peer?.id(sequence)));
+            return Some(Received::Event(self.node?.id(sequence)));
         }
         if sequence.is_before(self.expected) {
             count(&mut counters.duplicates);
@@ -264,26 +269,26 @@ impl Talk {
         None
     }
 
-    fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Verdict> {
-        let wanted = self.peer.is_some_and(|peer| peer.schema == key);
+    fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Received> {
+        let wanted = self.node.is_some_and(|node| node.schema == key);
         if !wanted
-            || self.state != State::FetchingSchema(index)
+            || self.phase != Phase::FetchingSchema(index)
             || usize::from(count) > FIELD_COUNT_MAX
         {
             return None;
         }
         let done = index + 1 >= count;
-        self.state = if done {
-            State::Welcoming
+        self.phase = if done {
+            Phase::Welcoming
         } else {
-            State::FetchingSchema(index + 1)
+            Phase::FetchingSchema(index + 1)
         };
         self.ask_at_ms = now_ms;
-        Some(Verdict::SchemaField)
+        Some(Received::SchemaField)
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.state, State::Welcoming | State::Running)
+        matches!(self.phase, Phase::Welcoming | Phase::Running)
     }
 
     pub(super) fn refuse(&mut self, retry_ms: u32) {
@@ -294,8 +299,8 @@ impl Talk {
 
     pub(super) fn acknowledge(&mut self, id: EventId) {
         let ours = self
-            .peer
-            .is_some_and(|peer| peer.device == id.device && peer.boot == id.boot);
+            .node
+            .is_some_and(|node| node.device == id.device && node.boot == id.boot);
         let handed_on =
             id.sequence.is_before(self.expected) && !id.sequence.is_before(self.undurable);
         if ours && handed_on {
@@ -307,9 +312,9 @@ impl Talk {
     pub(super) fn next_message(&mut self, now_ms: u64) -> Option<ToDevice> {
         let (session, next) = (self.session, self.undurable);
         if now_ms >= self.ask_at_ms
-            && let Some(question) = self.question(now_ms)
+            && let Some(request) = self.request(now_ms)
         {
-            return Some(question);
+            return Some(request);
         }
         if !self.is_running() {
             return None;
@@ -343,20 +348,20 @@ impl Talk {
         None
     }
 
-    /// What the present state wants to know.
-    fn question(&mut self, now_ms: u64) -> Option<ToDevice> {
-        let peer = self.peer;
-        let (question, again_ms) = match self.state {
-            State::Searching => (ToDevice::Discover, DISCOVER_MS),
-            State::FetchingSchema(index) => (
+    /// What the present phase asks the node for.
+    fn request(&mut self, now_ms: u64) -> Option<ToDevice> {
+        let node = self.node;
+        let (request, again_ms) = match self.phase {
+            Phase::Searching => (ToDevice::Discover, DISCOVER_MS),
+            Phase::FetchingSchema(index) => (
                 ToDevice::SchemaRequest {
-                    key: peer?.schema,
+                    key: node?.schema,
                     index,
                 },
                 ANSWER_MS,
             ),
-            State::Welcoming => {
-                let Peer { device, boot, .. } = peer?;
+            Phase::Welcoming => {
+                let Node { device, boot, .. } = node?;
                 (
                     ToDevice::Welcome {
                         device,
@@ -367,16 +372,16 @@ impl Talk {
                     u64::MAX,
                 )
             }
-            State::Identified | State::Running => return None,
+            Phase::Identified | Phase::Running => return None,
         };
         self.ask_at_ms = now_ms.saturating_add(again_ms);
-        Some(question)
+        Some(request)
     }
 
     pub(super) fn next_deadline(&self) -> u64 {
         let asks = matches!(
-            self.state,
-            State::Searching | State::FetchingSchema(_) | State::Welcoming
+            self.phase,
+            Phase::Searching | Phase::FetchingSchema(_) | Phase::Welcoming
         );
         let ask = if asks { self.ask_at_ms } else { u64::MAX };
         if !self.is_running() {

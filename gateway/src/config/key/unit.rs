@@ -93,7 +93,7 @@ pub fn duration(text: &str) -> Result<Duration, NoUnit> {
 }
 
 /// Reads `"512B"`, `"64KiB"`, `"2GiB"` as bytes.
-pub(super) fn size(text: &str) -> Result<u64, NoUnit> {
+pub(crate) fn size(text: &str) -> Result<u64, NoUnit> {
     match leading_part(text, &SIZE_UNITS) {
         Some((bytes, "")) => Ok(bytes),
         _ => Err(NoUnit {

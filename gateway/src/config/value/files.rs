@@ -10,7 +10,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::secret::Secret;
-use super::section::Section;
+use crate::config::key::{AnyKey, Key, Text};
+use crate::config::section::Section;
 
 /// Bytes a certificate or secret file may hold; more is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -18,19 +19,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Permission bits that let everybody on the machine in.
 const OTHERS: u32 = 0o007;
 
-/// The path under `key`, relative to the configuration's folder; the file need not exist.
-pub(super) fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {
-    let found = section.text(key)?;
-    if found.value.is_empty() {
-        section.refuse(key, format!("`{key}` is empty"));
-        return None;
-    }
-    Some(section.reading.resolve(&found.value))
-}
-
 /// The folder under `key`, which must exist.
-pub(super) fn folder(section: &Section<'_>, key: &str) -> Option<PathBuf> {
-    let path = path(section, key)?;
+pub(crate) fn folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
     if path.is_dir() {
         return Some(path);
     }
@@ -44,26 +35,26 @@ pub(super) fn folder(section: &Section<'_>, key: &str) -> Option<PathBuf> {
         "create it with `mkdir -p {}`; an empty folder sends every event to every upstream",
         path.display()
     );
-    section.reading.note(error.with_note(note));
+    section.context.report(error.with_note(note));
     None
 }
 
 /// The PEM file of certificates under `key`, which must hold at least one.
-pub(super) fn certificates(section: &Section<'_>, key: &str) -> Option<PathBuf> {
-    let path = path(section, key)?;
+pub(crate) fn certificates(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
     let text = read(section, key, &path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
         Ok(found) if !found.is_empty() => return Some(path),
-        Ok(_) => refuse_pem(section, key, &path, "certificate", "CERTIFICATE"),
-        Err(error) => section.refuse(key, format!("{} is damaged: {error}", path.display())),
+        Ok(_) => report_pem(section, key, &path, "certificate", "CERTIFICATE"),
+        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
     }
     None
 }
 
 /// The PEM private key under `key`, which others must not be able to read.
-pub(super) fn private_key(section: &Section<'_>, key: &str) -> Option<PathBuf> {
-    let path = path(section, key)?;
+pub(crate) fn private_key(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
     let text = read(section, key, &path)?;
     if !is_closed(section, key, &path) {
         return None;
@@ -71,54 +62,63 @@ pub(super) fn private_key(section: &Section<'_>, key: &str) -> Option<PathBuf> {
     match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
         Ok(_) => return Some(path),
         Err(pem::Error::NoItemsFound) => {
-            refuse_pem(section, key, &path, "private key", "PRIVATE KEY");
+            report_pem(section, key, &path, "private key", "PRIVATE KEY");
         }
-        Err(error) => section.refuse(key, format!("{} is damaged: {error}", path.display())),
+        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
     }
     None
 }
 
-fn refuse_pem(section: &Section<'_>, key: &str, path: &Path, what: &str, header: &str) {
+fn report_pem(section: &Section<'_>, key: &AnyKey, path: &Path, what: &str, header: &str) {
     let error = section.error(key, format!("{} holds no {what}", path.display()));
     let note = format!("a PEM file of one begins with -----BEGIN {header}-----");
-    section.reading.note(error.with_note(note));
+    section.context.report(error.with_note(note));
 }
 
 /// The secret in the file under `key`, without the line end an editor leaves.
-pub(super) fn secret(section: &Section<'_>, key: &str) -> Option<Secret> {
-    let path = path(section, key)?;
+pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<Secret> {
+    let path = section.read(key)?;
     let text = read(section, key, &path)?;
     if !is_closed(section, key, &path) {
         return None;
     }
     let secret = text.trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
-        section.refuse(key, format!("{} is empty", path.display()));
+        section.report(key, format!("{} is empty", path.display()));
         return None;
     }
     Some(Secret::new(secret))
 }
 
 /// The secret in `key`, which may only name a variable, or in the file under `file_key`.
-pub(super) fn secret_or_file(section: &Section<'_>, key: &str, file_key: &str) -> Option<Secret> {
+pub(crate) fn secret_or_file(
+    section: &Section<'_>,
+    key: &Key<Option<Text>>,
+    file_key: &Key<Option<PathBuf>>,
+) -> Option<Secret> {
     if section.has(key) && section.has(file_key) {
-        let message = format!("`{key}` and `{file_key}` say the same thing twice");
-        section.refuse(file_key, message);
+        let message = format!(
+            "`{}` and `{}` say the same thing twice",
+            key.name, file_key.name
+        );
+        section.report(file_key, message);
     }
     if !section.has(key) {
         return secret(section, file_key);
     }
     let written = section.raw_text(key).unwrap_or("${}");
     if !is_variable(written) {
-        let error = section.error(key, format!("`{key}` is written into the file"));
-        let note =
-            format!("write {file_key} = \"a file of mode 0600\", or {key} = \"${{VARIABLE}}\"");
+        let error = section.error(key, format!("`{}` is written into the file", key.name));
+        let note = format!(
+            "write {} = \"a file of mode 0600\", or {} = \"${{VARIABLE}}\"",
+            file_key.name, key.name
+        );
         section
-            .reading
-            .note(error.with_label("a secret never is").with_note(note));
+            .context
+            .report(error.with_label("a secret never is").with_note(note));
         return None;
     }
-    section.text(key).map(|found| Secret::new(found.value))
+    section.read(key).map(|found| Secret::new(found.value))
 }
 
 /// Whether `text` is one `${VARIABLE}` and nothing else.
@@ -128,16 +128,16 @@ fn is_variable(text: &str) -> bool {
         .is_some_and(|name| !name.contains(['$', '{', '}']))
 }
 
-fn read(section: &Section<'_>, key: &str, path: &Path) -> Option<String> {
+fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
     let size = std::fs::metadata(path).map(|metadata| metadata.len());
     if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
-        section.refuse(key, format!("{} is too large to be meant", path.display()));
+        section.report(key, format!("{} is too large to be meant", path.display()));
         return None;
     }
     match std::fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) => {
-            section.refuse(
+            section.report(
                 key,
                 format!("cannot read {}: {}", path.display(), plain(&error)),
             );
@@ -146,7 +146,7 @@ fn read(section: &Section<'_>, key: &str, path: &Path) -> Option<String> {
     }
 }
 
-fn is_closed(section: &Section<'_>, key: &str, path: &Path) -> bool {
+fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {
     let Ok(metadata) = std::fs::metadata(path) else {
         return false;
     };
@@ -164,12 +164,12 @@ fn is_closed(section: &Section<'_>, key: &str, path: &Path) -> bool {
             ),
         )
         .with_note(format!("run `chmod o-rwx {path}`"));
-    section.reading.note(error);
+    section.context.report(error);
     false
 }
 
 /// An I/O error without the number of the system call's.
-pub(super) fn plain(error: &std::io::Error) -> String {
+pub(crate) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let cut = text.find(" (os error").unwrap_or(text.len());
     text[..cut].to_lowercase()

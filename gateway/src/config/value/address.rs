@@ -2,38 +2,55 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::section::{Found, Section, Span};
+use crate::config::context::{Span, Spanned};
+use crate::config::key::{AnyKey, Key, Text};
+use crate::config::section::{Read, Section};
 
 /// `scheme://host:port/…` taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
+pub(crate) struct Url {
     /// As written.
-    pub(super) text: String,
-    pub(super) scheme: String,
+    pub(crate) text: String,
+    pub(crate) scheme: String,
     /// Without the brackets of an IPv6 address.
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
     /// From the first `/`, `?` or `#` on.
-    pub(super) path: String,
-    pub(super) span: Span,
+    pub(crate) path: String,
+    pub(crate) span: Span,
 }
 
 impl Url {
     /// Whether it stays on this machine.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 }
 
-/// Reads the key `listen`.
-pub(super) fn listen(section: &Section<'_>) -> Option<Found<SocketAddr>> {
-    let found = section.text("listen")?;
+impl Read for SocketAddr {
+    type Value = Option<Spanned<SocketAddr>>;
+
+    fn read(section: &Section<'_>, key: &AnyKey) -> Self::Value {
+        socket_address(section, key)
+    }
+}
+
+impl Read for Option<SocketAddr> {
+    type Value = Option<Spanned<SocketAddr>>;
+
+    fn read(section: &Section<'_>, key: &AnyKey) -> Self::Value {
+        socket_address(section, key)
+    }
+}
+
+fn socket_address(section: &Section<'_>, key: &AnyKey) -> Option<Spanned<SocketAddr>> {
+    let found = section.text(key)?;
     if let Ok(value) = found.value.parse() {
         let span = found.span;
-        return Some(Found { value, span });
+        return Some(Spanned { value, span });
     }
-    let error = section.error("listen", format!("`{}` is no address:port", found.value));
-    section.reading.note(match meant_address(&found.value) {
+    let error = section.error(key, format!("`{}` is no address:port", found.value));
+    section.context.report(match meant_address(&found.value) {
         Some(meant) => error
             .with_label(format!("write \"{meant}\""))
             .with_replacement(format!("\"{meant}\"")),
@@ -56,29 +73,29 @@ fn meant_address(text: &str) -> Option<String> {
     }
 }
 
-/// Reads the key `url`, which must have one of `schemes` and no login.
-pub(super) fn url(section: &Section<'_>, schemes: &[&str]) -> Option<Url> {
-    let found = section.text("url")?;
+/// Reads a url, which must have one of `schemes` and no login.
+pub(crate) fn url(section: &Section<'_>, key: &Key<Option<Text>>, schemes: &[&str]) -> Option<Url> {
+    let found = section.read(key)?;
     let example = format!("{}://host", schemes.last().copied().unwrap_or_default());
     let Some((scheme, rest)) = found.value.split_once("://") else {
-        section.refuse(
-            "url",
+        section.report(
+            key,
             format!("`{}` is no url such as \"{example}\"", found.value),
         );
         return None;
     };
     if !schemes.contains(&scheme) {
-        refuse_scheme(section, scheme, rest, schemes);
+        report_scheme(section, key, scheme, rest, schemes);
         return None;
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     if let Some((login, host)) = authority.rsplit_once('@') {
-        refuse_login(section, scheme, login, &format!("{host}{path}"));
+        report_login(section, key, scheme, login, &format!("{host}{path}"));
         return None;
     }
     let Some((host, port)) = host_and_port(authority) else {
-        section.refuse("url", format!("`{authority}` is no host or host:port"));
+        section.report(key, format!("`{authority}` is no host or host:port"));
         return None;
     };
     Some(Url {
@@ -91,7 +108,7 @@ pub(super) fn url(section: &Section<'_>, schemes: &[&str]) -> Option<Url> {
     })
 }
 
-fn refuse_scheme(section: &Section<'_>, scheme: &str, rest: &str, schemes: &[&str]) {
+fn report_scheme(section: &Section<'_>, key: &AnyKey, scheme: &str, rest: &str, schemes: &[&str]) {
     let usual = match scheme {
         "tcp" | "mqtt" | "ws" | "http" => schemes.first(),
         "ssl" | "tls" | "mqtts" | "wss" | "https" => schemes.last(),
@@ -102,10 +119,10 @@ fn refuse_scheme(section: &Section<'_>, scheme: &str, rest: &str, schemes: &[&st
         .map(|scheme| format!("{scheme}://"))
         .collect();
     let error = section
-        .error("url", format!("`{scheme}://` is not spoken here"))
+        .error(key, format!("`{scheme}://` is not spoken here"))
         .with_note(format!("known are {}", known.join(" and ")));
     // A login must not be repeated in a suggestion; it gets its own error once the scheme is right.
-    section.reading.note(match usual {
+    section.context.report(match usual {
         Some(usual) if !rest.contains('@') => error
             .with_label(format!("write \"{usual}://{rest}\""))
             .with_replacement(format!("\"{usual}://{rest}\"")),
@@ -113,17 +130,17 @@ fn refuse_scheme(section: &Section<'_>, scheme: &str, rest: &str, schemes: &[&st
     });
 }
 
-/// Refuses `user:password@` without repeating the password.
-fn refuse_login(section: &Section<'_>, scheme: &str, login: &str, rest: &str) {
+/// Reports `user:password@` without repeating the password.
+fn report_login(section: &Section<'_>, key: &AnyKey, scheme: &str, login: &str, rest: &str) {
     let (user, _) = login.split_once(':').unwrap_or((login, ""));
     let message = "a login does not belong into the url";
     let error = section
-        .error("url", message)
+        .error(key, message)
         .with_label("move it into keys of its own")
         .with_note(format!(
             "write: url = \"{scheme}://{rest}\", user = \"{user}\", password_file = \"…\""
         ));
-    section.reading.note(error);
+    section.context.report(error);
 }
 
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
