@@ -71,7 +71,7 @@ struct UnsettledMessage {
 }
 
 /// One connection.
-struct BrokerConnection {
+struct SubscriberConnection {
     client: BrokerClient,
     events: mpsc::Receiver<Result<ClientEvent, String>>,
     /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
@@ -174,7 +174,7 @@ impl MqttClient {
     }
 
     /// A connection with its subscriptions asked for.
-    async fn connect(&mut self) -> Result<BrokerConnection, String> {
+    async fn connect(&mut self) -> Result<SubscriberConnection, String> {
         let url = &self.config.broker.url;
         let (client, mut events) = BrokerClient::start(&self.config.broker, self.tls.clone());
         let resumed = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {
@@ -199,7 +199,7 @@ impl MqttClient {
             url,
             resumed,
         });
-        Ok(BrokerConnection {
+        Ok(SubscriberConnection {
             client,
             events,
             receipts: Receipts::default(),
@@ -208,7 +208,7 @@ impl MqttClient {
 
     async fn serve(
         &mut self,
-        mut connection: BrokerConnection,
+        mut connection: SubscriberConnection,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<ConnectionEnd, Closed> {
         self.metrics.connections(1);
@@ -226,7 +226,7 @@ impl MqttClient {
     }
 
     /// Hands messages on and acknowledgements back until the connection is over; says why.
-    async fn receive(&mut self, connection: &mut BrokerConnection) -> Result<String, Closed> {
+    async fn receive(&mut self, connection: &mut SubscriberConnection) -> Result<String, Closed> {
         let mut events = Vec::new();
         loop {
             tokio::select! {
@@ -255,7 +255,11 @@ impl MqttClient {
     ///
     /// # Errors
     /// Why the connection must be given up: then the broker sends again what was refused.
-    fn settle(&mut self, connection: &mut BrokerConnection, now: Instant) -> Result<(), String> {
+    fn settle(
+        &mut self,
+        connection: &mut SubscriberConnection,
+        now: Instant,
+    ) -> Result<(), String> {
         while let Some(receipt) = connection.receipts.take() {
             self.settle_one(&connection.client, receipt, now)?;
         }
@@ -293,7 +297,7 @@ impl MqttClient {
     /// The arrivals among what happened, and why the connection is over, if it is.
     fn arrivals(
         &mut self,
-        connection: &mut BrokerConnection,
+        connection: &mut SubscriberConnection,
         events: impl Iterator<Item = Result<ClientEvent, String>>,
         now: Instant,
     ) -> (Vec<Arrival>, Option<String>) {
@@ -327,7 +331,7 @@ impl MqttClient {
     /// The arrival of a message; none if it is over `max_payload`: that stays with the broker.
     fn arrival(
         &mut self,
-        connection: &mut BrokerConnection,
+        connection: &mut SubscriberConnection,
         message: ReceivedMessage,
         now: Instant,
     ) -> Option<Arrival> {
@@ -375,7 +379,7 @@ impl MqttClient {
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
-    async fn drain(&mut self, connection: &mut BrokerConnection) {
+    async fn drain(&mut self, connection: &mut SubscriberConnection) {
         while let Some(receipt) = connection.receipts.settled().await {
             let _ = self.settle_one(&connection.client, receipt, clock::monotonic());
         }

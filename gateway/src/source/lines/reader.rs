@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use super::config::{LineFormat, Lines};
-use super::splitter::{Found, Splitter};
+use super::splitter::{SplitLine, Splitter};
 use crate::event::ack::Verdict;
 use crate::event::arrival::Identity;
 use crate::event::inlet::{Closed, Inlet};
@@ -156,15 +156,15 @@ impl LinesSource {
                 Err(error) => return Ok(error.to_string()),
             };
             let mut events = Vec::new();
-            splitter.push(&buffer[..count], |found| events.extend(self.event(found)));
+            splitter.push(&buffer[..count], |line| events.extend(self.event(line)));
             self.store(events).await?;
         }
     }
 
-    fn event(&mut self, found: Found) -> Option<Event> {
-        let made = match &found {
-            Found::Line(line) => payload(&self.config.format, line),
-            Found::TooLong => Err(format!(
+    fn event(&mut self, line: SplitLine) -> Option<Event> {
+        let made = match &line {
+            SplitLine::Line(line) => payload(&self.config.format, line),
+            SplitLine::TooLong => Err(format!(
                 "it is longer than max_line = {} bytes",
                 self.config.line_bytes_max
             )),
