@@ -1,4 +1,4 @@
-//! The gateway: the only package that waits, connects and spawns.
+//! The gateway: the only package with sockets, serial ports and an async runtime.
 //!
 //! An event's way: `source` ─▶ `intake` ─▶ (store) ─▶ `forward` ─▶ `upstream`. The rooms, each
 //! above those that it names:

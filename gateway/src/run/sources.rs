@@ -17,8 +17,8 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
 use crate::source::open::Opening;
 
-/// What all sources are joined with.
-pub(super) struct Joint<'a> {
+/// What all sources are opened with.
+pub(super) struct SourcesContext<'a> {
     pub(super) config: &'a Config,
     pub(super) inlet: Inlet,
     pub(super) feed: &'a LiveFeed,
@@ -34,13 +34,13 @@ pub(super) struct Joint<'a> {
 /// When a listener cannot listen.
 pub(super) async fn spawn(
     tasks: &mut Tasks,
-    joint: Joint<'_>,
+    with: SourcesContext<'_>,
     mut api: ApiContext,
 ) -> Result<ApiContext, RunError> {
-    let families = SourceFamilies::register(joint.observe);
-    for source in &joint.config.sources {
+    let families = SourceFamilies::register(with.observe);
+    for source in &with.config.sources {
         let metrics = families.of(&source.name);
-        joint.start(tasks, source, &metrics).await?;
+        with.start(tasks, source, &metrics).await?;
         let source = source.clone();
         api = api.with_source(move || status(&source, &metrics));
     }
@@ -62,7 +62,7 @@ fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics) -> Source
     }
 }
 
-impl Joint<'_> {
+impl SourcesContext<'_> {
     async fn start(
         &self,
         tasks: &mut Tasks,

@@ -20,8 +20,8 @@ use crate::observe::status::UpstreamStatus;
 use crate::time::clock;
 use crate::upstream::Upstream;
 
-/// What all upstreams are joined with.
-pub(super) struct Joint<'a> {
+/// What all upstreams are opened with.
+pub(super) struct UpstreamsContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
     pub(super) lanes: &'a Lanes,
@@ -52,20 +52,20 @@ pub(super) fn metrics(
 /// When a certificate cannot be read.
 pub(super) fn spawn(
     tasks: &mut Tasks,
-    joint: &Joint,
+    with: &UpstreamsContext,
     metrics: &[Arc<LaneMetrics>],
     mut api: ApiContext,
 ) -> Result<ApiContext, RunError> {
-    let mut lanes = joint.lanes.ids.iter().zip(metrics);
+    let mut lanes = with.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
-        let context = joint.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
-        let upstream = ToDeadLetters::new(joint.store.clone(), clock::unix_ms);
-        start(tasks, DEAD_LETTER, upstream, context, joint.stop);
+        let context = with.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
+        let upstream = ToDeadLetters::new(with.store.clone(), clock::unix_ms);
+        start(tasks, DEAD_LETTER, upstream, context, with.stop);
     }
-    for (upstream, (id, metrics)) in joint.config.upstreams.iter().zip(lanes) {
-        let context = joint.context(&upstream.name, *id, upstream.lane.clone(), metrics);
-        let kind = joint.start(tasks, upstream, context)?;
-        let (store, id) = (joint.store.clone(), *id);
+    for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
+        let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
+        let kind = with.start(tasks, upstream, context)?;
+        let (store, id) = (with.store.clone(), *id);
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
         api = api.with_upstream(upstream.name.clone(), move |now| {
             let backlog = store.backlog(id);
@@ -83,7 +83,7 @@ pub(super) fn spawn(
     Ok(api)
 }
 
-impl Joint<'_> {
+impl UpstreamsContext<'_> {
     fn context(
         &self,
         name: &str,

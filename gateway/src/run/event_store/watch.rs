@@ -16,17 +16,17 @@ use crate::time::shutdown::stopped;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// What lay in quarantine before this start; it was told then.
-pub(super) fn known(store: &Store) -> HashSet<String> {
+pub(in crate::run) fn quarantined_before(store: &Store) -> HashSet<String> {
     let names = |all: Vec<tidegate_store::Quarantined>| all.into_iter().map(|it| it.name);
-    let mut known: HashSet<String> = names(store.stats().quarantined).collect();
+    let mut before: HashSet<String> = names(store.stats().quarantined).collect();
     for name in names(store.open_report().quarantined.clone()) {
-        known.remove(&name);
+        before.remove(&name);
     }
-    known
+    before
 }
 
-/// Watches until shutdown.
-pub(super) async fn watch(
+/// Watches until shutdown; `told` is what was told of already.
+pub(in crate::run) async fn run(
     store: Store,
     mut told: HashSet<String>,
     observe: Arc<Observe>,
