@@ -7,7 +7,7 @@
 //! ```text
 //! cli       The command line: one file per subcommand, and what they share
 //!           └▶ config, control, event, observe, run, source, time
-//! run       The only spawner: puts the rooms together, watches over them, and takes them apart
+//! run       Puts the rooms together, watches over them, and takes them apart
 //!           └▶ config, control, event, forward, intake, observe, source, time, upstream
 //! control   The local control API: what the gateway shows and does for `tidegate` on the same
 //!           machine, and for whoever scrapes metrics
@@ -23,8 +23,8 @@
 //!           └▶ config, event, time
 //! config    The configuration, checked: what `gateway.toml` says with every default filled in
 //! event     An event on its way through the gateway, and its stored forms
-//! observe   What happens in the gateway is a type: emitting it is one log line, one counter and,
-//!           where the architecture names it, one system event
+//! observe   What happens in the gateway is a type: emitting it is one log line and, where the
+//!           architecture names it, one system event
 //!           └▶ time
 //! time      Time: the one clock of the process, how long to wait before trying again, and when to
 //!           stop
