@@ -40,12 +40,13 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
+use crate::config::LaneSettings;
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::Backoff;
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use crate::upstream::{Outcome, Token, Trouble, Upstream};
-use crate::{config, time::clock};
 
 use lane::Lane;
 use lane_driver::LaneDriver;
@@ -58,7 +59,7 @@ pub struct LaneContext {
     /// Its lane in the store.
     pub id: LaneId,
     /// How the lane is driven.
-    pub config: config::Lane,
+    pub config: LaneSettings,
     /// The log.
     pub store: Store,
     /// Wakes when the log grows.

@@ -6,8 +6,9 @@ mod served;
 use std::time::Duration;
 
 use served::{FULL, STORED, Served, config};
+use tidegate::config::User;
 use tidegate::config::secret::Secret;
-use tidegate::config::{HttpSource, User};
+use tidegate::source::http::config::HttpSource;
 use tidegate_rules::event::Event;
 use tidegate_tests::wait::{PATIENCE, Wait};
 use tokio::io::AsyncWriteExt;

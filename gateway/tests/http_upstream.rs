@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use lane::{Lane, upstream};
 use tidegate::config::secret::Secret;
-use tidegate::config::{Format, HttpUpstream};
 use tidegate::event::dead_letter::Cause;
+use tidegate::upstream::format::Format;
+use tidegate::upstream::http::config::HttpUpstream;
 use tidegate_tests::wait::Wait;
 use webhook::{Asked, Reaction, Webhook};
 

@@ -21,7 +21,7 @@ use super::poison_detector::PoisonDetector;
 use super::reader::{CLASSES, DoneRanges, Readers};
 use super::retry_queue::{Retry, RetryQueue};
 use super::window::{InFlight, Window};
-use crate::config::{self, Backfill};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::Backoff;
@@ -91,7 +91,7 @@ pub(super) struct Lane {
     pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
-    settings: config::Lane,
+    settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
     undeliverable: VecDeque<Undeliverable>,
@@ -112,7 +112,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(
         id: LaneId,
-        settings: config::Lane,
+        settings: LaneSettings,
         metrics: Arc<LaneMetrics>,
         now: Instant,
         seed: u64,

@@ -17,7 +17,7 @@ use tidegate_store::{
 use super::lane::Lane;
 use super::lane_driver::LaneDriver;
 use super::log::{LaneLog, LaneStore};
-use crate::config::{self, Backfill};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
@@ -29,8 +29,8 @@ pub(super) const LANE: u16 = 3;
 const OTHER: u16 = 4;
 
 /// A lane's settings as small as the tests need them.
-pub(super) fn settings(inflight_max: usize, backfill: Backfill) -> config::Lane {
-    config::Lane {
+pub(super) fn settings(inflight_max: usize, backfill: Backfill) -> LaneSettings {
+    LaneSettings {
         backfill,
         live_weight: 4,
         inflight_max,
@@ -80,7 +80,7 @@ impl ListLog {
         sequence
     }
 
-    pub(super) fn lane(&self, settings: config::Lane, now: Instant) -> LaneDriver<ListLog> {
+    pub(super) fn lane(&self, settings: LaneSettings, now: Instant) -> LaneDriver<ListLog> {
         let families = LaneFamilies::register(&Observe::default());
         let metrics = Arc::new(families.of("cloud", 0, now));
         let lane = Lane::new(LANE, settings, Arc::clone(&metrics), now, 7);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::lane_driver::LaneDriver;
 use super::lane_model::{ListLog, at, settings};
-use crate::config::{self, Backfill};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
@@ -52,7 +52,7 @@ fn sequences(batch: &[Delivery]) -> Vec<u64> {
 }
 
 fn start(
-    settings: config::Lane,
+    settings: LaneSettings,
     classes: &[&'static [u8]],
 ) -> (ListLog, LaneDriver<ListLog>, Instant) {
     let now = crate::time::clock::monotonic();
@@ -255,7 +255,7 @@ fn an_acknowledgement_that_never_comes_is_overdue_though_others_flow() {
 
 #[test]
 fn rate_and_bandwidth_hold_back_and_say_until_when() {
-    let limits: [fn(&mut config::Lane); 2] = [
+    let limits: [fn(&mut LaneSettings); 2] = [
         |settings| settings.rate_max = Some(10),
         |settings| settings.bandwidth_bytes_max = Some(2000),
     ];
@@ -339,14 +339,14 @@ struct World {
     log: ListLog,
     lane: LaneDriver<ListLog>,
     now: Instant,
-    settings: config::Lane,
+    settings: LaneSettings,
     in_flight: Vec<Delivery>,
     first_offers: BTreeMap<u8, Vec<u64>>,
     offered: BTreeSet<Token>,
 }
 
 impl World {
-    fn new(settings: config::Lane) -> World {
+    fn new(settings: LaneSettings) -> World {
         let (log, lane, now) = start(settings.clone(), &[]);
         World {
             log,
@@ -458,7 +458,7 @@ proptest! {
         live_first in any::<bool>(),
     ) {
         let backfill = if live_first { Backfill::LiveFirst } else { Backfill::InOrder };
-        let mut world = World::new(config::Lane {
+        let mut world = World::new(LaneSettings {
             inflight_bytes_max: 1000,
             ..settings(inflight_max, backfill)
         });

@@ -4,6 +4,7 @@
 //! from the bytes up: `request` reads events out of a POST, `endpoint` decides who may do what and
 //! waits for the verdict; this file accepts connections.
 
+pub mod config;
 mod endpoint;
 mod request;
 
@@ -23,12 +24,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::logins::Logins;
-use crate::config;
+use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use crate::tls::server;
 use endpoint::HttpEndpoint;
 
 /// How long a request line and its headers may take, and a connection may idle.
@@ -48,6 +49,21 @@ pub struct HttpListener {
     endpoint: Arc<HttpEndpoint>,
     connections: Arc<Semaphore>,
     observe: Arc<Observe>,
+}
+
+impl OpenSource for config::HttpSource {
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let bound = HttpListener::bind(
+            self.clone(),
+            opening.name,
+            opening.gateway_id,
+            opening.inlet,
+            opening.observe,
+            opening.metrics,
+        );
+        let listener = bound.await.map_err(|error| error.to_string())?;
+        Ok(Box::pin(listener.run(opening.stop)))
+    }
 }
 
 impl HttpListener {

@@ -1,14 +1,17 @@
 //! Appends structured CloudEvents to a file, a line each, synced before they are confirmed.
 
+pub mod config;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 
+use super::open::OpenUpstream;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
-use crate::config::FileUpstream;
 use crate::event::cloudevents::json;
+use config::FileUpstream;
 
 /// Deliveries written and synced at once.
 const BATCH_MAX: usize = 1024;
@@ -26,6 +29,14 @@ pub struct FileOut {
 struct OpenFile {
     file: File,
     bytes: u64,
+}
+
+impl OpenUpstream for FileUpstream {
+    type Upstream = FileOut;
+
+    fn open(&self, _: &str) -> Result<FileOut, String> {
+        Ok(FileOut::new(self.clone()))
+    }
 }
 
 impl FileOut {

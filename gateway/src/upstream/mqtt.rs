@@ -6,6 +6,7 @@
 //! only when it leaves; deliveries queue in the order they were handed over and are paired with
 //! those identifiers first in, first out.
 
+pub mod config;
 mod connection;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use tidegate_rules::topic::is_valid_topic_name;
 
+use super::format::Format;
+use super::open::OpenUpstream;
 use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
-use crate::config::{Format, MqttUpstream};
 use crate::event::cloudevents::{json, mqtt};
+use config::MqttUpstream;
 use connection::{BrokerConnection, ConnectionEvent, ConnectionEvents, OutgoingMessage};
 
 /// Publishes in the library at once; its packet identifiers wrap above.
@@ -44,13 +47,25 @@ struct PublishSession {
     packet_bytes_max: Option<usize>,
 }
 
+impl OpenUpstream for MqttUpstream {
+    type Upstream = MqttOut;
+
+    fn open(&self, gateway_id: &str) -> Result<MqttOut, String> {
+        MqttOut::new(self.clone(), gateway_id)
+    }
+}
+
 impl MqttOut {
     /// For the broker that the configuration names.
     ///
     /// # Errors
     /// When a certificate cannot be read.
     pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
-        let tls = config.broker.tls.as_ref().map(crate::tls::client::config);
+        let tls = config
+            .broker
+            .tls
+            .as_ref()
+            .map(crate::config::connection::tls::client::config);
         Ok(MqttOut {
             tls: tls.transpose()?.map(Arc::new),
             gateway: gateway.into(),

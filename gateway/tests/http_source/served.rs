@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidegate::config::{HttpSource, User};
+use tidegate::config::User;
 use tidegate::event::ack::{Refusal, Verdict};
 use tidegate::event::inlet::Inlet;
 use tidegate::observe::Observe;
 use tidegate::observe::source::{SourceFamilies, SourceMetrics};
 use tidegate::source::http::HttpListener;
+use tidegate::source::http::config::HttpSource;
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

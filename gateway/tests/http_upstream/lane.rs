@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate::config::{self, ClientTls, Format, HttpUpstream};
+use tidegate::config::{Backfill, ClientTls, LaneSettings};
 use tidegate::event::dead_letter::DeadLetter;
 use tidegate::event::record::{self, Routed};
 use tidegate::forward::{ForwardError, LaneContext, forward};
 use tidegate::observe::Observe;
 use tidegate::observe::forward::{LaneFamilies, LaneMetrics};
+use tidegate::upstream::format::Format;
 use tidegate::upstream::http::HttpOut;
+use tidegate::upstream::http::config::HttpUpstream;
 use tidegate_rules::decision::{Output, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer};
@@ -144,9 +146,9 @@ fn event(number: usize) -> Event {
 }
 
 /// A lane that does not dawdle.
-fn settings() -> config::Lane {
-    config::Lane {
-        backfill: config::Backfill::InOrder,
+fn settings() -> LaneSettings {
+    LaneSettings {
+        backfill: Backfill::InOrder,
         live_weight: 4,
         inflight_max: 256,
         inflight_bytes_max: 1 << 20,

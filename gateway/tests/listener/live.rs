@@ -109,7 +109,7 @@ fn with_no_local_a_client_does_not_hear_itself() {
 fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
     let gateway = start("");
     let mut hello = crate::client::connect(V5, "small");
-    hello.splice(12..13, [5, 0x27, 0, 0, 0, 128]);
+    hello.splice(12..13, [5, 0x27, 0, 0, 0, 150]);
     hello[1] += 5;
     let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");

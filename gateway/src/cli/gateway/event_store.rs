@@ -7,7 +7,7 @@ use tidegate_store::{OpenError, Store};
 
 use super::control_client::ControlClient;
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::run::config::Config;
 
 /// Who gives access to the events.
 pub(in crate::cli) enum EventStore {

@@ -12,8 +12,8 @@ use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
-use crate::config::Config;
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
+use crate::run::config::Config;
 
 /// What `tidegate dead-letters` takes.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::codec::packet::ConnectPacket;
 use super::codec::reason;
+use super::config::MqttListener;
 use super::disconnect::Disconnect;
-use crate::config::{MqttListener, User};
+use crate::config::User;
 use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
 

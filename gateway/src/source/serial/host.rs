@@ -9,12 +9,12 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
 use super::SerialContext;
+use super::config::Serial;
 use super::device::{ConnectedDevice, DeviceHello, device_name};
 use super::device_clock::DeviceClock;
 use super::device_event::DeviceEnvelope;
 use super::receipts::{DeviceReceipts, OfferedEvent};
 use super::schema::Schemas;
-use crate::config::Serial;
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::device_mark::device_mark_key;
 use crate::observe::Observe;

@@ -10,10 +10,11 @@ use tidegate_store::{Options, Store, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
+use super::config::Serial;
 use super::host::SerialHost;
 use super::session::SerialSession;
 use super::{SerialContext, device};
-use crate::config::{PortMatch, Serial};
+use crate::config::PortMatch;
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Arrival;
 use crate::event::device_mark::{Boots, device_mark_key};

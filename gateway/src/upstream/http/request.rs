@@ -3,9 +3,9 @@
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Format;
 use crate::event::cloudevents::{http, json};
 use crate::upstream::Delivery;
+use crate::upstream::format::Format;
 
 /// Where the peer recognises a repetition.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
