@@ -29,8 +29,9 @@ use crate::config::{self, Config};
 use crate::control::{ApiContext, Control};
 use crate::event::inlet::{Inlet, Offer};
 use crate::event::live_feed::LiveFeed;
+use crate::intake::evaluator::{ActiveRules, Evaluator};
 use crate::intake::pacing::Pacing;
-use crate::intake::{ActiveRules, Inputs, Redrive, Settings};
+use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::status::RulesStatus;
 use crate::observe::{Observe, SystemEvent};
 use crate::time::clock;
@@ -234,7 +235,7 @@ fn intake_parts(
         offers: receivers.offers,
         system: receivers.system,
         redrives: receivers.redrives,
-        rules: rules.active.subscribe(),
+        rules: Evaluator::new(rules.active.subscribe()),
     };
     (settings, inputs)
 }

@@ -62,6 +62,8 @@ impl Pipeline {
         } = ground;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
+        let rules = inputs.rules.clone();
+        crate::observe::rules::register(observe, move || rules.counters());
         let wear = Arc::new(Meter::start(
             now,
             &config.gateway.data_dir,
