@@ -1,24 +1,31 @@
 //! Forwarding: one task per upstream takes events from the store and brings them there.
 //!
-//! ```text
-//! lane.rs     what to offer, what each answer means: pure     unpack.rs  records ↔ deliveries
-//! reader.rs   reading classes, backlog and live traffic        log.rs     the store, as a lane sees it
-//! window.rs   what is in flight                                waiting.rs what was sent back
-//! budget.rs   rate and bandwidth                               poison.rs  events that break connections
-//! to_dead_letters.rs  the upstream behind the name `dead_letter`
-//! ```
+//! | file | what it holds |
+//! |---|---|
+//! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane_driver` | does to the store what the lane asks for |
+//! | `log` | the store, as a lane sees it |
+//! | `reader` | reading classes, backlog and live traffic |
+//! | `deliveries` | from stored records to deliveries |
+//! | `window` | what is in flight |
+//! | `retry_queue` | what was sent back |
+//! | `budget` | rate and bandwidth |
+//! | `poison_detector` | which event breaks connections |
+//! | `to_dead_letters` | the upstream behind the name `dead_letter` |
 //!
 //! An event is confirmed in the store only after the upstream acknowledged it, or after it was
-//! kept as a dead letter. A crash repeats what was in flight and skips nothing.
+//! kept as a dead letter. A crash repeats what was in flight and skips nothing. Here the clock is
+//! read; everything else is told the time.
 
 mod budget;
+mod deliveries;
 mod lane;
+mod lane_driver;
 mod log;
-mod poison;
+mod poison_detector;
 mod reader;
+mod retry_queue;
 pub mod to_dead_letters;
-mod unpack;
-mod waiting;
 mod window;
 
 #[cfg(test)]
@@ -33,14 +40,16 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
+use crate::config::LaneSettings;
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::Backoff;
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use crate::upstream::{Outcome, Token, Trouble, Upstream};
-use crate::{config, time::clock};
 
-use lane::{Lane, Now};
+use lane::Lane;
+use lane_driver::LaneDriver;
 use log::StoreLog;
 
 /// What a forwarder needs beside its upstream.
@@ -50,7 +59,7 @@ pub struct LaneContext {
     /// Its lane in the store.
     pub id: LaneId,
     /// How the lane is driven.
-    pub config: config::Lane,
+    pub config: LaneSettings,
     /// The log.
     pub store: Store,
     /// Wakes when the log grows.
@@ -63,6 +72,8 @@ pub struct LaneContext {
     pub announced: bool,
     /// How long what is in flight may take at shutdown.
     pub shutdown_max: Duration,
+    /// Draws the pauses between attempts.
+    pub seed: u64,
 }
 
 impl LaneContext {
@@ -99,17 +110,18 @@ impl std::fmt::Display for ForwardError {
 impl std::error::Error for ForwardError {}
 
 /// Why a connection is over.
-enum Ended {
+enum ForwardingEnd {
     Broken(Trouble),
     Shutdown,
 }
 
 struct Forwarder<U> {
     upstream: U,
-    lane: Lane<StoreLog>,
+    lane: LaneDriver<StoreLog>,
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
     reconnect: Backoff,
+    random: fastrand::Rng,
 }
 
 /// Forwards until shutdown: connects, offers what the store holds, settles what is answered.
@@ -121,15 +133,17 @@ pub async fn forward<U: Upstream>(
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), ForwardError> {
-    let log = StoreLog::new(context.store.clone(), context.id);
+    let mut random = fastrand::Rng::with_seed(context.seed);
+    let metrics = Arc::clone(&context.metrics);
     let lane = Lane::new(
-        log,
-        (&context.name, context.id),
+        context.id,
         context.config.clone(),
-        Arc::clone(&context.metrics),
+        Arc::clone(&metrics),
         clock::monotonic(),
-        fastrand::u64(..),
+        random.u64(..),
     );
+    let log = StoreLog::new(context.store.clone(), context.id);
+    let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {
         upstream,
@@ -137,15 +151,9 @@ pub async fn forward<U: Upstream>(
         context,
         shutdown,
         reconnect,
+        random,
     };
     forwarder.run().await
-}
-
-fn now() -> Now {
-    Now {
-        instant: clock::monotonic(),
-        unix_ms: clock::unix_ms(),
-    }
 }
 
 impl<U: Upstream> Forwarder<U> {
@@ -157,15 +165,15 @@ impl<U: Upstream> Forwarder<U> {
             };
             let ended = match connected {
                 Ok(()) => self.serve().await?,
-                Err(trouble) => Ended::Broken(trouble),
+                Err(trouble) => ForwardingEnd::Broken(trouble),
             };
             match ended {
-                Ended::Broken(trouble) => {
+                ForwardingEnd::Broken(trouble) => {
                     if self.pause(&trouble).await {
                         return Ok(());
                     }
                 }
-                Ended::Shutdown => {
+                ForwardingEnd::Shutdown => {
                     self.finish().await;
                     return Ok(());
                 }
@@ -174,7 +182,7 @@ impl<U: Upstream> Forwarder<U> {
     }
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
-    async fn serve(&mut self) -> Result<Ended, ForwardError> {
+    async fn serve(&mut self) -> Result<ForwardingEnd, ForwardError> {
         self.context.metrics.up(clock::monotonic());
         self.context.tell(&UpstreamUp {
             upstream: &self.context.name,
@@ -185,7 +193,7 @@ impl<U: Upstream> Forwarder<U> {
             if self.lane.is_overdue(now) {
                 let waited = self.context.config.ack_timeout.as_millis();
                 let message = format!("no acknowledgement for {waited} ms although connected");
-                return Ok(Ended::Broken(Trouble::new(message)));
+                return Ok(ForwardingEnd::Broken(Trouble::new(message)));
             }
             let wake = self.lane.next_wake(now, self.upstream.room());
             let hungry = self.lane.is_hungry();
@@ -193,9 +201,9 @@ impl<U: Upstream> Forwarder<U> {
                 biased;
                 answers = self.upstream.settled() => match answers {
                     Ok(answers) => self.settle(answers),
-                    Err(trouble) => return Ok(Ended::Broken(trouble)),
+                    Err(trouble) => return Ok(ForwardingEnd::Broken(trouble)),
                 },
-                () = stopped(&mut self.shutdown) => return Ok(Ended::Shutdown),
+                () = stopped(&mut self.shutdown) => return Ok(ForwardingEnd::Shutdown),
                 news = self.context.durable.changed(), if hungry => {
                     news.map_err(|_| ForwardError::IntakeGone(self.name()))?;
                 }
@@ -205,7 +213,7 @@ impl<U: Upstream> Forwarder<U> {
     }
 
     fn offer(&mut self) -> Result<Instant, ForwardError> {
-        let now = now();
+        let now = clock::now();
         let room = self.upstream.room();
         if room > 0 {
             let batch = self
@@ -224,7 +232,7 @@ impl<U: Upstream> Forwarder<U> {
         if answers.is_empty() {
             return;
         }
-        let now = now();
+        let now = clock::now();
         self.reconnect.reset();
         self.lane.settle(now, answers);
         self.report();
@@ -232,11 +240,11 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.
     async fn pause(&mut self, trouble: &Trouble) -> bool {
-        let now = now();
+        let now = clock::now();
         self.lane.broken(now, trouble);
         self.report();
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
-        let pause = self.reconnect.next(fastrand::u64(..)).max(asked);
+        let pause = self.reconnect.next(self.random.u64(..)).max(asked);
         let LaneContext { name, metrics, .. } = &self.context;
         if metrics.down(&trouble.message, now.instant) {
             self.context.tell(&UpstreamDown {

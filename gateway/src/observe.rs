@@ -1,5 +1,5 @@
-//! What happens in the gateway is a type: emitting it is one log line, one counter and, where
-//! the architecture names it, one system event.
+//! What happens in the gateway is a type: emitting it is one log line and, where the architecture
+//! names it, one system event. Beside these types stand the metrics and the status.
 
 pub mod forward;
 pub mod gap;
@@ -18,7 +18,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
-/// Something that happened. Implementations live in `observe/`, one file per room.
+/// Something that happened. Implementations live in `observe/`, beside the metrics of their room.
 pub trait Happening {
     /// Writes its one structured log line.
     fn log(&self);
@@ -40,7 +40,7 @@ pub struct SystemEvent {
     pub data: serde_json::Value,
 }
 
-/// The metrics registry and the way out for system events, shared by every room.
+/// The metrics registry and the way of system events into the intake, shared by every room.
 pub struct Observe {
     registry: Mutex<Registry>,
     system: OnceLock<mpsc::Sender<SystemEvent>>,
@@ -61,7 +61,7 @@ impl Observe {
         add(&mut self.registry.lock().unwrap_or_else(|e| e.into_inner()));
     }
 
-    /// Where system events go from now on; the intake sets it once.
+    /// Where system events go from now on; set once, before anything happens that raises one.
     pub fn route_system_events(&self, sender: mpsc::Sender<SystemEvent>) {
         let _ = self.system.set(sender);
     }

@@ -1,12 +1,20 @@
 //! What an upstream is to the forwarder: a place that takes deliveries and settles each one.
+//!
+//! A folder has everything about one kind of upstream. The kinds stand in the list at the end of
+//! this file and nowhere else.
 
 pub mod file;
-#[cfg(feature = "http")]
+pub mod format;
 pub mod http;
 pub mod mqtt;
+pub mod open;
 pub mod topic_template;
 
 use std::future::Future;
+use std::time::Duration;
+
+use crate::config::kinds::{List, kinds};
+use open::OpenUpstream;
 
 pub use crate::event::delivery::{Delivery, Token};
 
@@ -83,4 +91,85 @@ pub trait Upstream: Send + 'static {
 
     /// Says goodbye within the deadline of the shutdown.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Where upstreams stand in the configuration.
+const LIST: List = List {
+    key: "upstreams",
+    one: "upstream",
+    a_one: "an upstream",
+    type_help: "kind of upstream",
+    reserved: Some(("dead_letter", "the destination of dead letters")),
+    later: &["kafka", "amqp", "redis", "pulsar", "nats", "eventbridge"],
+};
+
+/// Makes [`UpstreamKind`], and [`AnyUpstream`] for what each kind opens.
+macro_rules! registry {
+    ($($Variant:ident($Config:ty)),* $(,)?) => {
+        kinds! {
+            /// The kinds of upstreams, each with its configuration.
+            pub enum UpstreamKind in LIST => { $($Variant($Config)),* }
+        }
+
+        impl UpstreamKind {
+            /// See [`OpenUpstream::open`].
+            pub(crate) fn open(&self, gateway_id: &str) -> Result<AnyUpstream, String> {
+                match self {
+                    $(UpstreamKind::$Variant(config) => {
+                        config.open(gateway_id).map(Box::new).map(AnyUpstream::$Variant)
+                    })*
+                }
+            }
+
+            /// See [`OpenUpstream::ack_timeout_min`].
+            pub(crate) fn ack_timeout_min(&self) -> Duration {
+                match self {
+                    $(UpstreamKind::$Variant(config) => config.ack_timeout_min()),*
+                }
+            }
+        }
+
+        /// An open upstream of any kind.
+        pub(crate) enum AnyUpstream {
+            $($Variant(Box<<$Config as OpenUpstream>::Upstream>)),*
+        }
+
+        impl Upstream for AnyUpstream {
+            async fn connect(&mut self) -> Result<(), Trouble> {
+                match self {
+                    $(AnyUpstream::$Variant(upstream) => upstream.connect().await),*
+                }
+            }
+
+            fn room(&self) -> usize {
+                match self {
+                    $(AnyUpstream::$Variant(upstream) => upstream.room()),*
+                }
+            }
+
+            fn offer(&mut self, batch: Vec<Delivery>) {
+                match self {
+                    $(AnyUpstream::$Variant(upstream) => upstream.offer(batch)),*
+                }
+            }
+
+            async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
+                match self {
+                    $(AnyUpstream::$Variant(upstream) => upstream.settled().await),*
+                }
+            }
+
+            async fn close(&mut self) {
+                match self {
+                    $(AnyUpstream::$Variant(upstream) => upstream.close().await),*
+                }
+            }
+        }
+    };
+}
+
+registry! {
+    Mqtt(mqtt::config::MqttUpstream),
+    Http(http::config::HttpUpstream),
+    File(file::config::FileUpstream),
 }

@@ -6,9 +6,11 @@ mod served;
 use std::time::Duration;
 
 use served::{FULL, STORED, Served, config};
+use tidegate::config::User;
 use tidegate::config::secret::Secret;
-use tidegate::config::{HttpSource, User};
+use tidegate::source::http::config::HttpSource;
 use tidegate_rules::event::Event;
+use tidegate_tests::wait::{PATIENCE, Wait};
 use tokio::io::AsyncWriteExt;
 
 const STRUCTURED: &str = "Content-Type: application/cloudevents+json; charset=utf-8\r\n";
@@ -291,9 +293,13 @@ async fn a_slow_request_does_not_hold_up_the_shutdown() {
     let mut stream = stream.expect("it listens");
     let head = b"POST /topics/a HTTP/1.1\r\nContent-Length: 9\r\nHost: localhost\r\n\r\nx";
     stream.write_all(head).await.expect("a part of a request");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let wait = Wait::begin("the connection is taken");
+    while served.metrics.counts().3 == 0 {
+        wait.goes_on("none is open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     served.stop.send_replace(true);
-    let ended = tokio::time::timeout(Duration::from_secs(10), &mut served.task).await;
+    let ended = tokio::time::timeout(PATIENCE, &mut served.task).await;
     assert!(ended.is_ok(), "the source does not end");
     assert!(served.offered().is_empty());
 }

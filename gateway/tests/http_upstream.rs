@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use lane::{Lane, upstream};
 use tidegate::config::secret::Secret;
-use tidegate::config::{Format, HttpUpstream};
 use tidegate::event::dead_letter::Cause;
+use tidegate::upstream::format::Format;
+use tidegate::upstream::http::config::HttpUpstream;
+use tidegate_tests::wait::Wait;
 use webhook::{Asked, Reaction, Webhook};
 
 const OK: Reaction = Reaction::Answer(204, &[], "");
@@ -189,7 +191,7 @@ async fn a_server_that_hangs_is_given_up_after_the_timeout_and_asked_again() {
     })
     .await;
     let config = HttpUpstream {
-        timeout: Duration::from_millis(100),
+        timeout: Duration::from_millis(400),
         ..at(&webhook)
     };
     let mut lane = Lane::start(config, 2);
@@ -204,7 +206,11 @@ async fn a_server_that_is_absent_at_first_and_later_once_more_gets_everything_in
     let (address, config) = (webhook.address, at(&webhook));
     webhook.stop().await;
     let mut lane = Lane::start(config, 10);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let wait = Wait::begin("the refusal is told");
+    while lane.last_error().is_none() {
+        wait.goes_on("no error");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(lane.waiting(), 10);
     let why = lane.last_error().unwrap_or_default();
     assert!(why.contains("refused") && !why.contains("key=1"), "{why}");
@@ -213,7 +219,9 @@ async fn a_server_that_is_absent_at_first_and_later_once_more_gets_everything_in
         _ => Reaction::Hang,
     })
     .await;
+    let wait = Wait::begin("five requests");
     while webhook.asked().len() < 5 {
+        wait.goes_on(webhook.asked().len());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let before = ids(&webhook).concat();

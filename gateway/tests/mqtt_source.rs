@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::config::{Broker, MqttSource, MqttVersion};
+use tidegate::config::{Broker, MqttVersion};
 use tidegate::event::ack::{Refusal, Verdict};
 use tidegate::event::inlet::Inlet;
 use tidegate::observe::Observe;
 use tidegate::observe::source::SourceFamilies;
 use tidegate::source::mqtt::MqttClient;
+use tidegate::source::mqtt::config::MqttSource;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tidegate::config::{self, keys};
+use tidegate::run::config;
 
 const BEGIN: &str = "<!-- keys -->\n";
 const END: &str = "<!-- end of keys -->";
@@ -33,9 +33,9 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 fn key_table() -> String {
     let mut table =
         String::from("| section | key | takes | default | meaning |\n|---|---|---|---|---|\n");
-    for group in keys::GROUPS {
+    for group in config::reference() {
         for key in group.keys {
-            table.push_str(&key.row(group.heading));
+            table.push_str(&key.row(&group.heading));
             table.push('\n');
         }
     }
@@ -65,7 +65,7 @@ fn every_key_stands_in_the_table_with_its_default_and_bounds() {
 
 #[test]
 fn every_key_is_listed_once_and_its_default_is_within_its_bounds() {
-    for group in keys::GROUPS {
+    for group in config::reference() {
         for (place, key) in group.keys.iter().enumerate() {
             let earlier = group.keys[..place]
                 .iter()

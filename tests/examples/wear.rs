@@ -10,8 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tidegate_tests::gateway::{Gateway, free_port};
-use tidegate_tests::wire;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::mqtt;
+use tidegate_tests::port;
 
 const RATES: [u64; 4] = [10, 100, 1_000, 5_000];
 const DELAYS_MS: [u64; 4] = [0, 5, 50, 200];
@@ -49,7 +50,7 @@ fn measure(rate: u64, delay_ms: u64, lasting: Duration) -> std::io::Result<Cell>
         "[store]\ncommit_delay = \"{delay_ms}ms\"\ncommit_delay_max = \"{}ms\"\n\n\
          [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n",
         delay_ms.max(5),
-        free_port()
+        port::free()
     ));
     gateway.start();
     load(gateway.address, rate, Duration::from_secs(1))?;
@@ -107,7 +108,7 @@ fn sender(
     every: Duration,
     lasting: Duration,
 ) -> std::io::Result<Vec<Duration>> {
-    let mut stream = wire::connect(to, &format!("sender-{number}"), true)?;
+    let mut stream = mqtt::connect(to, &format!("sender-{number}"), true)?;
     stream.set_read_timeout(None)?;
     let (sent, due) = mpsc::channel();
     let reader = {
@@ -124,7 +125,7 @@ fn sender(
         std::thread::sleep(at.saturating_sub(began.elapsed()));
         let id = n as u16 % 60_000 + 1;
         let _ = sent.send(Instant::now());
-        stream.write_all(&wire::publish(&topic, id, &payload(number, n)))?;
+        stream.write_all(&mqtt::publish(&topic, id, &payload(number, n)))?;
     }
     drop(sent);
     let latencies = reader.join();
@@ -138,7 +139,7 @@ fn acknowledged(
 ) -> std::io::Result<Vec<Duration>> {
     let (mut latencies, mut buffer, mut chunk) = (Vec::new(), Vec::new(), [0; 4096]);
     for sent in due {
-        while wire::take(&mut buffer).is_none() {
+        while mqtt::take(&mut buffer).is_none() {
             let count = stream.read(&mut chunk)?;
             if count == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());

@@ -1,19 +1,21 @@
 //! One gateway process with a folder and a configuration of its own.
 
+pub mod binary;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::binary;
+use crate::{port, wait};
 
 /// A folder with a `gateway.toml`, and the process that runs it.
 pub struct Gateway {
@@ -33,13 +35,25 @@ impl Gateway {
     /// # Panics
     /// When the folder cannot be written.
     pub fn new(more: &str) -> Gateway {
-        let dir = tempfile::tempdir().expect("a folder");
-        let address = free_port();
+        Gateway::new_in(tempfile::tempdir().expect("a folder"), more)
+    }
+
+    /// The same in a folder that holds what `more` names.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn new_in(dir: TempDir, more: &str) -> Gateway {
+        let address = port::free();
         std::fs::create_dir(dir.path().join("data")).expect("a data folder");
         let text = format!(
             "[gateway]\nid = \"plant-a\"\ndata_dir = \"data\"\n\n[sources.floor]\ntype = \"mqtt-listener\"\nlisten = \"{address}\"\n\n{more}"
         );
         std::fs::write(dir.path().join("gateway.toml"), text).expect("a configuration");
+        Gateway::configured(dir, address)
+    }
+
+    /// A gateway whose folder holds its configuration, with a listener at `address`.
+    pub fn configured(dir: TempDir, address: SocketAddr) -> Gateway {
         Gateway {
             dir,
             address,
@@ -110,7 +124,7 @@ impl Gateway {
             .append(true)
             .open(self.path("gateway.log"))
             .expect("a log");
-        let program = self.program.clone().unwrap_or_else(binary::tidegate);
+        let program = self.built();
         let mut command = match self.tracer.split_first() {
             None => Command::new(program),
             Some((tracer, arguments)) => {
@@ -120,6 +134,7 @@ impl Gateway {
             }
         };
         command
+            .current_dir(self.dir.path())
             .args(["run", "--config"])
             .arg(self.path("gateway.toml"))
             .envs(self.variables.iter().cloned())
@@ -129,10 +144,15 @@ impl Gateway {
         command
     }
 
+    /// The build that it runs.
+    fn built(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(binary::tidegate)
+    }
+
     /// Starts the process and waits until it listens.
     ///
     /// # Panics
-    /// When it ends instead, or does not listen within 30 s; with the end of its log.
+    /// When it ends instead, or does not listen; with the end of its log.
     pub fn start(&mut self) {
         self.launch();
         self.await_listening();
@@ -150,26 +170,29 @@ impl Gateway {
     /// Waits until the process listens.
     ///
     /// # Panics
-    /// When it ends instead, or does not listen within 30 s; with the end of its log.
+    /// When it ends instead, or does not listen; with the end of its log.
     pub fn await_listening(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(self.address).is_err() {
-            let ended = self
-                .process
-                .as_mut()
-                .and_then(|p| p.try_wait().ok().flatten());
+        wait::find("the gateway listens", || {
+            if TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            let process = self.process.as_mut();
+            let ended = process.and_then(|process| process.try_wait().ok().flatten());
             assert!(
                 ended.is_none(),
                 "the gateway ended: {ended:?}\n{}",
                 self.log()
             );
-            assert!(
-                Instant::now() < deadline,
-                "the gateway does not listen\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            Err(self.log())
+        });
+    }
+
+    /// Waits until `what` is so, which its log tells otherwise.
+    ///
+    /// # Panics
+    /// When it is not for too long; with the end of its log.
+    pub fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        wait::find(what, || is_so().then_some(()).ok_or_else(|| self.log()));
     }
 
     /// SIGKILL; how it ended, if it ran.
@@ -182,7 +205,7 @@ impl Gateway {
     /// SIGTERM, and how it ended.
     ///
     /// # Panics
-    /// When it does not end within 30 s.
+    /// When it does not end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
@@ -191,21 +214,13 @@ impl Gateway {
     /// How it ended, which it does by itself or was told to.
     ///
     /// # Panics
-    /// When it does not end within 30 s.
+    /// When it does not end.
     pub fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = process.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the gateway does not end\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait::find("the gateway ends", || {
+            let ended = process.try_wait().expect("a child");
+            ended.ok_or_else(|| self.log())
+        })
     }
 
     /// Sends it a signal by its name: `STOP`, `CONT`, `TERM`.
@@ -263,24 +278,59 @@ impl Gateway {
             * 1024
     }
 
+    /// Its whole log.
+    pub fn whole_log(&self) -> String {
+        std::fs::read_to_string(self.path("gateway.log")).unwrap_or_default()
+    }
+
     /// The last lines of its log.
     pub fn log(&self) -> String {
         tail(&self.path("gateway.log"), 40)
     }
 
-    /// The answer to a GET of `path` at its control socket, head included.
+    /// The answer to a GET of `path` at its control socket, head included. It listens for devices
+    /// before it can be asked.
     ///
     /// # Panics
     /// When there is no answer.
     pub fn control(&self, path: &str) -> String {
-        let mut socket =
-            UnixStream::connect(self.path("data/tidegate.sock")).expect("a control socket");
-        let question =
+        let mut socket = wait::find("the gateway can be asked", || {
+            UnixStream::connect(self.path("data/tidegate.sock"))
+        });
+        let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        socket.write_all(question.as_bytes()).expect("it listens");
+        socket.write_all(request.as_bytes()).expect("it listens");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer
+    }
+
+    /// The sum of a metric over its labels that hold `label`.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn metric(&self, name: &str, label: &str) -> u64 {
+        self.control("/metrics")
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// What `tidegate events list` shows with these arguments, oldest first.
+    ///
+    /// # Panics
+    /// When it shows nothing.
+    pub fn events(&self, arguments: &[&str]) -> Vec<Value> {
+        let list = ["events", "list", "--format", "json"];
+        wait::find("the events are listed", || {
+            let asked = self.ask(&[&list, arguments].concat());
+            let said = String::from_utf8_lossy(&asked.stderr);
+            match asked.status.success() {
+                true => Ok(serde_json::from_slice(&asked.stdout).expect("JSON")),
+                false => Err(format!("{said}\n{}", self.log())),
+            }
+        })
     }
 
     /// Runs another subcommand over the same configuration.
@@ -288,7 +338,7 @@ impl Gateway {
     /// # Panics
     /// When the program cannot be started.
     pub fn ask(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(binary::tidegate())
+        Command::new(self.built())
             .args(arguments)
             .arg("--config")
             .arg(self.path("gateway.toml"))
@@ -300,23 +350,6 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// A loopback address that was free a moment ago.
-///
-/// # Panics
-/// When a bound socket has no address.
-pub fn free_port() -> SocketAddr {
-    // Below the range that the kernel hands out to outgoing connections, and another one each time: between now and its
-    // use nobody else takes it.
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + std::process::id().wrapping_mul(97).wrapping_add(step) % 20_000;
-        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port as u16)) {
-            return socket.local_addr().expect("its address");
-        }
     }
 }
 

@@ -16,6 +16,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tidegate_device::{Node, Pace, Readings, Sensor, SensorError, Simulated};
 use tidegate_link::{Identity, RamRing, Schema, Sequence};
 
+use crate::wait;
+
 /// The node's name.
 pub const DEVICE: &str = "node-001";
 /// Bytes of readings the node keeps.
@@ -36,11 +38,13 @@ pub struct Start {
     pub harm_one_in: u32,
 }
 
-/// What the node's thread and the test tell each other.
+/// What the test tells the node's thread, and what that one tells the test.
 #[derive(Default)]
-struct Talk {
+struct Signals {
     ended: AtomicBool,
     resting: AtomicBool,
+    /// It was told to rest, and has counted what it made and holds since.
+    rested: AtomicBool,
     harmless: AtomicBool,
     held: AtomicU32,
     made: AtomicU32,
@@ -49,7 +53,7 @@ struct Talk {
 /// A node on a thread of its own.
 pub struct SimulatedNode {
     link: PathBuf,
-    talk: Arc<Talk>,
+    signals: Arc<Signals>,
     thread: Option<JoinHandle<()>>,
     ports: std::sync::mpsc::Sender<File>,
     /// The gateway's end, held so that the line does not hang up while the gateway is gone.
@@ -62,13 +66,13 @@ impl SimulatedNode {
     /// # Panics
     /// When the system gives no pseudo-terminal.
     pub fn start(link: &Path, start: Start) -> SimulatedNode {
-        let talk = Arc::new(Talk::default());
+        let signals = Arc::new(Signals::default());
         let (ports, given) = std::sync::mpsc::channel();
-        let turns = Arc::clone(&talk);
+        let turns = Arc::clone(&signals);
         let thread = std::thread::spawn(move || take_turns(start, &given, &turns));
         let mut node = SimulatedNode {
             link: link.into(),
-            talk,
+            signals,
             thread: Some(thread),
             ports,
             line: None,
@@ -106,58 +110,49 @@ impl SimulatedNode {
 
     /// The line harms nothing any more.
     pub fn mend(&self) {
-        self.talk.harmless.store(true, Ordering::Relaxed);
+        self.signals.harmless.store(true, Ordering::Relaxed);
     }
 
     /// No more readings; waits until every one is acknowledged, and returns how many there were.
     ///
     /// # Panics
-    /// When that takes longer than `patience`.
-    pub fn drain(&self, patience: Duration) -> u32 {
-        self.talk.resting.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + patience;
-        std::thread::sleep(20 * TURN);
-        while self.held() > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "{} readings are still held",
-                self.held()
-            );
-            std::thread::sleep(TURN);
-        }
+    /// When that takes too long.
+    pub fn drain(&self) -> u32 {
+        self.signals.resting.store(true, Ordering::Relaxed);
+        wait::until("the node rests", || {
+            self.signals.rested.load(Ordering::Acquire)
+        });
+        wait::find("every reading is acknowledged", || match self.held() {
+            0 => Ok(()),
+            held => Err(format!("{held} readings are still held")),
+        });
         self.made()
     }
 
     /// Readings not acknowledged.
     pub fn held(&self) -> u32 {
-        self.talk.held.load(Ordering::Acquire)
+        self.signals.held.load(Ordering::Acquire)
     }
 
     /// Readings made.
     pub fn made(&self) -> u32 {
-        self.talk.made.load(Ordering::Acquire)
+        self.signals.made.load(Ordering::Acquire)
     }
 
     /// Waits until so many readings are acknowledged.
     ///
     /// # Panics
-    /// When that takes longer than 20 s.
+    /// When that takes too long.
     pub fn await_acknowledged(&self, count: u32) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.made().saturating_sub(self.held()) < count {
-            assert!(
-                Instant::now() < deadline,
-                "{} of {count} acknowledged",
-                self.made() - self.held()
-            );
-            std::thread::sleep(TURN);
-        }
+        wait::for_count("readings are acknowledged", count as usize, || {
+            self.made().saturating_sub(self.held()) as usize
+        });
     }
 }
 
 impl Drop for SimulatedNode {
     fn drop(&mut self) {
-        self.talk.ended.store(true, Ordering::Relaxed);
+        self.signals.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -178,11 +173,11 @@ fn pseudo_terminal() -> rustix::io::Result<(File, PathBuf)> {
 }
 
 /// The node's life: a new port replaces the one before, whose far end thereby hangs up.
-fn take_turns(start: Start, ports: &std::sync::mpsc::Receiver<File>, talk: &Arc<Talk>) {
+fn take_turns(start: Start, ports: &std::sync::mpsc::Receiver<File>, signals: &Arc<Signals>) {
     let Ok(port) = ports.recv() else {
         return;
     };
-    let sensor = Counted(Simulated::default(), Arc::clone(talk));
+    let sensor = Counted(Simulated::default(), Arc::clone(signals));
     let identity = Identity {
         device: *b"node-001",
         firmware: "1.0.0",
@@ -193,26 +188,28 @@ fn take_turns(start: Start, ports: &std::sync::mpsc::Receiver<File>, talk: &Arc<
     let pace = Pace {
         every_ms: start.every_ms,
     };
-    let line = BadLine::new(port, start.harm_one_in, Arc::clone(talk));
+    let line = BadLine::new(port, start.harm_one_in, Arc::clone(signals));
     let mut node = Box::new(Node::new(identity, sensor, line, ring, pace));
     let began = Instant::now();
-    while !talk.ended.load(Ordering::Relaxed) {
+    while !signals.ended.load(Ordering::Relaxed) {
         if let Ok(port) = ports.try_recv() {
             node.port_mut().port = Some(port);
         }
-        if talk.resting.load(Ordering::Relaxed) {
+        let is_resting = signals.resting.load(Ordering::Relaxed);
+        if is_resting {
             node.rest();
         }
         // A line that takes nothing while the gateway is away is what a node is made for.
         let now_ms = began.elapsed().as_millis() as u64;
         let _ = node.poll(now_ms);
-        talk.held.store(node.held(), Ordering::Release);
+        signals.held.store(node.held(), Ordering::Release);
+        signals.rested.store(is_resting, Ordering::Release);
         std::thread::sleep(TURN);
     }
 }
 
 /// A sensor whose measurements are counted.
-struct Counted(Simulated, Arc<Talk>);
+struct Counted(Simulated, Arc<Signals>);
 
 impl Sensor for Counted {
     fn schema(&self) -> Schema {
@@ -233,22 +230,22 @@ struct BadLine {
     port: Option<File>,
     random: fastrand::Rng,
     harm_one_in: u32,
-    talk: Arc<Talk>,
+    signals: Arc<Signals>,
 }
 
 impl BadLine {
-    fn new(port: File, harm_one_in: u32, talk: Arc<Talk>) -> BadLine {
+    fn new(port: File, harm_one_in: u32, signals: Arc<Signals>) -> BadLine {
         BadLine {
             port: Some(port),
             random: fastrand::Rng::with_seed(7),
             harm_one_in,
-            talk,
+            signals,
         }
     }
 
     /// What the line makes of these bytes.
     fn harmed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if self.harm_one_in == 0 || self.talk.harmless.load(Ordering::Relaxed) {
+        if self.harm_one_in == 0 || self.signals.harmless.load(Ordering::Relaxed) {
             return bytes.into();
         }
         let mut out = Vec::with_capacity(bytes.len() + 4);

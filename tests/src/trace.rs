@@ -6,13 +6,15 @@
 //! store's files, when it was acknowledged from what the gateway wrote to its sockets. The order
 //! of the lines is the order of the calls: a traced thread stands still until its line is noted.
 
+pub mod acks;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::books::{self, Id};
-use crate::{peer, wire};
+use crate::{mqtt, peer};
 
 /// The calls that matter: everything that writes or syncs files or speaks to sockets.
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,write,pwrite64,writev,pwritev,\
@@ -265,7 +267,7 @@ fn acknowledged(calls: &[Call]) -> Vec<(usize, String)> {
 impl Connection {
     fn hear(&mut self, data: &[u8]) {
         self.read.extend(data);
-        while let Some((first, body)) = wire::take(&mut self.read) {
+        while let Some((first, body)) = mqtt::take(&mut self.read) {
             if first >> 4 != 3 || body.len() < 4 {
                 continue;
             }
@@ -280,7 +282,7 @@ impl Connection {
     fn say(&mut self, data: &[u8]) -> Vec<String> {
         self.written.extend(data);
         let mut said = Vec::new();
-        while let Some((first, body)) = wire::take(&mut self.written) {
+        while let Some((first, body)) = mqtt::take(&mut self.written) {
             if first >> 4 == 4 && body.len() >= 2 {
                 let id = u16::from_be_bytes([body[0], body[1]]);
                 said.extend(self.publishes.remove(&id));
@@ -305,8 +307,8 @@ mod tests {
     /// A trace of one event: its arrival, the lines between, and its PUBACK.
     fn breaches(between: &str) -> Vec<String> {
         let payload = crate::books::payload((1, 1));
-        let publish = quoted(&wire::publish("a", 7, &payload));
-        let ack = quoted(&wire::puback(7));
+        let publish = quoted(&mqtt::publish("a", 7, &payload));
+        let ack = quoted(&mqtt::puback(7));
         let write = format!("pwrite64({FILE}, {}, 9, 0", quoted(&payload));
         let between = between.replace("WRITE", &write).replace("FILE", FILE);
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use tidegate_tests::binary::tidegate;
+use tidegate_tests::gateway::binary::tidegate;
 
 fn demo(arguments: &[&str]) -> Output {
     Command::new(tidegate())

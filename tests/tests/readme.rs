@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
-use tidegate_tests::binary::tidegate;
-use tidegate_tests::gateway::free_port;
-use tidegate_tests::wire;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::gateway::binary::tidegate;
+use tidegate_tests::mqtt;
+use tidegate_tests::{port, wait};
 
 const README: &str = include_str!("../../README.md");
 
@@ -25,7 +25,7 @@ fn block(language: &str, after: &str) -> &'static str {
 fn write(dir: &Path, listen: SocketAddr) {
     let config = block("toml", "`gateway.toml`:")
         .replace("127.0.0.1:1883", &listen.to_string())
-        .replace("127.0.0.1:1884", &free_port().to_string());
+        .replace("127.0.0.1:1884", &port::free().to_string());
     std::fs::create_dir_all(dir.join("rules")).expect("a folder");
     std::fs::write(dir.join("gateway.toml"), config).expect("a configuration");
     std::fs::write(
@@ -50,42 +50,15 @@ fn carry_out(line: &str, dir: &Path) -> Output {
         .expect("a shell")
 }
 
-/// A running gateway that does not outlive its test.
-struct Running(Child);
-
-impl Running {
-    fn start(dir: &Path, listen: SocketAddr) -> Running {
-        let child = Command::new(tidegate())
-            .args(["run", "--config", "gateway.toml"])
-            .current_dir(dir)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("tidegate starts");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(listen).is_err() {
-            assert!(Instant::now() < deadline, "it does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Running(child)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Publishes with QoS 1 and waits for the acknowledgement.
 fn publish(listen: SocketAddr, topic: &str, payload: &[u8]) {
-    let mut stream = wire::connect(listen, "press7", true).expect("connects");
+    let mut stream = mqtt::connect(listen, "press7", true).expect("connects");
     stream
-        .write_all(&wire::publish(topic, 1, payload))
+        .write_all(&mqtt::publish(topic, 1, payload))
         .expect("publishes");
     let mut bytes = Vec::new();
     let mut buffer = [0; 64];
-    while wire::take(&mut bytes).is_none() {
+    while mqtt::take(&mut bytes).is_none() {
         let count = stream.read(&mut buffer).expect("an answer");
         assert_ne!(count, 0, "closed instead of acknowledged");
         bytes.extend_from_slice(&buffer[..count]);
@@ -94,35 +67,31 @@ fn publish(listen: SocketAddr, topic: &str, payload: &[u8]) {
 
 /// The lines of the archive, once there is one.
 fn archive(dir: &Path) -> String {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait::find("something is archived", || {
         let text = std::fs::read_to_string(dir.join("archive.jsonl")).unwrap_or_default();
-        if text.ends_with('\n') {
-            return text;
+        match text.ends_with('\n') {
+            true => Ok(text),
+            false => Err(text),
         }
-        assert!(Instant::now() < deadline, "nothing was archived");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    })
 }
 
 /// The status, once the unmatched event is a dead letter.
 fn settled(status: &str, dir: &Path) -> serde_json::Value {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait::find("one dead letter", || {
         let told = carry_out(&format!("{} --format json", command(status)), dir);
         let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
-        if told["store"]["dead_letters"] == 1 {
-            return told;
+        match told["store"]["dead_letters"] == 1 {
+            true => Ok(told),
+            false => Err(told),
         }
-        assert!(Instant::now() < deadline, "no dead letter: {told}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    })
 }
 
 #[test]
 fn the_first_gateway_of_the_readme_does_what_it_says() {
     let dir = tempfile::tempdir().expect("a folder");
-    let listen = free_port();
+    let listen = port::free();
     write(dir.path(), listen);
     let commands: Vec<&str> = block("sh", "unmatched {").lines().collect();
     let [mkdir, check, run, status] = commands[..] else {
@@ -134,14 +103,16 @@ fn the_first_gateway_of_the_readme_does_what_it_says() {
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
 
-    let gateway = Running::start(dir.path(), listen);
+    let folder = dir.path().to_owned();
+    let mut gateway = Gateway::configured(dir, listen);
+    gateway.start();
     publish(listen, "plant/A/press7/temp", br#"{"temperature":121.5}"#);
     publish(listen, "plant/A/press7/noise", b"{}");
     let archived: serde_json::Value =
-        serde_json::from_str(archive(dir.path()).lines().next().expect("a line")).expect("JSON");
+        serde_json::from_str(archive(&folder).lines().next().expect("a line")).expect("JSON");
     assert_eq!(archived["data"]["temperature"], 121.5);
 
-    let told = settled(status, dir.path());
+    let told = settled(status, &folder);
     assert_eq!(told["books"]["accepted"], 2, "{told}");
     let waiting = told["upstreams"]
         .as_array()

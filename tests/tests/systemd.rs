@@ -4,10 +4,11 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use tidegate_tests::gateway::Gateway;
+use tidegate_tests::wait::PATIENCE;
 
 /// Everything heard until `enough` says so.
 fn hear(socket: &UnixDatagram, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     let mut heard = Vec::new();
     let mut buffer = [0; 512];
     while !enough(&heard) {

@@ -11,22 +11,22 @@ use tidegate_link::{
 };
 
 #[derive(Clone, Default)]
-struct Wire {
+struct Line {
     to_node: Rc<RefCell<VecDeque<u8>>>,
     to_gateway: Rc<RefCell<VecDeque<u8>>>,
 }
 
-impl ErrorType for Wire {
+impl ErrorType for Line {
     type Error = ErrorKind;
 }
 
-impl ReadReady for Wire {
+impl ReadReady for Line {
     fn read_ready(&mut self) -> Result<bool, ErrorKind> {
         Ok(!self.to_node.borrow().is_empty())
     }
 }
 
-impl Read for Wire {
+impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
         let mut waiting = self.to_node.borrow_mut();
         let count = buffer.len().min(waiting.len());
@@ -38,7 +38,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
         self.to_gateway.borrow_mut().extend(bytes);
         Ok(bytes.len())
@@ -49,7 +49,7 @@ impl Write for Wire {
     }
 }
 
-fn node<const N: usize>(wire: &Wire) -> Node<Simulated, Wire, RamRing<N>> {
+fn node<const N: usize>(line: &Line) -> Node<Simulated, Line, RamRing<N>> {
     let sensor = Simulated::default();
     let identity = Identity {
         device: *b"node-001",
@@ -60,7 +60,7 @@ fn node<const N: usize>(wire: &Wire) -> Node<Simulated, Wire, RamRing<N>> {
     Node::new(
         identity,
         sensor,
-        wire.clone(),
+        line.clone(),
         RamRing::new(3),
         Pace { every_ms: 10 },
     )
@@ -73,8 +73,8 @@ struct Got {
     gaps: Vec<u32>,
 }
 
-fn listen(host: &mut HostLink, wire: &Wire, now_ms: u64, got: &mut Got) {
-    let bytes: Vec<u8> = wire.to_gateway.borrow_mut().drain(..).collect();
+fn listen(host: &mut HostLink, line: &Line, now_ms: u64, got: &mut Got) {
+    let bytes: Vec<u8> = line.to_gateway.borrow_mut().drain(..).collect();
     let mut bytes = &bytes[..];
     loop {
         let stored = match host.receive(&mut bytes, now_ms) {
@@ -107,17 +107,17 @@ fn listen(host: &mut HostLink, wire: &Wire, now_ms: u64, got: &mut Got) {
     }
     let mut buffer = [0; FRAME_SIZE_MAX];
     while let Some(frame) = host.transmit(now_ms, &mut buffer) {
-        wire.to_node.borrow_mut().extend(frame);
+        line.to_node.borrow_mut().extend(frame);
     }
 }
 
 #[test]
 fn what_a_node_measures_reaches_the_gateway_in_order() {
-    let (wire, mut host, mut got) = (Wire::default(), HostLink::new(9), Got::default());
-    let mut node = node::<4096>(&wire);
+    let (line, mut host, mut got) = (Line::default(), HostLink::new(9), Got::default());
+    let mut node = node::<4096>(&line);
     for now_ms in 0..1_000 {
         node.poll(now_ms).unwrap();
-        listen(&mut host, &wire, now_ms, &mut got);
+        listen(&mut host, &line, now_ms, &mut got);
     }
     let expected: Vec<_> = (0..100).map(|n| (Sequence(n), i64::from(n))).collect();
     assert_eq!(got.events, expected);
@@ -127,16 +127,16 @@ fn what_a_node_measures_reaches_the_gateway_in_order() {
 
 #[test]
 fn what_a_full_ring_dropped_is_reported_to_the_last_record() {
-    let (wire, mut host, mut got) = (Wire::default(), HostLink::new(9), Got::default());
-    let mut node = node::<256>(&wire);
+    let (line, mut host, mut got) = (Line::default(), HostLink::new(9), Got::default());
+    let mut node = node::<256>(&line);
     for now_ms in 0..1_000 {
         node.poll(now_ms).unwrap();
     }
-    wire.to_gateway.borrow_mut().clear();
+    line.to_gateway.borrow_mut().clear();
     let lost = node.counters().lost;
     for now_ms in 1_000..3_000 {
         node.poll(now_ms).unwrap();
-        listen(&mut host, &wire, now_ms, &mut got);
+        listen(&mut host, &line, now_ms, &mut got);
     }
     assert!(lost > 0);
     assert_eq!(got.gaps.iter().sum::<u32>(), node.counters().lost);

@@ -7,7 +7,7 @@ use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::message::{
     DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX, Record,
-    Session, ToDevice, ToGateway, WINDOW,
+    SessionId, ToDevice, ToGateway, WINDOW,
 };
 use crate::ring::{Ring, RingError};
 use crate::schema::{Field, Kind, Schema, Value, write_values};
@@ -44,7 +44,7 @@ pub struct DeviceLink<R> {
     decoder: Decoder,
     counters: Counters,
     /// The welcome that holds, if any: its session and the boot it was for.
-    session: Option<(Session, u32)>,
+    session: Option<(SessionId, u32)>,
     hello_at_ms: u64,
     /// The record to send next.
     cursor: Sequence,
@@ -118,7 +118,7 @@ impl<R: Ring> DeviceLink<R> {
             match frame.map(|()| postcard::from_bytes::<ToDevice>(self.decoder.message())) {
                 Ok(Ok(message)) => {
                     count(&mut self.counters.frames);
-                    self.obey(message, now_ms);
+                    self.take_message(message, now_ms);
                 }
                 Ok(Err(_)) => count(&mut self.counters.unknown),
                 Err(error) => error.count_in(&mut self.counters),
@@ -224,7 +224,7 @@ impl<R: Ring> DeviceLink<R> {
         }
     }
 
-    fn obey(&mut self, message: ToDevice, now_ms: u64) {
+    fn take_message(&mut self, message: ToDevice, now_ms: u64) {
         match message {
             ToDevice::Discover => self.hello_at_ms = now_ms,
             ToDevice::Welcome {
@@ -232,7 +232,7 @@ impl<R: Ring> DeviceLink<R> {
                 boot,
                 session,
                 next,
-            } => self.be_welcome(device, boot, session, next),
+            } => self.begin_session(device, boot, session, next),
             ToDevice::TimeRequest { token } => self.time_request = Some(token),
             ToDevice::SchemaRequest { key, index } => self.schema_request = Some((key, index)),
             ToDevice::Ack { session, next } => {
@@ -261,7 +261,7 @@ impl<R: Ring> DeviceLink<R> {
         }
     }
 
-    fn is_current(&mut self, session: Session) -> bool {
+    fn is_current(&mut self, session: SessionId) -> bool {
         let current = self.session.is_some_and(|(mine, _)| mine == session);
         if !current {
             count(&mut self.counters.foreign_session);
@@ -269,7 +269,7 @@ impl<R: Ring> DeviceLink<R> {
         current
     }
 
-    fn be_welcome(&mut self, device: DeviceId, boot: u32, session: Session, next: Sequence) {
+    fn begin_session(&mut self, device: DeviceId, boot: u32, session: SessionId, next: Sequence) {
         let run = self.ring.run();
         if device != self.identity.device || boot != run.boot || run.next.is_before(next) {
             return count(&mut self.counters.foreign_session);

@@ -6,22 +6,22 @@
 //! the same commit as the events. After a hello the caller finishes or gives up what it was handed before, looks the
 //! mark up, and calls [`HostLink::resume`]; nothing stored is handed out again.
 
-mod talk;
+mod session;
 
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::incoming::{Body, EventId, Incoming, Mark, ResumeError};
 use crate::message::ToGateway;
-use talk::{Gap, Talk, Verdict};
+use session::{Gap, Received, Session};
 
-pub use talk::{ANSWER_MS, DISCOVER_MS, RESEND_MS, TIME_MS};
+pub use session::{ANSWER_MS, DISCOVER_MS, RESEND_MS, TIME_MS};
 
 /// The gateway's half.
 #[derive(Debug)]
 pub struct HostLink {
     decoder: Decoder,
     counters: Counters,
-    talk: Talk,
+    session: Session,
 }
 
 impl HostLink {
@@ -30,20 +30,20 @@ impl HostLink {
         Self {
             decoder: Decoder::default(),
             counters: Counters::default(),
-            talk: Talk::new(nonce),
+            session: Session::new(nonce),
         }
     }
 
     /// Takes bytes from the front of `bytes` until there is something to hand on; `None` when they are used up. Call
     /// it again until then.
     pub fn receive<'a>(&'a mut self, bytes: &mut &[u8], now_ms: u64) -> Option<Incoming<'a>> {
-        if let Some(gap) = self.talk.gap.take() {
+        if let Some(gap) = self.session.gap.take() {
             return Some(Incoming::Gap {
                 last: gap.last,
                 count: gap.count,
             });
         }
-        let verdict = loop {
+        let received = loop {
             match self.decoder.advance(bytes)? {
                 Ok(()) => {}
                 Err(error) => {
@@ -51,18 +51,18 @@ impl HostLink {
                     continue;
                 }
             }
-            // Judged first and read again below: what is handed on borrows from the decoder.
+            // Taken in first and read again below: what is handed on borrows from the decoder.
             let Ok(message) = postcard::from_bytes::<ToGateway<'_>>(self.decoder.message()) else {
                 count(&mut self.counters.unknown);
                 continue;
             };
             count(&mut self.counters.frames);
-            self.talk.heard_ms = Some(now_ms);
-            if let Some(verdict) = self.talk.judge(&message, now_ms, &mut self.counters) {
-                break verdict;
+            self.session.heard_ms = Some(now_ms);
+            if let Some(received) = self.session.receive(&message, now_ms, &mut self.counters) {
+                break received;
             }
         };
-        present(verdict, self.decoder.message())
+        present(received, self.decoder.message())
     }
 
     /// Goes on after a hello: events follow from behind `mark`, or, without one, from the oldest record the node holds.
@@ -74,31 +74,31 @@ impl HostLink {
         schema_known: bool,
         now_ms: u64,
     ) -> Result<(), ResumeError> {
-        self.talk
+        self.session
             .resume(mark, schema_known, now_ms, &mut self.counters)
     }
 
     /// Everything up to and including `id` is durable. Ids of another node or boot, or not handed on, are ignored.
     pub fn acknowledge(&mut self, id: EventId) {
-        self.talk.acknowledge(id);
+        self.session.acknowledge(id);
     }
 
     /// What was handed on and not acknowledged is not stored and will not be: the node keeps it and offers it again
     /// after `retry_ms`.
     pub fn refuse(&mut self, retry_ms: u32) {
         count(&mut self.counters.refusals);
-        self.talk.refuse(retry_ms);
+        self.session.refuse(retry_ms);
     }
 
     /// The next frame to put on the line, if one is due.
     pub fn transmit<'a>(&mut self, now_ms: u64, out: &'a mut FrameBuffer) -> Option<&'a [u8]> {
-        let message = self.talk.next_message(now_ms)?;
+        let message = self.session.next_message(now_ms)?;
         frame::encode(&message, out)
     }
 
     /// When [`transmit`](Self::transmit) has something to do even if nothing is received or acknowledged before.
     pub fn next_deadline(&self) -> u64 {
-        self.talk.next_deadline()
+        self.session.next_deadline()
     }
 
     /// What was counted.
@@ -108,22 +108,22 @@ impl HostLink {
 
     /// When the last good frame came.
     pub fn heard_ms(&self) -> Option<u64> {
-        self.talk.heard_ms
+        self.session.heard_ms
     }
 
     /// Whether events are welcome.
     pub fn is_running(&self) -> bool {
-        self.talk.is_running()
+        self.session.is_running()
     }
 }
 
-fn present(verdict: Verdict, message: &[u8]) -> Option<Incoming<'_>> {
+fn present(received: Received, message: &[u8]) -> Option<Incoming<'_>> {
     let message = postcard::from_bytes::<ToGateway<'_>>(message).ok()?;
-    Some(match (verdict, message) {
-        (Verdict::Gap(Gap { last, count }), _) => Incoming::Gap { last, count },
-        (Verdict::BootReused(id), _) => Incoming::BootReused(id),
-        (Verdict::Hello, ToGateway::Hello(hello)) => Incoming::Hello(hello),
-        (Verdict::Event(id), ToGateway::Event { record, .. }) => {
+    Some(match (received, message) {
+        (Received::Gap(Gap { last, count }), _) => Incoming::Gap { last, count },
+        (Received::BootReused(id), _) => Incoming::BootReused(id),
+        (Received::Hello, ToGateway::Hello(hello)) => Incoming::Hello(hello),
+        (Received::Event(id), ToGateway::Event { record, .. }) => {
             let (uptime_ms, body) = Body::read(record);
             Incoming::Event {
                 id,
@@ -132,7 +132,7 @@ fn present(verdict: Verdict, message: &[u8]) -> Option<Incoming<'_>> {
             }
         }
         (
-            Verdict::Time {
+            Received::Time {
                 sent_ms,
                 received_ms,
             },
@@ -146,7 +146,7 @@ fn present(verdict: Verdict, message: &[u8]) -> Option<Incoming<'_>> {
             received_ms,
         },
         (
-            Verdict::SchemaField,
+            Received::SchemaField,
             ToGateway::SchemaField {
                 key,
                 index,
@@ -159,7 +159,7 @@ fn present(verdict: Verdict, message: &[u8]) -> Option<Incoming<'_>> {
             count,
             field,
         },
-        (Verdict::Log, ToGateway::Log { level, text }) => Incoming::Log { level, text },
+        (Received::Log, ToGateway::Log { level, text }) => Incoming::Log { level, text },
         _ => return None,
     })
 }

@@ -10,7 +10,7 @@ pub type DeviceId = [u8; 8];
 /// A number that no two boots of one node share.
 pub type BootId = u32;
 /// Minted by the gateway for one boot of one node; an ack of another session is stale. Never 0.
-pub type Session = u16;
+pub type SessionId = u16;
 
 /// Longest record in bytes (see [`Record`]).
 pub const RECORD_SIZE_MAX: usize = 200;
@@ -30,7 +30,7 @@ pub enum ToGateway<'a> {
     /// One record of the ring.
     Event {
         /// The session it is sent in.
-        session: Session,
+        session: SessionId,
         /// Its number.
         sequence: Sequence,
         /// A [`Record`] in postcard.
@@ -77,28 +77,28 @@ pub enum ToDevice {
         /// The boot that is meant.
         boot: BootId,
         /// The session from now on.
-        session: Session,
+        session: SessionId,
         /// Everything before this is durable.
         next: Sequence,
     },
     /// Everything before `next` is durable.
     Ack {
         /// The session it holds for.
-        session: Session,
+        session: SessionId,
         /// First number that is not durable.
         next: Sequence,
     },
     /// `next` did not arrive, but a later one did: go back to it.
     Resend {
         /// The session it holds for.
-        session: Session,
+        session: SessionId,
         /// First number wanted.
         next: Sequence,
     },
     /// The gateway cannot store at present: keep what is not acknowledged and be silent for `retry_ms`.
     Refuse {
         /// The session it holds for.
-        session: Session,
+        session: SessionId,
         /// Everything before this is durable nevertheless.
         next: Sequence,
         /// How long to hold, in ms.
@@ -126,7 +126,7 @@ pub struct Hello<'a> {
     /// The boot whose records follow.
     pub boot: BootId,
     /// The session the node is in; 0 for none.
-    pub session: Session,
+    pub session: SessionId,
     /// Firmware version.
     pub firmware: &'a str,
     /// Firmware slot it runs from.

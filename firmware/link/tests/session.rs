@@ -85,8 +85,13 @@ fn welcomed(records: u32) -> Device {
     device
 }
 
-/// Lets both talk until neither has anything to say; returns what the host handed on, in words.
-fn talk(device: &mut Device, host: &mut HostLink, mark: Option<Mark>, now_ms: u64) -> Vec<String> {
+/// Lets both send until neither has anything to say; returns what the host handed on, in words.
+fn exchange(
+    device: &mut Device,
+    host: &mut HostLink,
+    mark: Option<Mark>,
+    now_ms: u64,
+) -> Vec<String> {
     let (mut buffer, mut handed_on) = ([0; FRAME_SIZE_MAX], Vec::new());
     loop {
         let mut line = Vec::new();
@@ -213,7 +218,7 @@ fn the_schema_and_the_clock_come_before_the_first_event() {
     device
         .record(3, &[Value::Integer(215), Value::Boolean(false)])
         .expect("room");
-    let handed_on = talk(&mut device, &mut host, None, 20);
+    let handed_on = exchange(&mut device, &mut host, None, 20);
     let expected = [
         "hello",
         "Info: started",
@@ -228,14 +233,14 @@ fn the_schema_and_the_clock_come_before_the_first_event() {
 #[test]
 fn what_is_durable_is_not_handed_on_again() {
     let (mut device, mut host) = (welcomed(5), HostLink::new(1));
-    let handed_on = talk(&mut device, &mut host, Some(Mark(id(1, 2))), HELLO_MS);
+    let handed_on = exchange(&mut device, &mut host, Some(Mark(id(1, 2))), HELLO_MS);
     assert_eq!(handed_on[4..], ["3", "4"]);
 }
 
 #[test]
 fn a_boot_id_used_twice_is_turned_away() {
     let (mut device, mut host) = (welcomed(5), HostLink::new(1));
-    let handed_on = talk(&mut device, &mut host, Some(Mark(id(1, 50))), HELLO_MS);
+    let handed_on = exchange(&mut device, &mut host, Some(Mark(id(1, 50))), HELLO_MS);
     assert_eq!(handed_on, ["hello", "BootReused"]);
     assert_eq!(
         host.resume(None, true, HELLO_MS),
@@ -247,12 +252,12 @@ fn a_boot_id_used_twice_is_turned_away() {
 fn an_ack_for_another_boot_or_for_what_was_not_handed_on_is_ignored() {
     let (mut device, mut host) = (device(2), HostLink::new(1));
     device.record(0, &[Value::Boolean(true)]).expect("room");
-    talk(&mut device, &mut host, None, 0);
+    exchange(&mut device, &mut host, None, 0);
     host.acknowledge(id(1, 0));
     host.acknowledge(id(2, 1));
-    talk(&mut device, &mut host, None, 1);
+    exchange(&mut device, &mut host, None, 1);
     assert_eq!(device.held(), 1);
     host.acknowledge(id(2, 0));
-    talk(&mut device, &mut host, None, 1);
+    exchange(&mut device, &mut host, None, 1);
     assert_eq!(device.held(), 0);
 }

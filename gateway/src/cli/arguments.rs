@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::config::{self, Config};
+use crate::run::config::{self, Config};
 
 const VARIABLE: &str = "TIDEGATE_CONFIG";
 const HERE: &str = "gateway.toml";

@@ -9,7 +9,7 @@ use std::io::Write;
 use super::Failure;
 use super::arguments::ConfigArgument;
 use super::terminal::figures;
-use crate::config::{self, Config};
+use crate::run::config::{self, Config};
 use findings::{FindingsFormat, write_findings};
 
 /// What `tidegate check` takes.

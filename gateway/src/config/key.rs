@@ -1,13 +1,23 @@
 //! One key of the configuration: its name, what it takes, its default and what it is for.
 //!
-//! The reader takes defaults and bounds from here and the table in `gateway/README.md` is made
-//! from here, so a setting is described in exactly one place.
+//! [`keys!`] declares the keys of a section, a line each. The reader takes name, type, bounds and
+//! default from that line, and the table in `gateway/README.md` is made from it, so a setting is
+//! described in exactly one place.
 
-use super::unit;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// A key and everything there is to know about it.
+pub mod unit;
+
+/// All keys of a section or of a part of one, in the order of the README.
+pub(crate) type Rows = &'static [&'static AnyKey];
+
+/// A key and everything there is to know about it, save the type it is read into.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct AnyKey {
     /// As written in the file.
     pub name: &'static str,
     /// What it takes.
@@ -16,6 +26,20 @@ pub struct Key {
     pub absent: Absent,
     /// What it is for, in a few words.
     pub help: &'static str,
+}
+
+/// A key that `Section::read` reads as `V`.
+pub(crate) struct Key<V> {
+    key: AnyKey,
+    read_as: PhantomData<fn() -> V>,
+}
+
+impl<V> Deref for Key<V> {
+    type Target = AnyKey;
+
+    fn deref(&self) -> &AnyKey {
+        &self.key
+    }
 }
 
 /// What a key takes. Bounds are written as in the file and are themselves allowed.
@@ -32,7 +56,7 @@ pub enum Takes {
     /// `"2GiB"`
     Size(&'static str, &'static str),
     /// One of these texts.
-    Choice(&'static [&'static str]),
+    Choice(fn() -> Vec<&'static str>),
     /// `"127.0.0.1:1883"`
     Address,
     /// A file or folder, relative to the configuration file.
@@ -40,9 +64,9 @@ pub enum Takes {
     /// `["text", …]`
     Texts,
     /// `{ key = value, … }` with these keys.
-    Table(&'static [Key]),
-    /// `{ NAME = { … }, … }` with these keys under each name.
-    Tables(&'static [Key]),
+    Table(Rows),
+    /// `{ NAME = { … }, … }`
+    Tables,
     /// `{ NAME = "text", … }`
     Pairs,
 }
@@ -58,47 +82,198 @@ pub enum Absent {
     Means(&'static str),
 }
 
-impl Key {
+/// Read as a text with its place.
+pub(crate) enum Text {}
+/// Read as a whole number of the type `N`.
+pub(crate) struct Count<N>(PhantomData<N>);
+/// Read as bytes on a disk or a wire.
+pub(crate) enum Size {}
+/// Read as bytes in memory.
+pub(crate) enum MemorySize {}
+/// Read as one of the choices of `C`.
+pub(crate) struct OneOf<C>(PhantomData<C>);
+/// Read as texts with their places.
+pub(crate) enum Texts {}
+/// Opened as a section of its own.
+pub(crate) enum Table {}
+/// Read as entries with their names.
+pub(crate) enum Entries {}
+
+/// What a key may be set to, word by word.
+pub(crate) trait Choice: Copy + 'static {
+    /// The words and what they stand for; the first one stands in for a wrong word.
+    const CHOICES: &'static [(&'static str, Self)];
+}
+
+/// The words of `C`.
+fn words<C: Choice>() -> Vec<&'static str> {
+    C::CHOICES.iter().map(|(word, _)| *word).collect()
+}
+
+/// A key of which is not said yet what holds when it is absent.
+pub(crate) struct Draft<V> {
+    takes: Takes,
+    read_as: PhantomData<fn() -> V>,
+}
+
+const fn draft<V>(takes: Takes) -> Draft<V> {
+    Draft {
+        takes,
+        read_as: PhantomData,
+    }
+}
+
+/// Takes any text.
+pub(crate) const fn text() -> Draft<Text> {
+    draft(Takes::Text)
+}
+
+/// Takes `true` or `false`.
+pub(crate) const fn flag() -> Draft<bool> {
+    draft(Takes::Flag)
+}
+
+/// Takes a whole number from `min` to `max`.
+pub(crate) const fn count<N>(min: u64, max: u64) -> Draft<Count<N>> {
+    draft(Takes::Count(min, max))
+}
+
+/// Takes a duration from `min` to `max`.
+pub(crate) const fn duration(min: &'static str, max: &'static str) -> Draft<Duration> {
+    draft(Takes::Duration(min, max))
+}
+
+/// Takes a size from `min` to `max`.
+pub(crate) const fn size(min: &'static str, max: &'static str) -> Draft<Size> {
+    draft(Takes::Size(min, max))
+}
+
+/// Takes a size from `min` to `max` of something that is held in memory.
+pub(crate) const fn memory_size(min: &'static str, max: &'static str) -> Draft<MemorySize> {
+    draft(Takes::Size(min, max))
+}
+
+/// Takes one of the words of `C`.
+pub(crate) const fn one_of<C: Choice>() -> Draft<OneOf<C>> {
+    draft(Takes::Choice(words::<C>))
+}
+
+/// Takes an address and a port.
+pub(crate) const fn address() -> Draft<SocketAddr> {
+    draft(Takes::Address)
+}
+
+/// Takes the path of a file or folder.
+pub(crate) const fn path() -> Draft<PathBuf> {
+    draft(Takes::Path)
+}
+
+/// Takes a list of texts.
+pub(crate) const fn texts() -> Draft<Texts> {
+    draft(Takes::Texts)
+}
+
+/// Takes a table with the keys `rows`.
+pub(crate) const fn table(rows: Rows) -> Draft<Table> {
+    draft(Takes::Table(rows))
+}
+
+/// Takes a table of tables.
+pub(crate) const fn tables() -> Draft<Entries> {
+    draft(Takes::Tables)
+}
+
+/// Takes a table of texts.
+pub(crate) const fn pairs() -> Draft<Entries> {
+    draft(Takes::Pairs)
+}
+
+impl<V> Draft<V> {
     /// A key that must be there.
-    pub const fn required(name: &'static str, takes: Takes, help: &'static str) -> Key {
-        Key {
-            name,
-            takes,
-            absent: Absent::Refused,
-            help,
-        }
+    pub(crate) const fn required(self, help: &'static str) -> Key<Option<V>> {
+        declared(self.takes, Absent::Refused, help)
     }
 
     /// A key with a default.
-    pub const fn default(
-        name: &'static str,
-        takes: Takes,
-        default: &'static str,
-        help: &'static str,
-    ) -> Key {
-        Key {
-            name,
-            takes,
-            absent: Absent::Default(default),
-            help,
-        }
+    pub(crate) const fn default(self, default: &'static str, help: &'static str) -> Key<V> {
+        declared(self.takes, Absent::Default(default), help)
     }
 
     /// A key whose absence means something of its own.
-    pub const fn optional(
-        name: &'static str,
-        takes: Takes,
-        means: &'static str,
-        help: &'static str,
-    ) -> Key {
-        Key {
-            name,
+    pub(crate) const fn optional(self, means: &'static str, help: &'static str) -> Key<Option<V>> {
+        declared(self.takes, Absent::Means(means), help)
+    }
+}
+
+const fn declared<V>(takes: Takes, absent: Absent, help: &'static str) -> Key<V> {
+    Key {
+        key: AnyKey {
+            name: "",
             takes,
-            absent: Absent::Means(means),
+            absent,
             help,
+        },
+        read_as: PhantomData,
+    }
+}
+
+impl<V> Key<V> {
+    /// The key with the name of its field, for [`keys!`]: `r#type` is called `type`.
+    pub(crate) const fn named(self, field: &'static str) -> Key<V> {
+        let name = match field.as_bytes() {
+            [b'r', b'#', ..] => field.split_at(2).1,
+            _ => field,
+        };
+        Key {
+            key: AnyKey { name, ..self.key },
+            read_as: PhantomData,
         }
     }
 
+    /// The key without its type.
+    pub(crate) const fn any(&self) -> &AnyKey {
+        &self.key
+    }
+}
+
+/// Declares the keys of a section: a static with a field per key, and `ROWS` of its type.
+///
+/// A key is named as its field. Its line says what it is read as, what it takes, and what holds
+/// when it is absent:
+///
+/// ```text
+/// keys! {
+///     /// Keys of `[upstreams.NAME]` with `type = "file"`.
+///     pub(crate) FILE: FileKeys {
+///         path: Option<PathBuf> = path().required("file of JSON lines"),
+///         rotate_size: Size = size("4KiB", "16TiB").default("64MiB", "when a new file is begun"),
+///     }
+/// }
+/// ```
+macro_rules! keys {
+    (
+        $(#[$doc:meta])*
+        $vis:vis $table:ident: $Keys:ident {
+            $($field:ident: $read_as:ty = $key:expr),* $(,)?
+        }
+    ) => {
+        $(#[$doc])*
+        $vis static $table: $Keys = $Keys { $($field: $key.named(stringify!($field))),* };
+
+        $(#[$doc])*
+        $vis struct $Keys {
+            $(pub(crate) $field: $crate::config::key::Key<$read_as>),*
+        }
+
+        impl $Keys {
+            /// All of them, in the order of the README.
+            $vis const ROWS: $crate::config::key::Rows = &[$($table.$field.any()),*];
+        }
+    };
+}
+pub(crate) use keys;
+
+impl AnyKey {
     /// The default as written in a file.
     pub(super) fn default_text(&self) -> Option<&'static str> {
         match self.absent {
@@ -118,11 +293,11 @@ impl Key {
             Takes::Count(..) => text.parse().is_ok_and(within),
             Takes::Duration(..) => unit::duration(text).is_ok_and(|d| within(d.as_millis() as u64)),
             Takes::Size(..) => unit::size(text).is_ok_and(within),
-            Takes::Choice(choices) => choices.contains(&text),
+            Takes::Choice(choices) => choices().contains(&text),
             Takes::Flag => matches!(text, "true" | "false"),
-            Takes::Address => text.parse::<std::net::SocketAddr>().is_ok(),
+            Takes::Address => text.parse::<SocketAddr>().is_ok(),
             Takes::Text | Takes::Path => true,
-            Takes::Texts | Takes::Table(_) | Takes::Tables(_) | Takes::Pairs => false,
+            Takes::Texts | Takes::Table(_) | Takes::Tables | Takes::Pairs => false,
         }
     }
 
@@ -153,14 +328,14 @@ impl Takes {
             Takes::Duration(min, max) => format!("duration, {min} – {max}"),
             Takes::Size(min, max) => format!("size, {min} – {max}"),
             Takes::Choice(choices) => {
-                let quoted: Vec<_> = choices.iter().map(|c| format!("`\"{c}\"`")).collect();
+                let quoted: Vec<_> = choices().iter().map(|c| format!("`\"{c}\"`")).collect();
                 quoted.join(", ")
             }
             Takes::Address => "address:port".to_owned(),
             Takes::Path => "path".to_owned(),
             Takes::Texts => "list of texts".to_owned(),
             Takes::Table(_) => "table".to_owned(),
-            Takes::Tables(_) => "table of tables".to_owned(),
+            Takes::Tables => "table of tables".to_owned(),
             Takes::Pairs => "table of texts".to_owned(),
         }
     }
@@ -175,12 +350,12 @@ impl Takes {
                 format!("a duration such as \"{}\"", default.unwrap_or(min))
             }
             Takes::Size(min, _) => format!("a size such as \"{}\"", default.unwrap_or(min)),
-            Takes::Choice(choices) => one_of(choices),
+            Takes::Choice(choices) => enumerate(&choices()),
             Takes::Address => "an address such as \"127.0.0.1:1883\"".to_owned(),
             Takes::Path => "a path in quotes".to_owned(),
             Takes::Texts => "a list such as [\"a\", \"b\"]".to_owned(),
             Takes::Table(_) => "a table such as { key = \"value\" }".to_owned(),
-            Takes::Tables(_) => "a table such as { NAME = { … } }".to_owned(),
+            Takes::Tables => "a table such as { NAME = { … } }".to_owned(),
             Takes::Pairs => "a table such as { NAME = \"value\" }".to_owned(),
         }
     }
@@ -203,7 +378,7 @@ impl Takes {
 }
 
 /// `"a"`, `"b"` or `"c"`.
-pub(super) fn one_of(choices: &[&str]) -> String {
+pub(super) fn enumerate(choices: &[&str]) -> String {
     let quoted: Vec<String> = choices
         .iter()
         .map(|choice| format!("\"{choice}\""))

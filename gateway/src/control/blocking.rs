@@ -1,4 +1,4 @@
-//! Work that reads or writes the store must not hold up the other connections.
+//! Work on threads that may wait for the disk: it must not hold up the other connections.
 
 /// The work panicked.
 #[derive(Debug)]

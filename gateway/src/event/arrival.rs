@@ -24,7 +24,7 @@ pub enum Identity {
         /// Counts up by one per reading within the boot.
         sequence: u64,
         /// The sequence that must be stored, or on its way into the store, before this one: the
-        /// previous one of this conversation. `None` where nothing of the boot was stored yet.
+        /// previous one of this session. `None` where nothing of the boot was stored yet.
         after: Option<u64>,
     },
 }

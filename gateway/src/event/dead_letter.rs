@@ -6,19 +6,17 @@
 //! version: u8 = 1 │ head: postcard │ a record with the one output
 //! ```
 //!
-//! The record of a letter that is `unreadable` is what was stored, byte for byte.
+//! The record of a dead letter that is `unreadable` is what was stored, byte for byte.
 //!
-//! A letter is named by its record's sequence and the number of the output within the record,
+//! A dead letter is named by its record's sequence and the number of the output within the record,
 //! so that writing it again after a crash replaces it.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use tidegate_rules::event::{Event, UnixMs};
-use tidegate_store::{DeadLetterError, DeadLetterId, LaneId, Store};
+use tidegate_rules::event::UnixMs;
+use tidegate_store::LaneId;
 
 use crate::event::delivery::Delivery;
-use crate::event::record::{self, Record, RecordError, Routed};
+use crate::event::record::{self, RecordError, Routed};
 
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;
@@ -57,7 +55,7 @@ pub struct DeadLetter {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct DeadLetterHead<'a> {
     upstream: &'a str,
     cause: u8,
     reason: &'a str,
@@ -74,7 +72,7 @@ const CAUSES: [Cause; 4] = [
 ];
 
 impl DeadLetter {
-    /// The letter of a delivery that is given up.
+    /// The dead letter of a delivery that is given up.
     pub fn of(
         delivery: &Delivery,
         upstream: &str,
@@ -83,7 +81,7 @@ impl DeadLetter {
         time_ms: UnixMs,
     ) -> DeadLetter {
         let output = Routed {
-            // Looked up by the upstream's name when the letter is sent again.
+            // Looked up by the upstream's name when it is sent again.
             lane: LaneId::default(),
             output: delivery.output.clone(),
         };
@@ -102,7 +100,7 @@ impl DeadLetter {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let head = Head {
+        let head = DeadLetterHead {
             upstream: &self.upstream,
             cause: CAUSES.iter().position(|c| *c == self.cause).unwrap_or(0) as u8,
             reason: &self.reason,
@@ -127,8 +125,8 @@ impl DeadLetter {
         if *version != VERSION {
             return Err(RecordError::Version(*version));
         }
-        let (head, record) =
-            postcard::take_from_bytes::<Head>(rest).map_err(|_| RecordError::Malformed)?;
+        let (head, record) = postcard::take_from_bytes::<DeadLetterHead>(rest)
+            .map_err(|_| RecordError::Malformed)?;
         let cause = CAUSES
             .get(usize::from(head.cause))
             .ok_or(RecordError::Malformed)?;
@@ -144,121 +142,11 @@ impl DeadLetter {
     }
 }
 
-/// What is sent when a dead letter is tried again.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Resend {
-    /// A rule made it a dead letter: the event goes through the rules once more.
-    ThroughRules(Arc<Event>),
-    /// An upstream refused it: the record holds the one output to send, to that upstream only.
-    AsItWas(Record),
-}
-
-/// Why dead letters could not be listed, retried or dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LetterError {
-    /// There is none of this name.
-    Absent(DeadLetterId),
-    /// Its bytes are of another version, or no letter.
-    Unreadable(DeadLetterId, RecordError),
-    /// The upstream it was meant for is no longer there.
-    NoUpstream(DeadLetterId, String),
-    /// The store failed; the operation may be repeated.
-    Store(DeadLetterError),
-}
-
-impl std::fmt::Display for LetterError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LetterError::Absent((sequence, output)) => write!(
-                f,
-                "there is no dead letter {sequence}.{output}; `tidegate dead-letters list` shows which there are"
-            ),
-            LetterError::Unreadable((sequence, output), error) => {
-                write!(f, "dead letter {sequence}.{output}: {error}")
-            }
-            LetterError::NoUpstream((sequence, output), upstream) => write!(
-                f,
-                "dead letter {sequence}.{output} was meant for the upstream {upstream}, which is no longer there; configure it again, or drop the letter"
-            ),
-            LetterError::Store(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for LetterError {}
-
-impl From<DeadLetterError> for LetterError {
-    fn from(error: DeadLetterError) -> LetterError {
-        LetterError::Store(error)
-    }
-}
-
-/// A letter with its name; one that cannot be read is listed with the reason, not left out.
-pub type Listed = (DeadLetterId, Result<DeadLetter, RecordError>);
-
-/// Letters from `from` on; at most `limit`, and about 4 MiB. Go on behind the last one.
-///
-/// # Errors
-/// When the store cannot read them.
-pub fn list(store: &Store, from: DeadLetterId, limit: usize) -> Result<Vec<Listed>, LetterError> {
-    let letters = store.dead_letters(from, limit)?;
-    Ok(letters
-        .into_iter()
-        .map(|letter| (letter.id, DeadLetter::decode(&letter.bytes)))
-        .collect())
-}
-
-/// One letter.
-///
-/// # Errors
-/// When there is none, or it cannot be read.
-pub fn show(store: &Store, id: DeadLetterId) -> Result<DeadLetter, LetterError> {
-    let bytes = store.dead_letter(id)?.ok_or(LetterError::Absent(id))?;
-    DeadLetter::decode(&bytes).map_err(|error| LetterError::Unreadable(id, error))
-}
-
-/// What to hand to the intake to try a letter again. Once the intake has made it durable, call
-/// [`drop_letter`]: a crash in between sends it twice and never loses it.
-///
-/// # Errors
-/// When there is none, it cannot be read, or its upstream is gone from the store.
-pub fn resend(store: &Store, id: DeadLetterId) -> Result<Resend, LetterError> {
-    let letter = show(store, id)?;
-    let unreadable = |error| LetterError::Unreadable(id, error);
-    let record = record::decode(&letter.record).map_err(unreadable)?;
-    let outputs = match letter.cause {
-        Cause::Rule => return Ok(Resend::ThroughRules(record.event)),
-        _ => record.outputs,
-    };
-    let lanes = store.lanes();
-    let lane = lanes.iter().find(|lane| lane.name == letter.upstream);
-    let lane = lane.ok_or_else(|| LetterError::NoUpstream(id, letter.upstream.clone()))?;
-    let to_lane = |routed: Routed| Routed {
-        lane: lane.id,
-        ..routed
-    };
-    Ok(Resend::AsItWas(Record {
-        event: record.event,
-        outputs: outputs.into_iter().map(to_lane).collect(),
-    }))
-}
-
-/// Removes a letter for good.
-///
-/// # Errors
-/// When there is none, or the store failed.
-pub fn drop_letter(store: &Store, id: DeadLetterId) -> Result<(), LetterError> {
-    match store.remove_dead_letter(id)? {
-        true => Ok(()),
-        false => Err(LetterError::Absent(id)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn letter() -> DeadLetter {
+    fn dead_letter() -> DeadLetter {
         DeadLetter {
             upstream: "cloud".into(),
             cause: Cause::Poison,
@@ -273,21 +161,24 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded_unchanged() {
         for cause in CAUSES {
-            let letter = DeadLetter { cause, ..letter() };
-            assert_eq!(DeadLetter::decode(&letter.encode()), Ok(letter));
+            let dead_letter = DeadLetter {
+                cause,
+                ..dead_letter()
+            };
+            assert_eq!(DeadLetter::decode(&dead_letter.encode()), Ok(dead_letter));
         }
     }
 
     #[test]
     fn version_1_bytes_stay_readable() {
         let frozen = b"\x01\x05cloud\x01\x1b0x99 payload format invalid\x01\x09hot_press\x05\x80\xa0\xab\xfe\xf9b\x01 the record";
-        assert_eq!(DeadLetter::decode(frozen), Ok(letter()));
-        assert_eq!(letter().encode(), frozen);
+        assert_eq!(DeadLetter::decode(frozen), Ok(dead_letter()));
+        assert_eq!(dead_letter().encode(), frozen);
     }
 
     #[test]
     fn a_newer_version_is_refused_by_its_number() {
-        let mut newer = letter().encode();
+        let mut newer = dead_letter().encode();
         newer[0] = 2;
         assert_eq!(DeadLetter::decode(&newer), Err(RecordError::Version(2)));
     }

@@ -22,7 +22,7 @@ pub struct Token {
 pub struct Delivery {
     /// What the upstream settles it by.
     pub token: Token,
-    /// The event's envelope; `event.data` is the payload as it arrived.
+    /// The event as it was committed; `event.data` is the payload as it arrived.
     pub event: Arc<Event>,
     /// What the rules say of it.
     pub output: Output,
@@ -61,7 +61,7 @@ impl Delivery {
         self.output.data.as_ref().unwrap_or(&self.event.data)
     }
 
-    /// Bytes it counts for in windows and budgets: payload and a flat share for the envelope.
+    /// Bytes it counts for in windows and budgets: payload and a flat share for the attributes.
     pub fn size_bytes(&self) -> usize {
         self.payload().len() + self.event.topic.len() + 128
     }

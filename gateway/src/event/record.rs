@@ -6,7 +6,7 @@
 //! version: u8 = 1 │ head: postcard │ the event's payload │ the payloads that rules made, in order
 //! ```
 //!
-//! The head holds the envelope, what each output says, and the lengths of the payloads behind
+//! The head holds the attributes, what each output says, and the lengths of the payloads behind
 //! it. Payloads are never re-encoded. A reader refuses versions it does not know, so that an
 //! older gateway leaves a newer store untouched. Frozen examples live in `tests` below.
 
@@ -67,7 +67,7 @@ impl std::fmt::Display for RecordError {
 impl std::error::Error for RecordError {}
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct RecordHead<'a> {
     id: &'a str,
     source: &'a str,
     kind: &'a str,
@@ -101,7 +101,7 @@ struct OutputHead<'a> {
 /// Payloads above 4 GiB cannot occur: every source bounds them far below.
 pub fn encode(event: &Event, outputs: &[Routed], buffer: &mut Vec<u8>) {
     buffer.push(VERSION);
-    let head = Head {
+    let head = RecordHead {
         id: &event.id,
         source: &event.source,
         kind: &event.kind,
@@ -176,7 +176,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Version(*version));
     }
     let (head, mut payloads) =
-        postcard::take_from_bytes::<Head>(rest).map_err(|_| RecordError::Malformed)?;
+        postcard::take_from_bytes::<RecordHead>(rest).map_err(|_| RecordError::Malformed)?;
     let data = take(&mut payloads, head.data_len)?;
     let outputs = head
         .outputs
@@ -197,7 +197,7 @@ pub fn source(bytes: &[u8]) -> &str {
     let Some((&VERSION, rest)) = bytes.split_first() else {
         return "";
     };
-    postcard::take_from_bytes::<Head>(rest).map_or("", |(head, _)| head.source)
+    postcard::take_from_bytes::<RecordHead>(rest).map_or("", |(head, _)| head.source)
 }
 
 fn take(payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
@@ -226,7 +226,7 @@ fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError
     })
 }
 
-fn event(head: &Head, data: Bytes) -> Event {
+fn event(head: &RecordHead, data: Bytes) -> Event {
     Event {
         id: head.id.into(),
         source: head.source.into(),

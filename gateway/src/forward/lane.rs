@@ -5,23 +5,27 @@
 //! flight and reads on from its cursors. Promised is the order of *first* offers: within a
 //! class, records are offered as they lie in the log, and higher classes overtake lower ones.
 //! A refused delivery waits for its next try without holding up the others.
+//!
+//! A lane changes nothing but itself. The time, the seed of its randomness and a view of the log
+//! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_store::{LaneId, ReadError, Sequence};
+use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
 
 use super::budget::Budget;
-use super::log::Log;
-use super::poison::Poison;
-use super::reader::{CLASSES, Done, Readers};
-use super::waiting::{Wait, Waiting};
+use super::log::LaneLog;
+use super::poison_detector::PoisonDetector;
+use super::reader::{CLASSES, DoneRanges, Readers};
+use super::retry_queue::{Retry, RetryQueue};
 use super::window::{InFlight, Window};
-use crate::config::{self, Backfill};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
-use crate::observe::forward::{DeadLettered, LaneMetrics};
+use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::Backoff;
+use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
 /// Tokens remembered from broken connections, so that repeats are counted as such.
@@ -30,53 +34,72 @@ const SEEN_MAX: usize = 8192;
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// The moment, on both clocks.
+/// The outputs of a record to this lane in one class, where there are several: the record is
+/// done when all of them are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) unix_ms: i64,
-}
-
-/// A record with several outputs to this lane in one class: done when all of them are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
+pub(super) struct Outstanding {
     left: u16,
     dead: bool,
 }
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) struct UnknownLane;
 
-/// What became of one output.
+/// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
+    /// The upstream acknowledged all of it.
     Delivered,
+    /// Some of it is a dead letter, or was shed.
     Dead,
+    /// It has nothing for this lane.
+    Empty,
 }
 
-/// Records to confirm, by class.
-#[derive(Default)]
-pub(super) struct Finished {
-    delivered: [Vec<Sequence>; CLASSES],
-    dead: [Vec<Sequence>; CLASSES],
+impl Fate {
+    const ALL: [Fate; 3] = [Fate::Delivered, Fate::Dead, Fate::Empty];
+}
+
+/// A delivery that is given up as soon as it is kept as a dead letter.
+#[derive(Debug)]
+pub(super) struct Undeliverable {
+    pub(super) entry: InFlight,
+    pub(super) cause: Cause,
+    pub(super) reason: String,
+    /// The record, where it has just been read and cannot be decoded.
+    pub(super) stored: Option<StoredRecord>,
+}
+
+/// What is to be done to the store.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Keep this as a dead letter; then say [`Lane::kept`] if it is durable, else
+    /// [`Lane::not_kept`].
+    KeepDeadLetter(Undeliverable),
+    /// These records of a class are done with.
+    Confirm {
+        class: u8,
+        sequences: Vec<Sequence>,
+        fate: Fate,
+    },
 }
 
 /// One lane between the log and an upstream.
-pub(super) struct Lane<L> {
-    pub(super) log: L,
+pub(super) struct Lane {
     pub(super) id: LaneId,
-    pub(super) settings: config::Lane,
-    pub(super) name: String,
-    pub(super) metrics: Arc<LaneMetrics>,
-    pub(super) waiting: Waiting,
-    pub(super) open: BTreeMap<(u8, Sequence), Open>,
+    pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
-    pub(super) happened: Vec<DeadLettered>,
+    settings: LaneSettings,
+    metrics: Arc<LaneMetrics>,
+    pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
+    undeliverable: VecDeque<Undeliverable>,
+    has_actions: bool,
+    finished: [[Vec<Sequence>; CLASSES]; Fate::ALL.len()],
     window: Window,
     readers: Readers,
-    poison: Poison,
+    poison: PoisonDetector,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
@@ -86,28 +109,27 @@ pub(super) struct Lane<L> {
     random: fastrand::Rng,
 }
 
-impl<L: Log> Lane<L> {
+impl Lane {
     pub(super) fn new(
-        log: L,
-        (name, id): (&str, LaneId),
-        settings: config::Lane,
+        id: LaneId,
+        settings: LaneSettings,
         metrics: Arc<LaneMetrics>,
         now: Instant,
         seed: u64,
-    ) -> Lane<L> {
+    ) -> Lane {
         Lane {
-            log,
             id,
-            name: name.to_owned(),
             metrics,
-            waiting: Waiting::default(),
-            open: BTreeMap::new(),
+            retry_queue: RetryQueue::default(),
             ready: VecDeque::new(),
             seen: HashMap::new(),
-            happened: Vec::new(),
+            outstanding: BTreeMap::new(),
+            undeliverable: VecDeque::new(),
+            has_actions: false,
+            finished: Default::default(),
             window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
             readers: Readers::default(),
-            poison: Poison::default(),
+            poison: PoisonDetector::default(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
             busy: Backoff::new(settings.retry_min, settings.retry_max),
@@ -120,11 +142,12 @@ impl<L: Log> Lane<L> {
     }
 
     /// A connection stands: everything not confirmed is read again from the cursors.
-    pub(super) fn connected(&mut self) {
-        let (log, waiting) = (&self.log, &self.waiting);
-        let done = |class| -> Done {
+    pub(super) fn connected(&mut self, log: &impl LaneLog) {
+        let retry_queue = &self.retry_queue;
+        let done = |class| -> DoneRanges {
             let mut done = log.cursor(class).above;
-            done.extend(waiting.sequences(class).map(|sequence| sequence..=sequence));
+            let queued = retry_queue.sequences(class);
+            done.extend(queued.map(|sequence| sequence..=sequence));
             done.sort_by_key(|range| *range.start());
             done
         };
@@ -134,12 +157,18 @@ impl<L: Log> Lane<L> {
         };
     }
 
-    /// The deliveries to offer now, at most `room`.
-    pub(super) fn take(&mut self, now: Now, room: usize) -> Result<Vec<Delivery>, Gone> {
+    /// The deliveries to offer now, at most `room`. Stops early where an action is due: it is to
+    /// be called again after that.
+    pub(super) fn take(
+        &mut self,
+        log: &impl LaneLog,
+        now: Now,
+        room: usize,
+    ) -> Result<Vec<Delivery>, UnknownLane> {
         let mut batch = Vec::new();
         self.hungry = false;
-        while batch.len() < room && self.blocked_until(now.instant).is_none() {
-            match self.next(now) {
+        while batch.len() < room && !self.has_actions && self.blocked_until(now.instant).is_none() {
+            match self.next(log, now) {
                 Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
                     self.ready.push_front((entry, delivery));
                     break;
@@ -149,10 +178,10 @@ impl<L: Log> Lane<L> {
                     batch.push(delivery);
                 }
                 Ok(None) => {
-                    self.hungry = true;
+                    self.hungry = !self.has_actions;
                     break;
                 }
-                Err(ReadError::UnknownLane) => return Err(Gone),
+                Err(ReadError::UnknownLane) => return Err(UnknownLane),
                 Err(error) => {
                     self.metrics.failed(error.to_string());
                     self.read_again = Some(now.instant + READ_AGAIN);
@@ -188,23 +217,30 @@ impl<L: Log> Lane<L> {
         pause.chain(budgets.into_iter().flatten()).max().map(Some)
     }
 
-    fn next(&mut self, now: Now) -> Result<Option<(InFlight, Delivery)>, ReadError> {
+    /// The next delivery; `None` where there is none, or where an action is due before it.
+    fn next(
+        &mut self,
+        log: &impl LaneLog,
+        now: Now,
+    ) -> Result<Option<(InFlight, Delivery)>, ReadError> {
         if let Some(ready) = self.ready.pop_front() {
             return Ok(Some(ready));
         }
         for class in (0..CLASSES as u8).rev() {
-            while let Some((token, wait)) = self.waiting.take_due(class, now.instant) {
-                if let Some(again) = self.again(class, token, wait, now)? {
-                    return Ok(Some(again));
+            while let Some((token, retry)) = self.retry_queue.take_due(class, now.instant) {
+                let again = self.read_again(log, class, token, retry, now)?;
+                if again.is_some() || self.has_actions {
+                    return Ok(again);
                 }
             }
-            if self.waiting.len() >= self.settings.inflight_max {
+            if self.retry_queue.len() >= self.settings.inflight_max {
                 continue;
             }
-            while let Some(found) = self.readers.pop(&self.log, class)? {
-                self.unpack(class, &found, now);
-                if let Some(ready) = self.ready.pop_front() {
-                    return Ok(Some(ready));
+            while let Some(pending) = self.readers.pop(log, class)? {
+                self.read(class, pending, now);
+                let ready = self.ready.pop_front();
+                if ready.is_some() || self.has_actions {
+                    return Ok(ready);
                 }
             }
         }
@@ -222,7 +258,7 @@ impl<L: Log> Lane<L> {
         let more = match self.blocked_until(now) {
             _ if room == 0 => None,
             Some(until) => until,
-            None => self.waiting.next_due(),
+            None => self.retry_queue.next_due(),
         };
         deadline.into_iter().chain(more).min()
     }
@@ -241,7 +277,6 @@ impl<L: Log> Lane<L> {
 
     /// Takes the upstream's answers.
     pub(super) fn settle(&mut self, now: Now, answers: Vec<(Token, Outcome)>) {
-        let mut finished = Finished::default();
         for (token, outcome) in answers {
             let Some(entry) = self.window.take(token, now.instant) else {
                 self.metrics.count_unknown();
@@ -253,29 +288,29 @@ impl<L: Log> Lane<L> {
                     self.busy.reset();
                     self.metrics
                         .observe_confirm(now.instant.saturating_duration_since(entry.offered));
-                    self.finish(&mut finished, entry.class, token, Fate::Delivered);
+                    self.finish(entry.class, token, Fate::Delivered);
                 }
-                Outcome::Refused(reason) => self.refused(&mut finished, &entry, reason, now),
+                Outcome::Refused(reason) => self.refused(entry, reason, now),
                 Outcome::Busy { reason, retry_ms } => self.busy(&entry, reason, retry_ms, now),
             }
         }
-        self.confirm(&finished);
         self.metrics.in_flight(self.window.len());
     }
 
-    fn refused(&mut self, finished: &mut Finished, entry: &InFlight, reason: String, now: Now) {
+    fn refused(&mut self, entry: InFlight, reason: String, now: Now) {
         self.metrics.count_refusal();
-        let refusals = entry.refusals + 1;
-        if refusals >= self.settings.refusals_max
-            && self.bury(entry, Cause::Refused, reason.clone(), now)
-        {
-            return self.finish(finished, entry.class, entry.token, Fate::Dead);
+        match entry.refusals + 1 >= self.settings.refusals_max {
+            true => self.give_up(entry, Cause::Refused, reason, None),
+            false => self.retry_refused(&entry, reason, now),
         }
+    }
+
+    fn retry_refused(&mut self, entry: &InFlight, reason: String, now: Now) {
         self.metrics.failed(reason);
         let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
         pause.skip(entry.refusals);
         let due = now.instant + pause.next(self.random.u64(..));
-        self.wait(entry, entry.attempts + 1, due, refusals);
+        self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
     }
 
     /// The whole lane pauses: the answer was about the upstream, not about this event.
@@ -291,94 +326,147 @@ impl<L: Log> Lane<L> {
             }
         };
         self.paused_until = Some(until);
-        self.wait(entry, entry.attempts + 1, until, entry.refusals);
+        self.retry(entry, entry.attempts + 1, until, entry.refusals);
     }
 
-    fn wait(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
-        let wait = Wait {
+    fn retry(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
+        let retry = Retry {
             due,
             refusals,
             attempts,
             historical: entry.historical,
         };
-        self.waiting.insert(entry.class, entry.token, wait);
+        self.retry_queue.insert(entry.class, entry.token, retry);
     }
 
     /// The connection is gone: what was in flight is forgotten and read again, but for what
     /// carries a count of refusals or is one of several outputs of a record.
     pub(super) fn broken(&mut self, now: Now, trouble: &Trouble) {
         let poison = self.poison.broken(self.window.oldest(), now.instant);
-        let mut finished = Finished::default();
         for entry in self.window.drain() {
-            let reason = || {
-                format!(
+            if poison == Some(entry.token) {
+                let reason = format!(
                     "the connection broke each time this event was offered: {}",
                     trouble.message
-                )
-            };
-            if poison == Some(entry.token) && self.bury(&entry, Cause::Poison, reason(), now) {
-                self.poison.settled(entry.token);
-                self.finish(&mut finished, entry.class, entry.token, Fate::Dead);
-            } else if entry.refusals > 0 || self.is_open(&entry) {
-                self.wait(&entry, entry.attempts + 1, now.instant, entry.refusals);
-            } else if self.seen.len() < SEEN_MAX {
-                self.seen.insert(entry.token, entry.attempts + 1);
+                );
+                self.give_up(entry, Cause::Poison, reason, None);
+            } else {
+                self.forget(&entry, entry.attempts + 1, now);
             }
         }
         while let Some((entry, _)) = self.ready.pop_front() {
-            if entry.refusals > 0 || self.is_open(&entry) {
-                self.wait(&entry, entry.attempts, now.instant, entry.refusals);
+            if self.is_remembered(&entry) {
+                self.retry(&entry, entry.attempts, now.instant, entry.refusals);
             }
         }
-        self.confirm(&finished);
         self.readers = Readers::default();
         self.paused_until = None;
         self.metrics.in_flight(0);
     }
 
-    fn is_open(&self, entry: &InFlight) -> bool {
-        self.open.contains_key(&(entry.class, entry.token.sequence))
+    fn forget(&mut self, entry: &InFlight, attempts: u32, now: Now) {
+        if self.is_remembered(entry) {
+            self.retry(entry, attempts, now.instant, entry.refusals);
+        } else if self.seen.len() < SEEN_MAX {
+            self.seen.insert(entry.token, attempts);
+        }
     }
 
-    pub(super) fn finish(&mut self, finished: &mut Finished, class: u8, token: Token, fate: Fate) {
+    fn is_remembered(&self, entry: &InFlight) -> bool {
+        let place = (entry.class, entry.token.sequence);
+        entry.refusals > 0 || self.outstanding.contains_key(&place)
+    }
+
+    /// Asks for a dead letter; the delivery is nowhere else until that is answered.
+    pub(super) fn give_up(
+        &mut self,
+        entry: InFlight,
+        cause: Cause,
+        reason: String,
+        stored: Option<StoredRecord>,
+    ) {
+        self.has_actions = true;
+        self.undeliverable.push_back(Undeliverable {
+            entry,
+            cause,
+            reason,
+            stored,
+        });
+    }
+
+    /// The dead letter is durable, or the record is gone from the log.
+    pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
+        let Undeliverable { entry, cause, .. } = undeliverable;
+        if *cause == Cause::Poison {
+            self.poison.settled(entry.token);
+        }
+        self.finish(entry.class, entry.token, Fate::Dead);
+    }
+
+    /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
+    /// and, given up again, comes back as an action.
+    pub(super) fn not_kept(&mut self, undeliverable: Undeliverable, now: Now) {
+        let entry = undeliverable.entry;
+        match undeliverable.cause {
+            Cause::Refused => self.retry_refused(&entry, undeliverable.reason, now),
+            Cause::Poison => self.forget(&entry, entry.attempts + 1, now),
+            Cause::Unreadable | Cause::Rule => {
+                let due = now.instant + self.settings.retry_max;
+                self.retry(&entry, entry.attempts, due, entry.refusals);
+            }
+        }
+    }
+
+    /// Notes that a record has several outputs to this lane in one class.
+    pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
+        let outstanding = Outstanding {
+            left: u16::try_from(outputs).unwrap_or(u16::MAX),
+            dead: false,
+        };
+        self.outstanding.insert((class, sequence), outstanding);
+    }
+
+    /// An output is done with, and with the last one its record.
+    pub(super) fn finish(&mut self, class: u8, token: Token, fate: Fate) {
         self.seen.remove(&token);
         let place = (class, token.sequence);
-        let mut dead = fate == Fate::Dead;
-        if let Some(open) = self.open.get_mut(&place) {
-            open.left = open.left.saturating_sub(1);
-            open.dead |= dead;
-            dead = open.dead;
-            if open.left > 0 {
+        let mut fate = fate;
+        if let Some(outstanding) = self.outstanding.get_mut(&place) {
+            outstanding.left = outstanding.left.saturating_sub(1);
+            outstanding.dead |= fate == Fate::Dead;
+            if outstanding.dead {
+                fate = Fate::Dead;
+            }
+            if outstanding.left > 0 {
                 return;
             }
-            self.open.remove(&place);
+            self.outstanding.remove(&place);
         }
-        let of_fate = match dead {
-            true => &mut finished.dead,
-            false => &mut finished.delivered,
-        };
-        if let Some(finished) = of_fate.get_mut(usize::from(class)) {
-            finished.push(token.sequence);
+        let of_class = self.finished[fate as usize].get_mut(usize::from(class));
+        if let Some(sequences) = of_class {
+            sequences.push(token.sequence);
+            self.has_actions = true;
         }
     }
 
-    pub(super) fn confirm(&self, finished: &Finished) {
-        for (dead, of_fate) in [(false, &finished.delivered), (true, &finished.dead)] {
-            for (class, sequences) in (0..).zip(of_fate) {
+    /// What is to be done to the store next: dead letters before what they allow to confirm.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        if let Some(undeliverable) = self.undeliverable.pop_front() {
+            return Some(Action::KeepDeadLetter(undeliverable));
+        }
+        for (fate, classes) in Fate::ALL.into_iter().zip(&mut self.finished) {
+            for (class, sequences) in (0..).zip(classes) {
                 if !sequences.is_empty() {
-                    let counted = self.log.confirm(class, sequences);
-                    self.metrics.count_fates(dead, counted);
+                    let sequences = std::mem::take(sequences);
+                    return Some(Action::Confirm {
+                        class,
+                        sequences,
+                        fate,
+                    });
                 }
             }
         }
-    }
-}
-
-impl Open {
-    pub(super) fn of(outputs: usize) -> Open {
-        Open {
-            left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            dead: false,
-        }
+        self.has_actions = false;
+        None
     }
 }

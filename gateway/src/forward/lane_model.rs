@@ -14,12 +14,14 @@ use tidegate_store::{
     Cursor, DeadLetterError, DeadLetterId, ReadBatch, ReadError, ReadLimit, Sequence, StoredRecord,
 };
 
-use super::lane::{Lane, Now};
-use super::log::Log;
-use crate::config::{self, Backfill};
+use super::lane::Lane;
+use super::lane_driver::LaneDriver;
+use super::log::{LaneLog, LaneStore};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
+use crate::time::clock::Now;
 use crate::upstream::Token;
 
 /// The lane under test; another one gets some outputs too.
@@ -27,8 +29,8 @@ pub(super) const LANE: u16 = 3;
 const OTHER: u16 = 4;
 
 /// A lane's settings as small as the tests need them.
-pub(super) fn settings(inflight_max: usize, backfill: Backfill) -> config::Lane {
-    config::Lane {
+pub(super) fn settings(inflight_max: usize, backfill: Backfill) -> LaneSettings {
+    LaneSettings {
         backfill,
         live_weight: 4,
         inflight_max,
@@ -78,10 +80,11 @@ impl ListLog {
         sequence
     }
 
-    pub(super) fn lane(&self, settings: config::Lane, now: Instant) -> Lane<ListLog> {
+    pub(super) fn lane(&self, settings: LaneSettings, now: Instant) -> LaneDriver<ListLog> {
         let families = LaneFamilies::register(&Observe::default());
         let metrics = Arc::new(families.of("cloud", 0, now));
-        Lane::new(self.clone(), ("cloud", LANE), settings, metrics, now, 7)
+        let lane = Lane::new(LANE, settings, Arc::clone(&metrics), now, 7);
+        LaneDriver::new(lane, self.clone(), "cloud", metrics)
     }
 
     /// The process dies: cursors fall back to what was written.
@@ -141,7 +144,7 @@ pub(super) fn at(instant: Instant) -> Now {
     }
 }
 
-impl Log for ListLog {
+impl LaneLog for ListLog {
     fn end(&self) -> Sequence {
         self.0.borrow().records.len() as u64 + 1
     }
@@ -189,7 +192,9 @@ impl Log for ListLog {
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.0.borrow().confirmed.contains(&(class, sequence))
     }
+}
 
+impl LaneStore for ListLog {
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
         let mut held = self.0.borrow_mut();
         let mut new = 0;

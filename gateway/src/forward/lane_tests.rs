@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::lane::Lane;
+use super::lane_driver::LaneDriver;
 use super::lane_model::{ListLog, at, settings};
-use crate::config::{self, Backfill};
+use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
@@ -15,7 +15,7 @@ use crate::upstream::{Delivery, Outcome, Token, Trouble};
 const NORMAL: &[u8] = &[1];
 
 /// Confirms whatever is offered until nothing is left, letting pauses pass.
-fn drain(lane: &mut Lane<ListLog>, now: &mut Instant) -> Vec<Delivery> {
+fn drain(lane: &mut LaneDriver<ListLog>, now: &mut Instant) -> Vec<Delivery> {
     let mut all = Vec::new();
     lane.connected();
     for _ in 0..10_000 {
@@ -30,14 +30,14 @@ fn drain(lane: &mut Lane<ListLog>, now: &mut Instant) -> Vec<Delivery> {
     panic!("a lane whose upstream takes everything must get empty");
 }
 
-fn acknowledge(lane: &mut Lane<ListLog>, now: Instant, batch: &[Delivery]) {
+fn acknowledge(lane: &mut LaneDriver<ListLog>, now: Instant, batch: &[Delivery]) {
     let tokens = batch.iter().map(|delivery| delivery.token);
-    lane.log.0.borrow_mut().acked.extend(tokens.clone());
+    lane.store.0.borrow_mut().acked.extend(tokens.clone());
     let answers = tokens.map(|token| (token, Outcome::Confirmed)).collect();
     lane.settle(at(now), answers);
 }
 
-fn refuse(lane: &mut Lane<ListLog>, now: Instant, token: Token) {
+fn refuse(lane: &mut LaneDriver<ListLog>, now: Instant, token: Token) {
     lane.settle(
         at(now),
         vec![(token, Outcome::Refused("0x99 not to my taste".into()))],
@@ -51,7 +51,10 @@ fn sequences(batch: &[Delivery]) -> Vec<u64> {
         .collect()
 }
 
-fn start(settings: config::Lane, classes: &[&'static [u8]]) -> (ListLog, Lane<ListLog>, Instant) {
+fn start(
+    settings: LaneSettings,
+    classes: &[&'static [u8]],
+) -> (ListLog, LaneDriver<ListLog>, Instant) {
     let now = crate::time::clock::monotonic();
     let log = ListLog::default();
     classes.iter().for_each(|classes| {
@@ -252,7 +255,7 @@ fn an_acknowledgement_that_never_comes_is_overdue_though_others_flow() {
 
 #[test]
 fn rate_and_bandwidth_hold_back_and_say_until_when() {
-    let limits: [fn(&mut config::Lane); 2] = [
+    let limits: [fn(&mut LaneSettings); 2] = [
         |settings| settings.rate_max = Some(10),
         |settings| settings.bandwidth_bytes_max = Some(2000),
     ];
@@ -334,16 +337,16 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the model knows beside the log.
 struct World {
     log: ListLog,
-    lane: Lane<ListLog>,
+    lane: LaneDriver<ListLog>,
     now: Instant,
-    settings: config::Lane,
+    settings: LaneSettings,
     in_flight: Vec<Delivery>,
     first_offers: BTreeMap<u8, Vec<u64>>,
     offered: BTreeSet<Token>,
 }
 
 impl World {
-    fn new(settings: config::Lane) -> World {
+    fn new(settings: LaneSettings) -> World {
         let (log, lane, now) = start(settings.clone(), &[]);
         World {
             log,
@@ -441,7 +444,8 @@ impl World {
                 assert!(offers.is_sorted(), "class {class}: {offers:?}");
             }
         }
-        assert!(self.lane.open.is_empty() && self.lane.waiting.len() == 0);
+        let lane = &self.lane.lane;
+        assert!(lane.outstanding.is_empty() && lane.retry_queue.len() == 0);
     }
 }
 
@@ -454,7 +458,7 @@ proptest! {
         live_first in any::<bool>(),
     ) {
         let backfill = if live_first { Backfill::LiveFirst } else { Backfill::InOrder };
-        let mut world = World::new(config::Lane {
+        let mut world = World::new(LaneSettings {
             inflight_bytes_max: 1000,
             ..settings(inflight_max, backfill)
         });

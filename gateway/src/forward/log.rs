@@ -1,22 +1,46 @@
 //! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
 
 use tidegate_store::{
-    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store,
+    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence,
+    Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+/// Exactly one record.
+const ONE: ReadLimit = ReadLimit {
+    records: 1,
+    bytes: 1,
+};
+
 /// One lane's view of the log. Classes are priorities as numbers, 3 the most urgent.
-pub(crate) trait Log {
+pub(crate) trait LaneLog {
     /// The sequence after the last durable record.
     fn end(&self) -> Sequence;
     /// How far the lane is in a class.
     fn cursor(&self, class: u8) -> Cursor;
     /// Records routed to the lane in a class, from `from` on.
     fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
-    /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
-    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
     /// Whether a record is done with, or was shed.
     fn is_done(&self, class: u8, sequence: Sequence) -> bool;
+
+    /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
+    fn record(&self, class: u8, sequence: Sequence) -> Result<Option<StoredRecord>, ReadError> {
+        // What was shed is not sent any more, though it may still be there.
+        if self.is_done(class, sequence) {
+            return Ok(None);
+        }
+        let batch = self.read(class, sequence, ONE)?;
+        Ok(batch
+            .records
+            .into_iter()
+            .find(|record| record.sequence == sequence))
+    }
+}
+
+/// What is changed in the store for a lane.
+pub(crate) trait LaneStore: LaneLog {
+    /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
+    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
     /// Keeps a dead letter; durable when it returns.
     fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
 }
@@ -34,7 +58,7 @@ impl StoreLog {
     }
 }
 
-impl Log for StoreLog {
+impl LaneLog for StoreLog {
     fn end(&self) -> Sequence {
         self.store.end()
     }
@@ -52,12 +76,14 @@ impl Log for StoreLog {
         }
     }
 
-    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
-        self.store.confirm(self.lane, class, sequences)
-    }
-
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.store.is_done(self.lane, class, sequence)
+    }
+}
+
+impl LaneStore for StoreLog {
+    fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
+        self.store.confirm(self.lane, class, sequences)
     }
 
     fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {

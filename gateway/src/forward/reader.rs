@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use tidegate_store::{ReadError, ReadLimit, Sequence, StoredRecord};
 
-use super::log::Log;
+use super::log::LaneLog;
 
 /// Classes of the store: priorities as numbers.
 pub(super) const CLASSES: usize = 4;
@@ -21,16 +21,16 @@ const AHEAD: ReadLimit = ReadLimit {
 };
 
 /// Intervals that need no delivery, ascending.
-pub(super) type Done = Vec<RangeInclusive<Sequence>>;
+pub(super) type DoneRanges = Vec<RangeInclusive<Sequence>>;
 
 /// A record to deliver, and whether it belongs to a backlog that live traffic overtook.
-pub(super) struct Found {
+pub(super) struct PendingRecord {
     pub(super) record: StoredRecord,
     pub(super) historical: bool,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct ClassReader {
     class: u8,
     next: Sequence,
     until: Sequence,
@@ -38,8 +38,12 @@ struct Reader {
     ahead: VecDeque<StoredRecord>,
 }
 
-impl Reader {
-    fn pop(&mut self, log: &impl Log, end: Sequence) -> Result<Option<StoredRecord>, ReadError> {
+impl ClassReader {
+    fn pop(
+        &mut self,
+        log: &impl LaneLog,
+        end: Sequence,
+    ) -> Result<Option<StoredRecord>, ReadError> {
         loop {
             while let Some(record) = self.ahead.pop_front() {
                 if !self.is_done(record.sequence) && !log.is_done(self.class, record.sequence) {
@@ -78,15 +82,15 @@ impl Reader {
 /// The readers of a lane.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    live: Vec<Reader>,
-    backlog: Vec<Reader>,
+    live: Vec<ClassReader>,
+    backlog: Vec<ClassReader>,
     live_weight: u32,
     live_run: u32,
 }
 
 impl Readers {
     /// First in, first out within each class. `done` says what to leave out of a class.
-    pub(super) fn in_order(log: &impl Log, done: impl Fn(u8) -> Done) -> Readers {
+    pub(super) fn in_order(log: &impl LaneLog, done: impl Fn(u8) -> DoneRanges) -> Readers {
         Readers {
             live: readers(log, Sequence::MAX, &done),
             ..Readers::default()
@@ -95,9 +99,9 @@ impl Readers {
 
     /// `live_weight` live records for each record of the backlog.
     pub(super) fn live_first(
-        log: &impl Log,
+        log: &impl LaneLog,
         live_weight: u32,
-        done: impl Fn(u8) -> Done,
+        done: impl Fn(u8) -> DoneRanges,
     ) -> Readers {
         let split = log.end();
         let mut live = readers(log, Sequence::MAX, &done);
@@ -112,7 +116,11 @@ impl Readers {
     }
 
     /// The next record of a class.
-    pub(super) fn pop(&mut self, log: &impl Log, class: u8) -> Result<Option<Found>, ReadError> {
+    pub(super) fn pop(
+        &mut self,
+        log: &impl LaneLog,
+        class: u8,
+    ) -> Result<Option<PendingRecord>, ReadError> {
         let end = log.end();
         let first_backlog = self.live_run >= self.live_weight;
         for historical in [first_backlog, !first_backlog] {
@@ -128,16 +136,20 @@ impl Readers {
                     true => 0,
                     false => self.live_run.saturating_add(1),
                 };
-                return Ok(Some(Found { record, historical }));
+                return Ok(Some(PendingRecord { record, historical }));
             }
         }
         Ok(None)
     }
 }
 
-fn readers(log: &impl Log, until: Sequence, done: impl Fn(u8) -> Done) -> Vec<Reader> {
+fn readers(
+    log: &impl LaneLog,
+    until: Sequence,
+    done: impl Fn(u8) -> DoneRanges,
+) -> Vec<ClassReader> {
     (0..CLASSES as u8)
-        .map(|class| Reader {
+        .map(|class| ClassReader {
             class,
             next: log.cursor(class).low,
             until,

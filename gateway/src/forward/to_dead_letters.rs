@@ -1,63 +1,66 @@
 //! The upstream behind the name `dead_letter`: the store's own dead letters.
 
+use tidegate_rules::event::UnixMs;
 use tidegate_store::Store;
 
 use super::log::waiting_for_the_disk;
 use crate::event::dead_letter::{Cause, DeadLetter};
-use crate::time::clock;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
-/// Letters moved at once: each is durable on its own.
+/// Dead letters moved at once: each is durable on its own.
 const BATCH_MAX: usize = 64;
 
 /// Moves what rules send to `dead_letter` from the log into the dead letters. The key is the
-/// record's own, so a letter that is moved twice is there once.
+/// record's own, so a dead letter that is moved twice is there once.
 pub struct ToDeadLetters {
     store: Store,
-    waiting: Vec<Delivery>,
+    unix_ms: fn() -> UnixMs,
+    offered: Vec<Delivery>,
 }
 
 impl ToDeadLetters {
-    /// Into the dead letters of `store`.
-    pub fn new(store: Store) -> ToDeadLetters {
+    /// Into the dead letters of `store`, with the time on the wall clock given.
+    pub fn new(store: Store, unix_ms: fn() -> UnixMs) -> ToDeadLetters {
         ToDeadLetters {
             store,
-            waiting: Vec::new(),
+            unix_ms,
+            offered: Vec::new(),
         }
     }
 }
 
 impl Upstream for ToDeadLetters {
     async fn connect(&mut self) -> Result<(), Trouble> {
-        self.waiting.clear();
+        self.offered.clear();
         Ok(())
     }
 
     fn room(&self) -> usize {
-        BATCH_MAX.saturating_sub(self.waiting.len())
+        BATCH_MAX.saturating_sub(self.offered.len())
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
-        self.waiting.extend(batch);
+        self.offered.extend(batch);
     }
 
     async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
-        if self.waiting.is_empty() {
+        if self.offered.is_empty() {
             return std::future::pending().await;
         }
         let mut moved = Vec::new();
-        for delivery in std::mem::take(&mut self.waiting) {
+        for delivery in std::mem::take(&mut self.offered) {
             let reason = delivery
                 .output
                 .reason
                 .as_deref()
                 .unwrap_or("sent here by a rule");
-            let (reason, now) = (reason.to_owned(), clock::unix_ms());
-            let letter = DeadLetter::of(&delivery, "dead_letter", Cause::Rule, reason, now);
+            let (reason, now) = (reason.to_owned(), (self.unix_ms)());
+            let dead_letter = DeadLetter::of(&delivery, "dead_letter", Cause::Rule, reason, now);
             let id = (delivery.token.sequence, delivery.token.output);
-            waiting_for_the_disk(|| self.store.put_dead_letter(id, &letter.encode())).map_err(
-                |error| Trouble::new(format!("a dead letter could not be stored: {error}")),
-            )?;
+            waiting_for_the_disk(|| self.store.put_dead_letter(id, &dead_letter.encode()))
+                .map_err(|error| {
+                    Trouble::new(format!("a dead letter could not be stored: {error}"))
+                })?;
             moved.push((delivery.token, Outcome::Confirmed));
         }
         Ok(moved)

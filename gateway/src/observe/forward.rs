@@ -1,4 +1,4 @@
-//! What happens on the way to the upstreams.
+//! What happens on the way to the upstreams, counted and told.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What happens in the intake and on the commit thread.
+//! What happens in the intake and on the commit thread, counted and told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What happens at the sources.
+//! What happens at the sources, counted and told.
 
 pub mod device;
 pub mod link;

@@ -1,4 +1,4 @@
-//! Metrics of the event store, read from it whenever somebody asks.
+//! What happens to the event store, and its metrics, read from it whenever somebody asks.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@ use tidegate_rules::Destinations;
 use tidegate_store::{LaneId, Store};
 
 use super::RunError;
-use crate::config::Config;
+use super::config::Config;
 
 /// The lane that rules send dead letters to.
 pub(super) const DEAD_LETTER: &str = "dead_letter";

@@ -1,5 +1,7 @@
 //! The commit thread and the intake thread, joined by their channels.
 
+pub(super) mod channels;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -8,7 +10,8 @@ use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
-use crate::config::{Config, WhenFull};
+use super::config::Config;
+use crate::config::WhenFull;
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::live_feed::LiveFeed;
 use crate::event::record;
@@ -37,8 +40,8 @@ pub(super) struct Pipeline {
     metrics: Arc<IntakeMetrics>,
 }
 
-/// What every part of the pipeline stands on.
-pub(super) struct Ground<'a> {
+/// What the parts of the pipeline are made with.
+pub(super) struct PipelineContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
     pub(super) feed: &'a LiveFeed,
@@ -47,19 +50,19 @@ pub(super) struct Ground<'a> {
 
 impl Pipeline {
     pub(super) fn start(
-        ground: &Ground,
+        context: &PipelineContext<'_>,
         writer: Writer,
         settings: Settings,
         inputs: Inputs,
         lanes: LaneCounts,
         now: Instant,
     ) -> Result<Pipeline, RunError> {
-        let Ground {
+        let PipelineContext {
             config,
             store,
             feed,
             observe,
-        } = ground;
+        } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
         let rules = inputs.rules.clone();

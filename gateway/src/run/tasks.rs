@@ -13,7 +13,7 @@ pub(super) struct Tasks {
 }
 
 /// How a task ended.
-pub(super) struct Ended {
+pub(super) struct TaskExit {
     /// Its name.
     pub(super) task: String,
     /// What it said; `Ok` when it was told to stop.
@@ -33,12 +33,12 @@ impl Tasks {
     }
 
     /// The next task that ends; `None` when there are none left.
-    pub(super) async fn next(&mut self) -> Option<Ended> {
+    pub(super) async fn next(&mut self) -> Option<TaskExit> {
         let (id, result) = match self.set.join_next_with_id().await? {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(format!("it panicked: {error}"))),
         };
-        Some(Ended {
+        Some(TaskExit {
             task: self.names.remove(&id).unwrap_or_default(),
             result,
         })

@@ -7,23 +7,21 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 
 use super::RunError;
+use super::config::{Config, UpstreamKind};
 use super::lanes::{DEAD_LETTER, Lanes};
 use super::tasks::Tasks;
-use crate::config::{self, Backfill, Config, UpstreamKind};
+use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
 use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
+use crate::time::clock;
 use crate::upstream::Upstream;
-use crate::upstream::file::FileOut;
-#[cfg(feature = "http")]
-use crate::upstream::http::HttpOut;
-use crate::upstream::mqtt::MqttOut;
 
-/// What all upstreams are joined with.
-pub(super) struct Joint<'a> {
+/// What all upstreams are opened with.
+pub(super) struct UpstreamsContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
     pub(super) lanes: &'a Lanes,
@@ -54,20 +52,20 @@ pub(super) fn metrics(
 /// When a certificate cannot be read.
 pub(super) fn spawn(
     tasks: &mut Tasks,
-    joint: &Joint,
+    with: &UpstreamsContext,
     metrics: &[Arc<LaneMetrics>],
     mut api: ApiContext,
 ) -> Result<ApiContext, RunError> {
-    let mut lanes = joint.lanes.ids.iter().zip(metrics);
+    let mut lanes = with.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
-        let context = joint.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
-        let upstream = ToDeadLetters::new(joint.store.clone());
-        start(tasks, DEAD_LETTER, upstream, context, joint.stop);
+        let context = with.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
+        let upstream = ToDeadLetters::new(with.store.clone(), clock::unix_ms);
+        start(tasks, DEAD_LETTER, upstream, context, with.stop);
     }
-    for (upstream, (id, metrics)) in joint.config.upstreams.iter().zip(lanes) {
-        let context = joint.context(&upstream.name, *id, upstream.lane.clone(), metrics);
-        let kind = joint.start(tasks, upstream, context)?;
-        let (store, id) = (joint.store.clone(), *id);
+    for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
+        let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
+        let kind = with.start(tasks, upstream, context)?;
+        let (store, id) = (with.store.clone(), *id);
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
         api = api.with_upstream(upstream.name.clone(), move |now| {
             let backlog = store.backlog(id);
@@ -85,12 +83,12 @@ pub(super) fn spawn(
     Ok(api)
 }
 
-impl Joint<'_> {
+impl UpstreamsContext<'_> {
     fn context(
         &self,
         name: &str,
         id: LaneId,
-        config: config::Lane,
+        config: LaneSettings,
         metrics: &Arc<LaneMetrics>,
     ) -> LaneContext {
         LaneContext {
@@ -103,36 +101,23 @@ impl Joint<'_> {
             metrics: Arc::clone(metrics),
             announced: name != DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
+            seed: fastrand::u64(..),
         }
     }
 
     fn start(
         &self,
         tasks: &mut Tasks,
-        upstream: &config::Upstream,
-        context: LaneContext,
+        upstream: &UpstreamSection<UpstreamKind>,
+        mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
-        let failed = |why: String| RunError::Bind(format!("upstream {}: {why}", upstream.name));
         let name = &upstream.name;
-        match &upstream.kind {
-            UpstreamKind::Mqtt(mqtt) => {
-                let out = MqttOut::new(mqtt.clone(), &self.config.gateway.id).map_err(failed)?;
-                start(tasks, name, out, context, self.stop);
-                Ok("mqtt")
-            }
-            UpstreamKind::File(file) => {
-                start(tasks, name, FileOut::new(file.clone()), context, self.stop);
-                Ok("file")
-            }
-            #[cfg(feature = "http")]
-            UpstreamKind::Http(http) => {
-                let out = HttpOut::new(http.clone()).map_err(failed)?;
-                start(tasks, name, out, patient(context, http.timeout), self.stop);
-                Ok("http")
-            }
-            #[cfg(not(feature = "http"))]
-            UpstreamKind::Http(_) => Err(failed("this build has no `http` feature".into())),
-        }
+        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
+        let timeout = &mut context.config.ack_timeout;
+        *timeout = upstream.kind.ack_timeout_min().max(*timeout);
+        start(tasks, name, opened, context, self.stop);
+        Ok(upstream.kind.name())
     }
 }
 
@@ -149,17 +134,9 @@ fn start<U: Upstream>(
     );
 }
 
-/// A request that may take longer than `ack_timeout` is no sign of a dead connection.
-#[cfg(feature = "http")]
-fn patient(mut context: LaneContext, timeout: Duration) -> LaneContext {
-    let room = timeout + Duration::from_secs(15);
-    context.config.ack_timeout = context.config.ack_timeout.max(room);
-    context
-}
-
 /// The lane of the dead letters: local, so it needs no limits of its own.
-fn for_dead_letters() -> config::Lane {
-    config::Lane {
+fn for_dead_letters() -> LaneSettings {
+    LaneSettings {
         backfill: Backfill::InOrder,
         live_weight: 1,
         inflight_max: 256,

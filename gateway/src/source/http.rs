@@ -1,11 +1,12 @@
 //! Events over HTTP: `POST /events` and `POST /topics/<topic>`.
 //!
 //! The answer is 200 only after the commit that holds every event of the request. The layers,
-//! from the bytes up: `post` reads requests, `answer` decides who may
-//! do what and waits for the verdict; this file accepts connections.
+//! from the bytes up: `request` reads events out of a POST, `endpoint` decides who may do what and
+//! waits for the verdict; this file accepts connections.
 
-mod answer;
-mod post;
+pub mod config;
+mod endpoint;
+mod request;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,13 +24,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::logins::Logins;
-use crate::config;
+use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use crate::tls::server;
-use answer::Door;
+use endpoint::HttpEndpoint;
 
 /// How long a request line and its headers may take, and a connection may idle.
 const HEADERS_MAX: Duration = Duration::from_secs(30);
@@ -45,9 +46,24 @@ pub struct HttpListener {
     name: String,
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
-    door: Arc<Door>,
+    endpoint: Arc<HttpEndpoint>,
     connections: Arc<Semaphore>,
     observe: Arc<Observe>,
+}
+
+impl OpenSource for config::HttpSource {
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let bound = HttpListener::bind(
+            self.clone(),
+            opening.name,
+            opening.gateway_id,
+            opening.inlet,
+            opening.observe,
+            opening.metrics,
+        );
+        let listener = bound.await.map_err(|error| error.to_string())?;
+        Ok(Box::pin(listener.run(opening.stop)))
+    }
 }
 
 impl HttpListener {
@@ -90,14 +106,14 @@ impl HttpListener {
             socket,
             tls,
             connections: Arc::new(Semaphore::new(config.connections_max)),
-            door: Arc::new(Door {
+            endpoint: Arc::new(HttpEndpoint {
                 logins: Logins::new(config.users),
                 anonymous: config.anonymous,
                 payload_bytes_max: config.payload_bytes_max,
                 template,
                 inlet,
                 metrics,
-                bodies: Semaphore::new(answer::BODIES_BYTES_MAX),
+                bodies: Semaphore::new(endpoint::BODIES_BYTES_MAX),
             }),
             observe,
         })
@@ -118,7 +134,7 @@ impl HttpListener {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
             let source = &self.name;
-            self.door.metrics.up("listening");
+            self.endpoint.metrics.up("listening");
             self.observe.emit(&Listening { source, address });
         }
         let mut open = JoinSet::new();
@@ -128,12 +144,12 @@ impl HttpListener {
                 accepted = self.accept() => accepted,
                 Some(_) = open.join_next() => continue,
             };
-            let (door, tls) = (Arc::clone(&self.door), self.tls.clone());
+            let (endpoint, tls) = (Arc::clone(&self.endpoint), self.tls.clone());
             let shutdown = shutdown.clone();
             open.spawn(async move {
-                door.metrics.connections(1);
-                serve(stream, Arc::clone(&door), tls, shutdown).await;
-                door.metrics.connections(-1);
+                endpoint.metrics.connections(1);
+                serve(stream, Arc::clone(&endpoint), tls, shutdown).await;
+                endpoint.metrics.connections(-1);
                 drop(permit);
             });
         }
@@ -160,28 +176,28 @@ impl HttpListener {
 
 async fn serve(
     stream: TcpStream,
-    door: Arc<Door>,
+    endpoint: Arc<HttpEndpoint>,
     tls: Option<TlsAcceptor>,
     shutdown: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return converse(stream, door, shutdown).await;
+        return serve_http(stream, endpoint, shutdown).await;
     };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, door, shutdown).await,
-        Ok(Err(_)) => door.metrics.malformed("tls"),
-        Err(_) => door.metrics.malformed("tls timeout"),
+        Ok(Ok(stream)) => serve_http(stream, endpoint, shutdown).await,
+        Ok(Err(_)) => endpoint.metrics.malformed("tls"),
+        Err(_) => endpoint.metrics.malformed("tls timeout"),
     }
 }
 
-async fn converse<S>(stream: S, door: Arc<Door>, mut shutdown: watch::Receiver<bool>)
+async fn serve_http<S>(stream: S, endpoint: Arc<HttpEndpoint>, mut shutdown: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let service = service_fn(|request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(request).await) }
+        let endpoint = Arc::clone(&endpoint);
+        async move { Ok::<_, Infallible>(endpoint.respond(request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -197,7 +213,7 @@ where
         }
     };
     if let Err(error) = ended {
-        door.metrics.malformed("http");
+        endpoint.metrics.malformed("http");
         tracing::debug!(%error, "a connection ended early");
     }
 }

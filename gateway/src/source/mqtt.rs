@@ -10,6 +10,7 @@
 //! is recognised by the intake.
 
 mod client;
+pub mod config;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::MqttSource;
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::cloudevents::mqtt;
@@ -25,10 +25,12 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 use client::{BrokerClient, ClientEvent, ReceivedMessage};
+use config::MqttSource;
 
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -69,12 +71,28 @@ struct UnsettledMessage {
 }
 
 /// One connection.
-struct BrokerConnection {
+struct SubscriberConnection {
     client: BrokerClient,
     events: mpsc::Receiver<Result<ClientEvent, String>>,
     /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
     /// identifier may stand for something else.
     receipts: Receipts<UnsettledMessage>,
+}
+
+impl OpenSource for MqttSource {
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let name = opening.name;
+        let client = MqttClient::new(
+            self.clone(),
+            name,
+            opening.gateway_id,
+            opening.inlet,
+            opening.observe,
+            opening.metrics,
+        );
+        let client = client.map_err(|why| format!("source {name}: {why}"))?;
+        Ok(Box::pin(client.run(opening.stop)))
+    }
 }
 
 impl MqttClient {
@@ -91,7 +109,9 @@ impl MqttClient {
         metrics: SourceMetrics,
     ) -> Result<MqttClient, String> {
         let tls = config.broker.tls.as_ref();
-        let tls = tls.map(crate::tls::client::config).transpose()?;
+        let tls = tls
+            .map(crate::config::connection::tls::client::config)
+            .transpose()?;
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -154,7 +174,7 @@ impl MqttClient {
     }
 
     /// A connection with its subscriptions asked for.
-    async fn connect(&mut self) -> Result<BrokerConnection, String> {
+    async fn connect(&mut self) -> Result<SubscriberConnection, String> {
         let url = &self.config.broker.url;
         let (client, mut events) = BrokerClient::start(&self.config.broker, self.tls.clone());
         let resumed = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {
@@ -179,7 +199,7 @@ impl MqttClient {
             url,
             resumed,
         });
-        Ok(BrokerConnection {
+        Ok(SubscriberConnection {
             client,
             events,
             receipts: Receipts::default(),
@@ -188,7 +208,7 @@ impl MqttClient {
 
     async fn serve(
         &mut self,
-        mut connection: BrokerConnection,
+        mut connection: SubscriberConnection,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<ConnectionEnd, Closed> {
         self.metrics.connections(1);
@@ -206,7 +226,7 @@ impl MqttClient {
     }
 
     /// Hands messages on and acknowledgements back until the connection is over; says why.
-    async fn receive(&mut self, connection: &mut BrokerConnection) -> Result<String, Closed> {
+    async fn receive(&mut self, connection: &mut SubscriberConnection) -> Result<String, Closed> {
         let mut events = Vec::new();
         loop {
             tokio::select! {
@@ -235,7 +255,11 @@ impl MqttClient {
     ///
     /// # Errors
     /// Why the connection must be given up: then the broker sends again what was refused.
-    fn settle(&mut self, connection: &mut BrokerConnection, now: Instant) -> Result<(), String> {
+    fn settle(
+        &mut self,
+        connection: &mut SubscriberConnection,
+        now: Instant,
+    ) -> Result<(), String> {
         while let Some(receipt) = connection.receipts.take() {
             self.settle_one(&connection.client, receipt, now)?;
         }
@@ -273,7 +297,7 @@ impl MqttClient {
     /// The arrivals among what happened, and why the connection is over, if it is.
     fn arrivals(
         &mut self,
-        connection: &mut BrokerConnection,
+        connection: &mut SubscriberConnection,
         events: impl Iterator<Item = Result<ClientEvent, String>>,
         now: Instant,
     ) -> (Vec<Arrival>, Option<String>) {
@@ -307,7 +331,7 @@ impl MqttClient {
     /// The arrival of a message; none if it is over `max_payload`: that stays with the broker.
     fn arrival(
         &mut self,
-        connection: &mut BrokerConnection,
+        connection: &mut SubscriberConnection,
         message: ReceivedMessage,
         now: Instant,
     ) -> Option<Arrival> {
@@ -355,7 +379,7 @@ impl MqttClient {
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.
-    async fn drain(&mut self, connection: &mut BrokerConnection) {
+    async fn drain(&mut self, connection: &mut SubscriberConnection) {
         while let Some(receipt) = connection.receipts.settled().await {
             let _ = self.settle_one(&connection.client, receipt, clock::monotonic());
         }

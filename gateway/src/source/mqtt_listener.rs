@@ -8,6 +8,7 @@
 mod authenticator;
 mod client_ids;
 pub mod codec;
+pub mod config;
 mod connection;
 mod disconnect;
 pub mod session;
@@ -23,14 +24,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::connection_limit::ConnectionLimit;
-use crate::config;
+use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::listener::certificate;
+use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use crate::tls::server;
 use authenticator::Authenticator;
 use client_ids::ClientIds;
 use connection::ClientConnection;
@@ -54,6 +55,22 @@ pub struct MqttListenerSource {
     listener: Arc<ListenerContext>,
     connections: Arc<Semaphore>,
     per_address: ConnectionLimit,
+}
+
+impl OpenSource for config::MqttListener {
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let bound = MqttListenerSource::bind(
+            self.clone(),
+            opening.name,
+            opening.gateway_id,
+            opening.inlet,
+            opening.feed,
+            opening.observe,
+            opening.metrics,
+        );
+        let listener = bound.await.map_err(|error| error.to_string())?;
+        Ok(Box::pin(listener.run(opening.stop)))
+    }
 }
 
 impl MqttListenerSource {

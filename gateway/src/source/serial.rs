@@ -5,6 +5,8 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | `config` | what its keys say |
+//! | `source` | the port, opened again and again |
 //! | `session` | one opening of the port: bytes in, bytes out, verdicts back |
 //! | `host` | what the link hands on, made into arrivals; what outlives a session |
 //! | `device` | the device at the other end and its sequence numbers |
@@ -16,30 +18,40 @@
 //! Whatever happens on the line, a session can be begun anew: the durable mark of the device,
 //! written in the same commit as its events, says where it goes on. Before a device is told to go
 //! on, everything that was handed to the intake earlier is settled, so that the mark is true.
+//!
+//! The configuration is read by every program; the rest needs the feature `serial`.
 
+pub mod config;
+#[cfg(feature = "serial")]
 mod device;
+#[cfg(feature = "serial")]
 mod device_clock;
+#[cfg(feature = "serial")]
 mod device_event;
+#[cfg(feature = "serial")]
 mod host;
+#[cfg(feature = "serial")]
 mod receipts;
+#[cfg(feature = "serial")]
 mod schema;
+#[cfg(feature = "serial")]
 mod session;
-#[cfg(test)]
+#[cfg(feature = "serial")]
+mod source;
+#[cfg(all(test, feature = "serial"))]
 mod tests;
 
 use std::sync::Arc;
 
 use tidegate_store::Store;
-use tokio::sync::watch;
 
-use super::serial_port::SerialPort;
-use crate::config::Serial;
-use crate::event::inlet::{Closed, Inlet};
+use super::open::{OpenSource, Opening, Running};
+use crate::event::inlet::Inlet;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
-use crate::time::shutdown::stopped;
-use host::SerialHost;
-use session::SerialSession;
+use config::Serial;
+#[cfg(feature = "serial")]
+pub use source::SerialSource;
 
 /// What a serial source needs of the gateway.
 pub struct SerialContext {
@@ -53,54 +65,23 @@ pub struct SerialContext {
     pub metrics: SourceMetrics,
 }
 
-/// A `serial` source.
-pub struct SerialSource {
-    port: SerialPort,
-    inlet: Inlet,
-    host: SerialHost,
-    nonce: u16,
-}
+impl OpenSource for Serial {
+    const WAITS_FOR_DEVICE: bool = true;
 
-impl SerialSource {
-    /// A source that will talk at `config.port`.
-    pub fn new(
-        config: &Serial,
-        name: &str,
-        gateway_id: &str,
-        context: SerialContext,
-    ) -> SerialSource {
-        let port = SerialPort {
-            source: name.into(),
-            wanted: config.port.clone(),
-            baud: config.baud,
-            reopen_max: config.reopen_max,
-            observe: Arc::clone(&context.observe),
-            metrics: context.metrics.clone(),
+    #[cfg(feature = "serial")]
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let context = SerialContext {
+            inlet: opening.inlet,
+            store: opening.store,
+            observe: opening.observe,
+            metrics: opening.metrics,
         };
-        SerialSource {
-            port,
-            inlet: context.inlet.clone(),
-            host: SerialHost::new(config, name, gateway_id, context),
-            nonce: fastrand::u16(..),
-        }
+        let source = SerialSource::new(self, opening.name, opening.gateway_id, context);
+        Ok(Box::pin(source.run(opening.stop)))
     }
 
-    /// Talks to whatever device is there until shutdown.
-    ///
-    /// # Errors
-    /// [`Closed`] when the intake is gone.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
-        while let Some(stream) = self.port.open(&mut shutdown).await {
-            // Far enough from the sessions of the link before.
-            self.nonce = self.nonce.wrapping_add(0x1001);
-            let session = SerialSession::new(&mut self.host, &self.inlet, self.nonce);
-            let why = tokio::select! {
-                () = stopped(&mut shutdown) => return Ok(()),
-                ended = session.run(stream) => ended?,
-            };
-            self.host.port_lost(&why);
-            self.port.lost(&why);
-        }
-        Ok(())
+    #[cfg(not(feature = "serial"))]
+    async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        Err(opening.not_built())
     }
 }

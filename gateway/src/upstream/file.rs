@@ -1,31 +1,42 @@
 //! Appends structured CloudEvents to a file, a line each, synced before they are confirmed.
 
+pub mod config;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 
+use super::open::OpenUpstream;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
-use crate::config::FileUpstream;
 use crate::event::cloudevents::json;
+use config::FileUpstream;
 
 /// Deliveries written and synced at once.
 const BATCH_MAX: usize = 1024;
 
-type Written = Result<(Open, Vec<Token>), Trouble>;
+type Written = Result<(OpenFile, Vec<Token>), Trouble>;
 
 /// A `file` upstream.
 pub struct FileOut {
     config: FileUpstream,
-    open: Option<Open>,
-    waiting: Vec<Delivery>,
+    open: Option<OpenFile>,
+    queued: Vec<Delivery>,
     writing: Option<JoinHandle<Written>>,
 }
 
-struct Open {
+struct OpenFile {
     file: File,
     bytes: u64,
+}
+
+impl OpenUpstream for FileUpstream {
+    type Upstream = FileOut;
+
+    fn open(&self, _: &str) -> Result<FileOut, String> {
+        Ok(FileOut::new(self.clone()))
+    }
 }
 
 impl FileOut {
@@ -34,17 +45,17 @@ impl FileOut {
         FileOut {
             config,
             open: None,
-            waiting: Vec::new(),
+            queued: Vec::new(),
             writing: None,
         }
     }
 
     fn begin(&mut self) -> Option<JoinHandle<Written>> {
-        if self.waiting.is_empty() {
+        if self.queued.is_empty() {
             return None;
         }
         let open = self.open.take()?;
-        let batch = std::mem::take(&mut self.waiting);
+        let batch = std::mem::take(&mut self.queued);
         let config = self.config.clone();
         Some(tokio::task::spawn_blocking(move || {
             write(open, &batch, &config)
@@ -58,17 +69,17 @@ impl Upstream for FileOut {
         if let Some(writing) = self.writing.take() {
             let _ = writing.await;
         }
-        self.waiting.clear();
+        self.queued.clear();
         self.open = Some(open(&self.config.path)?);
         Ok(())
     }
 
     fn room(&self) -> usize {
-        BATCH_MAX.saturating_sub(self.waiting.len())
+        BATCH_MAX.saturating_sub(self.queued.len())
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
-        self.waiting.extend(batch);
+        self.queued.extend(batch);
     }
 
     async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
@@ -106,7 +117,7 @@ fn failed(path: &Path, what: &str, error: &std::io::Error) -> Trouble {
 
 /// Opens the file at its end. A last line without an end was torn by a crash; it was never
 /// confirmed and comes again, so it is cut off.
-fn open(path: &Path) -> Result<Open, Trouble> {
+fn open(path: &Path) -> Result<OpenFile, Trouble> {
     let mut file = File::options()
         .create(true)
         .truncate(false)
@@ -119,7 +130,7 @@ fn open(path: &Path) -> Result<Open, Trouble> {
     file.set_len(whole)
         .and_then(|()| file.seek(SeekFrom::Start(whole)))
         .map_err(|error| failed(path, "cannot be prepared", &error))?;
-    Ok(Open { file, bytes: whole })
+    Ok(OpenFile { file, bytes: whole })
 }
 
 fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
@@ -138,7 +149,7 @@ fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
     Ok(0)
 }
 
-fn write(mut open: Open, batch: &[Delivery], config: &FileUpstream) -> Written {
+fn write(mut open: OpenFile, batch: &[Delivery], config: &FileUpstream) -> Written {
     let mut lines = Vec::new();
     for delivery in batch {
         lines.extend(json::structured(delivery));

@@ -6,7 +6,8 @@
 //! only when it leaves; deliveries queue in the order they were handed over and are paired with
 //! those identifiers first in, first out.
 
-mod link;
+pub mod config;
+mod connection;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use std::time::Duration;
 
 use tidegate_rules::topic::is_valid_topic_name;
 
+use super::format::Format;
+use super::open::OpenUpstream;
 use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
-use crate::config::{Format, MqttUpstream};
 use crate::event::cloudevents::{json, mqtt};
-use link::{Heard, Link, News, Publish};
+use config::MqttUpstream;
+use connection::{BrokerConnection, ConnectionEvent, ConnectionEvents, OutgoingMessage};
 
 /// Publishes in the library at once; its packet identifiers wrap above.
 const WINDOW_MAX: usize = 4096;
@@ -30,18 +33,26 @@ pub struct MqttOut {
     config: MqttUpstream,
     gateway: Arc<str>,
     tls: Option<Arc<rustls::ClientConfig>>,
-    session: Option<Session>,
+    session: Option<PublishSession>,
     /// Settled without being sent.
     refused: Vec<(Token, Outcome)>,
 }
 
-struct Session {
-    link: Link,
-    heard: News,
+struct PublishSession {
+    connection: BrokerConnection,
+    events: ConnectionEvents,
     /// Handed to the library, packet identifier not known yet.
     queued: VecDeque<Token>,
     sent: HashMap<u16, Token>,
     packet_bytes_max: Option<usize>,
+}
+
+impl OpenUpstream for MqttUpstream {
+    type Upstream = MqttOut;
+
+    fn open(&self, gateway_id: &str) -> Result<MqttOut, String> {
+        MqttOut::new(self.clone(), gateway_id)
+    }
 }
 
 impl MqttOut {
@@ -50,7 +61,11 @@ impl MqttOut {
     /// # Errors
     /// When a certificate cannot be read.
     pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
-        let tls = config.broker.tls.as_ref().map(crate::tls::client::config);
+        let tls = config
+            .broker
+            .tls
+            .as_ref()
+            .map(crate::config::connection::tls::client::config);
         Ok(MqttOut {
             tls: tls.transpose()?.map(Arc::new),
             gateway: gateway.into(),
@@ -60,8 +75,8 @@ impl MqttOut {
         })
     }
 
-    /// The publish of a delivery.
-    fn publish(&self, delivery: &Delivery) -> Result<Publish, String> {
+    /// The message of a delivery.
+    fn message(&self, delivery: &Delivery) -> Result<OutgoingMessage, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
         if !is_valid_topic_name(&topic) {
             return Err(format!(
@@ -81,7 +96,7 @@ impl MqttOut {
             true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
-        Ok(Publish {
+        Ok(OutgoingMessage {
             topic,
             qos: self.config.qos,
             retain: self.config.retain,
@@ -97,18 +112,18 @@ impl Upstream for MqttOut {
         self.session = None;
         self.refused.clear();
         let broker = &self.config.broker;
-        let (link, heard) = Link::start(broker, self.tls.clone(), WINDOW_MAX);
-        let mut session = Session {
-            link,
-            heard,
+        let (connection, events) = BrokerConnection::start(broker, self.tls.clone(), WINDOW_MAX);
+        let mut session = PublishSession {
+            connection,
+            events,
             queued: VecDeque::new(),
             sent: HashMap::new(),
             packet_bytes_max: None,
         };
-        let heard = tokio::time::timeout(CONNECT_MAX, session.heard.recv()).await;
+        let events = tokio::time::timeout(CONNECT_MAX, session.events.recv()).await;
         // Nothing was sent yet, so that CONNACK comes alone or an error does.
-        match heard.map(|heard| heard.and_then(|heard| heard.into_iter().next())) {
-            Ok(Some(Ok(Heard::Connected { packet_bytes_max }))) => {
+        match events.map(|events| events.and_then(|events| events.into_iter().next())) {
+            Ok(Some(Ok(ConnectionEvent::Connected { packet_bytes_max }))) => {
                 session.packet_bytes_max = packet_bytes_max;
                 self.session = Some(session);
                 Ok(())
@@ -127,7 +142,7 @@ impl Upstream for MqttOut {
     }
 
     fn room(&self) -> usize {
-        let under_way = |session: &Session| session.queued.len() + session.sent.len();
+        let under_way = |session: &PublishSession| session.queued.len() + session.sent.len();
         self.session
             .as_ref()
             .map_or(0, |session| WINDOW_MAX.saturating_sub(under_way(session)))
@@ -135,12 +150,12 @@ impl Upstream for MqttOut {
 
     fn offer(&mut self, batch: Vec<Delivery>) {
         for delivery in batch {
-            let refused = match self.publish(&delivery) {
+            let refused = match self.message(&delivery) {
                 Err(why) => Some(Outcome::Refused(why)),
-                Ok(publish) => self
+                Ok(message) => self
                     .session
                     .as_mut()
-                    .and_then(|session| session.send(delivery.token, publish)),
+                    .and_then(|session| session.send(delivery.token, message)),
             };
             if let Some(outcome) = refused {
                 self.refused.push((delivery.token, outcome));
@@ -157,11 +172,11 @@ impl Upstream for MqttOut {
         };
         let mut settled = Vec::new();
         while settled.is_empty() {
-            let heard = session.heard.recv().await;
-            for item in heard.ok_or_else(|| Trouble::new("the connection ended"))? {
-                let item =
-                    item.map_err(|why| Trouble::new(format!("{}: {why}", self.config.broker.url)))?;
-                settled.extend(session.take(item));
+            let events = session.events.recv().await;
+            for event in events.ok_or_else(|| Trouble::new("the connection ended"))? {
+                let event = event
+                    .map_err(|why| Trouble::new(format!("{}: {why}", self.config.broker.url)))?;
+                settled.extend(session.take(event));
             }
         }
         Ok(settled)
@@ -169,15 +184,15 @@ impl Upstream for MqttOut {
 
     async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            session.link.disconnect().await;
+            session.connection.disconnect().await;
         }
     }
 }
 
-impl Session {
-    /// Hands a publish to the library; what comes back is settled at once.
-    fn send(&mut self, token: Token, publish: Publish) -> Option<Outcome> {
-        let bytes = publish.payload.len() + publish.topic.len() + publish.user_bytes() + 64;
+impl PublishSession {
+    /// Hands a message to the library; what comes back is settled at once.
+    fn send(&mut self, token: Token, message: OutgoingMessage) -> Option<Outcome> {
+        let bytes = message.payload.len() + message.topic.len() + message.user_bytes() + 64;
         if let Some(max) = self.packet_bytes_max
             && bytes > max
         {
@@ -185,7 +200,7 @@ impl Session {
                 "{bytes} bytes are over the broker's maximum packet size {max}"
             )));
         }
-        match self.link.publish(publish) {
+        match self.connection.publish(message) {
             Ok(()) => {
                 self.queued.push_back(token);
                 None
@@ -194,15 +209,15 @@ impl Session {
         }
     }
 
-    fn take(&mut self, heard: Heard) -> Option<(Token, Outcome)> {
-        match heard {
-            Heard::Connected { .. } => None,
-            Heard::Sent(id) => {
+    fn take(&mut self, event: ConnectionEvent) -> Option<(Token, Outcome)> {
+        match event {
+            ConnectionEvent::Connected { .. } => None,
+            ConnectionEvent::Sent(id) => {
                 let token = self.queued.pop_front()?;
                 self.sent.insert(id, token);
                 None
             }
-            Heard::Settled(id, outcome) => Some((self.sent.remove(&id)?, outcome)),
+            ConnectionEvent::Settled(id, outcome) => Some((self.sent.remove(&id)?, outcome)),
         }
     }
 }

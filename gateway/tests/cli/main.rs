@@ -12,6 +12,7 @@ use tidegate::event::live_feed::LiveFeed;
 use tidegate::observe::Observe;
 use tidegate::observe::intake::IntakeReport;
 use tidegate::observe::status::{Books, UpstreamStatus};
+use tidegate_tests::wait;
 
 use place::{CONFIG, Place, assert_code, command, event, json, stderr, stdout};
 
@@ -357,10 +358,7 @@ fn followed_events_come_as_they_are_committed() {
         ]);
         follow.stdout(std::process::Stdio::piped());
         let mut follow = follow.spawn().expect("it runs");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !feed.wanted() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait::until("somebody follows", || feed.wanted());
         feed.publish(Arc::new(vec![Arc::new(event(0)), Arc::new(event(1))]));
         let mut line = String::new();
         let output = follow.stdout.take().expect("a pipe");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidegate::config::{self, Config};
+use tidegate::run::config::{self, Config};
 use tidegate_rules::diagnostic::{Diagnostic, Sources};
 
 /// A folder that configurations may point into.

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidegate::config::{HttpSource, User};
+use tidegate::config::User;
 use tidegate::event::ack::{Refusal, Verdict};
 use tidegate::event::inlet::Inlet;
 use tidegate::observe::Observe;
-use tidegate::observe::source::SourceFamilies;
+use tidegate::observe::source::{SourceFamilies, SourceMetrics};
 use tidegate::source::http::HttpListener;
+use tidegate::source::http::config::HttpSource;
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ pub(crate) const FULL: Say = |event| match &*event.id {
 pub(crate) struct Served {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) offered: Arc<Mutex<Vec<Event>>>,
+    pub(crate) metrics: SourceMetrics,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -63,7 +65,7 @@ impl Served {
             }
         });
         let listener =
-            HttpListener::bind(config, "hooks", "plant-a", inlet, observe, metrics).await;
+            HttpListener::bind(config, "hooks", "plant-a", inlet, observe, metrics.clone()).await;
         let listener = listener.expect("it listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = watch::channel(false);
@@ -73,6 +75,7 @@ impl Served {
         Served {
             address,
             offered,
+            metrics,
             stop,
             task,
         }

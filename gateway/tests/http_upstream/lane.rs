@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate::config::{self, ClientTls, Format, HttpUpstream};
+use tidegate::config::{Backfill, ClientTls, LaneSettings};
 use tidegate::event::dead_letter::DeadLetter;
 use tidegate::event::record::{self, Routed};
 use tidegate::forward::{ForwardError, LaneContext, forward};
 use tidegate::observe::Observe;
 use tidegate::observe::forward::{LaneFamilies, LaneMetrics};
+use tidegate::upstream::format::Format;
 use tidegate::upstream::http::HttpOut;
+use tidegate::upstream::http::config::HttpUpstream;
 use tidegate_rules::decision::{Output, Priority};
 use tidegate_rules::event::Event;
 use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer};
+use tidegate_tests::wait::Wait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -54,6 +57,7 @@ impl Lane {
             metrics: Arc::clone(&metrics),
             announced: true,
             shutdown_max: Duration::from_secs(1),
+            seed: 7,
         };
         let out = HttpOut::new(upstream).expect("an upstream");
         Lane {
@@ -70,9 +74,9 @@ impl Lane {
 
     /// Waits until every event is delivered or dead, and gives the dead letters.
     pub(crate) async fn empty(&mut self) -> Vec<(u64, DeadLetter)> {
-        let deadline = Instant::now() + Duration::from_secs(12);
+        let wait = Wait::begin("every event is delivered or dead");
         while self.store.backlog(self.id).events > 0 {
-            assert!(Instant::now() < deadline, "{:?}", self.last_error());
+            wait.goes_on(self.last_error().unwrap_or_default());
             assert!(!self.task.is_finished(), "the forwarder ended");
             let _ = self.writer.persist_cursors_if_dirty();
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -142,9 +146,9 @@ fn event(number: usize) -> Event {
 }
 
 /// A lane that does not dawdle.
-fn settings() -> config::Lane {
-    config::Lane {
-        backfill: config::Backfill::InOrder,
+fn settings() -> LaneSettings {
+    LaneSettings {
+        backfill: Backfill::InOrder,
         live_weight: 4,
         inflight_max: 256,
         inflight_bytes_max: 1 << 20,

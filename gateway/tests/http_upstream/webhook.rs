@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tidegate_tests::wait::PATIENCE;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -136,7 +136,7 @@ async fn answer(
         log.len() - 1
     };
     let Reaction::Answer(status, headers, body) = react(number, &asked) else {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(PATIENCE).await;
         return Ok(Response::new(Full::default()));
     };
     let mut response = Response::builder().status(status);

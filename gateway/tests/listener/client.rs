@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+
+use tidegate_tests::wait::PATIENCE;
 
 /// MQTT 3.1.1 and 5, as their protocol levels.
 pub(crate) const V3: u8 = 4;
@@ -17,8 +18,7 @@ pub(crate) struct Client<S = TcpStream> {
 /// A connection without CONNECT.
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
-    let timeout = Some(Duration::from_secs(30));
-    stream.set_read_timeout(timeout).expect("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
     stream
 }

@@ -1,9 +1,10 @@
 //! Subscribers get events as they happen, and whoever does not keep up harms only itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, V3, V5, packet, publish, subscribe, text, unsubscribe};
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::start;
+use tidegate_tests::wait;
 
 /// Subscribes to one filter; the code in the SUBACK.
 fn granted(client: &mut Client, level: u8, filter: &str, options: u8) -> u8 {
@@ -32,7 +33,7 @@ fn event(client: &mut Client, level: u8) -> (u8, String, Vec<u8>) {
 
 #[test]
 fn a_subscriber_gets_what_matches_with_the_lower_qos_until_it_unsubscribes() {
-    let gateway = Gateway::start("");
+    let gateway = start("");
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
     for level in [V3, V5] {
         let mut client = Client::connect(gateway.address, level, "subscriber");
@@ -60,7 +61,7 @@ fn a_subscriber_gets_what_matches_with_the_lower_qos_until_it_unsubscribes() {
 
 #[test]
 fn a_suback_says_of_each_filter_why_it_is_refused() {
-    let gateway = Gateway::start("max_subscriptions = 1");
+    let gateway = start("max_subscriptions = 1");
     for (level, refusals) in [(V3, [0x80; 4]), (V5, [0x9e, 0x8f, 0x8f, 0x97])] {
         let mut client = Client::connect(gateway.address, level, "asking");
         let filters = ["$share/group/a", "a/#/b", "", "b"];
@@ -74,7 +75,7 @@ fn a_suback_says_of_each_filter_why_it_is_refused() {
 
 #[test]
 fn a_wildcard_at_the_front_does_not_match_the_gateways_own_topics() {
-    let gateway = Gateway::start("");
+    let gateway = start("");
     let mut all = Client::connect(gateway.address, V5, "all");
     let mut own = Client::connect(gateway.address, V5, "own");
     assert_eq!(granted(&mut all, V5, "#", 0), 0);
@@ -95,7 +96,7 @@ fn a_wildcard_at_the_front_does_not_match_the_gateways_own_topics() {
 
 #[test]
 fn with_no_local_a_client_does_not_hear_itself() {
-    let gateway = Gateway::start("");
+    let gateway = start("");
     let mut client = Client::connect(gateway.address, V5, "echo");
     let mut other = Client::connect(gateway.address, V5, "other");
     assert_eq!(granted(&mut client, V5, "a", 0b100), 0);
@@ -106,9 +107,9 @@ fn with_no_local_a_client_does_not_hear_itself() {
 
 #[test]
 fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
-    let gateway = Gateway::start("");
+    let gateway = start("");
     let mut hello = crate::client::connect(V5, "small");
-    hello.splice(12..13, [5, 0x27, 0, 0, 0, 64]);
+    hello.splice(12..13, [5, 0x27, 0, 0, 0, 150]);
     hello[1] += 5;
     let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
@@ -122,7 +123,7 @@ fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
 #[test]
 fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
     const EVENTS: usize = 600;
-    let mut gateway = Gateway::start("");
+    let mut gateway = start("");
     let mut deaf = Client::connect(gateway.address, V5, "deaf");
     granted(&mut deaf, V5, "#", 0);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
@@ -136,7 +137,7 @@ fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
         .set_read_timeout(Some(Duration::from_millis(200)))
         .expect("a timeout");
     let mut piece = vec![0; 1 << 20];
-    wait_for("it reads what was kept for it", || {
+    wait::until("it reads what was kept for it", || {
         while let Ok(len @ 1..) = std::io::Read::read(&mut deaf.stream, &mut piece) {
             got += len;
         }
@@ -149,7 +150,9 @@ fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
         publisher.send(&publish(V5, 1, id, "large", &data));
         publisher.packet();
     }
-    let took = gateway.stop();
+    let began = Instant::now();
+    gateway.terminate();
+    let took = began.elapsed();
     assert!(
         took < Duration::from_secs(5),
         "it held up the end: {took:?}"

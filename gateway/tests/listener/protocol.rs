@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::client::{
     Client, V3, V5, connect, connect_with, dial, packet, publish, subscribe, text, unsubscribe,
 };
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::{start, stored};
+use tidegate_tests::wait;
 
 const REFUSED: &str = "tidegate_source_malformed_total";
 
@@ -89,7 +90,7 @@ fn wrong_packets_5() -> Vec<(&'static str, Vec<u8>, u8)> {
 
 /// Sends each to a connection of its own, beside a client that goes on as if nothing were.
 fn check(level: u8, cases: Vec<(&'static str, Vec<u8>, u8)>) {
-    let gateway = Gateway::start("max_payload = \"1000B\"");
+    let gateway = start("max_payload = \"1000B\"");
     let mut bystander = Client::connect(gateway.address, V5, "bystander");
     let count = cases.len() as u64;
     for (what, bytes, reason) in cases {
@@ -99,9 +100,9 @@ fn check(level: u8, cases: Vec<(&'static str, Vec<u8>, u8)>) {
         assert_eq!(client.reason(), expected, "{what}");
         assert!(bystander.stored("by", b"1"), "after {what}");
     }
-    wait_for("all are counted", || gateway.metric(REFUSED, "") == count);
+    wait::until("all are counted", || gateway.metric(REFUSED, "") == count);
     assert_eq!(gateway.metric("tidegate_source_connections", "floor"), 1);
-    assert!(gateway.events("a").is_empty(), "something was stored");
+    assert!(stored(&gateway, "a").is_empty(), "something was stored");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn what_is_against_the_rules_of_mqtt_3_is_closed_and_counted() {
 
 #[test]
 fn a_first_packet_that_is_no_good_connect_is_closed_with_the_answer_its_version_has() {
-    let gateway = Gateway::start("connect_timeout = \"300ms\"");
+    let gateway = start("connect_timeout = \"2s\"");
     let mut bystander = Client::connect(gateway.address, V3, "bystander");
     let id = [text("x")];
     let mut name = connect(V3, "x");
@@ -173,12 +174,12 @@ fn a_first_packet_that_is_no_good_connect_is_closed_with_the_answer_its_version_
         assert_eq!(answer, expected, "{what}");
         assert!(bystander.stored("by", b"1"), "after {what}");
     }
-    wait_for("all are counted", || gateway.metric(REFUSED, "") == count);
+    wait::until("all are counted", || gateway.metric(REFUSED, "") == count);
 }
 
 #[test]
 fn a_packet_that_arrives_byte_by_byte_is_one_packet() {
-    let gateway = Gateway::start("");
+    let gateway = start("");
     let mut client = Client::connect(gateway.address, V5, "slow");
     for byte in publish(V5, 1, 7, "a/b", b"21.5") {
         client.send(&[byte]);
@@ -189,9 +190,9 @@ fn a_packet_that_arrives_byte_by_byte_is_one_packet() {
 
 #[test]
 fn one_address_holds_no_more_connections_than_it_may() {
-    let gateway = Gateway::start("max_connections_per_ip = 2");
+    let gateway = start("max_connections_per_ip = 2");
     let keys = |id| Client::connect(gateway.address, V5, id);
-    wait_for("the first is over", || {
+    wait::until("the first is over", || {
         gateway.metric("tidegate_source_connections", "") == 0
     });
     let first = keys("one");
@@ -201,7 +202,7 @@ fn one_address_holds_no_more_connections_than_it_may() {
     let _ = std::io::Read::read_to_end(&mut third, &mut answer);
     assert_eq!(answer, b"");
     drop(first);
-    wait_for("there is room again", || {
+    wait::until("there is room again", || {
         let mut stream = dial(gateway.address);
         let mut byte = [0];
         std::io::Write::write_all(&mut stream, &connect(V5, "three")).is_ok()

@@ -12,8 +12,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 use crate::client::{Client, V5, connect, dial, publish};
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::{Gateway, start_in};
 use crate::users::hash;
+use tidegate_tests::wait;
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
@@ -92,17 +93,17 @@ fn gateway(client_ca: bool, users: &str) -> Gateway {
         ""
     };
     let tls = format!("tls = {{ cert = \"gateway.pem\", key = \"gateway.key\"{ca} }}\n{users}");
-    Gateway::start_in(authority.folder, &tls)
+    start_in(authority.folder, &tls)
 }
 
 fn let_in(gateway: &Gateway, name: Option<&str>) -> Client<Tls> {
-    let stream = dial_tls(gateway.folder.path(), gateway.address, name);
+    let stream = dial_tls(gateway.dir.path(), gateway.address, name);
     Client::over(stream, V5, &connect(V5, "device"))
 }
 
 /// The packet that answers a CONNECT; none when the connection ends instead.
 fn answer(gateway: &Gateway, name: Option<&str>) -> Option<(u8, Vec<u8>)> {
-    let mut stream = dial_tls(gateway.folder.path(), gateway.address, name);
+    let mut stream = dial_tls(gateway.dir.path(), gateway.address, name);
     let sent = std::io::Write::write_all(&mut stream, &connect(V5, "device"));
     sent.ok()?;
     let mut answer = [0; 4];
@@ -119,7 +120,7 @@ fn events_arrive_over_tls_and_plain_text_is_refused() {
     let mut said = Vec::new();
     let _ = std::io::Read::read_to_end(&mut plain, &mut said);
     assert_ne!(said.first(), Some(&0x20), "a CONNACK in the clear");
-    wait_for("it is counted", || {
+    wait::until("it is counted", || {
         gateway.metric("tidegate_source_malformed_total", "\"tls\"") >= 1
     });
 }
@@ -156,7 +157,7 @@ fn a_user_without_a_hash_has_no_password_that_works() {
     );
     let gateway = gateway(true, &users);
     for (user, password, code) in [("press", "x", 0x86), ("clerk", "inkwell", 0)] {
-        let folder = gateway.folder.path();
+        let folder = gateway.dir.path();
         let mut stream = dial_tls(folder, gateway.address, Some("stranger"));
         let fields = [text_of("desk"), text_of(user), text_of(password)];
         let hello = crate::client::connect_with(V5, 0xc2, 60, &fields);

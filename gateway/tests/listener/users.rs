@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use crate::client::{
     Client, V3, V5, connect, connect_with, dial, packet, publish, subscribe, text,
 };
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::{Gateway, start, stored};
+use tidegate_tests::wait;
 
 /// What `tidegate hash-password` makes of a password.
 pub(crate) fn hash(password: &str) -> String {
@@ -26,7 +27,7 @@ pub(crate) fn hash(password: &str) -> String {
 
 /// A listener with the users `press` and `spy`.
 fn gateway() -> Gateway {
-    Gateway::start(&format!(
+    start(&format!(
         "[sources.floor.users.press]\npassword_hash = \"{}\"\n\
          publish = [\"plant/{{user}}/#\"]\nsubscribe = [\"commands/{{client}}\"]\n\
          [sources.floor.users.spy]\npassword_hash = \"{}\"\n",
@@ -82,7 +83,7 @@ fn only_the_right_password_of_a_known_user_lets_in() {
             assert_eq!(answer(&gateway, &hello), connack(level, 4, 0x86), "{what}");
         }
     }
-    wait_for("all are counted", || {
+    wait::until("all are counted", || {
         gateway.metric("tidegate_source_malformed_total", "bad login") == 10
     });
 }
@@ -131,8 +132,8 @@ fn a_user_publishes_only_where_a_filter_says_so() {
         [],
         "an ack would say that it is stored"
     );
-    assert_eq!(gateway.events("plant/press/temp").len(), 3);
-    assert!(gateway.events("plant/other/temp").is_empty());
+    assert_eq!(stored(&gateway, "plant/press/temp").len(), 3);
+    assert!(stored(&gateway, "plant/other/temp").is_empty());
 }
 
 #[test]
@@ -181,10 +182,10 @@ fn a_will_is_stored_only_where_its_user_may_publish() {
         let hello = connect_with(V3, 0xc6, 60, &fields);
         drop(Client::over(dial(gateway.address), V3, &hello));
     }
-    wait_for("the will allowed", || {
-        gateway.events("plant/press").len() == 1
+    wait::until("the will allowed", || {
+        stored(&gateway, "plant/press").len() == 1
     });
-    assert!(gateway.events("plant/other").is_empty());
+    assert!(stored(&gateway, "plant/other").is_empty());
     let mut client = press(&gateway, V5, "after");
     client.send(&packet(0xc0, &[]));
     assert_eq!(client.packet().0, 0xd0);

@@ -1,4 +1,4 @@
-//! What is compared: a plain append-only file, the store with and without compression, and others where they are built.
+//! What is compared: a plain append-only file, the store with and without compression.
 
 use crate::load::reading;
 use std::fs::{self, File};
@@ -18,16 +18,13 @@ pub(crate) trait Contender {
 /// A name and how to begin in a fresh directory.
 pub(crate) type Entry = (&'static str, fn(&Path) -> Outcome<Box<dyn Contender>>);
 
-/// All of them, the baseline first.
-pub(crate) fn all() -> Vec<Entry> {
-    let own: Vec<Entry> = vec![
+/// What is always built, the baseline first.
+pub(crate) fn own() -> Vec<Entry> {
+    vec![
         ("plain file", |dir| Ok(Box::new(Plain::new(dir)?))),
         ("store", |dir| Ok(Box::new(Log::new(dir, true)?))),
         ("store, no lz4", |dir| Ok(Box::new(Log::new(dir, false)?))),
-    ];
-    #[cfg(feature = "contenders")]
-    let own = own.into_iter().chain(crate::others::all()).collect();
-    own
+    ]
 }
 
 /// One file, one write and one fdatasync per group.

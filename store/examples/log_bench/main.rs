@@ -10,7 +10,7 @@ mod load;
 #[cfg(feature = "contenders")]
 mod others;
 
-use contender::{Contender, Outcome};
+use contender::{Contender, Entry, Outcome};
 use load::{READING_BYTES, device_bytes};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,14 @@ fn compression_of_the_load() -> Outcome<()> {
     Ok(())
 }
 
+/// All of them, the baseline first.
+fn contenders() -> Vec<Entry> {
+    let own = contender::own();
+    #[cfg(feature = "contenders")]
+    let own = own.into_iter().chain(others::all()).collect();
+    own
+}
+
 #[derive(Clone, Copy)]
 struct Figures {
     per_second: f64,
@@ -78,7 +86,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 fn groups(dir: &Path) -> Outcome<()> {
-    let contenders = contender::all();
+    let contenders = contenders();
     println!("durable append, readings/s (share of the plain file, bytes written per byte):");
     print!("{:>6}", "group");
     contenders

@@ -1,10 +1,12 @@
 //! What the store said, against which everything it shows later is held.
 
 use crate::faults;
-use crate::workload::PARTS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tidegate_store::{CommitError, DeadLetter, DeadLetterError, OpenError, Sequence, Store};
+
+/// Records of an item.
+pub(crate) const PARTS: u64 = 3;
 
 /// The bytes of one record: they name its item, the attempt to store it, and its place in the commit.
 pub(crate) fn record(item: u64, attempt: u64, part: u64) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! A store at work while its disk fails: openings, commits over several generations, confirmations, dead letters,
 //! orderly ends. It behaves as a gateway does: what was refused is offered again, what its mark says is stored is not.
 
-use crate::ledger::{Ledger, record};
+use crate::ledger::{Ledger, PARTS, record};
 use std::path::Path;
 use tidegate_store::{Append, Commit, Options, ReadLimit, Route, Store, Writer, open};
 
@@ -9,8 +9,6 @@ use tidegate_store::{Append, Commit, Options, ReadLimit, Route, Store, Writer, o
 const LIVES: [std::ops::Range<u64>; 2] = [0..10, 10..15];
 /// How often a refused commit is offered again in one life.
 const ATTEMPTS: u32 = 3;
-/// Records of an item.
-pub(crate) const PARTS: u64 = 3;
 
 pub(crate) fn options(dir: &Path) -> Options {
     Options {

@@ -1,8 +1,8 @@
 //! What must hold: the store shows exactly what the model says, and lets go only of what it may.
 
 use crate::model::{Position, Record};
-use crate::op::{Limit, Op};
-use crate::run::{Run, lanes_and_classes, name};
+use crate::op::{Limit, Op, read_limit};
+use crate::side_by_side::{Run, lanes_and_classes, name};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tidegate_store::{DeadLetter, GenerationInfo, GenerationState, ReadBatch, ReadLimit, Sequence};
@@ -254,7 +254,7 @@ pub(crate) fn content(run: &Run) {
     };
     let mut at = 1;
     while at < end {
-        let found = run.store().scan(at, end, crate::run::of(limit)).unwrap();
+        let found = run.store().scan(at, end, read_limit(limit)).unwrap();
         batch(run, &found, at..end, limit, |_| true);
         at = found.next;
     }

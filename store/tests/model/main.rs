@@ -9,10 +9,11 @@ mod model;
 mod op;
 mod run;
 mod shed;
+mod side_by_side;
 
 use op::{Limit, Op, Pick, Piece, Script, Settings};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use run::Done;
+use side_by_side::Done;
 use std::cell::Cell;
 
 /// Steps of a case at most.

@@ -2,6 +2,7 @@
 //! fractions that mean something whatever came before, so that a failing case shrinks well.
 
 use proptest::prelude::*;
+use tidegate_store::ReadLimit;
 
 /// One record to append: its size, where it goes, and how far the clock of the records moves before it.
 #[derive(Clone)]
@@ -238,4 +239,12 @@ pub(crate) fn script(ops_max: usize) -> impl Strategy<Value = Script> {
         ops.splice(0..0, [Op::Lane(0), Op::Lane(1)]);
         Script { settings, ops }
     })
+}
+
+/// The same as the store takes it.
+pub(crate) fn read_limit(limit: Limit) -> ReadLimit {
+    ReadLimit {
+        records: limit.records,
+        bytes: limit.bytes,
+    }
 }

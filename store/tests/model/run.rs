@@ -1,46 +1,16 @@
-//! Runs a script against a store and the model side by side, and compares them after every step.
+//! Runs a script against a store and the model, and compares them after every step.
 
 use crate::check;
 use crate::model::{Model, Record};
-use crate::op::{Limit, Op, Pick, Piece, Script, Settings};
+use crate::op::{Limit, Op, Pick, Piece, Script, Settings, read_limit};
 use crate::shed;
+use crate::side_by_side::{Done, Run, name};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidegate_store::{
-    Append, Commit, CommitError, DeadLetterError, GenerationInfo, LaneId, Options, ReadLimit,
-    Route, Store, WhenFull, Writer, open,
+    Append, Commit, CommitError, DeadLetterError, Options, Route, WhenFull, open,
 };
-
-/// What was done to the store so far, for the books of a whole run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Done {
-    pub(crate) cases: u64,
-    pub(crate) steps: u64,
-    pub(crate) records: u64,
-    pub(crate) full: u64,
-    pub(crate) reopened: u64,
-    pub(crate) crashed: u64,
-    pub(crate) fell_back: u64,
-    pub(crate) deleted: u64,
-    pub(crate) shed: u64,
-}
-
-/// A store and its model.
-pub(crate) struct Run {
-    home: TempDir,
-    copies: u32,
-    pub(crate) settings: Settings,
-    open: Option<(Writer, Store)>,
-    pub(crate) model: Model,
-    /// The clock that retention goes by, before the step.
-    pub(crate) now_before_ms: Option<u64>,
-    /// As they were after the step before.
-    pub(crate) generations: Vec<GenerationInfo>,
-    time_ms: u64,
-    tag: u64,
-    pub(crate) done: Done,
-}
 
 /// Memory where there is some, for a case opens many stores.
 fn home() -> TempDir {
@@ -101,14 +71,6 @@ pub(crate) fn run(script: &Script) -> Done {
 }
 
 impl Run {
-    pub(crate) fn store(&self) -> &Store {
-        &self.open.as_ref().unwrap().1
-    }
-
-    pub(crate) fn writer(&mut self) -> &mut Writer {
-        &mut self.open.as_mut().unwrap().0
-    }
-
     fn dir(&self) -> PathBuf {
         self.home.path().join(self.copies.to_string())
     }
@@ -279,7 +241,10 @@ impl Run {
             return;
         };
         let from = self.place(from);
-        let batch = self.store().read(lane, class, from, of(limit)).unwrap();
+        let batch = self
+            .store()
+            .read(lane, class, from, read_limit(limit))
+            .unwrap();
         check::batch(self, &batch, from..self.model.next, limit, |record| {
             record.routes.contains(&(lane, class))
         });
@@ -295,7 +260,7 @@ impl Run {
 
     fn scan(&mut self, from: u8, to: u8, limit: Limit) {
         let (from, to) = (self.place(from), self.place(to));
-        let batch = self.store().scan(from, to, of(limit)).unwrap();
+        let batch = self.store().scan(from, to, read_limit(limit)).unwrap();
         check::batch(self, &batch, from..to.min(self.model.next), limit, |_| true);
     }
 
@@ -422,25 +387,6 @@ impl Run {
         self.open = Some(open(options(self.dir(), &self.settings)).unwrap());
         check::recovered(self);
     }
-}
-
-pub(crate) fn name(slot: u8) -> String {
-    format!("lane {slot}")
-}
-
-pub(crate) fn of(limit: Limit) -> ReadLimit {
-    ReadLimit {
-        records: limit.records,
-        bytes: limit.bytes,
-    }
-}
-
-/// Every lane of the model with every class.
-pub(crate) fn lanes_and_classes(model: &Model) -> Vec<(LaneId, u8)> {
-    let lanes = model.lanes.keys();
-    lanes
-        .flat_map(|lane| (0..4).map(|class| (*lane, class)))
-        .collect()
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -2,7 +2,7 @@
 //! names exactly what nobody will get, and the accounts themselves are records.
 
 use crate::model::{Position, Record};
-use crate::run::{Run, lanes_and_classes};
+use crate::side_by_side::{Run, lanes_and_classes};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tidegate_store::{Append, Commit, CommitError, Gap, GapReason, GapWriter, Sequence, Shed};

@@ -142,9 +142,10 @@ fn mib(bytes: u64) -> f64 {
 }
 
 fn binary_mib() -> std::io::Result<f64> {
-    Ok(mib(
-        std::fs::metadata(tidegate_tests::binary::tidegate())?.len()
-    ))
+    Ok(mib(std::fs::metadata(
+        tidegate_tests::gateway::binary::tidegate(),
+    )?
+    .len()))
 }
 
 fn processors() -> usize {

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate_tests::gateway::{Gateway, free_port};
+use tidegate_tests::gateway::Gateway;
 use tidegate_tests::peer;
+use tidegate_tests::port;
 
 /// Who stands at the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Broker {
     fn start(more: &str, bridge_to: Option<SocketAddr>) -> Option<Broker> {
         let program = peer::find("mosquitto", "bench")?;
         let dir = tempfile::tempdir().expect("a folder");
-        let address = free_port();
+        let address = port::free();
         let mut text = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n\
              set_tcp_nodelay true\nlog_type none\nuser root\npersistence_location {}/\n{more}",

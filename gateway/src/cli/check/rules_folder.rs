@@ -8,8 +8,8 @@ use tidegate_rules::{Destinations, RuleFile};
 use super::findings::{FindingsFormat, write_findings};
 use crate::cli::Failure;
 use crate::cli::terminal::color;
-use crate::config::Config;
-use crate::run::rules_folder;
+use crate::run::config::Config;
+use crate::run::rules::folder;
 
 /// What a check of the rules found.
 pub(in crate::cli) struct RuleFindings {
@@ -71,7 +71,7 @@ impl RuleFindings {
 
 /// All rule files of `folder`, under the paths an editor can open.
 fn read(folder: &Path) -> Result<Vec<RuleFile>, Failure> {
-    let files = rules_folder::read(folder).map_err(|error| Failure::new(error.to_string()))?;
+    let files = folder::read(folder).map_err(|error| Failure::new(error.to_string()))?;
     let openable = |mut file: RuleFile| {
         if let Some(name) = Path::new(&file.path).file_name() {
             file.path = folder.join(name).display().to_string();

@@ -9,8 +9,8 @@ use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::figures;
 use crate::cli::terminal::progress_bar::ProgressBar;
-use crate::config::Config;
 use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
+use crate::run::config::Config;
 
 /// Copies the store to `folder`: by the gateway if one runs.
 ///

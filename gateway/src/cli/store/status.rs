@@ -7,9 +7,9 @@ use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
-use crate::config::Config;
 use crate::control::history::store::{StoreReport, report};
 use crate::observe::status::Wear;
+use crate::run::config::Config;
 
 /// Asks the running gateway, or looks at the store it left.
 ///

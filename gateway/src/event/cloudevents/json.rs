@@ -22,28 +22,28 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 pub const BATCH_EVENTS_MAX: usize = 1000;
 
 /// A payload as a document holds it.
-enum Data<'a> {
+enum DocumentData<'a> {
     Json(Value),
     Text(&'a str),
     Bytes(&'a [u8]),
 }
 
-impl Data<'_> {
+impl DocumentData<'_> {
     /// JSON where it may be that and is, text where it is UTF-8, else bytes.
-    fn of(payload: &[u8], may_be_json: bool) -> Data<'_> {
+    fn of(payload: &[u8], may_be_json: bool) -> DocumentData<'_> {
         let json = may_be_json.then(|| serde_json::from_slice(payload).ok());
         match (json.flatten(), std::str::from_utf8(payload)) {
-            (Some(value), _) => Data::Json(value),
-            (None, Ok(text)) => Data::Text(text),
-            (None, Err(_)) => Data::Bytes(payload),
+            (Some(value), _) => DocumentData::Json(value),
+            (None, Ok(text)) => DocumentData::Text(text),
+            (None, Err(_)) => DocumentData::Bytes(payload),
         }
     }
 
     fn member(self) -> (&'static str, Value) {
         match self {
-            Data::Json(value) => ("data", value),
-            Data::Text(text) => ("data", text.into()),
-            Data::Bytes(bytes) => ("data_base64", base64::encode(bytes).into()),
+            DocumentData::Json(value) => ("data", value),
+            DocumentData::Text(text) => ("data", text.into()),
+            DocumentData::Bytes(bytes) => ("data_base64", base64::encode(bytes).into()),
         }
     }
 }
@@ -62,11 +62,11 @@ pub fn structured(delivery: &Delivery) -> Vec<u8> {
     document.insert("topic".into(), delivery.topic().into());
     document.insert("publisher".into(), (*event.publisher).into());
     let declared = event.content_type.as_deref();
-    let data = Data::of(delivery.payload(), declared.is_none_or(is_json));
+    let data = DocumentData::of(delivery.payload(), declared.is_none_or(is_json));
     let content_type = match &data {
-        Data::Json(_) => "application/json",
-        Data::Text(_) => declared.unwrap_or("text/plain"),
-        Data::Bytes(_) => declared.unwrap_or("application/octet-stream"),
+        DocumentData::Json(_) => "application/json",
+        DocumentData::Text(_) => declared.unwrap_or("text/plain"),
+        DocumentData::Bytes(_) => declared.unwrap_or("application/octet-stream"),
     };
     document.insert("datacontenttype".into(), content_type.into());
     let (name, value) = data.member();
@@ -99,7 +99,7 @@ pub fn document(event: &Event) -> Value {
 /// A payload as the member of a document that holds it: JSON where it is JSON, text where it is
 /// text, else base64.
 pub fn data_member(payload: &[u8]) -> (&'static str, Value) {
-    Data::of(payload, true).member()
+    DocumentData::of(payload, true).member()
 }
 
 /// The payload of a document, as it stands there.

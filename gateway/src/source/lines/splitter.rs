@@ -8,9 +8,9 @@ pub struct Splitter {
     skipping: bool,
 }
 
-/// What the splitter found.
+/// What the bytes hold, up to the end of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum SplitLine {
     /// A whole line without its end.
     Line(Vec<u8>),
     /// A line longer than allowed; all of it is skipped.
@@ -28,7 +28,7 @@ impl Splitter {
     }
 
     /// Takes bytes and hands over the lines that they complete. Empty lines are no lines.
-    pub fn push(&mut self, bytes: &[u8], mut found: impl FnMut(Found)) {
+    pub fn push(&mut self, bytes: &[u8], mut found: impl FnMut(SplitLine)) {
         for byte in bytes {
             match byte {
                 b'\n' => {
@@ -36,14 +36,14 @@ impl Splitter {
                     let skipped = std::mem::take(&mut self.skipping);
                     let line = line.strip_suffix(b"\r").unwrap_or(&line);
                     if !skipped && !line.is_empty() {
-                        found(Found::Line(line.to_vec()));
+                        found(SplitLine::Line(line.to_vec()));
                     }
                 }
                 _ if self.skipping => {}
                 _ if self.partial.len() == self.bytes_max => {
                     self.partial.clear();
                     self.skipping = true;
-                    found(Found::TooLong);
+                    found(SplitLine::TooLong);
                 }
                 byte => self.partial.push(*byte),
             }
@@ -61,8 +61,8 @@ mod tests {
         for chunk in chunks {
             splitter.push(chunk, |found| {
                 lines.push(match found {
-                    Found::Line(line) => String::from_utf8_lossy(&line).into_owned(),
-                    Found::TooLong => "<too long>".into(),
+                    SplitLine::Line(line) => String::from_utf8_lossy(&line).into_owned(),
+                    SplitLine::TooLong => "<too long>".into(),
                 });
             });
         }

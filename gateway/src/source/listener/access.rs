@@ -6,21 +6,21 @@ use crate::config::User;
 
 /// The topics one client may use.
 #[derive(Debug, Clone, Default)]
-pub struct Access {
+pub struct TopicAccess {
     /// `None`: everything, for an anonymous listener.
-    filters: Option<Filters>,
+    filters: Option<GrantedFilters>,
 }
 
 #[derive(Debug, Clone)]
-struct Filters {
+struct GrantedFilters {
     publish: Vec<TopicFilter>,
     subscribe: Vec<String>,
 }
 
-impl Access {
+impl TopicAccess {
     /// Everything.
-    pub fn anonymous() -> Access {
-        Access { filters: None }
+    pub fn anonymous() -> TopicAccess {
+        TopicAccess { filters: None }
     }
 
     /// What the configuration grants `user` connected as `client`.
@@ -28,16 +28,16 @@ impl Access {
     /// # Errors
     /// When a name that stands for `{user}` or `{client}` holds a wildcard or a level separator:
     /// it would widen the grant (CVE-2017-7650).
-    pub fn of(user: &User, client: &str) -> Result<Access, &'static str> {
+    pub fn of(user: &User, client: &str) -> Result<TopicAccess, &'static str> {
         let expand = |filters: &[String]| -> Result<Vec<String>, &'static str> {
             filters
                 .iter()
-                .map(|filter| fill(filter, &user.name, client))
+                .map(|filter| expand_placeholders(filter, &user.name, client))
                 .collect()
         };
         let publish = expand(&user.publish)?;
-        Ok(Access {
-            filters: Some(Filters {
+        Ok(TopicAccess {
+            filters: Some(GrantedFilters {
                 publish: publish
                     .iter()
                     .filter_map(|f| TopicFilter::parse(f).ok())
@@ -64,7 +64,7 @@ impl Access {
     }
 }
 
-fn fill(filter: &str, user: &str, client: &str) -> Result<String, &'static str> {
+fn expand_placeholders(filter: &str, user: &str, client: &str) -> Result<String, &'static str> {
     for (place, name) in [("{user}", user), ("{client}", client)] {
         if filter.contains(place) && name.contains(['+', '#', '/']) {
             return Err(
@@ -118,8 +118,8 @@ mod tests {
             publish: vec!["plant/{client}/#".into()],
             subscribe: vec![],
         };
-        assert!(Access::of(&user, "#").is_err());
-        let access = Access::of(&user, "p7").expect("a plain name");
+        assert!(TopicAccess::of(&user, "#").is_err());
+        let access = TopicAccess::of(&user, "p7").expect("a plain name");
         assert!(access.may_publish("plant/p7/temp") && !access.may_publish("plant/p8/temp"));
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct BrokerClient {
     tasks: [AbortHandle; 2],
 }
 
-type EventSender = mpsc::Sender<Result<ClientEvent, String>>;
+type ClientEventSender = mpsc::Sender<Result<ClientEvent, String>>;
 
 impl BrokerClient {
     /// Starts to connect; what happens comes out of the other end.
@@ -206,7 +206,7 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     options
 }
 
-async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
+async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender) {
     use rumqttc::{Event, Packet, SubscribeReasonCode};
     loop {
         let heard = match events.poll().await {
@@ -239,7 +239,7 @@ async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
     }
 }
 
-async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
+async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender) {
     use v5::Event;
     use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
     loop {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::codec::packet::ConnectPacket;
 use super::codec::reason;
+use super::config::MqttListener;
 use super::disconnect::Disconnect;
-use crate::config::{MqttListener, User};
-use crate::source::listener::access::Access;
+use crate::config::User;
+use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
 
 /// Decides who is let in.
@@ -29,11 +30,11 @@ impl Authenticator {
         connect: &ConnectPacket,
         client: &str,
         certificate_name: Option<&str>,
-    ) -> Result<(String, Access), Disconnect> {
+    ) -> Result<(String, TopicAccess), Disconnect> {
         if self.logins.is_empty() {
             let name = certificate_name.unwrap_or_default().to_owned();
             return match self.limits.anonymous {
-                true => Ok((name, Access::anonymous())),
+                true => Ok((name, TopicAccess::anonymous())),
                 false => Err(Disconnect::new(
                     reason::NOT_AUTHORIZED,
                     "anonymous clients are not let in",
@@ -45,8 +46,8 @@ impl Authenticator {
             Some(user) => user,
             None => self.by_password(connect).await?,
         };
-        let access =
-            Access::of(user, client).map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why))?;
+        let access = TopicAccess::of(user, client)
+            .map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why))?;
         Ok((user.name.clone(), access))
     }
 

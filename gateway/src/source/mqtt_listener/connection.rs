@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -209,8 +209,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let mut received_at = clock::monotonic();
         loop {
             // First, for a client that is held back goes on with what waits in the buffer.
-            session.settle(clock::monotonic(), &mut self.out);
-            if let Err(disconnect) = self.offer_packets(session).await {
+            let now = clock::monotonic();
+            session.settle(now, &mut self.out);
+            if let Err(disconnect) = self.offer_packets(session, now).await {
                 return disconnect;
             }
             let written = tokio::select! {
@@ -290,9 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     }
 
     /// Everything that is in the buffer, as one offer to the intake.
-    async fn offer_packets(&mut self, session: &mut ClientSession) -> Result<(), Disconnect> {
+    async fn offer_packets(
+        &mut self,
+        session: &mut ClientSession,
+        now: Instant,
+    ) -> Result<(), Disconnect> {
         let mut arrivals = Vec::new();
-        let taken = self.decode_packets(session, &mut arrivals);
+        let taken = self.decode_packets(session, now, &mut arrivals);
         if self.listener.inlet.offer(arrivals).await.is_err() {
             return Err(Disconnect::new(
                 reason::SERVER_SHUTTING_DOWN,
@@ -305,10 +310,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     fn decode_packets(
         &mut self,
         session: &mut ClientSession,
+        now: Instant,
         arrivals: &mut Vec<Arrival>,
     ) -> Result<(), Disconnect> {
         let bytes_max = self.listener.session_context.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
-        let now = clock::monotonic();
         while !session.is_throttled() {
             match decode::next_packet(&mut self.buffer, session.level, bytes_max) {
                 Ok(Decoded::Incomplete) => break,

@@ -13,13 +13,13 @@ use bytes::BytesMut;
 use super::codec::encode;
 use super::codec::packet::{Packet, PublishPacket, V5, V311};
 use super::codec::reason;
+use super::config::MqttListener;
 use super::disconnect::Disconnect;
-use crate::config::MqttListener;
 use crate::event::ack::Verdict;
 use crate::event::arrival::Arrival;
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::source::SourceMetrics;
-use crate::source::listener::access::Access;
+use crate::source::listener::access::TopicAccess;
 use subscriptions::Subscription;
 
 /// Where a QoS 2 publish stands.
@@ -60,7 +60,7 @@ pub struct ClientSession {
     qos2: HashMap<u16, Qos2State>,
     /// Every publish not settled yet.
     pub(super) receipts: Receipts<InflightPublish>,
-    access: Access,
+    access: TopicAccess,
     limits: Arc<MqttListener>,
     source: Arc<str>,
     kind: Arc<str>,
@@ -84,7 +84,7 @@ impl ClientSession {
     pub fn new(
         level: u8,
         client: Arc<str>,
-        access: Access,
+        access: TopicAccess,
         context: &SessionContext,
         outgoing_inflight_max: usize,
     ) -> ClientSession {

@@ -62,7 +62,7 @@ pub(super) struct ConnectedDevice {
     pub(super) present: bool,
     /// The last durable sequence.
     durable: Option<u64>,
-    /// The last sequence handed on in this conversation, else the last durable one.
+    /// The last sequence handed on in this session, else the last durable one.
     last: Option<u64>,
 }
 

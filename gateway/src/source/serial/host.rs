@@ -9,12 +9,12 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
 use super::SerialContext;
+use super::config::Serial;
 use super::device::{ConnectedDevice, DeviceHello, device_name};
 use super::device_clock::DeviceClock;
 use super::device_event::DeviceEnvelope;
 use super::receipts::{DeviceReceipts, OfferedEvent};
 use super::schema::Schemas;
-use crate::config::Serial;
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::device_mark::device_mark_key;
 use crate::observe::Observe;
@@ -23,12 +23,12 @@ use crate::observe::source::device::{
     BootReused, DeviceJoined, DeviceLost, DeviceSaid, RecordsLost, SchemaRefused,
 };
 use crate::observe::source::link::LinkMetrics;
-use crate::time::clock;
+use crate::time::clock::Now;
 
 /// A device that says nothing for so long is lost: it is asked for its clock every 10 s.
 const SILENT_MS_MAX: u64 = 30_000;
 
-/// The desk that everything heard at one port goes over.
+/// The gateway's side of one port: it takes what every session hears. No clock of its own.
 pub(super) struct SerialHost {
     /// What is under way in the intake.
     pub(super) receipts: DeviceReceipts,
@@ -50,12 +50,13 @@ pub(super) struct SerialHost {
 }
 
 impl SerialHost {
-    /// A desk that nobody has come to yet.
+    /// A host that no device has come to yet; `now` is when its clock starts.
     pub(super) fn new(
         config: &Serial,
         source: &str,
         gateway_id: &str,
         context: SerialContext,
+        now: Instant,
     ) -> SerialHost {
         SerialHost {
             receipts: DeviceReceipts::default(),
@@ -70,13 +71,13 @@ impl SerialHost {
             metrics: context.metrics,
             device: None,
             reused: None,
-            started: clock::monotonic(),
+            started: now,
         }
     }
 
     /// The link's clock.
-    pub(super) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+    pub(super) fn now_ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
     }
 
     /// A new link begins.
@@ -145,8 +146,9 @@ impl SerialHost {
     }
 
     /// The last good frame came at `heard_ms`: a device that was lost is there again.
-    pub(super) fn heard(&mut self, heard_ms: Option<u64>) {
-        let back = heard_ms.is_some_and(|at| self.now_ms().saturating_sub(at) < SILENT_MS_MAX);
+    pub(super) fn heard(&mut self, heard_ms: Option<u64>, now: Instant) {
+        let now_ms = self.now_ms(now);
+        let back = heard_ms.is_some_and(|at| now_ms.saturating_sub(at) < SILENT_MS_MAX);
         if let Some(device) = self
             .device
             .as_mut()
@@ -159,8 +161,9 @@ impl SerialHost {
     }
 
     /// The same for a device that is not heard any more.
-    pub(super) fn check_silence(&mut self, heard_ms: Option<u64>) {
-        let silent = heard_ms.is_some_and(|at| self.now_ms().saturating_sub(at) >= SILENT_MS_MAX);
+    pub(super) fn check_silence(&mut self, heard_ms: Option<u64>, now: Instant) {
+        let now_ms = self.now_ms(now);
+        let silent = heard_ms.is_some_and(|at| now_ms.saturating_sub(at) >= SILENT_MS_MAX);
         if silent {
             self.device_lost("it is silent");
         }
@@ -185,9 +188,10 @@ impl SerialHost {
         id: EventId,
         uptime_ms: u64,
         body: &Body<'_>,
+        now: Now,
     ) -> Option<Arrival> {
         let uptime_ms = matches!(body, Body::Readings { .. }).then_some(uptime_ms);
-        let time = uptime_ms.and_then(|uptime_ms| self.wall_clock(id.boot, uptime_ms));
+        let time = uptime_ms.and_then(|uptime_ms| self.wall_clock(id.boot, uptime_ms, now));
         let device = self.device.as_mut()?;
         let (sequence, identity) = device.next(id.sequence);
         let envelope = DeviceEnvelope {
@@ -200,11 +204,17 @@ impl SerialHost {
             time,
         };
         let event = envelope.reading(body, &self.schemas);
-        Some(self.arrival(id, sequence, identity, event))
+        let offered = OfferedEvent {
+            id,
+            sequence,
+            bytes: event.data.len(),
+            at: now.instant,
+        };
+        Some(self.arrival(offered, identity, event))
     }
 
     /// The arrival of the news that records are missing.
-    pub(super) fn gap(&mut self, last: EventId, count: u32) -> Option<Arrival> {
+    pub(super) fn gap(&mut self, last: EventId, count: u32, now: Now) -> Option<Arrival> {
         let device = self.device.as_mut()?;
         let (sequence, identity) = device.next(last.sequence);
         self.observe.emit(&RecordsLost {
@@ -223,16 +233,16 @@ impl SerialHost {
             time: None,
         };
         let event = envelope.gap(count);
-        Some(self.arrival(last, sequence, identity, event))
-    }
-
-    fn arrival(&mut self, id: EventId, sequence: u64, identity: Identity, event: Event) -> Arrival {
         let offered = OfferedEvent {
-            id,
+            id: last,
             sequence,
             bytes: event.data.len(),
-            at: clock::monotonic(),
+            at: now.instant,
         };
+        Some(self.arrival(offered, identity, event))
+    }
+
+    fn arrival(&mut self, offered: OfferedEvent, identity: Identity, event: Event) -> Arrival {
         Arrival {
             event,
             ack: self.receipts.issue(offered),
@@ -240,16 +250,18 @@ impl SerialHost {
         }
     }
 
-    fn wall_clock(&self, boot: u32, uptime_ms: u64) -> Option<UnixMs> {
-        let age_ms = self.clock.age_ms(boot, uptime_ms, self.now_ms())?;
+    fn wall_clock(&self, boot: u32, uptime_ms: u64, now: Now) -> Option<UnixMs> {
+        let now_ms = self.now_ms(now.instant);
+        let age_ms = self.clock.age_ms(boot, uptime_ms, now_ms)?;
         let age_ms = i64::try_from(age_ms).ok()?;
-        Some(clock::unix_ms().saturating_sub(age_ms)).filter(|time| *time >= 0)
+        Some(now.unix_ms.saturating_sub(age_ms)).filter(|time| *time >= 0)
     }
 
     /// An event is durable.
-    pub(super) fn stored(&mut self, offered: &OfferedEvent) {
+    pub(super) fn stored(&mut self, offered: &OfferedEvent, now: Instant) {
         self.metrics.accepted(offered.bytes);
-        self.metrics.acknowledged_after(offered.at.elapsed());
+        let took = now.saturating_duration_since(offered.at);
+        self.metrics.acknowledged_after(took);
         if let Some(device) = self
             .device
             .as_mut()

@@ -21,7 +21,7 @@ pub(super) struct OfferedEvent {
     pub(super) at: Instant,
 }
 
-/// What receipts mean for the link.
+/// What a receipt means for the link.
 #[derive(Debug, PartialEq)]
 pub(super) enum Settlement {
     /// This one and all before it are durable.
@@ -35,7 +35,7 @@ pub(super) enum Settlement {
 pub(super) struct DeviceReceipts(Receipts<OfferedEvent>);
 
 impl DeviceReceipts {
-    /// An ack for what is offered on next.
+    /// An ack for what is offered next.
     pub(super) fn issue(&mut self, offered: OfferedEvent) -> Ack {
         self.0.issue(offered)
     }
@@ -57,7 +57,7 @@ impl DeviceReceipts {
 
     /// The next verdict that came. Those of events that were given up are dropped.
     ///
-    /// Events of one port are committed in the order they were offered on, so the oldest is
+    /// Events of one port are committed in the order they were offered, so the oldest is
     /// settled first; only a refusal may overtake.
     pub(super) fn take(&mut self) -> Option<Settlement> {
         let receipt = self.0.take()?;

@@ -1,6 +1,6 @@
-//! One opening of the port: bytes in, bytes out, receipts back.
+//! One opening of the port: bytes in, bytes out, verdicts back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_link::{FRAME_SIZE_MAX, HostLink, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -10,6 +10,7 @@ use super::host::SerialHost;
 use super::receipts::Settlement;
 use crate::event::arrival::Arrival;
 use crate::event::inlet::{Closed, Inlet};
+use crate::time::clock::{self, Now};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -23,7 +24,7 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 /// The longest wait: the device's silence is looked at this often.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What the link handed on.
+/// What the link offered on.
 enum Received {
     /// All bytes are used up.
     Nothing,
@@ -43,7 +44,7 @@ pub(super) struct SerialSession<'a> {
 }
 
 impl<'a> SerialSession<'a> {
-    /// A conversation with nobody yet.
+    /// A session with nobody yet.
     pub(super) fn new(host: &'a mut SerialHost, inlet: &'a Inlet, nonce: u16) -> SerialSession<'a> {
         host.port_opened();
         SerialSession {
@@ -65,7 +66,8 @@ impl<'a> SerialSession<'a> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut buffer = [0; READ_BYTES];
         loop {
-            self.transmit();
+            let now = clock::monotonic();
+            self.transmit(now);
             let may_read = self.host.receipts.unsettled() < UNDER_WAY_MAX;
             tokio::select! {
                 read = reader.read(&mut buffer), if may_read => match read {
@@ -78,37 +80,44 @@ impl<'a> SerialSession<'a> {
                     Ok(count) => drop(self.out.drain(..count)),
                     Err(error) => return Ok(error.to_string()),
                 },
-                () = self.host.receipts.ready() => self.settle(),
-                () = tokio::time::sleep(self.wait()) => self.host.check_silence(self.link.heard_ms()),
+                () = self.host.receipts.ready() => self.settle(clock::monotonic()),
+                () = tokio::time::sleep(self.wait(now)) => {
+                    self.host.check_silence(self.link.heard_ms(), clock::monotonic());
+                }
             }
         }
     }
 
     /// Puts every frame that is due into the empty buffer. While the line takes nothing the link
     /// is not asked, so what waits is bounded.
-    fn transmit(&mut self) {
+    fn transmit(&mut self, now: Instant) {
         if !self.out.is_empty() {
             return;
         }
+        let now_ms = self.host.now_ms(now);
         let mut frame = [0; FRAME_SIZE_MAX];
-        while let Some(bytes) = self.link.transmit(self.host.now_ms(), &mut frame) {
+        while let Some(bytes) = self.link.transmit(now_ms, &mut frame) {
             self.out.extend_from_slice(bytes);
         }
     }
 
-    fn wait(&self) -> Duration {
+    fn wait(&self, now: Instant) -> Duration {
         if !self.out.is_empty() {
             return WAIT_MAX;
         }
-        let due_ms = self.link.next_deadline().saturating_sub(self.host.now_ms());
+        let due_ms = self
+            .link
+            .next_deadline()
+            .saturating_sub(self.host.now_ms(now));
         Duration::from_millis(due_ms).clamp(WAIT_MIN, WAIT_MAX)
     }
 
     /// Takes bytes from the line.
     async fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         let mut arrivals = Vec::new();
+        let mut now = clock::now();
         loop {
-            let received = self.receive_next(&mut bytes, &mut arrivals);
+            let received = self.receive_next(&mut bytes, &mut arrivals, now);
             self.host.link_metrics.add(self.link.counters());
             match received {
                 Received::Nothing => break,
@@ -116,16 +125,22 @@ impl<'a> SerialSession<'a> {
                 Received::Hello(hello) => {
                     self.inlet.offer(std::mem::take(&mut arrivals)).await?;
                     self.settle_outstanding().await;
-                    self.resume(hello);
+                    now = clock::now();
+                    self.resume(hello, now.instant);
                 }
             }
         }
-        self.host.heard(self.link.heard_ms());
+        self.host.heard(self.link.heard_ms(), now.instant);
         self.inlet.offer(arrivals).await
     }
 
-    fn receive_next(&mut self, bytes: &mut &[u8], arrivals: &mut Vec<Arrival>) -> Received {
-        let now_ms = self.host.now_ms();
+    fn receive_next(
+        &mut self,
+        bytes: &mut &[u8],
+        arrivals: &mut Vec<Arrival>,
+        now: Now,
+    ) -> Received {
+        let now_ms = self.host.now_ms(now.instant);
         let Some(incoming) = self.link.receive(bytes, now_ms) else {
             return Received::Nothing;
         };
@@ -135,8 +150,8 @@ impl<'a> SerialSession<'a> {
                 id,
                 uptime_ms,
                 body,
-            } => arrivals.extend(self.host.event(id, uptime_ms, &body)),
-            Incoming::Gap { last, count } => arrivals.extend(self.host.gap(last, count)),
+            } => arrivals.extend(self.host.event(id, uptime_ms, &body, now)),
+            Incoming::Gap { last, count } => arrivals.extend(self.host.gap(last, count, now)),
             Incoming::Time {
                 boot,
                 uptime_ms,
@@ -159,30 +174,30 @@ impl<'a> SerialSession<'a> {
     async fn settle_outstanding(&mut self) {
         while self.host.receipts.unsettled() > 0 {
             self.host.receipts.ready().await;
-            self.settle();
+            self.settle(clock::monotonic());
         }
     }
 
-    fn settle(&mut self) {
-        while let Some(settled) = self.host.receipts.take() {
-            match settled {
-                Settlement::Stored(handed) => {
-                    self.host.stored(&handed);
-                    self.link.acknowledge(handed.id);
+    fn settle(&mut self, now: Instant) {
+        while let Some(settlement) = self.host.receipts.take() {
+            match settlement {
+                Settlement::Stored(offered) => {
+                    self.host.stored(&offered, now);
+                    self.link.acknowledge(offered.id);
                 }
-                Settlement::Refused(handed) => {
-                    self.host.refused(&handed);
+                Settlement::Refused(offered) => {
+                    self.host.refused(&offered);
                     self.link.refuse(RETRY_MS);
                 }
             }
         }
     }
 
-    fn resume(&mut self, hello: DeviceHello) {
+    fn resume(&mut self, hello: DeviceHello, now: Instant) {
         let device = self.host.identify(hello);
         let (mark, schema) = (device.mark(), device.hello.schema);
         let schema_known = self.host.schemas.get(schema).is_some();
-        let now_ms = self.host.now_ms();
+        let now_ms = self.host.now_ms(now);
         match self.link.resume(mark, schema_known, now_ms) {
             Ok(()) => self.host.device_joined(device),
             // The only reason: somebody has just said hello.

@@ -1,4 +1,4 @@
-//! A node's half of the link against a conversation whose intake refuses now and then.
+//! A node's half of the link against a session whose intake refuses now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use tidegate_store::{Options, Store, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
+use super::config::Serial;
 use super::host::SerialHost;
 use super::session::SerialSession;
 use super::{SerialContext, device};
-use crate::config::{PortMatch, Serial};
+use crate::config::PortMatch;
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Arrival;
 use crate::event::device_mark::{Boots, device_mark_key};
@@ -129,13 +130,13 @@ fn host(store: &Store, inlet: &Inlet) -> SerialHost {
         topic: "devices/{device}".into(),
         reopen_max: Duration::from_secs(1),
     };
-    let joined = SerialContext {
+    let context = SerialContext {
         inlet: inlet.clone(),
         store: store.clone(),
         metrics: SourceFamilies::register(&observe).of("bench"),
         observe,
     };
-    SerialHost::new(&config, "bench", "plant-a", joined)
+    SerialHost::new(&config, "bench", "plant-a", context, clock::monotonic())
 }
 
 /// Lets the node talk until it holds nothing; what the store has then, and the intake.

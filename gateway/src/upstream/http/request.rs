@@ -3,29 +3,29 @@
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Format;
 use crate::event::cloudevents::{http, json};
 use crate::upstream::Delivery;
+use crate::upstream::format::Format;
 
 /// Where the peer recognises a repetition.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Head and body of one POST.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
+pub(super) struct WebhookRequest {
     pub(super) headers: HeaderMap,
     pub(super) body: bytes::Bytes,
 }
 
 /// The POST of these deliveries; `batched` makes a batch even of one.
-pub(super) fn post(deliveries: &[Delivery], format: Format, batched: bool) -> Post {
+pub(super) fn post(deliveries: &[Delivery], format: Format, batched: bool) -> WebhookRequest {
     match deliveries {
         [one] if !batched && format == Format::Binary => binary(one),
-        [one] if !batched => Post {
+        [one] if !batched => WebhookRequest {
             headers: headers(json::CONTENT_TYPE, &idempotency_key(one)),
             body: json::structured(one).into(),
         },
-        all => Post {
+        all => WebhookRequest {
             headers: headers(json::BATCH_CONTENT_TYPE, &batch_key(all)),
             body: json::batch(all).into(),
         },
@@ -42,7 +42,7 @@ fn headers(content_type: &str, key: &str) -> HeaderMap {
 }
 
 /// The payload as it is, the attributes in `ce-` headers.
-fn binary(delivery: &Delivery) -> Post {
+fn binary(delivery: &Delivery) -> WebhookRequest {
     let event = &delivery.event;
     let content_type = event.content_type.as_deref();
     let mut headers = headers(
@@ -53,7 +53,7 @@ fn binary(delivery: &Delivery) -> Post {
         headers.remove(CONTENT_TYPE);
     }
     http::write(delivery, &mut headers);
-    Post {
+    WebhookRequest {
         headers,
         body: delivery.payload().clone(),
     }

@@ -1,0 +1,400 @@
+//! The session with one node as a state machine: all of the gateway's half but its bytes.
+
+use crate::counters::{Counters, count};
+use crate::incoming::{EventId, Mark, ResumeError};
+use crate::message::{BootId, DeviceId, Hello, SessionId, ToDevice, ToGateway};
+use crate::schema::FIELD_COUNT_MAX;
+use crate::sequence::Sequence;
+
+/// How often the gateway asks who is there, in ms.
+pub const DISCOVER_MS: u64 = 1_000;
+/// How long a schema request or a welcome waits for its answer, in ms.
+pub const ANSWER_MS: u64 = 500;
+/// How often the node's clock is read, in ms.
+pub const TIME_MS: u64 = 10_000;
+/// How long a request to go back waits before it is repeated, in ms.
+pub const RESEND_MS: u64 = 100;
+
+/// A node as it introduced itself.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    device: DeviceId,
+    boot: BootId,
+    schema: u32,
+    oldest: Sequence,
+    next: Sequence,
+    lost: u32,
+}
+
+impl Node {
+    fn new(hello: &Hello<'_>) -> Self {
+        let Hello {
+            device,
+            boot,
+            schema,
+            oldest,
+            next,
+            lost,
+            ..
+        } = *hello;
+        Self {
+            device,
+            boot,
+            schema,
+            oldest,
+            next,
+            lost,
+        }
+    }
+
+    fn id(&self, sequence: Sequence) -> EventId {
+        EventId {
+            device: self.device,
+            boot: self.boot,
+            sequence,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Nobody known, or nobody acceptable.
+    Searching,
+    /// Known; the caller has not resumed.
+    Identified,
+    /// Fetching this field of the schema before the welcome.
+    FetchingSchema(u8),
+    /// Welcomed; no event has come yet.
+    Welcoming,
+    /// Events come.
+    Running,
+}
+
+/// What to hand on of a message that is still in the decoder.
+pub(super) enum Received {
+    Hello,
+    Event(EventId),
+    Gap(Gap),
+    Time { sent_ms: u64, received_ms: u64 },
+    SchemaField,
+    Log,
+    BootReused(EventId),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    pub(super) last: EventId,
+    pub(super) count: u32,
+}
+
+/// The session with one node, and the search for it before.
+#[derive(Debug)]
+pub(super) struct Session {
+    phase: Phase,
+    node: Option<Node>,
+    session: SessionId,
+    /// The next record to hand on.
+    expected: Sequence,
+    /// The first record that is not durable.
+    undurable: Sequence,
+    /// Found on resuming, to be handed on first.
+    pub(super) gap: Option<Gap>,
+    /// When the present phase asks (again) for what it waits for.
+    ask_at_ms: u64,
+    ack_due: bool,
+    refuse_ms: Option<u32>,
+    resend_due: bool,
+    /// A request to go back does not leave before.
+    resend_from_ms: u64,
+    time_token: u16,
+    time_sent_ms: Option<u64>,
+    time_at_ms: u64,
+    pub(super) heard_ms: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(nonce: u16) -> Self {
+        Self {
+            phase: Phase::Searching,
+            node: None,
+            session: nonce.max(1),
+            expected: Sequence(0),
+            undurable: Sequence(0),
+            gap: None,
+            ask_at_ms: 0,
+            ack_due: false,
+            refuse_ms: None,
+            resend_due: false,
+            resend_from_ms: 0,
+            time_token: nonce,
+            time_sent_ms: None,
+            time_at_ms: 0,
+            heard_ms: None,
+        }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        message: &ToGateway<'_>,
+        now_ms: u64,
+        counters: &mut Counters,
+    ) -> Option<Received> {
+        match *message {
+            ToGateway::Hello(ref hello) => self.take_hello(hello, now_ms, counters),
+            ToGateway::Event {
+                session, sequence, ..
+            } => self.take_event(session, sequence, now_ms, counters),
+            ToGateway::TimeReply { token, .. } if token == self.time_token => {
+                let sent_ms = self.time_sent_ms.take()?;
+                Some(Received::Time {
+                    sent_ms,
+                    received_ms: now_ms,
+                })
+            }
+            ToGateway::TimeReply { .. } => None,
+            ToGateway::SchemaField {
+                key, index, count, ..
+            } => self.take_field(key, index, count, now_ms),
+            ToGateway::Log { .. } => Some(Received::Log),
+        }
+    }
+
+    fn take_hello(
+        &mut self,
+        hello: &Hello<'_>,
+        now_ms: u64,
+        counters: &mut Counters,
+    ) -> Option<Received> {
+        let known = self
+            .node
+            .is_some_and(|node| node.device == hello.device && node.boot == hello.boot);
+        self.node = Some(Node::new(hello));
+        if !known || matches!(self.phase, Phase::Searching) {
+            self.phase = Phase::Identified;
+            self.session = self.session.checked_add(1).unwrap_or(1);
+            (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
+            self.time_at_ms = now_ms;
+            return Some(Received::Hello);
+        }
+        if !self.is_running() {
+            return None;
+        }
+        if hello.next.is_before(self.expected) {
+            return Some(self.turn_away(hello));
+        }
+        if hello.session != self.session {
+            (self.phase, self.ask_at_ms) = (Phase::Welcoming, now_ms);
+        }
+        self.skip_to(hello.oldest, counters).map(Received::Gap)
+    }
+
+    fn turn_away(&mut self, hello: &Hello<'_>) -> Received {
+        self.phase = Phase::Searching;
+        Received::BootReused(EventId {
+            device: hello.device,
+            boot: hello.boot,
+            sequence: hello.next,
+        })
+    }
+
+    /// The node holds nothing before `oldest`.
+    fn skip_to(&mut self, oldest: Sequence, counters: &mut Counters) -> Option<Gap> {
+        if !self.expected.is_before(oldest) {
+            return None;
+        }
+        let missing = oldest.since(self.expected);
+        self.expected = oldest;
+        counters.lost = counters.lost.saturating_add(missing);
+        Some(Gap {
+            last: self.node?.id(oldest.minus(1)),
+            count: missing,
+        })
+    }
+
+    pub(super) fn resume(
+        &mut self,
+        mark: Option<Mark>,
+        schema_known: bool,
+        now_ms: u64,
+        counters: &mut Counters,
+    ) -> Result<(), ResumeError> {
+        let node = match self.node {
+            Some(node) if self.phase == Phase::Identified => node,
+            _ => return Err(ResumeError::NobodyThere),
+        };
+        // Without a mark, what the node says it lost lay just before the oldest it holds.
+        let first = mark.map_or(node.oldest.minus(node.lost), |mark| mark.0.sequence.next());
+        if node.next.is_before(first) {
+            self.phase = Phase::Searching;
+            return Err(ResumeError::BootReused);
+        }
+        (self.expected, self.undurable) = (first, first);
+        self.gap = self.skip_to(node.oldest, counters);
+        self.phase = if schema_known {
+            Phase::Welcoming
+        } else {
+            Phase::FetchingSchema(0)
+        };
+        self.ask_at_ms = now_ms;
+        Ok(())
+    }
+
+    fn take_event(
+        &mut self,
+        session: SessionId,
+        sequence: Sequence,
+        now_ms: u64,
+        counters: &mut Counters,
+    ) -> Option<Received> {
+        if session != self.session || !self.is_running() {
+            count(&mut counters.foreign_session);
+            return None;
+        }
+        self.phase = Phase::Running;
+        if self.refuse_ms.is_some() {
+            return None;
+        }
+        if sequence == self.expected {
+            self.expected = sequence.next();
+            (self.resend_due, self.resend_from_ms) = (false, now_ms);
+            return Some(Received::Event(self.node?.id(sequence)));
+        }
+        if sequence.is_before(self.expected) {
+            count(&mut counters.duplicates);
+            self.ack_due = true;
+        } else {
+            count(&mut counters.out_of_order);
+            self.resend_due = true;
+        }
+        None
+    }
+
+    fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Received> {
+        let wanted = self.node.is_some_and(|node| node.schema == key);
+        if !wanted
+            || self.phase != Phase::FetchingSchema(index)
+            || usize::from(count) > FIELD_COUNT_MAX
+        {
+            return None;
+        }
+        let done = index + 1 >= count;
+        self.phase = if done {
+            Phase::Welcoming
+        } else {
+            Phase::FetchingSchema(index + 1)
+        };
+        self.ask_at_ms = now_ms;
+        Some(Received::SchemaField)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Welcoming | Phase::Running)
+    }
+
+    pub(super) fn refuse(&mut self, retry_ms: u32) {
+        // A gap not handed on yet is found anew when the node offers its records again.
+        (self.refuse_ms, self.gap) = (Some(retry_ms), None);
+        self.expected = self.undurable;
+    }
+
+    pub(super) fn acknowledge(&mut self, id: EventId) {
+        let ours = self
+            .node
+            .is_some_and(|node| node.device == id.device && node.boot == id.boot);
+        let handed_on =
+            id.sequence.is_before(self.expected) && !id.sequence.is_before(self.undurable);
+        if ours && handed_on {
+            self.undurable = id.sequence.next();
+            self.ack_due = true;
+        }
+    }
+
+    pub(super) fn next_message(&mut self, now_ms: u64) -> Option<ToDevice> {
+        let (session, next) = (self.session, self.undurable);
+        if now_ms >= self.ask_at_ms
+            && let Some(request) = self.request(now_ms)
+        {
+            return Some(request);
+        }
+        if !self.is_running() {
+            return None;
+        }
+        if let Some(retry_ms) = self.refuse_ms.take() {
+            (self.ack_due, self.resend_due) = (false, false);
+            return Some(ToDevice::Refuse {
+                session,
+                next,
+                retry_ms,
+            });
+        }
+        if core::mem::take(&mut self.ack_due) {
+            return Some(ToDevice::Ack { session, next });
+        }
+        if self.resend_due && now_ms >= self.resend_from_ms {
+            (self.resend_due, self.resend_from_ms) = (false, now_ms + RESEND_MS);
+            return Some(ToDevice::Resend {
+                session,
+                next: self.expected,
+            });
+        }
+        if now_ms >= self.time_at_ms {
+            self.time_at_ms = now_ms + TIME_MS;
+            self.time_token = self.time_token.wrapping_add(1);
+            self.time_sent_ms = Some(now_ms);
+            return Some(ToDevice::TimeRequest {
+                token: self.time_token,
+            });
+        }
+        None
+    }
+
+    /// What the present phase asks the node for.
+    fn request(&mut self, now_ms: u64) -> Option<ToDevice> {
+        let node = self.node;
+        let (request, again_ms) = match self.phase {
+            Phase::Searching => (ToDevice::Discover, DISCOVER_MS),
+            Phase::FetchingSchema(index) => (
+                ToDevice::SchemaRequest {
+                    key: node?.schema,
+                    index,
+                },
+                ANSWER_MS,
+            ),
+            Phase::Welcoming => {
+                let Node { device, boot, .. } = node?;
+                (
+                    ToDevice::Welcome {
+                        device,
+                        boot,
+                        session: self.session,
+                        next: self.undurable,
+                    },
+                    u64::MAX,
+                )
+            }
+            Phase::Identified | Phase::Running => return None,
+        };
+        self.ask_at_ms = now_ms.saturating_add(again_ms);
+        Some(request)
+    }
+
+    pub(super) fn next_deadline(&self) -> u64 {
+        let asks = matches!(
+            self.phase,
+            Phase::Searching | Phase::FetchingSchema(_) | Phase::Welcoming
+        );
+        let ask = if asks { self.ask_at_ms } else { u64::MAX };
+        if !self.is_running() {
+            return ask;
+        }
+        if self.ack_due || self.refuse_ms.is_some() {
+            return 0;
+        }
+        let resend = if self.resend_due {
+            self.resend_from_ms
+        } else {
+            u64::MAX
+        };
+        ask.min(resend).min(self.time_at_ms)
+    }
+}

@@ -1,0 +1,119 @@
+//! One configuration file while it is read: its text, its surroundings, and the diagnostics so far.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tidegate_rules::diagnostic::Diagnostic;
+
+/// Bytes of the file.
+pub(crate) type Span = Range<usize>;
+
+/// A value with its place; defaults stand at the section's heading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
+/// Looks up an environment variable.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The state that all sections of one file share.
+pub(crate) struct Context<'a> {
+    file: &'a str,
+    text: &'a str,
+    folder: PathBuf,
+    variables: Variables<'a>,
+    reported: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'a> Context<'a> {
+    /// For reading `text`, the contents of `path`, which messages call `file`.
+    pub(super) fn new(path: &Path, file: &'a str, text: &'a str, variables: Variables<'a>) -> Self {
+        Context {
+            file,
+            text,
+            folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+            variables,
+            reported: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// An error at `span`, to be given to [`Context::report`].
+    pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(self.file, self.text, span, message)
+    }
+
+    /// A warning at `span`, to be given to [`Context::report`].
+    pub(crate) fn warning(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(self.file, self.text, span, message)
+    }
+
+    /// Remembers it for the end, once.
+    pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        let mut reported = self.reported.borrow_mut();
+        if !reported.contains(&diagnostic) {
+            reported.push(diagnostic);
+        }
+    }
+
+    /// Everything reported, in the order of the file.
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        let mut reported = self.reported.into_inner();
+        reported.sort_by_key(|diagnostic| diagnostic.span.start);
+        reported
+    }
+
+    /// The bytes `span` of the file.
+    pub(super) fn slice(&self, span: &Span) -> &'a str {
+        self.text.get(span.clone()).unwrap_or_default()
+    }
+
+    /// `path` relative to the folder of the file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// `text` with every `${VARIABLE}` expanded; `$${` stands for `${`. A variable that is not
+    /// set is an error at `span`.
+    pub(crate) fn expand(&self, text: &str, span: &Span) -> Option<String> {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        let mut complete = true;
+        while let Some(at) = rest.find("${") {
+            if let Some(before) = rest[..at].strip_suffix('$') {
+                expanded.push_str(before);
+                expanded.push_str("${");
+                rest = &rest[at + 2..];
+                continue;
+            }
+            expanded.push_str(&rest[..at]);
+            let Some(end) = rest[at..].find('}') else {
+                let error = self.error(span.clone(), "`${` without its `}`");
+                self.report(error.with_label("write `$${` for the two characters themselves"));
+                return None;
+            };
+            let name = &rest[at + 2..at + end];
+            match (self.variables)(name) {
+                Some(value) => expanded.push_str(&value),
+                None => {
+                    self.report_unset(name, span);
+                    complete = false;
+                }
+            }
+            rest = &rest[at + end + 1..];
+        }
+        expanded.push_str(rest);
+        complete.then_some(expanded)
+    }
+
+    fn report_unset(&self, name: &str, span: &Span) {
+        let error = self.error(
+            span.clone(),
+            format!("the environment variable `{name}` is not set"),
+        );
+        let note = format!("run with `{name}=… tidegate …`, or `Environment={name}=…` in the unit");
+        self.report(error.with_note(note));
+    }
+}

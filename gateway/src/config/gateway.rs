@@ -1,0 +1,71 @@
+//! `[gateway]`: who this gateway is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::{Count, Text, count, duration, keys, path, text};
+use super::section::Section;
+use super::value::files;
+
+/// Characters of a gateway's id.
+const ID_CHARACTERS_MAX: usize = 64;
+
+keys! {
+    /// Keys of `[gateway]`.
+    pub(super) GATEWAY: GatewayKeys {
+        id: Option<Text> = text().required("prefix of every event's CloudEvents `source`; letters, digits, `.`, `_`, `-`"),
+        data_dir: Option<PathBuf> = path().required("folder of the event store and the control socket"),
+        rules: Option<PathBuf> = path().optional("every event goes to every upstream", "folder of `*.rules` files"),
+        shutdown_max: Duration = duration("0s", "10m").default("10s", "how long forwarders may finish what is in flight"),
+        dedup_window: Count<usize> = count(0, 16_777_216).default("65536", "ids remembered for senders that give their own"),
+    }
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// `id`: prefix of every CloudEvents source.
+    pub id: String,
+    /// `data_dir`
+    pub data_dir: PathBuf,
+    /// `rules`: folder of `*.rules` files; `None` sends every event to every upstream.
+    pub rules: Option<PathBuf>,
+    /// `shutdown_max` (10s): how long forwarders may finish what is in flight.
+    pub shutdown_max: Duration,
+    /// `dedup_window` (65536): ids remembered for senders that give their own.
+    pub dedup_window: usize,
+}
+
+impl Gateway {
+    /// The folder of the event store.
+    pub fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    pub(super) fn read(section: &Section<'_>) -> Option<Gateway> {
+        let id = section.read(&GATEWAY.id);
+        if let Some(id) = &id {
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            let sensible = (1..=ID_CHARACTERS_MAX).contains(&id.value.len());
+            if !sensible || !id.value.chars().all(fits) {
+                let message = format!("`{}` is no id of a gateway", id.value);
+                let error = section.error(&GATEWAY.id, message);
+                let note = "an id has 1 to 64 letters, digits, `.`, `_` or `-`";
+                section.context.report(error.with_note(note));
+            }
+        }
+        let data_dir = section.read(&GATEWAY.data_dir);
+        let rules = section
+            .has(&GATEWAY.rules)
+            .then(|| files::folder(section, &GATEWAY.rules));
+        let shutdown_max = section.read(&GATEWAY.shutdown_max);
+        let dedup_window = section.read(&GATEWAY.dedup_window);
+        Some(Gateway {
+            id: id?.value,
+            data_dir: data_dir?,
+            rules: rules.flatten(),
+            shutdown_max,
+            dedup_window,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! What must hold between sections: names, addresses, client ids and files used once.
+
+use std::fmt::Display;
+
+use tidegate_rules::diagnostic::Diagnostic;
+
+use super::{ROOT, Read};
+use crate::config::api::Api;
+use crate::config::context::{Context, Span, Spanned};
+use crate::config::kinds::{Claim, Kinds, List};
+use crate::config::section::Section;
+
+/// Characters of a source's or upstream's name.
+const NAME_CHARACTERS_MAX: usize = 64;
+
+/// Reports a name that rules and metrics could not use.
+pub(super) fn check_name(context: &Context<'_>, list: &List, name: &Spanned<String>) {
+    let error = |message: String| context.error(name.span.clone(), message);
+    if let Some((reserved, meaning)) = list.reserved
+        && name.value == reserved
+    {
+        let message = format!("`{reserved}` is {meaning}");
+        context.report(error(message).with_label("choose another name"));
+        return;
+    }
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts = name.value.starts_with(|c: char| c.is_ascii_lowercase());
+    if starts && name.value.chars().all(fits) && name.value.len() <= NAME_CHARACTERS_MAX {
+        return;
+    }
+    let error = error(format!("`{}` is no name of {}", name.value, list.a_one));
+    let error =
+        error.with_note("a name has 1 to 64 lower-case letters, digits and `_`, a letter first");
+    context.report(match allowed(&name.value) {
+        Some(better) => error
+            .with_label(format!("write `{better}`"))
+            .with_replacement(better),
+        None => error,
+    });
+}
+
+/// The nearest allowed name: `Plant-A` → `plant_a`.
+fn allowed(name: &str) -> Option<String> {
+    let letter = |c: char| match c.to_ascii_lowercase() {
+        c if c.is_ascii_lowercase() || c.is_ascii_digit() => c,
+        _ => '_',
+    };
+    let better: String = name.chars().map(letter).take(NAME_CHARACTERS_MAX).collect();
+    let starts = better.starts_with(|c: char| c.is_ascii_lowercase());
+    starts.then_some(better)
+}
+
+/// Reports what several sections claim at once, and a gateway with nothing to do.
+pub(super) fn check<S: Kinds, U: Kinds>(
+    root: &Section<'_>,
+    sources: &[Read<S>],
+    upstreams: &[Read<U>],
+    api: &Api,
+) {
+    let sources = || sources.iter().filter_map(Owned::of);
+    let upstreams = || upstreams.iter().filter_map(Owned::of);
+    check_addresses(root, sources().chain(upstreams()), api);
+    check_files(root, sources().chain(upstreams()));
+    check_clients(root, sources().chain(upstreams()));
+    check_purpose(root);
+}
+
+fn check_purpose(root: &Section<'_>) {
+    let context = root.context;
+    let place = root.name_span(ROOT.gateway.name);
+    let warn = |message: &str, note: &str| {
+        let warning = context.warning(place.clone(), message);
+        context.report(warning.with_note(note));
+    };
+    let none = |key| root.entries(key).is_empty();
+    match (none(&ROOT.sources), none(&ROOT.upstreams)) {
+        (true, true) => {
+            let error = context.error(place, "there are no sources and no upstreams");
+            context.report(error.with_note("add a [sources.NAME] and an [upstreams.NAME]"));
+        }
+        (true, false) => warn("there are no sources", "no event will ever arrive"),
+        (false, true) => warn(
+            "there are no upstreams",
+            "events are stored and go nowhere; they are kept for `keep_for`",
+        ),
+        (false, false) => {}
+    }
+}
+
+/// Something that only one section can have, with its owner and the owner's place.
+struct Owned<T> {
+    what: T,
+    owner: String,
+    span: Span,
+}
+
+impl<'a> Owned<Claim<'a>> {
+    /// What a source or upstream claims.
+    fn of<K: Kinds>(read: &'a Read<K>) -> Option<Owned<Claim<'a>>> {
+        let Spanned { value, span } = &read.name;
+        Some(Owned {
+            what: read.kind.claim()?,
+            owner: format!("[{}.{value}]", K::LIST.key),
+            span: span.clone(),
+        })
+    }
+}
+
+impl<T> Owned<T> {
+    /// The same with `what` seen as something else, where it is that.
+    fn select<O>(self, as_other: impl Fn(T) -> Option<O>) -> Option<Owned<O>> {
+        let Owned { what, owner, span } = self;
+        let what = as_other(what)?;
+        Some(Owned { what, owner, span })
+    }
+}
+
+/// Reports everything that an earlier section has already.
+fn check_once<T: PartialEq>(
+    root: &Section<'_>,
+    owned: impl Iterator<Item = Owned<T>>,
+    message: impl Fn(&T, &dyn Display, &dyn Display) -> String,
+) {
+    let mut earlier: Vec<Owned<T>> = Vec::new();
+    for this in owned {
+        if let Some(first) = earlier.iter().find(|other| other.what == this.what) {
+            let message = message(&this.what, &first.owner, &this.owner);
+            let error = root.context.error(this.span.clone(), message);
+            root.context.report(with_first(error, first.span.clone()));
+        }
+        earlier.push(this);
+    }
+}
+
+fn with_first(error: Diagnostic, first: Span) -> Diagnostic {
+    error.with_place(first, "the first one is here")
+}
+
+fn check_addresses<'a>(
+    root: &Section<'_>,
+    owned: impl Iterator<Item = Owned<Claim<'a>>>,
+    api: &Api,
+) {
+    let api = api.listen.map(|listen| Owned {
+        what: Claim::Address(listen),
+        owner: "[api]".to_owned(),
+        span: root.name_span(ROOT.api.name),
+    });
+    let addresses = api.into_iter().chain(owned).filter_map(|owned| {
+        owned.select(|claim| match claim {
+            // Port 0 asks the system for any free port.
+            Claim::Address(address) => Some(address).filter(|address| address.port() != 0),
+            _ => None,
+        })
+    });
+    check_once(root, addresses, |address, first, this| {
+        format!("{first} and {this} both listen on {address}")
+    });
+}
+
+fn check_files<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
+    let files = owned.filter_map(|owned| {
+        owned.select(|claim| match claim {
+            Claim::File(path) => Some(path),
+            _ => None,
+        })
+    });
+    check_once(root, files, |path, first, this| {
+        format!("{first} and {this} both use {}", path.display())
+    });
+}
+
+/// Two connections with one client id at one broker would throw each other out for ever.
+fn check_clients<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
+    let clients = owned.filter_map(|owned| {
+        owned.select(|claim| match claim {
+            Claim::Client {
+                host,
+                port,
+                client_id,
+            } => Some((host, port, client_id)),
+            _ => None,
+        })
+    });
+    check_once(root, clients, |(_, _, client_id), first, this| {
+        format!(
+            "{first} and {this} would connect to one broker with the client id `{client_id}`; set `client_id` on one of them"
+        )
+    });
+}

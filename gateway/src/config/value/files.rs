@@ -1,0 +1,176 @@
+//! Files that the configuration points at: folders, certificates and secrets.
+//!
+//! They are looked at when the configuration is read, so that a missing file or an open secret
+//! is found by `tidegate check` and not by the first connection at night.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::secret::Secret;
+use crate::config::key::{AnyKey, Key, Text};
+use crate::config::section::Section;
+
+/// Bytes a certificate or secret file may hold; more is some other file.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Permission bits that let everybody on the machine in.
+const OTHERS: u32 = 0o007;
+
+/// The folder under `key`, which must exist.
+pub(crate) fn folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
+    if path.is_dir() {
+        return Some(path);
+    }
+    let what = if path.exists() {
+        "is not a folder"
+    } else {
+        "does not exist"
+    };
+    let error = section.error(key, format!("{} {what}", path.display()));
+    let note = format!(
+        "create it with `mkdir -p {}`; an empty folder sends every event to every upstream",
+        path.display()
+    );
+    section.context.report(error.with_note(note));
+    None
+}
+
+/// The PEM file of certificates under `key`, which must hold at least one.
+pub(crate) fn certificates(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
+    let text = read(section, key, &path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if !found.is_empty() => return Some(path),
+        Ok(_) => report_pem(section, key, &path, "certificate", "CERTIFICATE"),
+        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
+    }
+    None
+}
+
+/// The PEM private key under `key`, which others must not be able to read.
+pub(crate) fn private_key(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+    let path = section.read(key)?;
+    let text = read(section, key, &path)?;
+    if !is_closed(section, key, &path) {
+        return None;
+    }
+    match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(_) => return Some(path),
+        Err(pem::Error::NoItemsFound) => {
+            report_pem(section, key, &path, "private key", "PRIVATE KEY");
+        }
+        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
+    }
+    None
+}
+
+fn report_pem(section: &Section<'_>, key: &AnyKey, path: &Path, what: &str, header: &str) {
+    let error = section.error(key, format!("{} holds no {what}", path.display()));
+    let note = format!("a PEM file of one begins with -----BEGIN {header}-----");
+    section.context.report(error.with_note(note));
+}
+
+/// The secret in the file under `key`, without the line end an editor leaves.
+pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<Secret> {
+    let path = section.read(key)?;
+    let text = read(section, key, &path)?;
+    if !is_closed(section, key, &path) {
+        return None;
+    }
+    let secret = text.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() {
+        section.report(key, format!("{} is empty", path.display()));
+        return None;
+    }
+    Some(Secret::new(secret))
+}
+
+/// The secret in `key`, which may only name a variable, or in the file under `file_key`.
+pub(crate) fn secret_or_file(
+    section: &Section<'_>,
+    key: &Key<Option<Text>>,
+    file_key: &Key<Option<PathBuf>>,
+) -> Option<Secret> {
+    if section.has(key) && section.has(file_key) {
+        let message = format!(
+            "`{}` and `{}` say the same thing twice",
+            key.name, file_key.name
+        );
+        section.report(file_key, message);
+    }
+    if !section.has(key) {
+        return secret(section, file_key);
+    }
+    let written = section.raw_text(key).unwrap_or("${}");
+    if !is_variable(written) {
+        let error = section.error(key, format!("`{}` is written into the file", key.name));
+        let note = format!(
+            "write {} = \"a file of mode 0600\", or {} = \"${{VARIABLE}}\"",
+            file_key.name, key.name
+        );
+        section
+            .context
+            .report(error.with_label("a secret never is").with_note(note));
+        return None;
+    }
+    section.read(key).map(|found| Secret::new(found.value))
+}
+
+/// Whether `text` is one `${VARIABLE}` and nothing else.
+fn is_variable(text: &str) -> bool {
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|name| !name.contains(['$', '{', '}']))
+}
+
+fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
+    let size = std::fs::metadata(path).map(|metadata| metadata.len());
+    if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
+        section.report(key, format!("{} is too large to be meant", path.display()));
+        return None;
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            section.report(
+                key,
+                format!("cannot read {}: {}", path.display(), plain(&error)),
+            );
+            None
+        }
+    }
+}
+
+fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return false;
+    };
+    let mode = metadata.permissions().mode();
+    if mode & OTHERS == 0 {
+        return true;
+    }
+    let path = path.display();
+    let error = section
+        .error(
+            key,
+            format!(
+                "{path} is open to everyone on this machine (mode {:04o})",
+                mode & 0o7777
+            ),
+        )
+        .with_note(format!("run `chmod o-rwx {path}`"));
+    section.context.report(error);
+    false
+}
+
+/// An I/O error without the number of the system call's.
+pub(crate) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let cut = text.find(" (os error").unwrap_or(text.len());
+    text[..cut].to_lowercase()
+}

@@ -1,0 +1,44 @@
+//! The event store: opened as the configuration says, each start counted in it, its damage told.
+
+pub(super) mod watch;
+
+use tidegate_store::{Commit, Store, Writer};
+
+use super::RunError;
+use super::config::Config;
+use crate::config::WhenFull;
+
+/// The mark that counts starts.
+const BOOT_MARK: &[u8] = b"gateway/boot";
+
+/// Opens the store with the settings of `[store]`.
+pub(super) fn open(config: &Config) -> Result<(Writer, Store), RunError> {
+    let options = tidegate_store::Options {
+        max_size_bytes: config.store.max_size_bytes,
+        keep_for_ms: config.store.keep_for.as_millis() as u64,
+        generation_bytes: config.store.generation_bytes,
+        free_bytes_min: config.store.free_min_bytes,
+        when_full: match config.store.when_full {
+            WhenFull::Refuse => tidegate_store::WhenFull::Refuse,
+            WhenFull::Shed => tidegate_store::WhenFull::Shed,
+        },
+        expire_after_ms: config
+            .store
+            .expire_after
+            .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        ..tidegate_store::Options::new(config.gateway.store_dir())
+    };
+    tidegate_store::open(options).map_err(|error| RunError::Store(error.to_string()))
+}
+
+/// Counts this start, durably, before any id is minted under its number.
+pub(super) fn count_boot(writer: &mut Writer, store: &Store) -> Result<u64, RunError> {
+    let last = store.mark(BOOT_MARK).and_then(|mark| mark.try_into().ok());
+    let boot = last.map_or(0, u64::from_be_bytes) + 1;
+    let mut commit = Commit::new();
+    commit.mark(BOOT_MARK, &boot.to_be_bytes());
+    writer
+        .commit(&commit)
+        .map_err(|error| RunError::Store(error.to_string()))?;
+    Ok(boot)
+}

@@ -1,0 +1,230 @@
+//! One gateway: started in the order of what leads to what, watched over, and stopped in the
+//! order of an event's way.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidegate_store::Store;
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+
+use super::config::Config;
+use super::lanes::Lanes;
+use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
+use super::pipeline::{Pipeline, PipelineContext};
+use super::rules::LoadedRules;
+use super::sources::{self, SourcesContext};
+use super::tasks::Tasks;
+use super::upstreams::{self, UpstreamsContext};
+use super::{RunError, event_store, systemd};
+use crate::control::{ApiContext, Control};
+use crate::event::live_feed::LiveFeed;
+use crate::intake::evaluator::Evaluator;
+use crate::intake::pacing::Pacing;
+use crate::intake::{Inputs, Settings};
+use crate::observe::Observe;
+use crate::time::clock;
+
+/// How long sources may take to say goodbye to their clients.
+const SOURCES_MAX: Duration = Duration::from_secs(5);
+
+/// A gateway that runs.
+pub(super) struct Gateway {
+    config: Config,
+    tasks: Tasks,
+    stop_sources: watch::Sender<bool>,
+    stop_upstreams: watch::Sender<bool>,
+    pipeline: Pipeline,
+}
+
+impl Gateway {
+    /// Opens and starts everything.
+    ///
+    /// # Errors
+    /// The first thing that could not be opened.
+    pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
+        let started = clock::monotonic();
+        let observe = Arc::new(Observe::default());
+        let (mut writer, store) = event_store::open(&config)?;
+        let quarantined = event_store::watch::quarantined_before(&store);
+        register(&observe, &store);
+        let lanes = Lanes::open(&config, &store)?;
+        let rules = LoadedRules::load(&config, &lanes)?;
+        let boot = event_store::count_boot(&mut writer, &store)?;
+        let channels = IntakeChannels::open(&observe);
+        let feed = LiveFeed::default();
+        let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
+        let (settings, inputs) = intake_parts(&config, boot, &rules, channels.receivers);
+        let ids = lanes.ids.iter().copied();
+        let counts = ids.zip(lane_metrics.iter().cloned()).collect();
+        let context = PipelineContext {
+            config: &config,
+            store: &store,
+            feed: &feed,
+            observe: &observe,
+        };
+        let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
+
+        let (stop_sources, stopping) = watch::channel(false);
+        let (stop_upstreams, stop_forward) = watch::channel(false);
+        let mut tasks = Tasks::default();
+        let status = rules.status.subscribe();
+        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
+            .with_store(store.clone(), config.gateway.store_dir())
+            .with_feed(feed.clone())
+            .with_redrive(channels.redrive)
+            .with_intake(pipeline.report())
+            .with_wear(Arc::clone(&pipeline.wear))
+            .with_rules(move || status.borrow().clone());
+        let with = UpstreamsContext {
+            config: &config,
+            store: &store,
+            lanes: &lanes,
+            observe: &observe,
+            durable: &pipeline.durable,
+            stop: &stop_forward,
+        };
+        let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
+        let with = SourcesContext {
+            config: &config,
+            inlet: channels.inlet,
+            feed: &feed,
+            store: &store,
+            observe: &observe,
+            stop: &stopping,
+        };
+        let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
+        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
+        let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
+        tasks.spawn("control", control.run(stop_forward.clone()));
+        tasks.spawn("watchdog", watchdog(api, stop_forward));
+        let store_watch =
+            event_store::watch::run(store, quarantined, Arc::clone(&observe), stopping.clone());
+        tasks.spawn("store watch", store_watch);
+        rules.watch(&mut tasks, &observe, &stopping);
+        Ok(Gateway {
+            config,
+            tasks,
+            stop_sources,
+            stop_upstreams,
+            pipeline,
+        })
+    }
+}
+
+/// The metrics of what is there before anything runs.
+fn register(observe: &Observe, store: &Store) {
+    crate::observe::process::register(observe);
+    crate::observe::store::register(observe, store.clone());
+}
+
+/// What the intake is told and what it reads.
+fn intake_parts(
+    config: &Config,
+    boot: u64,
+    rules: &LoadedRules,
+    receivers: IntakeReceivers,
+) -> (Settings, Inputs) {
+    let settings = Settings {
+        gateway_id: config.gateway.id.as_str().into(),
+        boot,
+        pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
+    };
+    let inputs = Inputs {
+        offers: receivers.offers,
+        system: receivers.system,
+        redrives: receivers.redrives,
+        rules: Evaluator::new(rules.active.subscribe()),
+    };
+    (settings, inputs)
+}
+
+async fn watchdog(api: Arc<ApiContext>, stop: watch::Receiver<bool>) -> Result<(), String> {
+    systemd::watchdog(|| api.is_alive(clock::now()), stop).await;
+    Ok(())
+}
+
+/// The first task or thread that ended although nobody asked it to: its name, and what it said.
+type EndedByItself = Option<(String, String)>;
+
+impl Gateway {
+    /// Runs until `terminate` or Ctrl-C, then takes everything apart in the order of an event's way.
+    pub(super) async fn run_until(mut self, terminate: Signal) -> Result<(), RunError> {
+        systemd::ready(&self.config.gateway.id);
+        tracing::info!(gateway = self.config.gateway.id, "ready");
+        let mut ended = self.watch_over(terminate).await;
+        systemd::stopping(self.config.gateway.shutdown_max);
+        tracing::info!("stopping: sources first, then what is in flight");
+        self.stop_sources.send_replace(true);
+        self.join("source", SOURCES_MAX, &mut ended).await;
+        join_thread("intake", self.pipeline.intake_thread, &mut ended).await;
+        self.stop_upstreams.send_replace(true);
+        let grace = self.config.gateway.shutdown_max + SOURCES_MAX;
+        let mut tasks = self.tasks;
+        end_all(&mut tasks, "", grace, &mut ended).await;
+        drop(tasks);
+        self.pipeline.finish.send_replace(true);
+        join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        match ended {
+            None => Ok(()),
+            Some((task, why)) => Err(RunError::EndedByItself { task, why }),
+        }
+    }
+
+    /// Waits for a signal, or for something to end by itself.
+    async fn watch_over(&mut self, mut terminate: Signal) -> EndedByItself {
+        let mut check = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return None,
+                _ = tokio::signal::ctrl_c() => return None,
+                Some(exit) = self.tasks.next() => {
+                    let why = exit.result.err().unwrap_or_else(|| "it returned".into());
+                    return Some((exit.task, why));
+                }
+                _ = check.tick() => {
+                    if self.pipeline.intake_thread.is_finished() {
+                        return Some(("intake".into(), "its thread is gone".into()));
+                    }
+                    if self.pipeline.commit_thread.is_finished() {
+                        return Some(("commit".into(), "its thread is gone".into()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn join(&mut self, prefix: &str, within: Duration, ended: &mut EndedByItself) {
+        end_all(&mut self.tasks, prefix, within, ended).await;
+    }
+}
+
+/// Waits for all tasks whose names start with `prefix`; what takes too long is left behind.
+async fn end_all(tasks: &mut Tasks, prefix: &str, within: Duration, ended: &mut EndedByItself) {
+    let deadline = tokio::time::sleep(within);
+    tokio::pin!(deadline);
+    while tasks.running(prefix) {
+        tokio::select! {
+            () = &mut deadline => return tracing::warn!("some tasks did not end in time and are left behind"),
+            exit = tasks.next() => {
+                if let Some(exit) = exit
+                    && let Err(why) = exit.result
+                {
+                    ended.get_or_insert((exit.task, why));
+                }
+            }
+        }
+    }
+}
+
+async fn join_thread<T: Send + 'static>(
+    name: &str,
+    thread: JoinHandle<T>,
+    ended: &mut EndedByItself,
+) {
+    let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+    if !joined.unwrap_or(false) {
+        ended.get_or_insert((name.into(), "it panicked".into()));
+    }
+}

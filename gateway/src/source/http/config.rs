@@ -1,0 +1,72 @@
+//! `type = "http"` of `[sources.NAME]`.
+
+use std::net::SocketAddr;
+
+use crate::config::connection::listener::{self, AccessKeys, access};
+use crate::config::connection::server_tls::ServerTlsKeys;
+use crate::config::key::{
+    Count, Entries, MemorySize, Rows, Table, address, count, flag, keys, memory_size, table, tables,
+};
+use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
+use crate::config::section::Section;
+use crate::config::{ServerTls, User};
+
+keys! {
+    /// Keys of an HTTP source.
+    KEYS: HttpSourceKeys {
+        listen: Option<SocketAddr> = address().required("where events are posted"),
+        tls: Option<Table> = table(ServerTlsKeys::ROWS).optional("plain HTTP", "certificate of the listener"),
+        users: Option<Entries> = tables().optional("nobody logs in", "who may post (HTTP basic), and to which topics"),
+        anonymous: Option<bool> = flag().optional("`true` on loopback without `users`", "post without a login; every topic is open"),
+        max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload of one event; a batch may hold 4 MiB"),
+        max_connections: Count<usize> = count(1, 100_000).default("256", "connections at once"),
+    }
+}
+
+/// `POST /events` with one or many CloudEvents, or `POST /topics/<topic>` with any body.
+#[derive(Debug, Clone)]
+pub struct HttpSource {
+    /// `listen`
+    pub listen: SocketAddr,
+    /// `tls`
+    pub tls: Option<ServerTls>,
+    /// `users` as for the listener (HTTP basic); empty means anonymous on loopback only.
+    pub users: Vec<User>,
+    /// `anonymous` (true on loopback when no users are given)
+    pub anonymous: bool,
+    /// `max_payload` (256KiB) of one event; a batch may hold 4 MiB.
+    pub payload_bytes_max: usize,
+    /// `max_connections` (256)
+    pub connections_max: usize,
+}
+
+impl Kind for HttpSource {
+    const NAME: &'static str = "http";
+    const KEYS: Rows = HttpSourceKeys::ROWS;
+    const TABLES: &'static [KeyGroup] = listener::TABLES;
+
+    fn read(section: &Section<'_>, _: &Entry<'_>) -> Option<HttpSource> {
+        let keys = AccessKeys {
+            listen: &KEYS.listen,
+            tls: &KEYS.tls,
+            users: &KEYS.users,
+            anonymous: &KEYS.anonymous,
+        };
+        let access = access(section, &keys, false);
+        let payload_bytes_max = section.read(&KEYS.max_payload);
+        let connections_max = section.read(&KEYS.max_connections);
+        let access = access?;
+        Some(HttpSource {
+            listen: access.listen,
+            tls: access.tls,
+            users: access.users,
+            anonymous: access.anonymous,
+            payload_bytes_max,
+            connections_max,
+        })
+    }
+
+    fn claim(&self) -> Option<Claim<'_>> {
+        Some(Claim::Address(self.listen))
+    }
+}

@@ -1,0 +1,60 @@
+//! `type = "mqtt"` of `[sources.NAME]`.
+
+use crate::config::Broker;
+use crate::config::connection::broker;
+use crate::config::key::{Count, MemorySize, Rows, Texts, count, keys, memory_size, texts};
+use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
+use crate::config::section::Section;
+use crate::config::value::topics;
+
+keys! {
+    /// Keys of a source at an MQTT broker.
+    KEYS: MqttSourceKeys {
+        topics: Option<Texts> = texts().required("topic filters to subscribe to"),
+        qos: Count<u8> = count(0, 2).default("1", "QoS of the subscriptions; 0 may lose events on the way here, 2 is asked for as 1"),
+        max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload; a larger one is not acknowledged and stays with the broker"),
+    }
+}
+
+/// Subscribes at an existing broker.
+#[derive(Debug, Clone)]
+pub struct MqttSource {
+    /// Where.
+    pub broker: Broker,
+    /// `topics`
+    pub topics: Vec<String>,
+    /// `qos` (1)
+    pub qos: u8,
+    /// `max_payload` (256KiB)
+    pub payload_bytes_max: usize,
+}
+
+impl Kind for MqttSource {
+    const NAME: &'static str = "mqtt";
+    const KEYS: Rows = MqttSourceKeys::ROWS;
+    const SHARED: &'static [KeyGroup] = broker::GROUPS;
+
+    fn read(section: &Section<'_>, entry: &Entry<'_>) -> Option<MqttSource> {
+        let broker = Broker::read(section, entry);
+        let topics = topics::filters(section, &KEYS.topics, &[]);
+        if section.has(&KEYS.topics) && section.read(&KEYS.topics).is_empty() {
+            let message = "`topics` is empty: nothing would ever arrive";
+            section.report(&KEYS.topics, message);
+        }
+        let qos = section.read(&KEYS.qos);
+        if section.has(&KEYS.qos) && qos == 0 {
+            let message = "with QoS 0 the broker may lose events on the way here";
+            section.context.report(section.warning(&KEYS.qos, message));
+        }
+        Some(MqttSource {
+            topics,
+            qos,
+            payload_bytes_max: section.read(&KEYS.max_payload),
+            broker: broker?,
+        })
+    }
+
+    fn claim(&self) -> Option<Claim<'_>> {
+        Some(self.broker.claim())
+    }
+}

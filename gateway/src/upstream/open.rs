@@ -1,0 +1,48 @@
+//! How an upstream is opened.
+
+use std::time::Duration;
+
+use super::{Delivery, Outcome, Token, Trouble, Upstream};
+
+/// A kind of upstream, as its configuration has it.
+pub trait OpenUpstream {
+    /// What the forwarder drives.
+    type Upstream: Upstream;
+
+    /// Makes the upstream; it connects when the forwarder asks it to.
+    ///
+    /// # Errors
+    /// Which file or setting cannot be used, and why.
+    fn open(&self, gateway_id: &str) -> Result<Self::Upstream, String>;
+
+    /// A delivery may be unsettled for so long although the connection is fine; `ack_timeout` is
+    /// raised to it.
+    fn ack_timeout_min(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The upstream of a kind that this program was built without: there is none.
+pub enum NotBuilt {}
+
+impl Upstream for NotBuilt {
+    async fn connect(&mut self) -> Result<(), Trouble> {
+        match *self {}
+    }
+
+    fn room(&self) -> usize {
+        match *self {}
+    }
+
+    fn offer(&mut self, _: Vec<Delivery>) {
+        match *self {}
+    }
+
+    async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
+        match *self {}
+    }
+
+    async fn close(&mut self) {
+        match *self {}
+    }
+}

@@ -1,0 +1,64 @@
+//! The program under test: always built from the sources as they are.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+static BREACHING: OnceLock<PathBuf> = OnceLock::new();
+
+/// The path of `tidegate`: what `TIDEGATE_BIN` names, else what cargo built for the tests of the
+/// gateway's own package, else built once per test process in the profile of the test itself.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn tidegate() -> PathBuf {
+    for given in ["TIDEGATE_BIN", "CARGO_BIN_EXE_tidegate"] {
+        if let Some(given) = std::env::var_os(given) {
+            return given.into();
+        }
+    }
+    BINARY.get_or_init(|| build("tidegate", &[])).clone()
+}
+
+/// The path of the build that breaks its promises when `TIDEGATE_NULL_CONTROL` says so: the same
+/// sources with the feature `null-controls`, under another name, beside the real one.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn breaching() -> PathBuf {
+    let features = ["--features", "tidegate/null-controls"];
+    BREACHING
+        .get_or_init(|| build("tidegate-null-controls", &features))
+        .clone()
+}
+
+fn build(name: &str, features: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>
+    let profile = test.ancestors().nth(2).expect("a test lies in deps");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    // With the whole workspace named, the dependencies that the tests were built with serve here too.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", name]);
+    cargo.args(features);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    for name in of_this_package() {
+        cargo.env_remove(name);
+    }
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let built = cargo.status().expect("cargo runs");
+    assert!(built.success(), "{name} does not build");
+    profile.join(name)
+}
+
+/// The variables in which cargo tells a test about its package. Build scripts that watch them
+/// would run again, and with them half of the dependencies be built again, at every change
+/// between `cargo build` by hand and here.
+fn of_this_package() -> impl Iterator<Item = String> {
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
