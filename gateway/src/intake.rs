@@ -13,18 +13,19 @@
 
 pub mod commit;
 pub mod dedup;
+pub mod evaluator;
 pub mod gaps;
 pub mod group;
 mod null_control;
 pub mod pacing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tidegate_rules::decision::{Addressed, Decision, Destination};
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_rules::{RuleSet, State};
-use tidegate_store::LaneId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::Arrival;
@@ -36,6 +37,7 @@ use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
 use crate::time::clock;
 use dedup::{Dedup, Seen};
+use evaluator::Evaluator;
 use group::{Done, Group};
 use pacing::Pacing;
 
@@ -47,14 +49,6 @@ pub struct Redrive {
     pub ack: Ack,
 }
 
-/// The rules in force, with the lanes their destinations stand for.
-pub struct ActiveRules {
-    /// The compiled rules.
-    pub rules: RuleSet,
-    /// Lane of each [`Destination`], by its number.
-    pub lanes: Vec<LaneId>,
-}
-
 /// Everything the intake reads from.
 pub struct Inputs {
     /// Arrivals of all sources.
@@ -64,7 +58,7 @@ pub struct Inputs {
     /// Dead letters to send again.
     pub redrives: mpsc::Receiver<Redrive>,
     /// The rules in force; a new set takes effect between two groups.
-    pub rules: watch::Receiver<Arc<ActiveRules>>,
+    pub rules: Evaluator,
 }
 
 /// What the intake is told once.
@@ -82,9 +76,6 @@ pub struct Intake {
     inputs: Inputs,
     settings: Settings,
     dedup: Dedup,
-    state: State,
-    active: Arc<ActiveRules>,
-    decision: Decision,
     routed: Vec<Routed>,
     minted: u64,
     group: Group,
@@ -114,15 +105,11 @@ impl Intake {
         feed: LiveFeed,
         metrics: Arc<IntakeMetrics>,
     ) -> Intake {
-        let active = Arc::clone(&inputs.rules.borrow());
         Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
             inputs,
             settings,
             dedup,
-            state: State::default(),
-            active,
-            decision: Decision::default(),
             routed: Vec::new(),
             minted: 0,
             group: Group::default(),
@@ -134,25 +121,36 @@ impl Intake {
         }
     }
 
-    /// Runs until every source is gone and everything offered is settled.
+    /// Runs until every source is gone and everything offered is settled. Here and in
+    /// [`Intake::gather`] the clocks are read; all else is told what time it is.
     pub async fn run(mut self) {
         let mut open = true;
         while open || !self.group.is_empty() || self.spare.is_none() {
-            let wait = self.settings.pacing.wait(&self.group, self.spare.is_some());
+            let wait = self.wait(clock::monotonic());
             let gathering = open && self.group.has_room();
+            let due = self.inputs.rules.next_wake().filter(|_| gathering);
+            let due = due.map(|due| rest(due, clock::unix_ms()));
             tokio::select! {
                 biased;
-                Some(done) = self.done.recv() => self.finish(done),
+                Some(done) = self.done.recv() => self.finish(done, clock::monotonic()),
                 offer = self.inputs.offers.recv(), if gathering => match offer {
-                    Some(offer) => self.take(offer),
+                    Some(offer) => self.take(offer, clock::unix_ms()),
                     None => open = false,
                 },
-                Some(event) = self.inputs.system.recv(), if gathering => self.raise(event),
-                Some(redrive) = self.inputs.redrives.recv(), if gathering => self.redrive(redrive),
-                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                Some(event) = self.inputs.system.recv(), if gathering => {
+                    self.raise(event, clock::unix_ms());
+                }
+                Some(redrive) = self.inputs.redrives.recv(), if gathering => {
+                    self.redrive(redrive, clock::unix_ms());
+                }
+                () = after(due.unwrap_or_default()), if due.is_some() => {
+                    self.wake(clock::unix_ms());
+                }
+                () = self.inputs.rules.timers_differ(), if gathering => {}
+                () = after(wait.unwrap_or_default()), if wait.is_some() => {}
             }
             self.gather();
-            self.hand_over(open);
+            self.hand_over(open, clock::monotonic());
         }
     }
 
@@ -161,16 +159,22 @@ impl Intake {
         while self.group.has_room()
             && let Ok(offer) = self.inputs.offers.try_recv()
         {
-            self.take(offer);
+            self.take(offer, clock::unix_ms());
         }
     }
 
+    /// How long the group should still gather.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        let free = self.spare.is_some();
+        self.settings.pacing.wait(&self.group, free, now)
+    }
+
     /// Gives the group to the commit thread if that is free and the pacing agrees.
-    fn hand_over(&mut self, open: bool) {
+    fn hand_over(&mut self, open: bool, now: Instant) {
         if self.group.is_empty() || self.spare.is_none() {
             return;
         }
-        if open && self.settings.pacing.wait(&self.group, true).is_some() {
+        if open && self.wait(now).is_some() {
             return;
         }
         let Some(mut next) = self.spare.take() else {
@@ -178,22 +182,15 @@ impl Intake {
         };
         next.epoch = self.group.epoch;
         let full = std::mem::replace(&mut self.group, next);
-        self.settings.pacing.handed_over(&full);
+        self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.
         let _ = self.commits.send(full);
-        self.refresh_rules();
+        // Between two commits: the new group is empty and no event is half done.
+        self.inputs.rules.refresh();
     }
 
-    /// Switches rules between two commits: the new group is empty and no event is half done.
-    fn refresh_rules(&mut self) {
-        if self.inputs.rules.has_changed().unwrap_or(false) {
-            self.active = Arc::clone(&self.inputs.rules.borrow_and_update());
-            self.state = State::default();
-        }
-    }
-
-    fn finish(&mut self, done: Done) {
-        self.settings.pacing.finished(clock::monotonic());
+    fn finish(&mut self, done: Done, now: Instant) {
+        self.settings.pacing.finished(now);
         if done.failed {
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
@@ -210,8 +207,7 @@ impl Intake {
         self.spare = Some(group);
     }
 
-    fn take(&mut self, offer: Offer) {
-        let now = clock::unix_ms();
+    fn take(&mut self, offer: Offer, now: UnixMs) {
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
@@ -255,23 +251,13 @@ impl Intake {
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
-    ///
-    /// A system event goes only where a rule asks for it by its topic: neither a gateway without
-    /// rules nor an `unmatched` block sends it upstream.
     fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.decision.outputs.clear();
-        self.decision.matched = false;
-        self.active
-            .rules
-            .step(&mut self.state, now, &event, &mut self.decision);
-        let asked_for = self.decision.matched && !self.active.rules.is_empty();
-        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for {
-            self.decision.outputs.clear();
-        }
-        self.routed.clear();
-        for addressed in self.decision.outputs.drain(..) {
-            self.routed.extend(route(addressed, &self.active.lanes));
-        }
+        self.inputs.rules.decide(&event, now, &mut self.routed);
+        self.push(event, ack, now);
+    }
+
+    /// Adds an event to the group, with what was decided about it.
+    fn push(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
         self.group.push(&event, &self.routed, now);
         self.group.acks.push(ack);
         if self.feed.wanted() {
@@ -279,15 +265,25 @@ impl Intake {
         }
     }
 
-    fn redrive(&mut self, redrive: Redrive) {
-        let now = clock::unix_ms();
+    /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
+    /// once more. Nobody offers again what a group that fails held of it, as with system events.
+    fn wake(&mut self, now: UnixMs) {
+        while self.group.has_room()
+            && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
+        {
+            if !self.routed.is_empty() {
+                self.push(event, Ack::none(), now);
+            }
+        }
+    }
+
+    fn redrive(&mut self, redrive: Redrive, now: UnixMs) {
         self.group
             .push(&redrive.record.event, &redrive.record.outputs, now);
         self.group.acks.push(redrive.ack);
     }
 
-    fn raise(&mut self, system: SystemEvent) {
-        let now = clock::unix_ms();
+    fn raise(&mut self, system: SystemEvent, now: UnixMs) {
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {
@@ -308,12 +304,16 @@ impl Intake {
     }
 }
 
-/// The lane of an output. A destination the rules know but the gateway does not cannot occur:
-/// both come from the same list of names.
-fn route(addressed: Addressed, lanes: &[LaneId]) -> Option<Routed> {
-    let Destination(number) = addressed.destination;
-    Some(Routed {
-        lane: *lanes.get(number as usize)?,
-        output: addressed.output,
-    })
+/// The longest sleep towards a timer: a wall clock that is set must be noticed.
+const WAKE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long to sleep until `due`, or until it is looked again.
+fn rest(due: UnixMs, now: UnixMs) -> Duration {
+    let rest = due.saturating_sub(now).max(0).unsigned_abs();
+    Duration::from_millis(rest).min(WAKE_WAIT_MAX)
+}
+
+/// Sleeps; costs nothing before it is waited for.
+async fn after(wait: Duration) {
+    tokio::time::sleep(wait).await;
 }

@@ -9,7 +9,7 @@ use super::ack::{Refusal, Verdict};
 use super::arrival::{Arrival, Identity};
 use super::receipts::{Receipt, Receipts};
 
-/// The way into the commit thread, shared by all sources.
+/// The way into the intake thread, shared by all sources.
 ///
 /// Bounded twice: in batches under way, and in bytes of payload under way, so that no source
 /// can fill the memory.
@@ -41,7 +41,7 @@ impl std::fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl Inlet {
-    /// An inlet and the end the commit thread reads.
+    /// An inlet and the end the intake thread reads.
     pub fn new(batches_max: usize, budget_bytes: u32) -> (Inlet, mpsc::Receiver<Offer>) {
         let (sender, receiver) = mpsc::channel(batches_max);
         let inlet = Inlet {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tidegate_rules::event::UnixMs;
 use tidegate_store::{Commit, CommitError, Committed, Sequence, Writer};
 use tokio::sync::{mpsc, watch};
 
@@ -53,28 +54,29 @@ impl Committer {
         let mut expired = clock::monotonic();
         loop {
             match self.groups.recv_timeout(CURSORS_DELAY_MAX) {
-                Ok(group) => self.one(group, &mut epoch),
-                Err(RecvTimeoutError::Timeout) => self.persist_cursors(),
+                Ok(group) => self.one(group, &mut epoch, clock::unix_ms()),
+                Err(RecvTimeoutError::Timeout) => self.persist_cursors(clock::monotonic()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if expired.elapsed() >= EXPIRE_EVERY {
-                expired = clock::monotonic();
-                let given_up = self.gaps.expire(&mut self.writer);
+            let now = clock::monotonic();
+            if now.saturating_duration_since(expired) >= EXPIRE_EVERY {
+                expired = now;
+                let given_up = self.gaps.expire(&mut self.writer, clock::unix_ms());
                 self.gave_up(&given_up);
             }
         }
         while !*self.finish.borrow() && self.finish.has_changed().is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.persist_cursors();
+        self.persist_cursors(clock::monotonic());
         self.writer
     }
 
-    fn one(&mut self, mut group: Group, epoch: &mut Epoch) {
+    fn one(&mut self, mut group: Group, epoch: &mut Epoch, now: UnixMs) {
         let failed = if group.epoch < *epoch {
             Some(Refusal::Failed)
         } else {
-            self.commit(&mut group, epoch)
+            self.commit(&mut group, epoch, now)
         };
         if let Some(refusal) = failed {
             self.metrics.refused.inc_by(group.acks.len() as u64);
@@ -90,10 +92,10 @@ impl Committer {
         });
     }
 
-    fn commit(&mut self, group: &mut Group, epoch: &mut Epoch) -> Option<Refusal> {
+    fn commit(&mut self, group: &mut Group, epoch: &mut Epoch, now: UnixMs) -> Option<Refusal> {
         let begun = clock::monotonic();
         crate::intake::null_control::before_commit(|| group.accept_all());
-        match self.commit_or_shed(&group.commit) {
+        match self.commit_or_shed(&group.commit, now) {
             Ok(_) => {
                 crate::intake::null_control::after_commit();
                 group.accept_all();
@@ -125,7 +127,7 @@ impl Committer {
     }
 
     /// A commit that finds the store full is made once more when something was shed for it.
-    fn commit_or_shed(&mut self, commit: &Commit) -> Result<Committed, CommitError> {
+    fn commit_or_shed(&mut self, commit: &Commit, now: UnixMs) -> Result<Committed, CommitError> {
         let refused = match self.writer.commit(commit) {
             Err(refused @ (CommitError::Full { .. } | CommitError::NoSpace { .. })) => refused,
             other => return other,
@@ -133,7 +135,7 @@ impl Committer {
         if !self.sheds {
             return Err(refused);
         }
-        let given_up = self.gaps.shed(&mut self.writer, commit.bytes() as u64);
+        let given_up = self.gaps.shed(&mut self.writer, commit.bytes() as u64, now);
         self.gave_up(&given_up);
         given_up.shed.room?;
         self.writer.commit(commit)
@@ -151,8 +153,8 @@ impl Committer {
         self.durable.send_replace(self.writer.next_sequence());
     }
 
-    fn persist_cursors(&mut self) {
-        self.metrics.beat(clock::monotonic());
+    fn persist_cursors(&mut self, now: Instant) {
+        self.metrics.beat(now);
         if let Err(error) = self.writer.persist_cursors_if_dirty() {
             tracing::warn!(%error, "cursors were not written; a crash now repeats deliveries, it loses nothing");
         }

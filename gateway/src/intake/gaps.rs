@@ -5,15 +5,12 @@
 
 use std::sync::Arc;
 
-use tidegate_rules::State;
-use tidegate_rules::decision::{Decision, Output, Priority};
-use tidegate_rules::event::Event;
+use tidegate_rules::decision::{Output, Priority};
+use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer};
-use tokio::sync::watch;
 
-use super::ActiveRules;
+use super::evaluator::Evaluator;
 use crate::event::record::{self, Routed};
-use crate::time::clock;
 
 /// Where a gap record is published.
 pub const GAP_TOPIC: &str = "$tidegate/store/gap";
@@ -23,8 +20,8 @@ const DEAD_LETTER: &str = "dead_letter";
 
 /// Makes gap records; belongs to the commit thread.
 pub struct Gaps {
-    /// The rules in force, and the lanes of their destinations.
-    pub rules: watch::Receiver<Arc<ActiveRules>>,
+    /// The rules in force, as the intake has them.
+    pub rules: Evaluator,
     /// `[gateway] id`
     pub gateway_id: Arc<str>,
     /// Counts the starts of this gateway.
@@ -42,7 +39,7 @@ pub struct GivenUp {
 
 impl Gaps {
     /// None made so far.
-    pub fn new(rules: watch::Receiver<Arc<ActiveRules>>, gateway_id: Arc<str>, boot: u64) -> Gaps {
+    pub fn new(rules: Evaluator, gateway_id: Arc<str>, boot: u64) -> Gaps {
         Gaps {
             rules,
             gateway_id,
@@ -52,19 +49,19 @@ impl Gaps {
     }
 
     /// Makes room for a commit of `bytes`, where the store is told to shed.
-    pub fn shed(&mut self, writer: &mut Writer, bytes: u64) -> GivenUp {
-        self.told(|gap_writer| writer.shed(bytes, gap_writer))
+    pub fn shed(&mut self, writer: &mut Writer, bytes: u64, now: UnixMs) -> GivenUp {
+        self.told(now, |gap_writer| writer.shed(bytes, gap_writer))
     }
 
     /// Gives up what has waited for too long.
-    pub fn expire(&mut self, writer: &mut Writer) -> GivenUp {
-        self.told(|gap_writer| writer.expire(gap_writer))
+    pub fn expire(&mut self, writer: &mut Writer, now: UnixMs) -> GivenUp {
+        self.told(now, |gap_writer| writer.expire(gap_writer))
     }
 
-    fn told(&mut self, work: impl FnOnce(GapWriter<'_>) -> Shed) -> GivenUp {
+    fn told(&mut self, now: UnixMs, work: impl FnOnce(GapWriter<'_>) -> Shed) -> GivenUp {
         let mut routed = Vec::new();
         let mut label = |bytes: &[u8]| record::source(bytes).to_owned();
-        let mut make = |gap: &Gap, commit: &mut Commit| routed.push(self.make(gap, commit));
+        let mut make = |gap: &Gap, commit: &mut Commit| routed.push(self.make(gap, now, commit));
         let shed = work(GapWriter {
             label: &mut label,
             record: &mut make,
@@ -76,9 +73,8 @@ impl Gaps {
     }
 
     /// Adds the gap record to the commit; gives the lanes it goes to.
-    fn make(&mut self, gap: &Gap, commit: &mut Commit) -> Vec<LaneId> {
+    pub(super) fn make(&mut self, gap: &Gap, now: UnixMs, commit: &mut Commit) -> Vec<LaneId> {
         self.minted += 1;
-        let now = clock::unix_ms();
         let event = Event {
             id: format!("{}-gap-{}", self.boot, self.minted).into(),
             source: format!("{}/gateway", self.gateway_id).into(),
@@ -93,7 +89,6 @@ impl Gaps {
             extensions: Vec::new(),
             data: describe(gap).to_string().into(),
         };
-        let event = Arc::new(event);
         let outputs = self.outputs(&event, gap, now);
         let mut routes: Vec<Route> = Vec::new();
         for routed in &outputs {
@@ -116,16 +111,10 @@ impl Gaps {
         routes.iter().map(|route| route.lane).collect()
     }
 
-    fn outputs(&self, event: &Arc<Event>, gap: &Gap, now: i64) -> Vec<Routed> {
-        let active = Arc::clone(&self.rules.borrow());
-        let mut decision = Decision::default();
-        let rules = &active.rules;
-        rules.step(&mut State::default(), now, event, &mut decision);
+    fn outputs(&self, event: &Event, gap: &Gap, now: UnixMs) -> Vec<Routed> {
         let mut outputs: Vec<Routed> = Vec::new();
-        if decision.matched && !rules.is_empty() {
-            let asked = decision.outputs.drain(..);
-            outputs.extend(asked.filter_map(|addressed| super::route(addressed, &active.lanes)));
-        }
+        self.rules.decide(event, now, &mut outputs);
+        self.rules.timers_may_differ();
         for of in gap.lanes.iter().filter(|of| of.name != DEAD_LETTER) {
             if !outputs.iter().any(|routed| routed.lane == of.lane) {
                 outputs.push(to_loser(of.lane));

@@ -9,7 +9,6 @@
 use std::time::{Duration, Instant};
 
 use super::group::Group;
-use crate::time::clock;
 
 /// Paces the commits of one intake.
 #[derive(Debug, Clone)]
@@ -40,11 +39,11 @@ impl Pacing {
 
     /// How long `group` should still gather; `None` when it should go now, is empty, or the
     /// commit thread is not free anyway.
-    pub fn wait(&self, group: &Group, free: bool) -> Option<Duration> {
+    pub fn wait(&self, group: &Group, free: bool, now: Instant) -> Option<Duration> {
         if group.is_empty() || !free || !group.has_room() {
             return None;
         }
-        self.wait_at(clock::monotonic())
+        self.wait_at(now)
     }
 
     fn wait_at(&self, now: Instant) -> Option<Duration> {
@@ -58,8 +57,8 @@ impl Pacing {
     }
 
     /// A group went to the commit thread.
-    pub fn handed_over(&mut self, group: &Group) {
-        self.handed_over_at(clock::monotonic(), group.acks.len());
+    pub fn handed_over(&mut self, group: &Group, now: Instant) {
+        self.handed_over_at(now, group.acks.len());
     }
 
     fn handed_over_at(&mut self, now: Instant, events: usize) {
@@ -83,6 +82,7 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::clock;
 
     fn after(
         pacing: &mut Pacing,

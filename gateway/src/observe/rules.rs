@@ -1,8 +1,131 @@
-//! What happens to the rules in force.
+//! What happens to the rules in force and at them.
 
+use std::fmt;
 use std::path::Path;
 
-use super::{Happening, SystemEvent};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use tidegate_rules::{Counters, RuleCounters, RuleCounts, Totals};
+
+use super::{Happening, Observe, SystemEvent};
+
+/// Rules with metrics of their own, in the order of the files; the others are counted as one.
+pub const RULES_MAX: usize = 200;
+/// Names of what was undefined with metrics of their own; the others are counted as one.
+pub const UNDEFINED_MAX: usize = 200;
+/// What the others are called: no rule and no expression can be.
+const OTHERS: &str = "(others)";
+
+/// Registers the metrics of the rules in force, whose `counters` are asked for at each scrape.
+pub fn register(observe: &Observe, counters: impl Fn() -> Counters + Send + Sync + 'static) {
+    let collector = RulesCollector(Box::new(counters));
+    observe.register(|registry| registry.register_collector(Box::new(collector)));
+}
+
+struct RulesCollector(Box<dyn Fn() -> Counters + Send + Sync>);
+
+impl fmt::Debug for RulesCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RulesCollector")
+    }
+}
+
+impl Collector for RulesCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let counters = (self.0)();
+        encode_totals(&mut encoder, &counters.totals)?;
+        let (own, others) = counters.rules.split_at(counters.rules.len().min(RULES_MAX));
+        encode_rules(&mut encoder, own, others)?;
+        encode_undefined(&mut encoder, &counters.rules)
+    }
+}
+
+fn encode_totals(encoder: &mut DescriptorEncoder, totals: &Totals) -> Result<(), fmt::Error> {
+    let counters = [
+        (
+            "events_unmatched",
+            "Events whose topic no rule accepts",
+            totals.unmatched,
+        ),
+        (
+            "events_invalid_json",
+            "Payloads that were to be JSON and were not",
+            totals.invalid_json,
+        ),
+        (
+            "events_against_declaration",
+            "Events that broke the declaration of their type",
+            totals.broken_promises,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    Ok(())
+}
+
+/// Events by how they ended at a rule, and what it sent.
+fn encode_rules(
+    encoder: &mut DescriptorEncoder,
+    own: &[RuleCounters],
+    others: &[RuleCounters],
+) -> Result<(), fmt::Error> {
+    type Figure = fn(&RuleCounts) -> u64;
+    let outcomes: [(&str, Figure); 4] = [
+        ("passed", |counts| counts.passed),
+        ("stopped", |counts| counts.stopped),
+        ("undefined", |counts| counts.undefined),
+        ("error", |counts| counts.errors),
+    ];
+    let of_others = |figure: Figure| others.iter().map(|rule| figure(&rule.counts)).sum();
+    let figures = |figure: Figure| {
+        let own = own.iter();
+        let own = own.map(move |rule| (&*rule.rule, figure(&rule.counts)));
+        let others: Option<(&str, u64)> = (!others.is_empty()).then(|| (OTHERS, of_others(figure)));
+        own.chain(others)
+    };
+    let help = "Events at a rule, by how they ended";
+    let mut family = encoder.encode_descriptor("rule_events", help, None, MetricType::Counter)?;
+    for (outcome, figure) in outcomes {
+        for (rule, count) in figures(figure) {
+            let labels = [("rule", rule), ("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Outputs of a rule";
+    let mut family = encoder.encode_descriptor("rule_outputs", help, None, MetricType::Counter)?;
+    for (rule, count) in figures(|counts| counts.sent) {
+        ConstCounter::new(count).encode(family.encode_family(&[("rule", rule)])?)?;
+    }
+    Ok(())
+}
+
+/// What a `when` or `set` needed and found undefined, by its name.
+fn encode_undefined(
+    encoder: &mut DescriptorEncoder,
+    rules: &[RuleCounters],
+) -> Result<(), fmt::Error> {
+    let help = "What a rule needed and found undefined";
+    let mut family =
+        encoder.encode_descriptor("rule_undefined", help, None, MetricType::Counter)?;
+    let mut names = rules.iter().flat_map(|rule| {
+        let undefined = rule.undefined.iter();
+        undefined.map(move |(name, count)| (&*rule.rule, &**name, *count))
+    });
+    for (rule, name, count) in names.by_ref().take(UNDEFINED_MAX) {
+        let labels = [("rule", rule), ("name", name)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    let others: u64 = names.map(|(_, _, count)| count).sum();
+    if others > 0 {
+        let labels = [("rule", OTHERS), ("name", OTHERS)];
+        ConstCounter::new(others).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
 
 /// A new set of rules took effect.
 pub struct RulesActivated<'a> {
@@ -63,5 +186,69 @@ impl Happening for RulesRefused<'_> {
             subject: self.folder.display().to_string(),
             data: serde_json::json!({ "generation": self.generation, "errors": self.errors }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(rule: &str, name: &str) -> RuleCounters {
+        let mut counts = RuleCounts::default();
+        (counts.passed, counts.stopped) = (4, 3);
+        (counts.undefined, counts.errors, counts.sent) = (2, 1, 5);
+        RuleCounters {
+            rule: rule.into(),
+            counts,
+            undefined: vec![(name.into(), 2)],
+        }
+    }
+
+    fn metrics(rules: Vec<RuleCounters>) -> String {
+        let observe = Observe::default();
+        let totals = Totals {
+            unmatched: 6,
+            dropped_unmatched: 0,
+            invalid_json: 7,
+            broken_promises: 8,
+        };
+        register(&observe, move || Counters {
+            totals,
+            rules: rules.clone(),
+        });
+        observe.metrics_text()
+    }
+
+    #[test]
+    fn each_rule_and_what_it_missed_is_told() {
+        let text = metrics(vec![counted("hot", "a[\"b\"]"), counted("unmatched", "c")]);
+        for line in [
+            r#"tidegate_rule_events_total{rule="hot",outcome="passed"} 4"#,
+            r#"tidegate_rule_events_total{rule="hot",outcome="stopped"} 3"#,
+            r#"tidegate_rule_events_total{rule="hot",outcome="undefined"} 2"#,
+            r#"tidegate_rule_events_total{rule="unmatched",outcome="error"} 1"#,
+            r#"tidegate_rule_outputs_total{rule="hot"} 5"#,
+            r#"tidegate_rule_undefined_total{rule="hot",name="a[\"b\"]"} 2"#,
+            r#"tidegate_rule_undefined_total{rule="unmatched",name="c"} 2"#,
+            "tidegate_events_unmatched_total 6",
+            "tidegate_events_invalid_json_total 7",
+            "tidegate_events_against_declaration_total 8",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains(OTHERS), "{text}");
+    }
+
+    #[test]
+    fn ten_thousand_rules_do_not_make_ten_thousand_labels() {
+        let rules = (0..10_000).map(|at| counted(&format!("r{at}"), "x"));
+        let text = metrics(rules.collect());
+        let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(count("tidegate_rule_events_total"), 4 * (RULES_MAX + 1));
+        assert_eq!(count("tidegate_rule_outputs_total"), RULES_MAX + 1);
+        assert_eq!(count("tidegate_rule_undefined_total"), UNDEFINED_MAX + 1);
+        let others = 5 * (10_000 - RULES_MAX);
+        let line = format!("tidegate_rule_outputs_total{{rule=\"{OTHERS}\"}} {others}");
+        assert!(text.contains(&line), "{line}");
     }
 }

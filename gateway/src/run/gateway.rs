@@ -20,6 +20,7 @@ use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd};
 use crate::control::{ApiContext, Control};
 use crate::event::live_feed::LiveFeed;
+use crate::intake::evaluator::Evaluator;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
@@ -134,7 +135,7 @@ fn intake_parts(
         offers: receivers.offers,
         system: receivers.system,
         redrives: receivers.redrives,
-        rules: rules.active.subscribe(),
+        rules: Evaluator::new(rules.active.subscribe()),
     };
     (settings, inputs)
 }

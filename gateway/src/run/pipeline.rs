@@ -65,6 +65,8 @@ impl Pipeline {
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
+        let rules = inputs.rules.clone();
+        crate::observe::rules::register(observe, move || rules.counters());
         let wear = Arc::new(Meter::start(
             now,
             &config.gateway.data_dir,

@@ -14,7 +14,7 @@ use super::RunError;
 use super::config::Config;
 use super::lanes::Lanes;
 use super::tasks::Tasks;
-use crate::intake::ActiveRules;
+use crate::intake::evaluator::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::status::RulesStatus;
 use watcher::RulesWatcher;

@@ -13,7 +13,7 @@ use tidegate_store::LaneId;
 use tokio::sync::watch;
 
 use super::folder;
-use crate::intake::ActiveRules;
+use crate::intake::evaluator::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::rules::{RulesActivated, RulesRefused};
 use crate::observe::status::RulesStatus;

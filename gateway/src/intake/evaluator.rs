@@ -1,0 +1,146 @@
+//! The rules in force and their state: the one place where events are decided about.
+//!
+//! Three look in: the intake thread for everything that arrives and for timers of the rules, the
+//! commit thread for the gap records it makes while it sheds, and the metrics for the counters.
+//! Each holds the lock for one event or one look and waits for nothing meanwhile, so none can
+//! keep the others from going on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_rules::decision::{Decision, Destination};
+use tidegate_rules::event::{Event, UnixMs};
+use tidegate_rules::{Counters, RuleSet, State};
+use tidegate_store::LaneId;
+use tokio::sync::{Notify, watch};
+
+use crate::event::record::Routed;
+use crate::event::system_topic::SYSTEM_TOPIC;
+
+/// The rules in force, with the lanes their destinations stand for.
+pub struct ActiveRules {
+    /// The compiled rules.
+    pub rules: RuleSet,
+    /// Lane of each [`Destination`], by its number.
+    pub lanes: Vec<LaneId>,
+}
+
+/// Decides about events; all clones are one.
+#[derive(Clone)]
+pub struct Evaluator {
+    evaluation: Arc<Mutex<Evaluation>>,
+    /// Told when another thread than the intake's may have armed a timer.
+    timers: Arc<Notify>,
+}
+
+struct Evaluation {
+    newest: watch::Receiver<Arc<ActiveRules>>,
+    active: Arc<ActiveRules>,
+    state: State,
+    decision: Decision,
+}
+
+impl Evaluator {
+    /// The rules that `newest` holds, which have seen nothing yet.
+    pub fn new(newest: watch::Receiver<Arc<ActiveRules>>) -> Evaluator {
+        let active = Arc::clone(&newest.borrow());
+        let evaluation = Evaluation {
+            newest,
+            active,
+            state: State::default(),
+            decision: Decision::default(),
+        };
+        Evaluator {
+            evaluation: Arc::new(Mutex::new(evaluation)),
+            timers: Arc::default(),
+        }
+    }
+
+    /// Lets the rules decide: `routed` is overwritten with what goes where.
+    ///
+    /// A system event goes only where a rule asks for it by its topic: neither a gateway without
+    /// rules nor an `unmatched` block sends it upstream.
+    pub fn decide(&self, event: &Event, now: UnixMs, routed: &mut Vec<Routed>) {
+        let evaluation = &mut *self.lock();
+        let rules = &evaluation.active.rules;
+        rules.step(&mut evaluation.state, now, event, &mut evaluation.decision);
+        evaluation.route(event, routed);
+    }
+
+    /// When the rules want to be woken next, if ever.
+    pub fn next_wake(&self) -> Option<UnixMs> {
+        let evaluation = &*self.lock();
+        evaluation.active.rules.next_wake(&evaluation.state)
+    }
+
+    /// Lets the rules decide about the first timer due at `now`, as [`Evaluator::decide`] does;
+    /// gives the event it is about. To be called until nothing is due.
+    pub fn wake(&self, now: UnixMs, routed: &mut Vec<Routed>) -> Option<Arc<Event>> {
+        let evaluation = &mut *self.lock();
+        let rules = &evaluation.active.rules;
+        let event = rules.wake(&mut evaluation.state, now, &mut evaluation.decision)?;
+        evaluation.route(&event, routed);
+        Some(event)
+    }
+
+    /// Switches to the newest rules. Rules that say what they said before keep their state.
+    pub fn refresh(&self) {
+        let evaluation = &mut *self.lock();
+        if evaluation.newest.has_changed().unwrap_or(false) {
+            let newest = Arc::clone(&evaluation.newest.borrow_and_update());
+            let state = std::mem::take(&mut evaluation.state);
+            evaluation.state = newest.rules.carry(&evaluation.active.rules, state);
+            evaluation.active = newest;
+        }
+    }
+
+    /// What happened at the rules in force, and to events as a whole.
+    pub fn counters(&self) -> Counters {
+        let evaluation = &*self.lock();
+        evaluation.active.rules.counters(&evaluation.state)
+    }
+
+    /// To be called after deciding elsewhere than on the intake thread, which waits for timers.
+    pub fn timers_may_differ(&self) {
+        self.timers.notify_one();
+    }
+
+    /// Until [`Evaluator::timers_may_differ`].
+    pub async fn timers_differ(&self) {
+        self.timers.notified().await;
+    }
+
+    /// Arms a timer as a clause would.
+    #[cfg(test)]
+    pub(crate) fn arm(&self, rule: &str, due: UnixMs, event: Arc<Event>) {
+        let evaluation = &mut *self.lock();
+        let rules = &evaluation.active.rules;
+        assert!(rules.arm(&mut evaluation.state, rule, due, event), "{rule}");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Evaluation> {
+        let evaluation = self.evaluation.lock();
+        evaluation.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Evaluation {
+    /// The lanes of what was decided. A destination the rules know but the gateway does not cannot
+    /// occur: both come from the same list of names.
+    fn route(&mut self, event: &Event, routed: &mut Vec<Routed>) {
+        routed.clear();
+        let asked_for = self.decision.matched && !self.active.rules.is_empty();
+        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for {
+            return;
+        }
+        let lanes = &self.active.lanes;
+        for addressed in self.decision.outputs.drain(..) {
+            let Destination(number) = addressed.destination;
+            if let Some(lane) = lanes.get(usize::from(number)) {
+                routed.push(Routed {
+                    lane: *lane,
+                    output: addressed.output,
+                });
+            }
+        }
+    }
+}

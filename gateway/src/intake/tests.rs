@@ -1,0 +1,188 @@
+//! The rules on the intake thread and on the commit thread.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use tidegate_rules::{Counters, Destinations, RuleFile, compile};
+use tidegate_store::{Commit, Gap, GapLane, GapReason, LaneId};
+use tokio::sync::watch;
+
+use super::evaluator::ActiveRules;
+use super::gaps::Gaps;
+use super::*;
+use crate::event::inlet::Inlet;
+
+const CLOUD: LaneId = 7;
+
+/// Compiled rules, with `cloud` behind lane 7.
+fn active(text: &str) -> Arc<ActiveRules> {
+    let file = RuleFile {
+        path: "test.rules".to_owned(),
+        text: text.to_owned(),
+    };
+    let checked = compile(&[file], &Destinations::new(["cloud"])).expect("right rules");
+    Arc::new(ActiveRules {
+        rules: checked.rules,
+        lanes: vec![3, CLOUD],
+    })
+}
+
+fn event(topic: &str, data: &str) -> Event {
+    Event {
+        id: "e1".into(),
+        source: "test".into(),
+        kind: "reading".into(),
+        subject: None,
+        topic: topic.into(),
+        publisher: "test".into(),
+        time: None,
+        received: 0,
+        content_type: None,
+        schema: None,
+        extensions: Vec::new(),
+        data: data.to_owned().into(),
+    }
+}
+
+/// Events that each rule saw, by its name.
+fn seen(counters: &Counters) -> Vec<(&str, u64)> {
+    let rules = counters.rules.iter();
+    rules.map(|rule| (&*rule.rule, rule.counts.seen)).collect()
+}
+
+const HOT: &str = "rule hot { on \"t\" when v > 1 send to cloud }";
+
+#[test]
+fn a_reload_keeps_the_state_of_unchanged_rules() {
+    let newest = watch::Sender::new(active(HOT));
+    let rules = Evaluator::new(newest.subscribe());
+    let mut routed = Vec::new();
+    rules.decide(&event("t", r#"{"v":2}"#), 0, &mut routed);
+    rules.arm("hot", 5, Arc::new(event("t", r#"{"v":2}"#)));
+    newest.send_replace(active(&format!(
+        "# more\nrule new {{ on \"t\" send to cloud }}\n{HOT}"
+    )));
+    rules.decide(&event("t", r#"{"v":2}"#), 0, &mut routed);
+    assert_eq!(
+        seen(&rules.counters()),
+        [("hot", 2)],
+        "not before the refresh"
+    );
+    rules.refresh();
+    rules.decide(&event("t", r#"{"v":2}"#), 0, &mut routed);
+    assert_eq!(seen(&rules.counters()), [("new", 1), ("hot", 3)]);
+    assert_eq!(rules.next_wake(), Some(5));
+    newest.send_replace(active(&HOT.replace('1', "0")));
+    rules.refresh();
+    rules.decide(&event("t", r#"{"v":2}"#), 0, &mut routed);
+    assert_eq!(
+        seen(&rules.counters()),
+        [("hot", 1)],
+        "another rule, as it says"
+    );
+    assert_eq!(rules.next_wake(), None);
+}
+
+#[test]
+fn a_gap_record_is_decided_with_the_state_that_events_are_decided_with() {
+    let text = "rule all { on \"t\", \"$tidegate/#\" when events > 100 send to cloud }";
+    let newest = watch::Sender::new(active(text));
+    let rules = Evaluator::new(newest.subscribe());
+    rules.decide(&event("t", "{}"), 0, &mut Vec::new());
+    let mut gaps = Gaps::new(rules.clone(), "plant".into(), 1);
+    let gap = Gap {
+        reason: GapReason::Shed,
+        records: 9,
+        bytes: 9,
+        first: 1,
+        last: 9,
+        time_min_ms: 0,
+        time_max_ms: 0,
+        lanes: vec![GapLane {
+            lane: CLOUD,
+            name: "cloud".to_owned(),
+            class: 0,
+            events: 9,
+        }],
+        labels: Vec::new(),
+        other_labels: 0,
+    };
+    let mut commit = Commit::new();
+    assert_eq!(gaps.make(&gap, 0, &mut commit), [CLOUD]);
+    assert_eq!(commit.len(), 1);
+    let counters = rules.counters();
+    assert_eq!(seen(&counters), [("all", 2)], "one state for both");
+    assert_eq!(counters.rules[0].counts.stopped, 1, "the gap of nine");
+}
+
+/// An intake without a commit thread, and the groups it hands over.
+fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<Group>) {
+    let (inlet, offers) = Inlet::new(8, 1 << 20);
+    let (commits, groups) = sync_channel(1);
+    let inputs = Inputs {
+        offers,
+        system: mpsc::channel(1).1,
+        redrives: mpsc::channel(1).1,
+        rules: rules.clone(),
+    };
+    let settings = Settings {
+        gateway_id: "plant".into(),
+        boot: 1,
+        pacing: Pacing::new(Duration::ZERO, Duration::ZERO),
+    };
+    let ends = CommitEnds {
+        commits,
+        done: mpsc::unbounded_channel().1,
+    };
+    let metrics = Arc::new(IntakeMetrics::new(Vec::new()));
+    let feed = LiveFeed::default();
+    let intake = Intake::new(inputs, settings, Dedup::new(8), ends, feed, metrics);
+    (intake, inlet, groups)
+}
+
+/// The first group of an intake that nobody offers anything.
+async fn first_group(intake: Intake, groups: Receiver<Group>) -> Group {
+    let intake = tokio::spawn(intake.run());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Ok(group) = groups.try_recv() {
+            intake.abort();
+            return group;
+        }
+        assert!(Instant::now() < deadline, "the rules were not woken");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn rules_are_woken_when_they_want_to_be() {
+    let rules = Evaluator::new(watch::Sender::new(active(HOT)).subscribe());
+    let due = clock::unix_ms() + 200;
+    for (topic, data) in [
+        ("t", r#"{"v":0}"#),
+        ("t", r#"{"v":2}"#),
+        ("t", r#"{"v":3}"#),
+    ] {
+        rules.arm("hot", due, Arc::new(event(topic, data)));
+    }
+    let (intake, _inlet, groups) = intake(&rules);
+    let group = first_group(intake, groups).await;
+    assert!(clock::unix_ms() >= due, "not before");
+    assert_eq!(group.commit.len(), 2, "two get past the `when`");
+    assert_eq!(group.routed, [(CLOUD, 2)]);
+    assert_eq!(group.taken, 0, "nothing came from a source");
+    assert_eq!(seen(&rules.counters()), [("hot", 3)]);
+}
+
+#[tokio::test]
+async fn a_timer_armed_on_the_commit_thread_wakes_the_intake() {
+    let rules = Evaluator::new(watch::Sender::new(active(HOT)).subscribe());
+    let (intake, _inlet, groups) = intake(&rules);
+    let arming = rules.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        arming.arm("hot", clock::unix_ms(), Arc::new(event("t", r#"{"v":2}"#)));
+        arming.timers_may_differ();
+    });
+    let group = first_group(intake, groups).await;
+    assert_eq!(group.routed, [(CLOUD, 1)]);
+}
