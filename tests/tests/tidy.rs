@@ -345,7 +345,7 @@ fn a_door_that_no_line_allows_is_found_and_so_is_a_line_without_a_door() {
         (
             "a source::*-of-another-kind",
             "a",
-            "may not name `source::* of another kind`",
+            "may not name `source::*-of-another-kind`",
         ),
         ("source:\n", "source: a\n", "`source` does not name `a`"),
         ("lib:\n", "lib:\nb: a\n", "there is no `b`"),

@@ -78,7 +78,7 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `up`, `connecting`, `down`, `paused`.
+    /// In a word: `up`, `connecting`, `down`.
     pub state: String,
     /// How long it has been in this state.
     pub since_ms: u64,
@@ -138,7 +138,7 @@ pub struct StoreStatus {
     pub free_min_bytes: u64,
     /// Generations on disk.
     pub generations: u64,
-    /// Generations in quarantine, with why.
+    /// Generations and databases of dead letters in quarantine, with why.
     pub quarantined: Vec<String>,
     /// Runs of sequences that cannot be read.
     pub damage: Vec<String>,

@@ -1,4 +1,4 @@
-//! The only clock. Everything else takes the time as a parameter.
+//! The only clock. Main loops, requests and collectors of metrics read it and hand the time on.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -95,7 +95,7 @@ fn other_kind(package: &Package, from: usize, to: usize) -> Option<String> {
     let (from, to) = (&package.modules[from].path, &package.modules[to].path);
     let (a, b) = (place(package, from), place(package, to));
     let is_other = a == b && a.ends_with("::*") && from.get(1) != to.get(1);
-    is_other.then(|| format!("{b} of another kind"))
+    is_other.then(|| format!("{b}-of-another-kind"))
 }
 
 /// The folder of a package of ours by its name in a path.
@@ -127,7 +127,7 @@ pub fn print(folder: &str, doors: &Doors) -> String {
                 line = "   ".into();
             }
             line.push(' ');
-            line.push_str(&name.replace(' ', "-"));
+            line.push_str(name);
         }
         text.push_str(&line);
         text.push('\n');
@@ -151,11 +151,7 @@ pub fn parse(text: &str) -> Doors {
             (module, words) = (name.to_owned(), rest);
         }
         let named = doors.entry(module.clone()).or_default();
-        named.extend(
-            words
-                .split_whitespace()
-                .map(|word| word.replace("-of-another-kind", " of another kind")),
-        );
+        named.extend(words.split_whitespace().map(str::to_owned));
     }
     doors
 }

@@ -9,9 +9,9 @@ use super::control_client::ControlClient;
 use crate::cli::Failure;
 use crate::run::config::Config;
 
-/// Who gives access to the events.
+/// The event store, as it can be reached.
 pub(in crate::cli) enum EventStore {
-    /// A gateway runs and is asked.
+    /// A gateway has it open and is asked.
     Served(ControlClient),
     /// None runs: its store is read under its lock. Nothing is changed.
     OnDisk(Store, PathBuf),

@@ -46,7 +46,7 @@ enum Command {
     /// Send dead letters again, through the running gateway
     Retry {
         #[command(flatten)]
-        which: Which,
+        which: Selection,
         /// Where to, instead of the upstream they were bound for
         #[arg(long, value_name = "NAME")]
         to: Option<String>,
@@ -54,13 +54,13 @@ enum Command {
     /// Drop dead letters for good
     Drop {
         #[command(flatten)]
-        which: Which,
+        which: Selection,
     },
 }
 
-/// Which letters.
+/// Selection letters.
 #[derive(Debug, clap::Args)]
-struct Which {
+struct Selection {
     /// Their ids, such as 12.0
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
@@ -127,7 +127,7 @@ fn show(store: &EventStore, id: &str) -> Result<DeadLetterView, Failure> {
     }
 }
 
-impl Which {
+impl Selection {
     fn ids(&self, store: &EventStore) -> Result<Vec<String>, Failure> {
         if !self.all {
             return Ok(self.ids.clone());
@@ -154,7 +154,7 @@ fn retry(
     })
 }
 
-fn drop_letters(config: &Config, which: &Which, format: OutputFormat) -> Result<(), Failure> {
+fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Result<(), Failure> {
     let store = EventStore::find(config)?;
     let ids = which.ids(&store)?;
     match store {

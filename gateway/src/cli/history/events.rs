@@ -39,7 +39,7 @@ enum Command {
     /// Show the latest events, oldest first
     List {
         #[command(flatten)]
-        which: Which,
+        which: EventSelection,
         /// How long ago, such as 1h or 30m
         #[arg(long, value_name = "SPAN", value_parser = span)]
         since: Option<u64>,
@@ -55,13 +55,13 @@ enum Command {
     /// Show events as they are accepted, until Ctrl-C
     Follow {
         #[command(flatten)]
-        which: Which,
+        which: EventSelection,
     },
 }
 
-/// Which events.
+/// EventSelection events.
 #[derive(Debug, clap::Args)]
-struct Which {
+struct EventSelection {
     /// Topics, such as `plant/+/temperature` or `plant/#`
     #[arg(long, value_name = "FILTER", value_parser = topic)]
     topic: Option<TopicFilter>,
@@ -73,7 +73,7 @@ struct Which {
     kind: Option<String>,
 }
 
-impl Which {
+impl EventSelection {
     fn filter(&self, since_ms: Option<i64>) -> EventFilter {
         EventFilter {
             topic: self.topic.clone(),
