@@ -43,7 +43,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::config::LaneSettings;
 use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
-use crate::time::backoff::Backoff;
+use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 use crate::upstream::{Outcome, Token, Trouble, Upstream};
@@ -121,7 +121,7 @@ struct Forwarder<U> {
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
     reconnect: Backoff,
-    random: fastrand::Rng,
+    jitter: Jitter,
 }
 
 /// Forwards until shutdown: connects, offers what the store holds, settles what is answered.
@@ -133,14 +133,14 @@ pub async fn forward<U: Upstream>(
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), ForwardError> {
-    let mut random = fastrand::Rng::with_seed(context.seed);
+    let mut jitter = Jitter::seeded(context.seed);
     let metrics = Arc::clone(&context.metrics);
     let lane = Lane::new(
         context.id,
         context.config.clone(),
         Arc::clone(&metrics),
         clock::monotonic(),
-        random.u64(..),
+        jitter.draw(),
     );
     let log = StoreLog::new(context.store.clone(), context.id);
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
@@ -151,7 +151,7 @@ pub async fn forward<U: Upstream>(
         context,
         shutdown,
         reconnect,
-        random,
+        jitter,
     };
     forwarder.run().await
 }
@@ -244,7 +244,7 @@ impl<U: Upstream> Forwarder<U> {
         self.lane.broken(now, trouble);
         self.report();
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
-        let pause = self.reconnect.next(self.random.u64(..)).max(asked);
+        let pause = self.reconnect.next(self.jitter.draw()).max(asked);
         let LaneContext { name, metrics, .. } = &self.context;
         if metrics.down(&trouble.message, now.instant) {
             self.context.tell(&UpstreamDown {

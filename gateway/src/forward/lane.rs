@@ -24,7 +24,7 @@ use super::window::{InFlight, Window};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
 use crate::observe::forward::LaneMetrics;
-use crate::time::backoff::Backoff;
+use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 
@@ -106,7 +106,7 @@ pub(super) struct Lane {
     paused_until: Option<Instant>,
     read_again: Option<Instant>,
     hungry: bool,
-    random: fastrand::Rng,
+    jitter: Jitter,
 }
 
 impl Lane {
@@ -136,7 +136,7 @@ impl Lane {
             paused_until: None,
             read_again: None,
             hungry: false,
-            random: fastrand::Rng::with_seed(seed),
+            jitter: Jitter::seeded(seed),
             settings,
         }
     }
@@ -309,7 +309,7 @@ impl Lane {
         self.metrics.failed(reason);
         let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
         pause.skip(entry.refusals);
-        let due = now.instant + pause.next(self.random.u64(..));
+        let due = now.instant + pause.next(self.jitter.draw());
         self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
     }
 
@@ -321,7 +321,7 @@ impl Lane {
         let until = match paused {
             Some(until) => asked.map_or(until, |asked| asked.max(until)),
             None => {
-                let pause = now.instant + self.busy.next(self.random.u64(..));
+                let pause = now.instant + self.busy.next(self.jitter.draw());
                 asked.map_or(pause, |asked| asked.max(pause))
             }
         };

@@ -46,6 +46,22 @@ impl Backoff {
     }
 }
 
+/// Draws for pauses; the same seed gives the same draws.
+#[derive(Debug, Clone)]
+pub struct Jitter(fastrand::Rng);
+
+impl Jitter {
+    /// Draws that follow from `seed`.
+    pub fn seeded(seed: u64) -> Jitter {
+        Jitter(fastrand::Rng::with_seed(seed))
+    }
+
+    /// The next draw, evenly over all of `u64`.
+    pub fn draw(&mut self) -> u64 {
+        self.0.u64(..)
+    }
+}
+
 /// The longest pause before attempt `attempts` (counted from 0).
 pub fn ceiling(min: Duration, max: Duration, attempts: u32) -> Duration {
     let factor = 1u32.checked_shl(attempts).unwrap_or(u32::MAX);

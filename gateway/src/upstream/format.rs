@@ -1,11 +1,11 @@
-//! How the envelope of an event leaves.
+//! How the attributes of an event leave.
 
 use crate::config::key::Choice;
 
-/// How the envelope leaves.
+/// How they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `"binary"`: the payload as it is, the envelope in the protocol's metadata.
+    /// `"binary"`: the payload as it is, the attributes in the protocol's metadata.
     Binary,
     /// `"structured"`: one JSON document.
     Structured,

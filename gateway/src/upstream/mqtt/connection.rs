@@ -195,12 +195,12 @@ fn options_v5(broker: &Broker, transport: Option<Transport>, window: usize) -> v
 }
 
 async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
-    let mut relay = Relay::new(sender);
+    let mut relay = EventRelay::new(sender);
     while relay.pass(events.poll(), told).await {}
 }
 
 async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
-    let mut relay = Relay::new(sender);
+    let mut relay = EventRelay::new(sender);
     while relay.pass(events.poll(), told_v5).await {}
 }
 
@@ -256,15 +256,15 @@ fn told_v5(
 
 /// Passes on what the connection tells, all there is at once: each message to the forwarder wakes it, and a
 /// wake costs more than the message.
-struct Relay {
+struct EventRelay {
     sender: EventSender,
     batch: Vec<Result<ConnectionEvent, String>>,
 }
 
-impl Relay {
-    fn new(sender: EventSender) -> Relay {
+impl EventRelay {
+    fn new(sender: EventSender) -> EventRelay {
         let batch = Vec::new();
-        Relay { sender, batch }
+        EventRelay { sender, batch }
     }
 
     /// Passes on what one poll of the library gives; `false` when that was the last.
