@@ -182,6 +182,15 @@ impl Package {
         }
     }
 
+    /// Files of the library and the programs that are compiled for tests alone.
+    pub fn test_files(&self) -> impl Iterator<Item = &Path> {
+        let modules = self.modules.iter().enumerate();
+        modules
+            .filter(|(at, module)| module.home == *at && module.is_test)
+            .filter(|(_, module)| module.kind != Kind::Test)
+            .map(|(_, module)| module.file.as_path())
+    }
+
     /// Every module with every other one, and every name outside, that it names; once each.
     pub fn edges(&self) -> Vec<Edge> {
         let mut known = HashSet::new();
