@@ -112,109 +112,129 @@ fn changed(from: &str, to: &str) -> String {
     FIRST.replacen(from, to, 1)
 }
 
-#[test]
-fn a_rule_keeps_its_state_exactly_if_it_says_what_it_said() {
+/// What changed, the two files after it, and the rules that keep their state.
+type Case = (&'static str, String, String, &'static str);
+
+/// Changes around the rules.
+fn changes_around() -> Vec<Case> {
     let [_, second] = BEFORE;
     let lines: Vec<&str> = FIRST.lines().collect();
     let reordered = [lines[3], lines[2], lines[1], lines[0]].join("\n");
     let moved = format!("{}\n{}\n{}", lines[0], lines[1], lines[3]);
     let moved_to = format!("{}\n{}", second.1, lines[2]);
-    let swapped = changed("rule hot", "rule x").replace("rule wet", "rule hot");
-    let swapped = swapped.replace("rule x", "rule wet");
-    let cases: [(&str, String, &str, &str); 16] = [
+    vec![
         (
             "unchanged",
             FIRST.to_owned(),
-            second.1,
+            second.1.to_owned(),
             "hot wet all unmatched",
         ),
         (
             "comment",
             changed("rule hot {", "# hot\nrule hot { # it is\n"),
-            second.1,
+            second.1.to_owned(),
             "hot wet all unmatched",
         ),
         (
             "layout",
             FIRST.replace(' ', "\n  "),
-            second.1,
+            second.1.to_owned(),
             "hot wet all unmatched",
         ),
-        ("reordered", reordered, second.1, "all wet hot unmatched"),
+        (
+            "reordered",
+            reordered,
+            second.1.to_owned(),
+            "all wet hot unmatched",
+        ),
         (
             "moved to another file",
             moved,
-            &moved_to,
+            moved_to,
             "hot all wet unmatched",
         ),
         (
             "another one added",
             format!("rule new {{ on temp send to cloud }} {FIRST}"),
-            second.1,
+            second.1.to_owned(),
             "hot wet all unmatched",
         ),
         (
             "another one removed",
             FIRST.replace(lines[1], ""),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "another one renamed",
             changed("rule hot", "rule hotter"),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "another event declared",
             format!("event e {{ topic \"e\" }} {FIRST}"),
-            second.1,
+            second.1.to_owned(),
             "hot wet all unmatched",
         ),
+    ]
+}
+
+/// Changes of the rules themselves.
+fn changes_within() -> Vec<Case> {
+    let [_, second] = BEFORE;
+    let lines: Vec<&str> = FIRST.lines().collect();
+    let swapped = changed("rule hot", "rule x").replace("rule wet", "rule hot");
+    let swapped = swapped.replace("rule x", "rule wet");
+    vec![
         (
             "its own text",
             changed("> 80", "> 81"),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "its destination",
             changed("> 80 send to cloud", "> 80 send to archive"),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "a declaration, by a field",
             changed("celsius float", "celsius float in 0..900"),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "a declaration, by its topic",
             FIRST.to_owned(),
-            r#"event flow { topic "flow/{pipe}" litres float pump object } unmatched { send to archive }"#,
+            r#"event flow { topic "flow/{pipe}" litres float pump object } unmatched { send to archive }"#.to_owned(),
             "hot unmatched",
         ),
-        ("swapped names", swapped, second.1, "all unmatched"),
+        ("swapped names", swapped, second.1.to_owned(), "all unmatched"),
         (
             "another body under the name",
             FIRST.replace(lines[1], "rule hot { on \"temp/7\" send to cloud }"),
-            second.1,
+            second.1.to_owned(),
             "wet all unmatched",
         ),
         (
             "unmatched",
             FIRST.to_owned(),
-            r#"event flow { topic "flow/{meter}" litres float pump object } unmatched { send to cloud }"#,
+            r#"event flow { topic "flow/{meter}" litres float pump object } unmatched { send to cloud }"#.to_owned(),
             "hot wet all",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn a_rule_keeps_its_state_exactly_if_it_says_what_it_said() {
     let before = set(&BEFORE);
-    for (case, first, second, expected) in cases {
-        let after = set(&[("rules/1.rules", &first), ("rules/2.rules", second)]);
+    for (case, first, second, expected) in changes_around().into_iter().chain(changes_within()) {
+        let after = set(&[("rules/1.rules", &first), ("rules/2.rules", &second)]);
         assert_eq!(kept(&before, &after).join(" "), expected, "{case}");
         // Renamed files change the places in messages and nothing else.
-        let after = set(&[("rules/9.rules", &first), ("rules/a.rules", second)]);
+        let after = set(&[("rules/9.rules", &first), ("rules/a.rules", &second)]);
         assert_eq!(kept(&before, &after).join(" "), expected, "{case}, renamed");
     }
 }
