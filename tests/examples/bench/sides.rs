@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::peer;
-use tidegate_tests::port;
+use tidegate_tests::{port, wait};
 
 /// Who stands at the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Side {
             Kind::Mosquitto => Edge::Mosquitto(Broker::start(BRIDGE, Some(upstream.address))?),
             Kind::Tidegate => Edge::Tidegate(Box::new(gateway(upstream.address))),
         };
+        // Time for the edge to connect to its upstream: neither tells when it has.
         std::thread::sleep(Duration::from_millis(700));
         Some(Side { edge, upstream })
     }
@@ -138,11 +139,7 @@ impl Broker {
         let config = dir.path().join("mosquitto.conf");
         std::fs::write(&config, text).expect("a configuration");
         let process = run(&program, &config);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "mosquitto does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait::find("mosquitto listens", || TcpStream::connect(address));
         Some(Broker {
             address,
             process,
