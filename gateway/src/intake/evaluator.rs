@@ -1,7 +1,7 @@
 //! The rules in force and their state: the one place where events are decided about.
 //!
 //! Three look in: the intake thread for everything that arrives and for timers of the rules, the
-//! commit thread for the gap records it makes while it sheds, and the metrics for the counters.
+//! commit thread for the gap records of what it gives up, and the metrics for the counters.
 //! Each holds the lock for one event or one look and waits for nothing meanwhile, so none can
 //! keep the others from going on.
 
