@@ -27,12 +27,12 @@ pub struct ActiveRules {
 /// Decides about events; all clones are one.
 #[derive(Clone)]
 pub struct Evaluator {
-    evaluation: Arc<Mutex<Evaluation>>,
+    in_force: Arc<Mutex<RulesInForce>>,
     /// Told when another thread than the intake's may have armed a timer.
     timers: Arc<Notify>,
 }
 
-struct Evaluation {
+struct RulesInForce {
     newest: watch::Receiver<Arc<ActiveRules>>,
     active: Arc<ActiveRules>,
     state: State,
@@ -43,14 +43,14 @@ impl Evaluator {
     /// The rules that `newest` holds, which have seen nothing yet.
     pub fn new(newest: watch::Receiver<Arc<ActiveRules>>) -> Evaluator {
         let active = Arc::clone(&newest.borrow());
-        let evaluation = Evaluation {
+        let in_force = RulesInForce {
             newest,
             active,
             state: State::default(),
             decision: Decision::default(),
         };
         Evaluator {
-            evaluation: Arc::new(Mutex::new(evaluation)),
+            in_force: Arc::new(Mutex::new(in_force)),
             timers: Arc::default(),
         }
     }
@@ -60,43 +60,43 @@ impl Evaluator {
     /// A system event goes only where a rule asks for it by its topic: neither a gateway without
     /// rules nor an `unmatched` block sends it upstream.
     pub fn decide(&self, event: &Event, now: UnixMs, routed: &mut Vec<Routed>) {
-        let evaluation = &mut *self.lock();
-        let rules = &evaluation.active.rules;
-        rules.step(&mut evaluation.state, now, event, &mut evaluation.decision);
-        evaluation.route(event, routed);
+        let in_force = &mut *self.lock();
+        let rules = &in_force.active.rules;
+        rules.step(&mut in_force.state, now, event, &mut in_force.decision);
+        in_force.route(event, routed);
     }
 
     /// When the rules want to be woken next, if ever.
     pub fn next_wake(&self) -> Option<UnixMs> {
-        let evaluation = &*self.lock();
-        evaluation.active.rules.next_wake(&evaluation.state)
+        let in_force = &*self.lock();
+        in_force.active.rules.next_wake(&in_force.state)
     }
 
     /// Lets the rules decide about the first timer due at `now`, as [`Evaluator::decide`] does;
     /// gives the event it is about. To be called until nothing is due.
     pub fn wake(&self, now: UnixMs, routed: &mut Vec<Routed>) -> Option<Arc<Event>> {
-        let evaluation = &mut *self.lock();
-        let rules = &evaluation.active.rules;
-        let event = rules.wake(&mut evaluation.state, now, &mut evaluation.decision)?;
-        evaluation.route(&event, routed);
+        let in_force = &mut *self.lock();
+        let rules = &in_force.active.rules;
+        let event = rules.wake(&mut in_force.state, now, &mut in_force.decision)?;
+        in_force.route(&event, routed);
         Some(event)
     }
 
     /// Switches to the newest rules. Rules that say what they said before keep their state.
     pub fn refresh(&self) {
-        let evaluation = &mut *self.lock();
-        if evaluation.newest.has_changed().unwrap_or(false) {
-            let newest = Arc::clone(&evaluation.newest.borrow_and_update());
-            let state = std::mem::take(&mut evaluation.state);
-            evaluation.state = newest.rules.carry(&evaluation.active.rules, state);
-            evaluation.active = newest;
+        let in_force = &mut *self.lock();
+        if in_force.newest.has_changed().unwrap_or(false) {
+            let newest = Arc::clone(&in_force.newest.borrow_and_update());
+            let state = std::mem::take(&mut in_force.state);
+            in_force.state = newest.rules.carry(&in_force.active.rules, state);
+            in_force.active = newest;
         }
     }
 
     /// What happened at the rules in force, and to events as a whole.
     pub fn counters(&self) -> Counters {
-        let evaluation = &*self.lock();
-        evaluation.active.rules.counters(&evaluation.state)
+        let in_force = &*self.lock();
+        in_force.active.rules.counters(&in_force.state)
     }
 
     /// To be called after deciding elsewhere than on the intake thread, which waits for timers.
@@ -112,18 +112,18 @@ impl Evaluator {
     /// Arms a timer as a clause would.
     #[cfg(test)]
     pub(crate) fn arm(&self, rule: &str, due: UnixMs, event: Arc<Event>) {
-        let evaluation = &mut *self.lock();
-        let rules = &evaluation.active.rules;
-        assert!(rules.arm(&mut evaluation.state, rule, due, event), "{rule}");
+        let in_force = &mut *self.lock();
+        let rules = &in_force.active.rules;
+        assert!(rules.arm(&mut in_force.state, rule, due, event), "{rule}");
     }
 
-    fn lock(&self) -> MutexGuard<'_, Evaluation> {
-        let evaluation = self.evaluation.lock();
-        evaluation.unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RulesInForce> {
+        let in_force = self.in_force.lock();
+        in_force.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Evaluation {
+impl RulesInForce {
     /// The lanes of what was decided. A destination the rules know but the gateway does not cannot
     /// occur: both come from the same list of names.
     fn route(&mut self, event: &Event, routed: &mut Vec<Routed>) {

@@ -37,7 +37,7 @@ pub(crate) struct Evaluation<'r> {
 }
 
 /// How a rule ended.
-enum Outcome {
+enum RuleOutcome {
     Passed,
     Stopped,
 }
@@ -170,8 +170,8 @@ impl<'r> Evaluation<'r> {
         counts.seen += 1;
         counts.sent += sent as u64;
         match end {
-            Ok(Outcome::Passed) => counts.passed += 1,
-            Ok(Outcome::Stopped) => counts.stopped += 1,
+            Ok(RuleOutcome::Passed) => counts.passed += 1,
+            Ok(RuleOutcome::Stopped) => counts.stopped += 1,
             Err(NoValue::Undefined(name)) => {
                 counts.undefined += 1;
                 *counts.undefined_names.entry(name).or_default() += 1;
@@ -190,7 +190,7 @@ impl<'r> Evaluation<'r> {
         rule: &'r CompiledRule,
         captures: &[Option<Range<usize>>],
         decision: &mut Decision,
-    ) -> Result<Outcome, NoValue> {
+    ) -> Result<RuleOutcome, NoValue> {
         self.state.locals.clear();
         self.state.locals.resize(rule.locals, None);
         let mut edits: Vec<Edit<'r>> = Vec::new();
@@ -199,7 +199,7 @@ impl<'r> Evaluation<'r> {
             match step {
                 Step::When(condition) => {
                     if !condition(&self.cx(captures))? {
-                        return Ok(Outcome::Stopped);
+                        return Ok(RuleOutcome::Stopped);
                     }
                     continue;
                 }
@@ -231,7 +231,7 @@ impl<'r> Evaluation<'r> {
             }
             changed = None;
         }
-        Ok(Outcome::Passed)
+        Ok(RuleOutcome::Passed)
     }
 
     fn cx<'c>(&'c self, captures: &'c [Option<Range<usize>>]) -> Context<'c> {
