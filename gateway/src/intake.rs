@@ -1,6 +1,6 @@
 //! The commit pipeline: dedup → stamp → rules → one group commit → acks.
 //!
-//! Two threads. The *intake* thread gathers arrivals into a [`group::Group`]: it recognises
+//! Two threads. The *intake* thread gathers arrivals into a [`group::CommitGroup`]: it recognises
 //! repetitions, mints ids, lets the rules decide and encodes the record. The *commit* thread
 //! makes one group durable at a time and settles its acks, see [`commit`]. While it waits for
 //! the disk, the next group fills: under load commits grow by themselves, and the first event
@@ -38,7 +38,7 @@ use crate::observe::intake::IntakeMetrics;
 use crate::time::clock;
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
-use group::{Done, Group};
+use group::{CommitGroup, Done};
 use pacing::Pacing;
 
 /// An event with its consequences already decided: a dead letter on its way back.
@@ -78,9 +78,9 @@ pub struct Intake {
     dedup: Dedup,
     routed: Vec<Routed>,
     minted: u64,
-    group: Group,
-    spare: Option<Group>,
-    commits: std::sync::mpsc::SyncSender<Group>,
+    group: CommitGroup,
+    spare: Option<CommitGroup>,
+    commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
     feed: LiveFeed,
     metrics: Arc<IntakeMetrics>,
@@ -90,7 +90,7 @@ pub struct Intake {
 /// The ends of the commit thread that the intake holds.
 pub struct CommitEnds {
     /// Groups to make durable; room for one.
-    pub commits: std::sync::mpsc::SyncSender<Group>,
+    pub commits: std::sync::mpsc::SyncSender<CommitGroup>,
     /// Groups coming back with their result.
     pub done: mpsc::UnboundedReceiver<Done>,
 }
@@ -112,8 +112,8 @@ impl Intake {
             dedup,
             routed: Vec::new(),
             minted: 0,
-            group: Group::default(),
-            spare: Some(Group::default()),
+            group: CommitGroup::default(),
+            spare: Some(CommitGroup::default()),
             commits: ends.commits,
             done: ends.done,
             feed,

@@ -78,6 +78,7 @@ fn every_key_is_listed_once_and_its_default_is_within_its_bounds() {
 }
 
 /// A folder with everything that the examples point at.
+#[cfg(all(feature = "serial", feature = "http"))]
 fn surroundings() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("rules")).expect("the rules folder");

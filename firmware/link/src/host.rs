@@ -2,7 +2,7 @@
 //! every record in order, once.
 //!
 //! The caller stores what it is handed and says so: [`HostLink::acknowledge`] only after the commit is durable. What
-//! has to outlive the gateway is one [`Mark`] per (device, boot): the last durable sequence number, best written in
+//! has to outlive the gateway is one [`DurableMark`] per (device, boot): the last durable sequence number, best written in
 //! the same commit as the events. After a hello the caller finishes or gives up what it was handed before, looks the
 //! mark up, and calls [`HostLink::resume`]; nothing stored is handed out again.
 
@@ -10,7 +10,7 @@ mod session;
 
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
-use crate::incoming::{Body, EventId, Incoming, Mark, ResumeError};
+use crate::incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
 use crate::message::ToGateway;
 use session::{Gap, Received, Session};
 
@@ -70,7 +70,7 @@ impl HostLink {
     /// or given up by now.
     pub fn resume(
         &mut self,
-        mark: Option<Mark>,
+        mark: Option<DurableMark>,
         schema_known: bool,
         now_ms: u64,
     ) -> Result<(), ResumeError> {

@@ -19,9 +19,9 @@ pub struct EventId {
 ///
 /// Key: the eight bytes of the device and the four of the boot, big-endian. Value: the four of the sequence, big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(pub EventId);
+pub struct DurableMark(pub EventId);
 
-impl Mark {
+impl DurableMark {
     /// Bytes of the key.
     pub fn key(device: DeviceId, boot: BootId) -> [u8; 12] {
         let mut key = [0; 12];

@@ -41,7 +41,7 @@ pub use counters::Counters;
 pub use device::{DeviceLink, Identity};
 pub use frame::{FRAME_SIZE_MAX, FrameBuffer};
 pub use host::HostLink;
-pub use incoming::{Body, EventId, Incoming, Mark, ResumeError};
+pub use incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
 pub use ring::{RamRing, Ring};
 pub use schema::{Field, Kind, Schema, Value};
 pub use sequence::Sequence;

@@ -6,8 +6,8 @@ use tidegate_link::device::Identity;
 use tidegate_link::frame::FRAME_SIZE_MAX;
 use tidegate_link::schema::read_value;
 use tidegate_link::{
-    Body, DeviceLink, EventId, Field, HostLink, Incoming, Kind, Mark, RamRing, Schema, Sequence,
-    Value,
+    Body, DeviceLink, DurableMark, EventId, Field, HostLink, Incoming, Kind, RamRing, Schema,
+    Sequence, Value,
 };
 
 const DEVICE: [u8; 8] = *b"node-001";
@@ -157,7 +157,7 @@ impl World {
                 Some(Incoming::Hello(hello)) => {
                     let boot = hello.boot;
                     self.pending.clear();
-                    let mark = self.store.marks.get(&boot).copied().map(Mark);
+                    let mark = self.store.marks.get(&boot).copied().map(DurableMark);
                     let mark = mark.filter(|_| self.gateway != Gateway::ForgetsMarks);
                     self.host.resume(mark, false, self.now_ms).unwrap();
                     continue;

@@ -4,8 +4,8 @@ use tidegate_link::device::{HELLO_MS, RETRANSMIT_MS_MIN};
 use tidegate_link::frame::{FRAME_SIZE_MAX, decode, encode};
 use tidegate_link::message::{Level, ToDevice, ToGateway};
 use tidegate_link::{
-    DeviceLink, EventId, Field, HostLink, Identity, Incoming, Kind, Mark, RamRing, ResumeError,
-    Schema, Sequence, Value,
+    DeviceLink, DurableMark, EventId, Field, HostLink, Identity, Incoming, Kind, RamRing,
+    ResumeError, Schema, Sequence, Value,
 };
 
 type Device = DeviceLink<RamRing<512>>;
@@ -89,7 +89,7 @@ fn welcomed(records: u32) -> Device {
 fn exchange(
     device: &mut Device,
     host: &mut HostLink,
-    mark: Option<Mark>,
+    mark: Option<DurableMark>,
     now_ms: u64,
 ) -> Vec<String> {
     let (mut buffer, mut handed_on) = ([0; FRAME_SIZE_MAX], Vec::new());
@@ -233,14 +233,24 @@ fn the_schema_and_the_clock_come_before_the_first_event() {
 #[test]
 fn what_is_durable_is_not_handed_on_again() {
     let (mut device, mut host) = (welcomed(5), HostLink::new(1));
-    let handed_on = exchange(&mut device, &mut host, Some(Mark(id(1, 2))), HELLO_MS);
+    let handed_on = exchange(
+        &mut device,
+        &mut host,
+        Some(DurableMark(id(1, 2))),
+        HELLO_MS,
+    );
     assert_eq!(handed_on[4..], ["3", "4"]);
 }
 
 #[test]
 fn a_boot_id_used_twice_is_turned_away() {
     let (mut device, mut host) = (welcomed(5), HostLink::new(1));
-    let handed_on = exchange(&mut device, &mut host, Some(Mark(id(1, 50))), HELLO_MS);
+    let handed_on = exchange(
+        &mut device,
+        &mut host,
+        Some(DurableMark(id(1, 50))),
+        HELLO_MS,
+    );
     assert_eq!(handed_on, ["hello", "BootReused"]);
     assert_eq!(
         host.resume(None, true, HELLO_MS),

@@ -23,16 +23,16 @@ pub(crate) fn all<S: Kinds, U: Kinds>() -> Vec<Reference> {
     table.push("[gateway]", GatewayKeys::ROWS);
     table.push("[store]", StoreKeys::ROWS);
     table.push("[api]", ApiKeys::ROWS);
-    let later: Vec<Shared> = U::ALL.iter().map(shared).collect();
+    let later: Vec<SharedSections> = U::ALL.iter().map(shared).collect();
     table.push_kinds::<S>(&[], &later);
     table.push_kinds::<U>(LaneKeys::ROWS, &[]);
     table.0
 }
 
 /// Headings of what a kind has in common with others.
-type Shared = Vec<&'static str>;
+type SharedSections = Vec<&'static str>;
 
-fn shared<K>(kind: &Listed<K>) -> Shared {
+fn shared<K>(kind: &Listed<K>) -> SharedSections {
     groups(kind).map(|group| group.heading).collect()
 }
 
@@ -53,7 +53,7 @@ impl Table {
     }
 
     /// The keys of a whole list; `later` says what the kinds of lists to come share.
-    fn push_kinds<K: Kinds>(&mut self, common: Rows, later: &[Shared]) {
+    fn push_kinds<K: Kinds>(&mut self, common: Rows, later: &[SharedSections]) {
         let keys = std::iter::once(K::TYPE).chain(common.iter().copied());
         self.0.push(Reference {
             heading: format!("[{}.NAME]", K::LIST.key),

@@ -9,7 +9,7 @@ use tidegate_store::{Commit, CommitError, Committed, Sequence, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::gaps::{Gaps, GivenUp};
-use super::group::{Done, Epoch, Group};
+use super::group::{CommitGroup, Done, Epoch};
 use crate::event::ack::Refusal;
 use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
@@ -28,7 +28,7 @@ pub struct Committer {
     /// The store's only writer.
     pub writer: Writer,
     /// Groups to commit; closed by the intake when it is done.
-    pub groups: Receiver<Group>,
+    pub groups: Receiver<CommitGroup>,
     /// Groups on their way back.
     pub done: mpsc::UnboundedSender<Done>,
     /// Tells the forwarders how far the log is durable.
@@ -72,7 +72,7 @@ impl Committer {
         self.writer
     }
 
-    fn one(&mut self, mut group: Group, epoch: &mut Epoch, now: UnixMs) {
+    fn one(&mut self, mut group: CommitGroup, epoch: &mut Epoch, now: UnixMs) {
         let failed = if group.epoch < *epoch {
             Some(Refusal::Failed)
         } else {
@@ -92,7 +92,12 @@ impl Committer {
         });
     }
 
-    fn commit(&mut self, group: &mut Group, epoch: &mut Epoch, now: UnixMs) -> Option<Refusal> {
+    fn commit(
+        &mut self,
+        group: &mut CommitGroup,
+        epoch: &mut Epoch,
+        now: UnixMs,
+    ) -> Option<Refusal> {
         let begun = clock::monotonic();
         crate::intake::null_control::before_commit(|| group.accept_all());
         match self.commit_or_shed(&group.commit, now) {

@@ -181,10 +181,15 @@ impl Dedup {
 mod tests {
     use super::*;
     use crate::event::device_mark::BOOTS_PER_DEVICE_MAX;
-    use crate::intake::group::Group;
+    use crate::intake::group::CommitGroup;
 
     /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
-    fn offer(dedup: &mut Dedup, after: Option<u64>, sequence: u64, group: &mut Group) -> Seen {
+    fn offer(
+        dedup: &mut Dedup,
+        after: Option<u64>,
+        sequence: u64,
+        group: &mut CommitGroup,
+    ) -> Seen {
         dedup.seen_device(
             &"node".into(),
             1,
@@ -196,13 +201,13 @@ mod tests {
 
     #[test]
     fn after_a_refused_event_of_a_device_the_ones_behind_it_are_out_of_turn() {
-        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         dedup.keep(&group.seen);
-        let mut refused = Group::default();
+        let mut refused = CommitGroup::default();
         assert_eq!(offer(&mut dedup, Some(0), 1, &mut refused), Seen::New);
         dedup.forget_undurable(&refused.seen);
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::OutOfTurn);
         assert!(group.seen.is_empty(), "nothing of it is remembered");
         assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_first_event_of_a_boot_refused_leaves_nothing_to_follow_on() {
-        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         dedup.forget_undurable(&group.seen);
         assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
@@ -221,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_gap_may_be_followed_on() {
-        let (mut dedup, mut group) = (Dedup::new(8), Group::default());
+        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         assert_eq!(offer(&mut dedup, Some(0), 20, &mut group), Seen::New);
         assert_eq!(offer(&mut dedup, Some(20), 21, &mut group), Seen::New);
@@ -230,7 +235,7 @@ mod tests {
     #[test]
     fn two_failed_groups_leave_the_marks_from_before_the_first() {
         let (mut dedup, device) = (Dedup::new(8), Arc::from("node"));
-        let mut durable = Group::default();
+        let mut durable = CommitGroup::default();
         for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
             dedup.seen_device(
                 &device,
@@ -241,7 +246,7 @@ mod tests {
             );
         }
         let before = dedup.devices[&device].clone();
-        let (mut first, mut second) = (Group::default(), Group::default());
+        let (mut first, mut second) = (CommitGroup::default(), CommitGroup::default());
         dedup.seen_device(&device, 8, (None, 0), &mut first.seen, &mut first.commit);
         dedup.seen_device(&device, 9, (None, 0), &mut second.seen, &mut second.commit);
         dedup.forget_undurable(&second.seen);

@@ -21,7 +21,7 @@ pub type Epoch = u64;
 
 /// Events, their consequences, and everything to be settled with them.
 #[derive(Default)]
-pub struct Group {
+pub struct CommitGroup {
     /// The failures known when this group was begun.
     pub epoch: Epoch,
     /// Records and marks for the store.
@@ -47,7 +47,7 @@ pub struct Group {
     tags: Vec<u64>,
 }
 
-impl Group {
+impl CommitGroup {
     /// Whether there is nothing to store and nobody to answer.
     pub fn is_empty(&self) -> bool {
         self.acks.is_empty() && self.commit.is_empty()
@@ -116,7 +116,7 @@ impl Group {
 /// A group that comes back from the commit thread.
 pub struct Done {
     /// To be cleared and used again.
-    pub group: Group,
+    pub group: CommitGroup,
     /// Whether nothing of it was stored.
     pub failed: bool,
     /// Why, where it failed.

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::group::Group;
+use super::group::CommitGroup;
 
 /// Paces the commits of one intake.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Pacing {
 
     /// How long `group` should still gather; `None` when it should go now, is empty, or the
     /// commit thread is not free anyway.
-    pub fn wait(&self, group: &Group, free: bool, now: Instant) -> Option<Duration> {
+    pub fn wait(&self, group: &CommitGroup, free: bool, now: Instant) -> Option<Duration> {
         if group.is_empty() || !free || !group.has_room() {
             return None;
         }
@@ -57,7 +57,7 @@ impl Pacing {
     }
 
     /// A group went to the commit thread.
-    pub fn handed_over(&mut self, group: &Group, now: Instant) {
+    pub fn handed_over(&mut self, group: &CommitGroup, now: Instant) {
         self.handed_over_at(now, group.acks.len());
     }
 

@@ -116,7 +116,7 @@ fn a_gap_record_is_decided_with_the_state_that_events_are_decided_with() {
 }
 
 /// An intake without a commit thread, and the groups it hands over.
-fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<Group>) {
+fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
     let (inlet, offers) = Inlet::new(8, 1 << 20);
     let (commits, groups) = sync_channel(1);
     let inputs = Inputs {
@@ -141,7 +141,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<Group>) {
 }
 
 /// The first group of an intake that nobody offers anything.
-async fn first_group(intake: Intake, groups: Receiver<Group>) -> Group {
+async fn first_group(intake: Intake, groups: Receiver<CommitGroup>) -> CommitGroup {
     let intake = tokio::spawn(intake.run());
     let deadline = clock::monotonic() + Duration::from_secs(60);
     loop {

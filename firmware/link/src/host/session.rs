@@ -1,7 +1,7 @@
 //! The session with one node as a state machine: all of the gateway's half but its bytes.
 
 use crate::counters::{Counters, count};
-use crate::incoming::{EventId, Mark, ResumeError};
+use crate::incoming::{DurableMark, EventId, ResumeError};
 use crate::message::{BootId, DeviceId, Hello, SessionId, ToDevice, ToGateway};
 use crate::schema::FIELD_COUNT_MAX;
 use crate::sequence::Sequence;
@@ -213,7 +213,7 @@ impl Session {
 
     pub(super) fn resume(
         &mut self,
-        mark: Option<Mark>,
+        mark: Option<DurableMark>,
         schema_known: bool,
         now_ms: u64,
         counters: &mut Counters,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_link::message::Hello;
-use tidegate_link::{EventId, Mark, Sequence};
+use tidegate_link::{DurableMark, EventId, Sequence};
 
 use crate::event::arrival::Identity;
 use crate::event::device_mark::Boots;
@@ -81,9 +81,9 @@ impl ConnectedDevice {
     }
 
     /// Where the link goes on.
-    pub(super) fn mark(&self) -> Option<Mark> {
+    pub(super) fn mark(&self) -> Option<DurableMark> {
         self.durable.map(|sequence| {
-            Mark(EventId {
+            DurableMark(EventId {
                 device: self.hello.device,
                 boot: self.hello.boot,
                 // The low half is the number on the line.

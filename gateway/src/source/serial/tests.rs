@@ -21,7 +21,7 @@ use crate::event::device_mark::{Boots, device_mark_key};
 use crate::event::inlet::{Inlet, Offer};
 use crate::event::record;
 use crate::intake::dedup::{Dedup, Seen};
-use crate::intake::group::Group;
+use crate::intake::group::CommitGroup;
 use crate::observe::Observe;
 use crate::observe::source::SourceFamilies;
 use crate::time::clock;
@@ -58,7 +58,7 @@ impl MoodyIntake {
     }
 
     fn take(&mut self, arrival: Arrival) {
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         let seen = self.dedup.seen(
             &arrival.event,
             &arrival.identity,
