@@ -126,7 +126,7 @@ impl Intake {
     pub async fn run(mut self) {
         let mut open = true;
         while open || !self.group.is_empty() || self.spare.is_none() {
-            let wait = self.wait(clock::monotonic());
+            let wait = self.hand_over(open, clock::monotonic());
             let gathering = open && self.group.has_room();
             let due = self.inputs.rules.next_wake().filter(|_| gathering);
             let due = due.map(|due| rest(due, clock::unix_ms()));
@@ -150,7 +150,6 @@ impl Intake {
                 () = after(wait.unwrap_or_default()), if wait.is_some() => {}
             }
             self.gather();
-            self.hand_over(open, clock::monotonic());
         }
     }
 
@@ -163,23 +162,21 @@ impl Intake {
         }
     }
 
-    /// How long the group should still gather.
-    fn wait(&self, now: Instant) -> Option<Duration> {
-        let free = self.spare.is_some();
-        self.settings.pacing.wait(&self.group, free, now)
-    }
-
-    /// Gives the group to the commit thread if that is free and the pacing agrees.
-    fn hand_over(&mut self, open: bool, now: Instant) {
-        if self.group.is_empty() || self.spare.is_none() {
-            return;
+    /// Gives the group to the commit thread if that is free and the pacing agrees; else says how
+    /// long the group should still gather. One look at the clock decides both: a group that is
+    /// told to wait is always waited for.
+    fn hand_over(&mut self, open: bool, now: Instant) -> Option<Duration> {
+        if self.group.is_empty() {
+            return None;
         }
-        if open && self.wait(now).is_some() {
-            return;
+        let wait = self
+            .settings
+            .pacing
+            .wait(&self.group, self.spare.is_some(), now);
+        if open && wait.is_some() {
+            return wait;
         }
-        let Some(mut next) = self.spare.take() else {
-            return;
-        };
+        let mut next = self.spare.take()?;
         next.epoch = self.group.epoch;
         let full = std::mem::replace(&mut self.group, next);
         self.settings.pacing.handed_over(&full, now);
@@ -187,6 +184,7 @@ impl Intake {
         let _ = self.commits.send(full);
         // Between two commits: the new group is empty and no event is half done.
         self.inputs.rules.refresh();
+        None
     }
 
     fn finish(&mut self, done: Done, now: Instant) {
