@@ -17,6 +17,7 @@ use super::tasks::Tasks;
 use crate::intake::evaluator::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::status::RulesStatus;
+use folder::FolderState;
 use watcher::RulesWatcher;
 
 /// The rules in force, and what watches their folder.
@@ -25,12 +26,15 @@ pub(super) struct LoadedRules {
     pub(super) status: watch::Sender<RulesStatus>,
     destinations: Destinations,
     lanes: Vec<LaneId>,
-    folder: Option<PathBuf>,
+    folder: Option<(PathBuf, FolderState)>,
 }
 
 impl LoadedRules {
     /// Reads and compiles the folder; a gateway never starts with rules that have mistakes.
     pub(super) fn load(config: &Config, lanes: &Lanes) -> Result<LoadedRules, RunError> {
+        // Before it is read: what is saved from here on is seen as a change.
+        let folder = config.gateway.rules.clone();
+        let folder = folder.map(|folder| (folder.clone(), folder::state(&folder)));
         let files = match &config.gateway.rules {
             Some(folder) => folder::read(folder).map_err(RunError::Folder)?,
             None => Vec::new(),
@@ -57,7 +61,7 @@ impl LoadedRules {
             status: watch::Sender::new(status),
             destinations: lanes.destinations.clone(),
             lanes: lanes.ids.clone(),
-            folder: config.gateway.rules.clone(),
+            folder,
         })
     }
 
@@ -68,11 +72,12 @@ impl LoadedRules {
         observe: &Arc<Observe>,
         stop: &watch::Receiver<bool>,
     ) {
-        let Some(folder) = self.folder else {
+        let Some((folder, seen)) = self.folder else {
             return;
         };
         let watcher = RulesWatcher {
             folder,
+            seen,
             destinations: self.destinations,
             lanes: self.lanes,
             active: self.active,

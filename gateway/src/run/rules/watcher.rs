@@ -12,7 +12,7 @@ use tidegate_rules::{Checked, Destinations};
 use tidegate_store::LaneId;
 use tokio::sync::watch;
 
-use super::folder;
+use super::folder::{self, FolderState};
 use crate::intake::evaluator::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::rules::{RulesActivated, RulesRefused};
@@ -28,6 +28,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub(super) struct RulesWatcher {
     /// The folder.
     pub(super) folder: PathBuf,
+    /// How it was before the rules in force were read: what was saved since is a change.
+    pub(super) seen: FolderState,
     /// The names rules may send to.
     pub(super) destinations: Destinations,
     /// Lane of each destination, by number.
@@ -42,15 +44,14 @@ pub(super) struct RulesWatcher {
 
 impl RulesWatcher {
     /// Watches until `shutdown`.
-    pub(super) async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        let mut seen = folder::state(&self.folder);
+    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 () = stopped(&mut shutdown) => return,
                 () = tokio::time::sleep(CHECK_EVERY) => {}
             }
             let mut now = folder::state(&self.folder);
-            if now == seen {
+            if now == self.seen {
                 continue;
             }
             loop {
@@ -61,7 +62,7 @@ impl RulesWatcher {
                 }
                 now = again;
             }
-            seen = now;
+            self.seen = now;
             self.reload();
         }
     }
@@ -108,5 +109,43 @@ impl RulesWatcher {
             rules,
             warnings: checked.warnings.len(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_saved_before_the_first_look_is_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let seen = folder::state(folder.path());
+        let destinations = Destinations::new(["cloud"]);
+        let checked = folder::compile(&[], &destinations).expect("no rules");
+        let lanes = vec![1];
+        let active = watch::Sender::new(Arc::new(ActiveRules {
+            rules: checked.rules,
+            lanes: lanes.clone(),
+        }));
+        let mut in_force = active.subscribe();
+        in_force.mark_unchanged();
+        let rule = "rule late { on \"t\" send to cloud }";
+        std::fs::write(folder.path().join("late.rules"), rule).expect("it is ours");
+        let watcher = RulesWatcher {
+            folder: folder.path().to_path_buf(),
+            seen,
+            destinations,
+            lanes,
+            active,
+            status: watch::Sender::new(RulesStatus::default()),
+            observe: Arc::new(Observe::default()),
+        };
+        let (_stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(watcher.run(stopping));
+        let patience = Duration::from_secs(300);
+        let changed = tokio::time::timeout(patience, in_force.changed()).await;
+        assert!(changed.is_ok_and(|changed| changed.is_ok()), "unnoticed");
+        assert_eq!(in_force.borrow().rules.rule_count(), 1);
+        running.abort();
     }
 }
