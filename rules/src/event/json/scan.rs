@@ -203,7 +203,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// `uXXXX`
+    /// `u` and four hexadecimal digits.
     fn hex(&mut self) -> Result<u32, JsonError> {
         let digits = self.bytes.get(self.at + 1..self.at + 5);
         let valid = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
