@@ -187,3 +187,30 @@ async fn a_timer_armed_on_the_commit_thread_wakes_the_intake() {
     let group = first_group(intake, groups).await;
     assert_eq!(group.routed, [(CLOUD, 1)]);
 }
+
+#[test]
+fn a_group_goes_or_is_waited_for_whenever_it_is_looked_at() {
+    let rules = Evaluator::new(watch::Sender::new(active(HOT)).subscribe());
+    let (mut intake, _inlet, groups) = intake(&rules);
+    let delay = Duration::from_millis(5);
+    let start = clock::monotonic();
+    let mut pacing = Pacing::new(delay, delay);
+    let mut busy = CommitGroup::default();
+    busy.acks.resize_with(1000, Ack::none);
+    for at in [start, start + Duration::from_millis(1)] {
+        pacing.handed_over(&busy, at);
+        pacing.finished(at);
+    }
+    intake.settings.pacing = pacing;
+    intake.group.acks.push(Ack::none());
+    for waited_ms in 1..6 {
+        let rest = Duration::from_millis(6 - waited_ms);
+        let now = start + Duration::from_millis(waited_ms);
+        assert_eq!(intake.hand_over(true, now), Some(rest), "{waited_ms} ms");
+        assert!(groups.try_recv().is_err(), "it still gathers");
+    }
+    let end = start + Duration::from_millis(6);
+    assert_eq!(intake.hand_over(true, end), None);
+    let gone = groups.try_recv().expect("nothing waits for it any more");
+    assert_eq!(gone.acks.len(), 1);
+}

@@ -4,7 +4,6 @@
 //! client certificates, or an explicit `anonymous = true`.
 
 use std::net::SocketAddr;
-
 use std::path::PathBuf;
 
 use super::server_tls::{self, ServerTls};
