@@ -136,7 +136,6 @@ pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong
 }
 
 fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {
-    use serde_json::Value;
     match serde_json::from_str(json) {
         Ok(Value::Null) => Ok(()),
         Ok(Value::String(text)) => read(event, name, &text),
