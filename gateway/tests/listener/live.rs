@@ -60,6 +60,23 @@ fn a_subscriber_gets_what_matches_with_the_lower_qos_until_it_unsubscribes() {
 }
 
 #[test]
+fn what_is_published_right_behind_a_subscribe_reaches_its_subscriber() {
+    let gateway = start("");
+    for level in [V3, V5] {
+        for round in 0..20 {
+            let mut client = Client::connect(gateway.address, level, "both");
+            let mut both = subscribe(level, 3, "own/temp", 0);
+            both.extend(publish(level, 0, 0, "own/temp", b"21.5"));
+            client.send(&both);
+            let (first, _) = client.packet();
+            assert_eq!(first, 0x90, "a SUBACK, in round {round}");
+            let expected = (0, "own/temp".to_owned(), b"21.5".to_vec());
+            assert_eq!(event(&mut client, level), expected, "round {round}");
+        }
+    }
+}
+
+#[test]
 fn a_suback_says_of_each_filter_why_it_is_refused() {
     let gateway = start("max_subscriptions = 1");
     for (level, refusals) in [(V3, [0x80; 4]), (V5, [0x9e, 0x8f, 0x8f, 0x97])] {

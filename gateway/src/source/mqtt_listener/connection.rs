@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             // First, for a client that is held back goes on with what waits in the buffer.
             let now = clock::monotonic();
             session.settle(now, &mut self.out);
-            if let Err(disconnect) = self.offer_packets(session, now).await {
+            if let Err(disconnect) = self.offer_packets(session, &mut live, now).await {
                 return disconnect;
             }
             let written = tokio::select! {
@@ -231,11 +231,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                     reason::QUOTA_EXCEEDED,
                     "events were refused, the client is made to send them again",
                 );
-            }
-            if session.subscriptions.is_empty() {
-                live = None;
-            } else if live.is_none() {
-                live = Some(self.listener.feed.subscribe());
             }
             // The rare ones first: a client that never stops sending holds up neither of them.
             tokio::select! {
@@ -290,14 +285,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         }
     }
 
-    /// Everything that is in the buffer, as one offer to the intake.
+    /// Everything that is in the buffer, as one offer to the intake. The feed is listened to before
+    /// the SUBACK leaves and before what was published behind the SUBSCRIBE is offered.
     async fn offer_packets(
         &mut self,
         session: &mut ClientSession,
+        live: &mut Option<LiveEvents>,
         now: Instant,
     ) -> Result<(), Disconnect> {
         let mut arrivals = Vec::new();
         let taken = self.decode_packets(session, now, &mut arrivals);
+        if session.subscriptions.is_empty() {
+            *live = None;
+        } else if live.is_none() {
+            *live = Some(self.listener.feed.subscribe());
+        }
         if self.listener.inlet.offer(arrivals).await.is_err() {
             return Err(Disconnect::new(
                 reason::SERVER_SHUTTING_DOWN,
