@@ -10,6 +10,7 @@ pub mod rules;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod trouble;
 pub mod wear;
 
 use std::sync::{Mutex, OnceLock};
@@ -44,6 +45,8 @@ pub struct SystemEvent {
 pub struct Observe {
     registry: Mutex<Registry>,
     system: OnceLock<mpsc::Sender<SystemEvent>>,
+    /// What a person should look at.
+    pub troubles: trouble::Troubles,
 }
 
 impl Default for Observe {
@@ -51,6 +54,7 @@ impl Default for Observe {
         Observe {
             registry: Mutex::new(Registry::with_prefix("tidegate")),
             system: OnceLock::new(),
+            troubles: trouble::Troubles::default(),
         }
     }
 }

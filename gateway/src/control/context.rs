@@ -150,6 +150,7 @@ impl ApiContext {
             troubles: Vec::new(),
         };
         status.troubles = health::troubles(&status, &intake);
+        status.troubles.extend(self.observe.troubles.lines());
         status
     }
 
