@@ -3,11 +3,12 @@
 pub mod ack;
 pub mod arrival;
 pub mod cloudevents;
+pub mod committed_log;
 pub mod dead_letter;
 pub mod delivery;
 pub mod device_mark;
 pub mod inlet;
-pub mod live_feed;
+
 pub mod receipts;
 pub mod record;
 pub mod system_topic;

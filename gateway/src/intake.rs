@@ -29,8 +29,8 @@ use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::Arrival;
+use crate::event::committed_log::Note;
 use crate::event::inlet::Offer;
-use crate::event::live_feed::LiveFeed;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
 use crate::observe::SystemEvent;
@@ -82,7 +82,6 @@ pub struct Intake {
     spare: Option<CommitGroup>,
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
-    feed: LiveFeed,
     metrics: Arc<IntakeMetrics>,
     system_source: Arc<str>,
 }
@@ -102,7 +101,6 @@ impl Intake {
         settings: Settings,
         dedup: Dedup,
         ends: CommitEnds,
-        feed: LiveFeed,
         metrics: Arc<IntakeMetrics>,
     ) -> Intake {
         Intake {
@@ -116,7 +114,6 @@ impl Intake {
             spare: Some(CommitGroup::default()),
             commits: ends.commits,
             done: ends.done,
-            feed,
             metrics,
         }
     }
@@ -217,6 +214,7 @@ impl Intake {
             mut event,
             ack,
             identity,
+            at_most_once,
         } = arrival;
         match self.dedup.seen(
             &event,
@@ -238,6 +236,9 @@ impl Intake {
             event.id = self.mint();
         }
         event.received = now;
+        if at_most_once {
+            self.group.note(Note::AtMostOnce);
+        }
         self.decide(Arc::new(event), ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
@@ -258,9 +259,6 @@ impl Intake {
     fn push(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
         self.group.push(&event, &self.routed, now);
         self.group.acks.push(ack);
-        if self.feed.wanted() {
-            self.group.live.push(event);
-        }
     }
 
     /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
@@ -270,12 +268,14 @@ impl Intake {
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
             if !self.routed.is_empty() {
+                self.group.note(Note::Again);
                 self.push(event, Ack::none(), now);
             }
         }
     }
 
     fn redrive(&mut self, redrive: Redrive, now: UnixMs) {
+        self.group.note(Note::Again);
         self.group
             .push(&redrive.record.event, &redrive.record.outputs, now);
         self.group.acks.push(redrive.ack);

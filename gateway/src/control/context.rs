@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::health;
 use super::history::{self, HistoryError};
-use crate::event::live_feed::LiveFeed;
+use crate::event::committed_log::CommittedLog;
 use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
@@ -38,7 +38,7 @@ pub struct ApiContext {
     intake: ReadAt<IntakeReport>,
     store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
-    pub(super) feed: Option<LiveFeed>,
+    pub(super) log: Option<CommittedLog>,
     pub(super) redrive: Option<mpsc::Sender<Redrive>>,
 }
 
@@ -55,7 +55,7 @@ impl ApiContext {
             rules: Box::new(RulesStatus::default),
             store: None,
             wear: None,
-            feed: None,
+            log: None,
             redrive: None,
             intake: Box::new(|_| IntakeReport::default()),
         }
@@ -101,10 +101,10 @@ impl ApiContext {
         self
     }
 
-    /// Hands in the feed of committed events.
+    /// Hands in the log as it grows.
     #[must_use]
-    pub fn with_feed(mut self, feed: LiveFeed) -> Self {
-        self.feed = Some(feed);
+    pub fn with_log(mut self, log: CommittedLog) -> Self {
+        self.log = Some(log);
         self
     }
 

@@ -9,7 +9,7 @@ use super::history::event::EventView;
 use super::history::search::{self, EventFilter};
 use super::query::QueryString;
 use super::response::{self, ApiResponse};
-use crate::event::live_feed::{LiveEvents, LiveFeed, Missed};
+use crate::event::committed_log::{CommittedLog, FollowError, Follower, Note};
 
 /// Events waiting for a reader.
 const LINES_MAX: usize = 256;
@@ -32,35 +32,43 @@ pub(super) fn follow(context: &ApiContext, query: &QueryString) -> ApiResponse {
         Ok(filter) => filter,
         Err(error) => return response::of_history_error(&error),
     };
-    let Some(feed) = context.feed.as_ref().map(LiveFeed::subscribe) else {
-        return response::error(StatusCode::SERVICE_UNAVAILABLE, "there is no live feed");
+    let Some(follower) = context.log.as_ref().map(CommittedLog::follow) else {
+        return response::error(StatusCode::SERVICE_UNAVAILABLE, "there is no log to follow");
     };
     let (lines, body) = mpsc::channel(LINES_MAX);
     // Ends with the connection, which drops the body.
-    tokio::spawn(forward_live(feed, filter, lines));
+    tokio::spawn(forward_live(follower, filter, lines));
     response::lines(body)
 }
 
-async fn forward_live(mut events: LiveEvents, filter: EventFilter, lines: mpsc::Sender<Bytes>) {
+async fn forward_live(mut follower: Follower, filter: EventFilter, lines: mpsc::Sender<Bytes>) {
     loop {
-        let group = tokio::select! {
+        let records = tokio::select! {
             () = lines.closed() => return,
-            group = events.next() => group,
+            records = follower.next() => records,
         };
-        match group {
-            Ok(group) => {
-                for event in group.iter().filter(|event| filter.accepts(event)) {
+        match records {
+            Ok(records) => {
+                let news = records.iter();
+                let news = news.filter(|found| found.note != Some(Note::Again));
+                let events = news.map(|found| &found.record.event);
+                for event in events.filter(|event| filter.accepts(event)) {
                     let line = response::line(&EventView::live(event));
                     if lines.send(line).await.is_err() {
                         return;
                     }
                 }
             }
-            Err(Missed(groups)) => {
-                let missed = serde_json::json!({ "missed_groups": groups });
+            Err(FollowError::Missed(count)) => {
+                let missed = serde_json::json!({ "missed": count });
                 if lines.send(response::line(&missed)).await.is_err() {
                     return;
                 }
+            }
+            Err(unreadable) => {
+                let why = serde_json::json!({ "error": unreadable.to_string() });
+                let _ = lines.send(response::line(&why)).await;
+                return;
             }
         }
     }

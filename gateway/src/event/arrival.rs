@@ -48,4 +48,6 @@ pub struct Arrival {
     pub ack: Ack,
     /// How to recognise a repetition.
     pub identity: Identity,
+    /// Its sender asked for no acknowledgement: subscribers get it with QoS 0.
+    pub at_most_once: bool,
 }

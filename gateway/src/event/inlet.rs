@@ -89,6 +89,7 @@ impl Inlet {
             event,
             ack: receipts.issue(at),
             identity,
+            at_most_once: false,
         });
         let arrivals = arrivals.collect();
         self.offer(arrivals).await?;

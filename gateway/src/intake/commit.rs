@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tidegate_rules::event::UnixMs;
-use tidegate_store::{Commit, CommitError, Committed, Sequence, Writer};
+use tidegate_store::{Commit, CommitError, Committed, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::gaps::{Gaps, GivenUp};
 use super::group::{CommitGroup, Done, Epoch};
 use crate::event::ack::Refusal;
-use crate::event::live_feed::LiveFeed;
+use crate::event::committed_log::CommittedLog;
 use crate::observe::Observe;
 use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMetrics};
@@ -31,10 +31,8 @@ pub struct Committer {
     pub groups: Receiver<CommitGroup>,
     /// Groups on their way back.
     pub done: mpsc::UnboundedSender<Done>,
-    /// Tells the forwarders how far the log is durable.
-    pub durable: watch::Sender<Sequence>,
-    /// Committed events for subscribers.
-    pub feed: LiveFeed,
+    /// Tells forwarders and subscribers how far the log is durable.
+    pub log: CommittedLog,
     /// Counts and times.
     pub metrics: Arc<IntakeMetrics>,
     /// For log lines and system events.
@@ -101,13 +99,11 @@ impl Committer {
         let begun = clock::monotonic();
         crate::intake::null_control::before_commit(|| group.accept_all());
         match self.commit_or_shed(&group.commit, now) {
-            Ok(_) => {
+            Ok(committed) => {
                 crate::intake::null_control::after_commit();
                 group.accept_all();
-                self.durable.send_replace(self.writer.next_sequence());
-                if !group.live.is_empty() {
-                    self.feed.publish(Arc::new(std::mem::take(&mut group.live)));
-                }
+                let end = self.writer.next_sequence();
+                self.log.committed(committed.first, end, &group.notes);
                 let counts = CommitCounts {
                     accepted: group.taken,
                     payload_bytes: group.payload_bytes,
@@ -155,7 +151,8 @@ impl Committer {
         for gap in &given_up.shed.gaps {
             self.observe.emit(&EventsGivenUp { gap });
         }
-        self.durable.send_replace(self.writer.next_sequence());
+        let end = self.writer.next_sequence();
+        self.log.committed(end, end, &[]);
     }
 
     fn persist_cursors(&mut self, now: Instant) {

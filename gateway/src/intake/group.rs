@@ -1,13 +1,12 @@
 //! One group of events on its way to the disk.
 
-use std::sync::Arc;
-
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::dedup::DedupEntry;
 use crate::event::ack::{Ack, Refusal, Verdict};
+use crate::event::committed_log::Note;
 use crate::event::record::{self, Routed, tags};
 
 /// Events a group takes before it waits for the disk.
@@ -32,8 +31,8 @@ pub struct CommitGroup {
     pub shares: Vec<OwnedSemaphorePermit>,
     /// What the dedup remembered for this group.
     pub seen: Vec<DedupEntry>,
-    /// For subscribers, where there are any.
-    pub live: Vec<Arc<Event>>,
+    /// What subscribers must know of single records, by their number.
+    pub notes: Vec<(usize, Note)>,
     /// Events of sources; the gateway's own and dead letters sent again are not among them.
     pub taken: u64,
     /// Of these, how many no rule sends anywhere.
@@ -56,6 +55,11 @@ impl CommitGroup {
     /// Whether the group may grow.
     pub fn has_room(&self) -> bool {
         self.acks.len() < GROUP_EVENTS_MAX && self.commit.bytes() < GROUP_BYTES_MAX
+    }
+
+    /// Notes what subscribers must know of the record that is added next.
+    pub fn note(&mut self, note: Note) {
+        self.notes.push((self.commit.len(), note));
     }
 
     /// Adds an event with its outputs.
@@ -105,7 +109,7 @@ impl CommitGroup {
         self.acks.clear();
         self.shares.clear();
         self.seen.clear();
-        self.live.clear();
+        self.notes.clear();
         self.routed.clear();
         self.taken = 0;
         self.dropped = 0;

@@ -135,8 +135,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         done: mpsc::unbounded_channel().1,
     };
     let metrics = Arc::new(IntakeMetrics::new(Vec::new()));
-    let feed = LiveFeed::default();
-    let intake = Intake::new(inputs, settings, Dedup::new(8), ends, feed, metrics);
+    let intake = Intake::new(inputs, settings, Dedup::new(8), ends, metrics);
     (intake, inlet, groups)
 }
 

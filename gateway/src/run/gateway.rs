@@ -19,7 +19,7 @@ use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd};
 use crate::control::{ApiContext, Control};
-use crate::event::live_feed::LiveFeed;
+use crate::event::committed_log::CommittedLog;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
@@ -53,7 +53,7 @@ impl Gateway {
         let rules = LoadedRules::load(&config, &lanes)?;
         let boot = event_store::count_boot(&mut writer, &store)?;
         let channels = IntakeChannels::open(&observe);
-        let feed = LiveFeed::default();
+        let log = CommittedLog::new(store.clone());
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, boot, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
@@ -61,7 +61,7 @@ impl Gateway {
         let context = PipelineContext {
             config: &config,
             store: &store,
-            feed: &feed,
+            log: &log,
             observe: &observe,
         };
         let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
@@ -72,7 +72,7 @@ impl Gateway {
         let status = rules.status.subscribe();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
             .with_store(store.clone(), config.gateway.store_dir())
-            .with_feed(feed.clone())
+            .with_log(log.clone())
             .with_redrive(channels.redrive)
             .with_intake(pipeline.report())
             .with_wear(Arc::clone(&pipeline.wear))
@@ -89,7 +89,7 @@ impl Gateway {
         let with = SourcesContext {
             config: &config,
             inlet: channels.inlet,
-            feed: &feed,
+            log: &log,
             store: &store,
             observe: &observe,
             stop: &stopping,

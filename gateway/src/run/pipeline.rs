@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, watch};
 use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
+use crate::event::committed_log::CommittedLog;
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
-use crate::event::live_feed::LiveFeed;
 use crate::event::record;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
@@ -44,7 +44,7 @@ pub(super) struct Pipeline {
 pub(super) struct PipelineContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
-    pub(super) feed: &'a LiveFeed,
+    pub(super) log: &'a CommittedLog,
     pub(super) observe: &'a Arc<Observe>,
 }
 
@@ -60,7 +60,7 @@ impl Pipeline {
         let PipelineContext {
             config,
             store,
-            feed,
+            log,
             observe,
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
@@ -75,15 +75,13 @@ impl Pipeline {
         ));
         crate::observe::wear::register(observe, Arc::clone(&wear));
         let (finish, finished) = watch::channel(false);
-        let (durable, durable_end) = watch::channel(store.end());
         let (commits, groups) = std::sync::mpsc::sync_channel(1);
         let (done, done_receiver) = mpsc::unbounded_channel();
         let committer = Committer {
             writer,
             groups,
             done,
-            durable,
-            feed: LiveFeed::clone(feed),
+            log: CommittedLog::clone(log),
             metrics: Arc::clone(&metrics),
             observe: Arc::clone(observe),
             gaps: Gaps::new(
@@ -99,19 +97,12 @@ impl Pipeline {
             done: done_receiver,
         };
         let dedup = recall(store, config.gateway.dedup_window);
-        let intake = Intake::new(
-            inputs,
-            settings,
-            dedup,
-            ends,
-            LiveFeed::clone(feed),
-            Arc::clone(&metrics),
-        );
+        let intake = Intake::new(inputs, settings, dedup, ends, Arc::clone(&metrics));
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
-            durable: durable_end,
+            durable: log.durable(),
             finish,
             wear,
             metrics,

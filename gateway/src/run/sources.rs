@@ -10,8 +10,8 @@ use super::config::{Config, SourceKind};
 use super::tasks::Tasks;
 use crate::config::SourceSection;
 use crate::control::ApiContext;
+use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::Inlet;
-use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
@@ -21,7 +21,7 @@ use crate::source::open::Opening;
 pub(super) struct SourcesContext<'a> {
     pub(super) config: &'a Config,
     pub(super) inlet: Inlet,
-    pub(super) feed: &'a LiveFeed,
+    pub(super) log: &'a CommittedLog,
     /// Where marks of devices are.
     pub(super) store: &'a Store,
     pub(super) observe: &'a Arc<Observe>,
@@ -73,7 +73,7 @@ impl SourcesContext<'_> {
             name: &source.name,
             gateway_id: &self.config.gateway.id,
             inlet: self.inlet.clone(),
-            feed: self.feed.clone(),
+            log: self.log.clone(),
             store: self.store.clone(),
             observe: Arc::clone(self.observe),
             metrics: metrics.clone(),

@@ -356,11 +356,13 @@ impl MqttClient {
                 received: now,
             }),
         };
+        let at_most_once = message.qos == 0;
         let event = self.event(message);
         Some(Arrival {
             identity: Identity::of_id(&event.id),
             event,
             ack,
+            at_most_once,
         })
     }
 

@@ -12,6 +12,7 @@ pub mod config;
 mod connection;
 mod disconnect;
 pub mod session;
+mod subscriber;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use tokio_rustls::TlsAcceptor;
 use super::listener::BindError;
 use super::listener::connection_limit::ConnectionLimit;
 use crate::config::connection::tls::server;
+use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
-use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::listener::certificate;
@@ -42,7 +43,6 @@ pub(crate) struct ListenerContext {
     name: String,
     session_context: SessionContext,
     inlet: Inlet,
-    feed: LiveFeed,
     observe: Arc<Observe>,
     client_ids: ClientIds,
     authenticator: Authenticator,
@@ -64,7 +64,7 @@ impl OpenSource for config::MqttListener {
             opening.name,
             opening.gateway_id,
             opening.inlet,
-            opening.feed,
+            opening.log,
             opening.observe,
             opening.metrics,
         );
@@ -83,7 +83,7 @@ impl MqttListenerSource {
         name: &str,
         gateway_id: &str,
         inlet: Inlet,
-        feed: LiveFeed,
+        log: CommittedLog,
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<MqttListenerSource, BindError> {
@@ -105,9 +105,9 @@ impl MqttListenerSource {
                 limits,
                 source: format!("{gateway_id}/{name}").into(),
                 metrics,
+                log,
             },
             inlet,
-            feed,
             observe,
             client_ids: ClientIds::default(),
         };

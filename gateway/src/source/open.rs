@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tidegate_store::Store;
 use tokio::sync::watch;
 
+use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
-use crate::event::live_feed::LiveFeed;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 
@@ -21,7 +21,7 @@ pub struct Opening<'a> {
     /// Where its events go.
     pub inlet: Inlet,
     /// Events as they are committed.
-    pub feed: LiveFeed,
+    pub log: CommittedLog,
     /// Where marks of devices are.
     pub store: Store,
     /// Log lines and system events.

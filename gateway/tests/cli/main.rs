@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use tidegate::config::Api;
 use tidegate::control::{ApiContext, Control};
-use tidegate::event::live_feed::LiveFeed;
+use tidegate::event::committed_log::CommittedLog;
 use tidegate::observe::Observe;
 use tidegate::observe::intake::IntakeReport;
 use tidegate::observe::status::{Books, UpstreamStatus};
+use tidegate_store::{Store, Writer};
 use tidegate_tests::wait;
 
-use place::{CONFIG, Place, assert_code, command, event, json, stderr, stdout};
+use place::{CONFIG, Place, assert_code, command, commit, json, stderr, stdout};
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
@@ -239,12 +240,12 @@ fn damage(generations: &Path) {
 }
 
 /// Serves the control socket for `place` while `ask` runs.
-fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
-    let store = place.fill(3);
-    let feed = LiveFeed::default();
+fn while_running(place: &Place, ask: impl FnOnce(&mut Writer, &Store, &CommittedLog)) {
+    let (mut writer, store) = place.fill(3);
+    let log = CommittedLog::new(store.clone());
     let context = ApiContext::new("plant-a", Instant::now(), Arc::new(Observe::default()))
-        .with_store(store, place.data_dir().join("store"))
-        .with_feed(feed.clone())
+        .with_store(store.clone(), place.data_dir().join("store"))
+        .with_log(log.clone())
         .with_intake(|_| IntakeReport {
             books: Books {
                 accepted: 3,
@@ -270,7 +271,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
     let control = Control::bind(&data_dir, &api, Arc::new(context));
     let control = runtime.block_on(control).expect("the socket");
     let served = runtime.spawn(control.run(stopped));
-    ask(&feed);
+    ask(&mut writer, &store, &log);
     stop.send_replace(true);
     runtime
         .block_on(served)
@@ -282,7 +283,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&LiveFeed)) {
 #[test]
 fn the_running_gateway_is_asked() {
     let place = Place::new();
-    while_running(&place, |_| {
+    while_running(&place, |_, _, _| {
         let output = place.run(&["status"]);
         assert_code(&output, 0);
         let said = stdout(&output);
@@ -312,7 +313,7 @@ fn the_running_gateway_is_asked() {
 #[test]
 fn a_backup_is_made_while_the_gateway_runs_and_restored_when_it_does_not() {
     let place = Place::new();
-    while_running(&place, |_| {
+    while_running(&place, |_, _, _| {
         let output = place.run(&["store", "backup", "copy"]);
         assert_code(&output, 0);
         let said = stdout(&output);
@@ -346,7 +347,7 @@ fn a_backup_is_made_while_the_gateway_runs_and_restored_when_it_does_not() {
 #[test]
 fn followed_events_come_as_they_are_committed() {
     let place = Place::new();
-    while_running(&place, |feed| {
+    while_running(&place, |writer, store, log| {
         let mut follow = command(place.folder.path());
         follow.args([
             "events",
@@ -358,8 +359,11 @@ fn followed_events_come_as_they_are_committed() {
         ]);
         follow.stdout(std::process::Stdio::piped());
         let mut follow = follow.spawn().expect("it runs");
-        wait::until("somebody follows", || feed.wanted());
-        feed.publish(Arc::new(vec![Arc::new(event(0)), Arc::new(event(1))]));
+        wait::until("somebody follows", || log.is_followed());
+        for number in 0..2 {
+            let committed = commit(writer, store, number);
+            log.committed(committed.first, committed.last + 1, &[]);
+        }
         let mut line = String::new();
         let output = follow.stdout.take().expect("a pipe");
         let mut output = std::io::BufReader::new(output);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tidegate::event::record::{self, Routed};
 use tidegate_rules::decision::{self, Priority};
 use tidegate_rules::event::Event;
-use tidegate_store::{Append, Commit, Route, Store};
+use tidegate_store::{Append, Commit, Committed, Route, Store, Writer};
 
 /// A folder with a configuration, and a store where a test wants one.
 pub(super) struct Place {
@@ -55,7 +55,7 @@ impl Place {
     }
 
     /// Fills the store with `events` events for the lane `cloud`; the first one is delivered.
-    pub(super) fn fill(&self, events: usize) -> Store {
+    pub(super) fn fill(&self, events: usize) -> (Writer, Store) {
         let options = tidegate_store::Options {
             ballast_bytes: 0,
             ..tidegate_store::Options::new(self.data_dir().join("store"))
@@ -63,31 +63,36 @@ impl Place {
         let (mut writer, store) = tidegate_store::open(options).expect("a store");
         let lane = store.lane("cloud").expect("a lane");
         for number in 0..events {
-            let event = event(number);
-            let output = Routed {
-                lane,
-                output: decision::Output {
-                    rule: Some("hot".into()),
-                    ..decision::Output::default()
-                },
-            };
-            let mut bytes = Vec::new();
-            record::encode(&event, &[output], &mut bytes);
-            let mut commit = Commit::new();
-            let class = Priority::Normal as u8;
-            commit.push(Append {
-                routes: &[Route { lane, class }],
-                time_ms: 1_000,
-                bytes: &bytes,
-            });
-            let committed = writer.commit(&commit).expect("a commit");
+            let committed = commit(&mut writer, &store, number);
             if number == 0 {
-                store.confirm(lane, class, &[committed.first]);
+                store.confirm(lane, Priority::Normal as u8, &[committed.first]);
             }
         }
         writer.persist_cursors_if_dirty().expect("cursors");
-        store
+        (writer, store)
     }
+}
+
+/// Commits the event of this number for the lane `cloud`.
+pub(super) fn commit(writer: &mut Writer, store: &Store, number: usize) -> Committed {
+    let lane = store.lane("cloud").expect("a lane");
+    let output = Routed {
+        lane,
+        output: decision::Output {
+            rule: Some("hot".into()),
+            ..decision::Output::default()
+        },
+    };
+    let mut bytes = Vec::new();
+    record::encode(&event(number), &[output], &mut bytes);
+    let mut commit = Commit::new();
+    let class = Priority::Normal as u8;
+    commit.push(Append {
+        routes: &[Route { lane, class }],
+        time_ms: 1_000,
+        bytes: &bytes,
+    });
+    writer.commit(&commit).expect("a commit")
 }
 
 pub(super) fn event(number: usize) -> Event {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, V3, V5, packet, publish, subscribe, text, unsubscribe};
 use crate::gateway::start;
-use tidegate_tests::wait;
 
 /// Subscribes to one filter; the code in the SUBACK.
 fn granted(client: &mut Client, level: u8, filter: &str, options: u8) -> u8 {
@@ -138,29 +137,22 @@ fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
 }
 
 #[test]
-fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
+fn a_subscriber_that_reads_late_gets_everything_and_slows_nobody() {
     const EVENTS: usize = 600;
     let mut gateway = start("");
-    let mut deaf = Client::connect(gateway.address, V5, "deaf");
-    granted(&mut deaf, V5, "#", 0);
+    let mut late = Client::connect(gateway.address, V5, "late");
+    granted(&mut late, V5, "#", 0);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
-    let data = vec![b'x'; 32 * 1024];
-    for _ in 0..EVENTS {
+    let mut data = vec![b'x'; 32 * 1024];
+    for number in 0..EVENTS as u32 {
+        data[..4].copy_from_slice(&number.to_be_bytes());
         assert!(publisher.stored("large", &data));
     }
-    let mut got = 0;
-    let missed = || gateway.metric("tidegate_source_missed_total", "");
-    deaf.stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .expect("a timeout");
-    let mut piece = vec![0; 1 << 20];
-    wait::until("it reads what was kept for it", || {
-        while let Ok(len @ 1..) = std::io::Read::read(&mut deaf.stream, &mut piece) {
-            got += len;
-        }
-        missed() > 0
-    });
-    assert!(got < EVENTS * data.len(), "everything was kept: {got}");
+    for number in 0..EVENTS as u32 {
+        let (_, _, data) = event(&mut late, V5);
+        assert_eq!(data[..4], number.to_be_bytes());
+    }
+    assert_eq!(gateway.metric("tidegate_source_missed_total", ""), 0);
     let mut stuck = Client::connect(gateway.address, V5, "stuck");
     granted(&mut stuck, V5, "#", 0);
     for id in 1..300 {
@@ -174,4 +166,157 @@ fn a_subscriber_that_does_not_read_is_bounded_and_slows_nobody() {
         took < Duration::from_secs(5),
         "it held up the end: {took:?}"
     );
+}
+
+/// CONNECT with the window that the client has for what it is sent: MQTT 3.1.1 cannot say it.
+fn with_window(address: std::net::SocketAddr, level: u8, id: &str, window: u16) -> Client {
+    let mut hello = crate::client::connect(level, id);
+    if level == V5 {
+        let [high, low] = window.to_be_bytes();
+        hello.splice(12..13, [3, 0x21, high, low]);
+        hello[1] += 3;
+    }
+    Client::over(crate::client::dial(address), level, &hello)
+}
+
+#[test]
+fn what_a_subscriber_asked_for_arrives_whole_and_in_order_whatever_its_window() {
+    const EVENTS: u32 = 500;
+    let gateway = start("");
+    let cases = [
+        (V5, 1, 1),
+        (V5, 2, 1),
+        (V5, 20, 1),
+        (V5, 65_535, 1),
+        (V5, 1, 2),
+        (V5, 1, 0),
+        (V3, 0, 1),
+        (V3, 0, 0),
+    ];
+    for (at, (level, window, qos)) in cases.into_iter().enumerate() {
+        let case = format!("level {level}, window {window}, QoS {qos}");
+        let topic = format!("window/{at}");
+        let mut client = with_window(gateway.address, level, "reader", window);
+        granted(&mut client, level, &topic, qos);
+        let mut publisher = Client::connect(gateway.address, V5, "publisher");
+        for number in 0..EVENTS {
+            let id = (number % 400 + 1) as u16;
+            publisher.send(&publish(V5, 1, id, &topic, &number.to_be_bytes()));
+            if number >= 10 {
+                publisher.packet();
+            }
+        }
+        for number in 0..EVENTS {
+            let (got, _, data) = event(&mut client, level);
+            assert_eq!(
+                (got, data),
+                (qos.min(1), number.to_be_bytes().to_vec()),
+                "{case}"
+            );
+        }
+    }
+    assert_eq!(gateway.metric("tidegate_source_missed_total", ""), 0);
+}
+
+#[test]
+fn an_event_arrives_at_the_lower_of_both_qos() {
+    let gateway = start("");
+    for level in [V3, V5] {
+        let mut publisher = Client::connect(gateway.address, level, "publisher");
+        for asked in 0..=2 {
+            let mut client = Client::connect(gateway.address, level, "reader");
+            granted(&mut client, level, "lower", asked);
+            for sent in 0..=2 {
+                let data = [asked, sent];
+                publisher.send(&publish(level, sent, 9, "lower", &data));
+                match sent {
+                    0 => {}
+                    1 => assert_eq!(publisher.packet().0, 0x40),
+                    _ => {
+                        assert_eq!(publisher.packet().0, 0x50);
+                        publisher.send(&packet(0x62, &[0, 9]));
+                        assert_eq!(publisher.packet().0, 0x70);
+                    }
+                }
+                let (got, _, payload) = event(&mut client, level);
+                assert_eq!(payload, data);
+                assert_eq!(got, asked.min(sent).min(1), "{asked} asked, {sent} sent");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_subscription_begins_with_its_subscribe_even_if_the_client_lags() {
+    let gateway = start("");
+    let mut client = with_window(gateway.address, V5, "reader", 1);
+    granted(&mut client, V5, "a", 1);
+    let mut publisher = Client::connect(gateway.address, V5, "publisher");
+    for data in [b"1", b"2"] {
+        assert!(publisher.stored("a", data));
+        assert!(publisher.stored("b", data));
+    }
+    // One is under way unacknowledged: the place in the log is before "b" 1 and 2.
+    let (_, first) = client.packet();
+    assert_eq!(first.last(), Some(&b'1'));
+    assert_eq!(granted(&mut client, V5, "b", 1), 1);
+    assert!(publisher.stored("b", b"3"));
+    client.send(&packet(0x40, &first[3..5]));
+    assert_eq!(event(&mut client, V5), (1, "a".into(), b"2".to_vec()));
+    assert_eq!(event(&mut client, V5), (1, "b".into(), b"3".to_vec()));
+}
+
+#[test]
+fn a_subscriber_far_behind_costs_no_memory_and_gets_all_or_is_told_why_not() {
+    const EVENTS: u32 = 100_000;
+    for keep_for in ["24h", "0s"] {
+        let keys = format!("\n[store]\nkeep_for = \"{keep_for}\"\n");
+        let gateway = start(&keys);
+        let mut client = with_window(gateway.address, V5, "far", 1);
+        granted(&mut client, V5, "far/#", 1);
+        let mut publisher = Client::connect(gateway.address, V5, "publisher");
+        let mut data = vec![b'.'; 200];
+        let before = gateway.resident_bytes();
+        for number in 0..EVENTS {
+            data[..4].copy_from_slice(&number.to_be_bytes());
+            data[4..12].copy_from_slice(
+                &u64::from(number)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .to_be_bytes(),
+            );
+            let id = (number % 60_000 + 1) as u16;
+            publisher.send(&publish(V5, 1, id, "far/away", &data));
+            if number >= 100 {
+                publisher.packet();
+            }
+        }
+        let after = gateway.resident_bytes();
+        assert!(after < before + (24 << 20), "{before} to {after} bytes");
+        let mut read = 0;
+        let reason = loop {
+            let Some((first, body)) = client.try_packet() else {
+                break None;
+            };
+            if first == 0xe0 {
+                break Some(body);
+            }
+            assert_eq!(first & 0xf0, 0x30);
+            let id = &body[10..12];
+            client.send(&packet(0x40, id));
+            assert_eq!(body[body.len() - 200..][..4], u32::to_be_bytes(read));
+            read += 1;
+            if read == EVENTS {
+                break None;
+            }
+        };
+        match reason {
+            None => assert_eq!(read, EVENTS, "{keep_for}: it ended without a word"),
+            Some(body) => {
+                assert_eq!(keep_for, "0s", "a day is kept: {body:?}");
+                assert_eq!(body[0], 0x97);
+                let why = String::from_utf8_lossy(&body[5..]);
+                assert!(why.contains("no longer kept"), "{why}");
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::event::record::{Record, Routed};
 /// A stored event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventView {
-    /// Its place in the log; absent for an event on the live feed.
+    /// Its place in the log; absent for an event that is followed.
     pub sequence: Option<Sequence>,
     /// When the gateway received it, milliseconds since the Unix epoch.
     pub received_ms: UnixMs,

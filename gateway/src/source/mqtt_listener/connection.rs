@@ -16,9 +16,9 @@ use super::codec::packet::{ConnectPacket, Packet, V5, V311};
 use super::codec::reason;
 use super::disconnect::Disconnect;
 use super::session::ClientSession;
+use super::subscriber::Subscriber;
 use crate::event::ack::Ack;
 use crate::event::arrival::{Arrival, Identity};
-use crate::event::live_feed::{CommittedEvents, LiveEvents, Missed};
 use crate::observe::source::{ClientLost, ClientRefused};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -37,7 +37,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How long events under way may take at shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// Live events a subscriber may have unacknowledged.
+/// Events a subscriber may have unacknowledged.
 const OUTGOING_INFLIGHT_MAX: usize = 100;
 
 /// A connection being served.
@@ -205,15 +205,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         mut shutdown: watch::Receiver<bool>,
     ) -> Disconnect {
         let idle_max = self.send_connack(session, connect);
-        let mut live: Option<LiveEvents> = None;
+        let mut subscriber = Subscriber::default();
         let mut received_at = clock::monotonic();
         loop {
             // First, for a client that is held back goes on with what waits in the buffer.
             let now = clock::monotonic();
             session.settle(now, &mut self.out);
-            if let Err(disconnect) = self.offer_packets(session, &mut live, now).await {
+            if let Err(disconnect) = self.offer_packets(session, &mut subscriber, now).await {
                 return disconnect;
             }
+            let more = subscriber.deliver(session, &mut self.out);
             let written = tokio::select! {
                 biased;
                 written = self.flush() => written.is_ok(),
@@ -243,7 +244,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                     Err(error) => return Disconnect::new(0, error.to_string()),
                     Ok(_) => received_at = clock::monotonic(),
                 },
-                events = next_live(&mut live) => self.deliver_live(session, events),
+                read = subscriber.read(), if !more => if let Err(lags) = read {
+                    return session.disconnect_lagging(&lags);
+                },
+                () = std::future::ready(()), if more => {}
                 () = tokio::time::sleep_until((received_at + idle_max).into()), if !session.is_throttled() => {
                     return Disconnect::new(reason::KEEP_ALIVE_TIMEOUT, "nothing was heard for 1.5 times the keep-alive");
                 }
@@ -285,21 +289,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         }
     }
 
-    /// Everything that is in the buffer, as one offer to the intake. The feed is listened to before
+    /// Everything that is in the buffer, as one offer to the intake. The log is followed before
     /// the SUBACK leaves and before what was published behind the SUBSCRIBE is offered.
     async fn offer_packets(
         &mut self,
         session: &mut ClientSession,
-        live: &mut Option<LiveEvents>,
+        subscriber: &mut Subscriber,
         now: Instant,
     ) -> Result<(), Disconnect> {
         let mut arrivals = Vec::new();
         let taken = self.decode_packets(session, now, &mut arrivals);
-        if session.subscriptions.is_empty() {
-            *live = None;
-        } else if live.is_none() {
-            *live = Some(self.listener.feed.subscribe());
-        }
+        subscriber.follow(!session.subscriptions.is_empty(), &session.log);
         if self.listener.inlet.offer(arrivals).await.is_err() {
             return Err(Disconnect::new(
                 reason::SERVER_SHUTTING_DOWN,
@@ -333,21 +333,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         Ok(())
     }
 
-    fn deliver_live(
-        &mut self,
-        session: &mut ClientSession,
-        events: Result<CommittedEvents, Missed>,
-    ) {
-        match events {
-            Ok(events) => {
-                for event in events.iter() {
-                    session.deliver(event, &mut self.out);
-                }
-            }
-            Err(Missed(groups)) => self.listener.session_context.metrics.missed(groups),
-        }
-    }
-
     /// At shutdown, what is under way is still acknowledged once it is durable.
     async fn drain(&mut self, session: &mut ClientSession) -> Disconnect {
         let deadline = tokio::time::sleep(DRAIN_MAX);
@@ -373,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     /// Goodbye, the log line, and the will of a client that sent none.
     async fn close(&mut self, session: &mut ClientSession, disconnect: &Disconnect) {
         if disconnect.reason != reason::SUCCESS {
-            encode::disconnect(&mut self.out, session.level, disconnect.reason);
+            session.write_disconnect(disconnect, &mut self.out);
         }
         let _ = tokio::time::timeout(GOODBYE_MAX, async {
             self.flush().await?;
@@ -393,6 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             event,
             ack: Ack::none(),
             identity: Identity::None,
+            at_most_once: true,
         };
         // An intake that is gone takes no will: nobody was promised it.
         let _ = self.listener.inlet.offer(vec![arrival]).await;
@@ -429,12 +415,4 @@ async fn read_more<S: AsyncRead + Unpin>(
         buffer.reserve(READ_BYTES);
     }
     stream.read_buf(buffer).await
-}
-
-/// The next live events; never, without a subscription.
-async fn next_live(live: &mut Option<LiveEvents>) -> Result<CommittedEvents, Missed> {
-    match live {
-        Some(live) => live.next().await,
-        None => std::future::pending().await,
-    }
 }

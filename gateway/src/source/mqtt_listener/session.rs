@@ -17,10 +17,12 @@ use super::config::MqttListener;
 use super::disconnect::Disconnect;
 use crate::event::ack::Verdict;
 use crate::event::arrival::Arrival;
+use crate::event::committed_log::{CommittedLog, FollowError};
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
 use subscriptions::Subscription;
+pub(super) use subscriptions::Written;
 
 /// Where a QoS 2 publish stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,8 @@ pub struct ClientSession {
     source: Arc<str>,
     kind: Arc<str>,
     topic: Arc<str>,
-    metrics: SourceMetrics,
+    pub(super) metrics: SourceMetrics,
+    pub(super) log: CommittedLog,
 }
 
 /// What all sessions of a listener share.
@@ -77,6 +80,8 @@ pub struct SessionContext {
     pub source: Arc<str>,
     /// Counts.
     pub metrics: SourceMetrics,
+    /// What subscribers read.
+    pub log: CommittedLog,
 }
 
 impl ClientSession {
@@ -107,6 +112,7 @@ impl ClientSession {
             kind: "reading".into(),
             topic: "".into(),
             metrics: context.metrics.clone(),
+            log: context.log.clone(),
         }
     }
 
@@ -159,6 +165,24 @@ impl ClientSession {
     /// under way, so its packets wait in the socket until some are settled.
     pub fn is_throttled(&self) -> bool {
         self.level == V311 && self.inflight >= usize::from(self.limits.receive_max)
+    }
+
+    /// The end of a subscriber that lags beyond what is kept.
+    pub(super) fn disconnect_lagging(&self, lags: &FollowError) -> Disconnect {
+        if let FollowError::Missed(count) = lags {
+            self.metrics.missed(*count);
+        }
+        Disconnect::new(reason::QUOTA_EXCEEDED, lags.to_string())
+    }
+
+    /// Writes DISCONNECT with its words where the client takes so many bytes.
+    pub(super) fn write_disconnect(&self, disconnect: &Disconnect, out: &mut BytesMut) {
+        let before = out.len();
+        encode::disconnect(out, self.level, disconnect.reason, &disconnect.why);
+        if out.len() - before > self.packet_bytes_max {
+            out.truncate(before);
+            encode::disconnect(out, self.level, disconnect.reason, "");
+        }
     }
 
     /// Counts the verdicts that are there, and replies to them with QoS 1 and 2.

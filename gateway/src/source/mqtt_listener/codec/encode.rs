@@ -107,11 +107,22 @@ pub fn pingresp(out: &mut BytesMut) {
     out.put_slice(&[0xd0, 0]);
 }
 
-/// DISCONNECT; MQTT 3.1.1 has none from the server, the connection just closes.
-pub fn disconnect(out: &mut BytesMut, level: u8, reason: u8) {
-    if level == V5 {
-        out.put_slice(&[0xe0, 1, reason]);
+/// DISCONNECT with a reason string; MQTT 3.1.1 has none from the server, the connection just closes.
+pub fn disconnect(out: &mut BytesMut, level: u8, reason: u8, why: &str) {
+    if level != V5 {
+        return;
     }
+    if why.is_empty() {
+        return out.put_slice(&[0xe0, 1, reason]);
+    }
+    let mut properties = BytesMut::new();
+    properties.put_u8(property_id::REASON_STRING);
+    text(&mut properties, why);
+    out.put_u8(0xe0);
+    varint(out, 1 + varint_len(properties.len()) + properties.len());
+    out.put_u8(reason);
+    varint(out, properties.len());
+    out.put_slice(&properties);
 }
 
 /// A PUBLISH to a subscriber.

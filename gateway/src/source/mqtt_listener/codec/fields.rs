@@ -173,6 +173,7 @@ pub mod property_id {
     pub const ASSIGNED_CLIENT_ID: u8 = 0x12;
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
     pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    pub const REASON_STRING: u8 = 0x1f;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     pub const TOPIC_ALIAS: u8 = 0x23;
     pub const RETAIN_AVAILABLE: u8 = 0x25;

@@ -44,11 +44,13 @@ impl ClientSession {
         if publish.qos == 2 {
             self.qos2.insert(publish.packet_id, Qos2State::UnderWay);
         }
+        let at_most_once = publish.qos == 0;
         let event = self.event(publish);
         arrivals.push(Arrival {
             identity: Identity::of_id(&event.id),
             event,
             ack,
+            at_most_once,
         });
         Ok(())
     }

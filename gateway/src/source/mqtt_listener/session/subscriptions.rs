@@ -1,11 +1,13 @@
-//! What a client subscribes to, and live events on their way to it.
+//! What a client subscribes to, and committed events on their way to it.
 
 use bytes::BytesMut;
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::TopicFilter;
+use tidegate_store::Sequence;
 
 use super::ClientSession;
 use crate::event::cloudevents::mqtt;
+use crate::event::committed_log::{CommittedRecord, Note};
 use crate::source::mqtt_listener::codec::encode;
 use crate::source::mqtt_listener::codec::fields::Utf8String;
 use crate::source::mqtt_listener::codec::packet::SubscribePacket;
@@ -19,6 +21,17 @@ pub(in crate::source::mqtt_listener) struct Subscription {
     filter: TopicFilter,
     qos: u8,
     no_local: bool,
+    /// The end of the log when it was asked for: what is older is not for it.
+    since: Sequence,
+}
+
+/// What became of an event that was to be written to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source::mqtt_listener) enum Written {
+    /// It is written, or not for this client.
+    Done,
+    /// The client has as much unacknowledged as it may: once more, later.
+    WindowFull,
 }
 
 impl ClientSession {
@@ -50,6 +63,8 @@ impl ClientSession {
         if !self.access.may_subscribe(text) {
             return reason::NOT_AUTHORIZED;
         }
+        let known = self.subscriptions.iter().find(|known| known.text == text);
+        let since = known.map_or_else(|| self.log.end(), |known| known.since);
         self.subscriptions.retain(|known| known.text != text);
         if self.subscriptions.len() >= self.limits.subscriptions_max {
             return reason::QUOTA_EXCEEDED;
@@ -60,6 +75,7 @@ impl ClientSession {
             filter,
             qos,
             no_local: options & 4 != 0,
+            since,
         });
         qos
     }
@@ -80,26 +96,45 @@ impl ClientSession {
         encode::subscription_ack(out, self.level, encode::UNSUBACK, id, &codes);
     }
 
-    /// Writes a live event to this client if it subscribed to it.
-    pub fn deliver(&mut self, event: &Event, out: &mut BytesMut) {
-        let own = event.publisher == self.client;
-        let qos = self
-            .subscriptions
-            .iter()
-            .filter(|subscription| !(own && subscription.no_local))
-            .filter(|subscription| subscription.filter.matches(&event.topic))
-            .map(|subscription| subscription.qos)
-            .max();
-        let Some(qos) = qos else {
-            return;
+    /// Writes a committed event to this client if it subscribed to it, at the lower of the two QoS.
+    pub(in crate::source::mqtt_listener) fn deliver(
+        &mut self,
+        found: &CommittedRecord,
+        out: &mut BytesMut,
+    ) -> Written {
+        let event = &found.record.event;
+        let Some(granted) = self.granted(event, found.sequence) else {
+            return Written::Done;
+        };
+        let qos = match found.note {
+            Some(Note::Again) => return Written::Done,
+            Some(Note::AtMostOnce) => 0,
+            None => granted,
         };
         let packet_id = match qos {
             0 => 0,
             _ if self.outgoing_inflight.len() >= self.outgoing_inflight_max => {
-                return self.metrics.missed(1);
+                return Written::WindowFull;
             }
             _ => self.next_outgoing_id(),
         };
+        self.write(event, qos, packet_id, out);
+        Written::Done
+    }
+
+    /// The QoS of the subscriptions that an event is for.
+    fn granted(&self, event: &Event, sequence: Sequence) -> Option<u8> {
+        let own = event.publisher == self.client;
+        self.subscriptions
+            .iter()
+            .filter(|subscription| sequence >= subscription.since)
+            .filter(|subscription| !(own && subscription.no_local))
+            .filter(|subscription| subscription.filter.matches(&event.topic))
+            .map(|subscription| subscription.qos)
+            .max()
+    }
+
+    fn write(&mut self, event: &Event, qos: u8, packet_id: u16, out: &mut BytesMut) {
         let user = mqtt::properties(event);
         let outgoing = encode::OutgoingPublish {
             topic: &event.topic,
