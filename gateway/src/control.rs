@@ -12,6 +12,7 @@ mod event_store;
 mod events;
 mod health;
 pub mod history;
+mod lanes;
 mod query;
 mod response;
 mod route;

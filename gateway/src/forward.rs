@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
-use crate::observe::forward::{LaneMetrics, UpstreamDown, UpstreamUp};
+use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
@@ -236,6 +236,15 @@ impl<U: Upstream> Forwarder<U> {
         self.reconnect.reset();
         self.lane.settle(now, answers);
         self.report();
+        let (upstream, metrics) = (&*self.context.name, &self.context.metrics);
+        match metrics.judge(now.instant) {
+            None => {}
+            Some(HealthChange::Failing(why)) => self.context.tell(&UpstreamDown {
+                upstream,
+                why: &why,
+            }),
+            Some(HealthChange::Recovered) => self.context.tell(&UpstreamUp { upstream }),
+        }
     }
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.

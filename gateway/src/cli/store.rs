@@ -1,6 +1,7 @@
 //! `tidegate store`: the event store on disk.
 
 mod backup;
+mod lanes;
 mod status;
 mod verify;
 
@@ -35,6 +36,11 @@ enum Command {
         /// Where to; a running gateway must be allowed to write there
         folder: PathBuf,
     },
+    /// Look after events behind names that no upstream has any more
+    Lanes {
+        #[command(subcommand)]
+        command: lanes::Command,
+    },
     /// Make the store from a backup; there must be none, and no gateway running
     Restore {
         /// The backup
@@ -51,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Backup { folder } => backup::back_up(&config, folder, arguments.format),
         Command::Restore { folder } => backup::restore_from(&config, folder, arguments.format),
+        Command::Lanes { command } => lanes::run(command, &config, arguments.format),
         Command::Status => {
             let report = status::read(&EventStore::find(&config)?, &config)?;
             status::write(&report, arguments.format)

@@ -16,10 +16,14 @@ use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
 use crate::observe::status::{
-    GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, UpstreamStatus, Wear,
+    GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, StrandedLane,
+    UpstreamStatus, Wear,
 };
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
+
+/// The lane of what rules set aside.
+const DEAD_LETTER: &str = "dead_letter";
 
 /// Reads the figures of one room.
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -147,11 +151,28 @@ impl ApiContext {
             books: intake.books.clone().with_lanes(&upstreams),
             sources,
             upstreams,
+            stranded: self.stranded(),
             troubles: Vec::new(),
         };
         status.troubles = health::troubles(&status, &intake);
         status.troubles.extend(self.observe.troubles.lines());
         status
+    }
+
+    /// What waits for upstreams that are not configured.
+    pub(super) fn stranded(&self) -> Vec<StrandedLane> {
+        let Some((store, _)) = &self.store else {
+            return Vec::new();
+        };
+        let lanes = store.lanes().into_iter();
+        let unknown = lanes.filter(|lane| {
+            lane.name != DEAD_LETTER && !self.upstream_names().any(|name| name == lane.name)
+        });
+        let waiting = unknown.map(|lane| StrandedLane {
+            waiting: store.backlog(lane.id).events,
+            name: lane.name,
+        });
+        waiting.filter(|lane| lane.waiting > 0).collect()
     }
 
     fn store_status(&self) -> StoreStatus {

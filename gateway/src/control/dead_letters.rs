@@ -56,7 +56,7 @@ pub(super) async fn retry(context: Arc<ApiContext>, id: String, to: Option<Strin
 }
 
 /// Why a dead letter was not sent again.
-enum RetryError {
+pub(super) enum RetryError {
     History(HistoryError),
     Commit(&'static str),
 }
@@ -117,7 +117,7 @@ fn addressed(
     Ok((upstream, record))
 }
 
-fn lane_of(
+pub(super) fn lane_of(
     context: &ApiContext,
     store: &Store,
     upstream: &str,
@@ -134,10 +134,17 @@ fn lane_of(
     })
 }
 
-async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), RetryError> {
+/// Commits a record anew.
+///
+/// # Errors
+/// Why it is not on disk; what it was made of is still there.
+pub(super) async fn commit(
+    redrive: &mpsc::Sender<Redrive>,
+    record: Record,
+) -> Result<(), RetryError> {
     let mut receipts = Receipts::default();
     let ack = receipts.issue(());
-    let gone = RetryError::Commit("the gateway is stopping; the letter is still there");
+    let gone = RetryError::Commit("the gateway is stopping; nothing is lost, try again");
     if redrive.send(Redrive { record, ack }).await.is_err() {
         return Err(gone);
     }
@@ -145,12 +152,12 @@ async fn commit(redrive: &mpsc::Sender<Redrive>, record: Record) -> Result<(), R
         Ok(Some(receipt)) => match receipt.verdict {
             Verdict::Stored => Ok(()),
             Verdict::Refused(_) => Err(RetryError::Commit(
-                "the store takes no more; the letter is still there",
+                "the store takes no more; nothing is lost, try again when it does",
             )),
         },
         Ok(None) => Err(gone),
         Err(_) => Err(RetryError::Commit(
-            "the commit takes too long; the letter is still there",
+            "the commit takes too long; nothing is lost, try again",
         )),
     }
 }

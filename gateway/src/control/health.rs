@@ -44,6 +44,17 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
     if !intake.refusing && store.max_size_bytes > 0 && store.disk_bytes > nearly_full {
         troubles.push("the store is nearly full".to_owned());
     }
+    for source in status.sources.iter().filter(|source| !source.up) {
+        if let Some(why) = &source.last_error {
+            troubles.push(format!("source {} is {}: {why}", source.name, source.state));
+        }
+    }
+    for lane in &status.stranded {
+        let (name, waiting) = (&lane.name, lane.waiting);
+        troubles.push(format!(
+            "{waiting} events wait for the upstream {name}, which the configuration does not name: name it again, or use `tidegate store lanes move {name} --to UPSTREAM` or `tidegate store lanes drop {name}`"
+        ));
+    }
     for upstream in status
         .upstreams
         .iter()
@@ -70,13 +81,22 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::{StoreStatus, UpstreamStatus};
+    use crate::observe::status::{SourceStatus, StoreStatus, StrandedLane, UpstreamStatus};
 
     fn intake(beat_s: Option<u64>, refusing: bool) -> IntakeReport {
         IntakeReport {
             last_beat: beat_s.map(Duration::from_secs),
             refusing,
             ..IntakeReport::default()
+        }
+    }
+
+    fn source(name: &str, state: &str, why: Option<&str>) -> SourceStatus {
+        SourceStatus {
+            name: name.into(),
+            state: state.into(),
+            last_error: why.map(str::to_owned),
+            ..SourceStatus::default()
         }
     }
 
@@ -104,6 +124,14 @@ mod tests {
         };
         let status = Status {
             upstreams: vec![down],
+            sources: vec![
+                source("press", "waiting", Some("/dev/ttyUSB0 is gone")),
+                source("new", "starting", None),
+            ],
+            stranded: vec![StrandedLane {
+                name: "old".into(),
+                waiting: 3,
+            }],
             store: StoreStatus {
                 disk_bytes: 95,
                 max_size_bytes: 100,
@@ -114,6 +142,8 @@ mod tests {
         let intake = intake(Some(0), false);
         let expected = [
             "the store is nearly full",
+            "source press is waiting: /dev/ttyUSB0 is gone",
+            "3 events wait for the upstream old, which the configuration does not name: name it again, or use `tidegate store lanes move old --to UPSTREAM` or `tidegate store lanes drop old`",
             "upstream cloud is down: connection refused",
         ];
         assert_eq!(troubles(&status, &intake), expected);

@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use super::blocking::{Panicked, off_thread};
 use super::query::{QueryString, percent_decoded};
 use super::response::{self, ApiResponse};
-use super::{ApiContext, dead_letters, event_store, events};
+use super::{ApiContext, dead_letters, event_store, events, lanes};
 use crate::time::clock::{self, Now};
 
 /// Prometheus asks for this type; the text is OpenMetrics.
@@ -38,6 +38,11 @@ pub(super) async fn over_socket(
             let id = percent_decoded(path.trim_start_matches("/events/"));
             reading(move || events::show(&context, &id)).await
         }
+        (&Method::GET, "/store/lanes") => reading(move || lanes::list(&context)).await,
+        (method, path) if path.starts_with("/store/lanes/") => {
+            let (method, path) = (method.clone(), path.trim_start_matches("/store/lanes/"));
+            on_lane(context, method, percent_decoded(path), query).await
+        }
         (method, path) if path.starts_with("/dead-letters") => {
             let (method, path) = (method.clone(), path.trim_start_matches("/dead-letters"));
             let path = percent_decoded(path.trim_start_matches('/'));
@@ -59,6 +64,24 @@ async fn public(request: Request<Incoming>, context: Arc<ApiContext>, now: Now) 
         "/readyz" => reading(move || readiness(&context, now)).await,
         "/status" => reading(move || response::json(&context.status(now))).await,
         path => response::error(StatusCode::NOT_FOUND, format!("there is no {path} here")),
+    }
+}
+
+/// `path` is what follows `/store/lanes/`.
+async fn on_lane(
+    context: Arc<ApiContext>,
+    method: Method,
+    path: String,
+    query: QueryString,
+) -> ApiResponse {
+    let moved = path.strip_suffix("/move").map(str::to_owned);
+    match (method, moved, query.get("to")) {
+        (Method::POST, Some(name), Some(to)) => lanes::move_to(context, &name, to).await,
+        (Method::DELETE, None, _) => reading(move || lanes::drop(&context, &path)).await,
+        _ => {
+            let message = "a lane takes DELETE, and POST …/move?to=UPSTREAM";
+            response::error(StatusCode::METHOD_NOT_ALLOWED, message)
+        }
     }
 }
 

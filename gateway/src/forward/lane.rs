@@ -315,7 +315,7 @@ impl Lane {
 
     /// The whole lane pauses: the answer was about the upstream, not about this event.
     fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
-        self.metrics.failed(reason);
+        self.metrics.busy(reason, now.instant);
         let paused = self.paused_until.filter(|until| *until > now.instant);
         let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
         let until = match paused {

@@ -1,7 +1,7 @@
 //! What happens on the way to the upstreams, counted and told.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +13,9 @@ use tidegate_store::{GapReason, Sequence};
 
 use super::status::UpstreamStatus;
 use super::{Happening, Observe, SystemEvent};
+
+/// An upstream that for so long says nothing but "not now" is failing.
+const FAILING_AFTER: Duration = Duration::from_secs(5);
 
 /// Labels of an upstream's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,7 +80,11 @@ impl LaneFamilies {
                 "Deliveries not settled yet",
                 f.in_flight.clone(),
             );
-            registry.register("upstream_up", "1 while connected", f.up.clone());
+            registry.register(
+                "upstream_up",
+                "1 while it is connected and takes events",
+                f.up.clone(),
+            );
             registry.register(
                 "upstream_unknown_answers",
                 "Answers to nothing that was in flight",
@@ -120,7 +127,9 @@ impl LaneFamilies {
                 word: "connecting",
                 since: now,
                 last_error: None,
+                busy_since: None,
             }),
+            confirmed: AtomicBool::new(false),
         }
     }
 }
@@ -130,6 +139,17 @@ struct ConnectionState {
     word: &'static str,
     since: Instant,
     last_error: Option<String>,
+    /// The first "not now" since something was acknowledged.
+    busy_since: Option<Instant>,
+}
+
+/// How an upstream's answers changed what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthChange {
+    /// It is connected, and takes nothing for this reason.
+    Failing(String),
+    /// It takes events again.
+    Recovered,
 }
 
 /// Counts and state of one upstream's lane.
@@ -148,6 +168,8 @@ pub struct LaneMetrics {
     shed: AtomicU64,
     expired: AtomicU64,
     state: Mutex<ConnectionState>,
+    /// Something was acknowledged since the last look.
+    confirmed: AtomicBool,
 }
 
 impl LaneMetrics {
@@ -186,6 +208,32 @@ impl LaneMetrics {
     /// How long an acknowledgement took.
     pub fn observe_confirm(&self, latency: Duration) {
         self.latency.observe(latency.as_secs_f64());
+        self.confirmed.store(true, Ordering::Relaxed);
+    }
+
+    /// The upstream said "not now".
+    pub fn busy(&self, why: String, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        state.last_error = Some(why);
+        state.busy_since.get_or_insert(now);
+    }
+
+    /// Looks at what the answers since the last look say of the upstream.
+    pub fn judge(&self, now: Instant) -> Option<HealthChange> {
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let (word, change) = if self.confirmed.swap(false, Ordering::Relaxed) {
+            state.busy_since = None;
+            (state.word == "failing").then_some(("up", HealthChange::Recovered))?
+        } else {
+            let busy = now.saturating_duration_since(state.busy_since?);
+            let failing = state.word == "up" && busy >= FAILING_AFTER;
+            let why = state.last_error.clone().unwrap_or_default();
+            failing.then_some(("failing", HealthChange::Failing(why)))?
+        };
+        self.up.set(i64::from(word == "up"));
+        state.word = word;
+        state.since = now;
+        Some(change)
     }
 
     /// Remembers what went wrong last.
@@ -321,5 +369,35 @@ impl Happening for DeadLettered {
             "dead letter: {}",
             self.reason
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_that_takes_nothing_for_a_while_is_failing_until_it_takes_something() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let lane = LaneFamilies::register(&Observe::default()).of("cloud", 0, start);
+        lane.up(start);
+        lane.busy("503".into(), at(0));
+        assert_eq!(lane.judge(at(0)), None, "one is no sign");
+        lane.observe_confirm(Duration::ZERO);
+        assert_eq!(lane.judge(at(4_000)), None);
+        lane.busy("503".into(), at(4_500));
+        assert_eq!(lane.judge(at(9_000)), None, "counted anew");
+        lane.busy("401: log in".into(), at(9_500));
+        let failing = HealthChange::Failing("401: log in".into());
+        assert_eq!(lane.judge(at(9_500)), Some(failing));
+        assert_eq!(lane.judge(at(9_600)), None, "told once");
+        let status = lane.status("cloud", "http", at(10_000));
+        assert_eq!((&*status.state, status.since_ms), ("failing", 500));
+        assert_eq!(lane.up.get(), 0);
+        lane.observe_confirm(Duration::ZERO);
+        assert_eq!(lane.judge(at(11_000)), Some(HealthChange::Recovered));
+        assert_eq!(lane.up.get(), 1);
+        assert_eq!(lane.status("cloud", "http", at(11_000)).state, "up");
     }
 }

@@ -5,6 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 
 use super::Observe;
 
@@ -46,7 +47,12 @@ impl Process {
 
 /// Registers the metrics of this process.
 pub fn register(observe: &Observe) {
-    observe.register(|registry| registry.register_collector(Box::new(ProcessCollector)));
+    let version = ("version", env!("CARGO_PKG_VERSION"));
+    observe.register(|registry| {
+        registry.register_collector(Box::new(ProcessCollector));
+        let build = Info::new(vec![version]);
+        registry.register("build", "The program that runs", build);
+    });
 }
 
 #[derive(Debug)]
@@ -123,6 +129,12 @@ mod tests {
         let observe = Observe::default();
         register(&observe);
         let text = observe.metrics_text();
+        let build = concat!(
+            "tidegate_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        );
+        assert!(text.contains(build), "{text}");
         for name in [
             "resident_memory_bytes",
             "open_fds",

@@ -38,6 +38,7 @@ pub struct SourceFamilies {
     malformed: Family<MalformedLabel, Counter>,
     missed: Family<SourceLabel, Counter>,
     connections: Family<SourceLabel, Gauge<i64, AtomicI64>>,
+    up: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     ack_seconds: Family<SourceLabel, Histogram>,
     links: LinkFamily,
 }
@@ -52,6 +53,7 @@ impl SourceFamilies {
             malformed: Family::default(),
             missed: Family::default(),
             connections: Family::default(),
+            up: Family::default(),
             ack_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(100e-6, 2.0, 16))
             }),
@@ -90,6 +92,11 @@ impl SourceFamilies {
                 f.connections.clone(),
             );
             registry.register(
+                "source_up",
+                "1 while it listens, is connected, or has its port",
+                f.up.clone(),
+            );
+            registry.register(
                 "source_ack_seconds",
                 "From reading an event to acknowledging it",
                 f.ack_seconds.clone(),
@@ -109,6 +116,7 @@ impl SourceFamilies {
             refused: self.refused.get_or_create_owned(&label),
             missed: self.missed.get_or_create_owned(&label),
             connections: self.connections.get_or_create_owned(&label),
+            up: self.up.get_or_create_owned(&label),
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
@@ -125,6 +133,7 @@ struct Inner {
     refused: Counter,
     missed: Counter,
     connections: Gauge<i64, AtomicI64>,
+    up: Gauge<i64, AtomicI64>,
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
@@ -179,18 +188,25 @@ impl SourceMetrics {
     pub fn up(&self, state: &'static str) {
         let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         now.0 = state;
+        self.0.up.set(1);
     }
 
     /// The source is now in this state because something went wrong: `connecting`, `waiting`.
     pub fn down(&self, state: &'static str, why: &str) {
         let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         *now = (state, Some(why.to_owned()));
+        self.0.up.set(0);
     }
 
     /// Its state in a word, and the last thing that went wrong.
     pub fn state(&self) -> (&'static str, Option<String>) {
         let now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         now.clone()
+    }
+
+    /// Whether it is as it should be.
+    pub fn is_up(&self) -> bool {
+        self.0.up.get() == 1
     }
 
     /// A connection was opened (+1) or closed (-1).

@@ -18,6 +18,9 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// In the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
+    /// Events behind upstreams that the configuration no longer names.
+    #[serde(default)]
+    pub stranded: Vec<StrandedLane>,
     /// The event store.
     pub store: StoreStatus,
     /// Events and their fates.
@@ -61,6 +64,9 @@ pub struct SourceStatus {
     pub kind: String,
     /// In a word: `listening`, `connected`, `waiting`, …
     pub state: String,
+    /// Whether it listens, is connected, or has its port.
+    #[serde(default)]
+    pub up: bool,
     /// Events it handed on.
     pub events: u64,
     /// Events it could not hand on: malformed, too large, not allowed, or not stored.
@@ -78,7 +84,7 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `up`, `connecting`, `down`.
+    /// In a word: `up`, `connecting`, `down`, or `failing`: connected, but it takes nothing.
     pub state: String,
     /// How long it has been in this state.
     pub since_ms: u64,
@@ -146,6 +152,15 @@ pub struct StoreStatus {
     pub dead_letters: u64,
     /// Whether the latest commit was refused.
     pub refusing: bool,
+}
+
+/// Events that wait for a name which no upstream has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrandedLane {
+    /// The upstream that they were routed to.
+    pub name: String,
+    /// How many.
+    pub waiting: u64,
 }
 
 /// What the disk was written for, since the gateway started.

@@ -32,6 +32,7 @@ const SOURCES_MAX: Duration = Duration::from_secs(5);
 /// A gateway that runs.
 pub(super) struct Gateway {
     config: Config,
+    store: Store,
     tasks: Tasks,
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
@@ -99,12 +100,13 @@ impl Gateway {
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
-        let store_watch =
-            event_store::watch::run(store, quarantined, Arc::clone(&observe), stopping.clone());
-        tasks.spawn("store watch", store_watch);
+        let (watched, told) = (store.clone(), Arc::clone(&observe));
+        let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
+        tasks.spawn("store watch", watch);
         rules.watch(&mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
+            store,
             tasks,
             stop_sources,
             stop_upstreams,
@@ -152,7 +154,14 @@ impl Gateway {
     /// Runs until `terminate` or Ctrl-C, then takes everything apart in the order of an event's way.
     pub(super) async fn run_until(mut self, terminate: Signal) -> Result<(), RunError> {
         systemd::ready(&self.config.gateway.id);
-        tracing::info!(gateway = self.config.gateway.id, "ready");
+        tracing::info!(
+            gateway = self.config.gateway.id,
+            version = env!("CARGO_PKG_VERSION"),
+            config = %self.config.path.display(),
+            sources = self.config.sources.len(),
+            upstreams = self.config.upstreams.len(),
+            "ready"
+        );
         let mut ended = self.watch_over(terminate).await;
         systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
@@ -166,6 +175,9 @@ impl Gateway {
         drop(tasks);
         self.pipeline.finish.send_replace(true);
         join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        let lanes = self.store.lanes().into_iter();
+        let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
+        tracing::info!(waiting, "stopped");
         match ended {
             None => Ok(()),
             Some((task, why)) => Err(RunError::EndedByItself { task, why }),

@@ -50,7 +50,7 @@ fn leave(store: &Store, name: &str, id: LaneId) {
         tracing::warn!(
             upstream = name,
             waiting,
-            "no longer configured, but events wait for it and hold their generations; configure it again to deliver them"
+            "no longer configured, but events wait for it and hold their generations; configure it again to deliver them, or use `tidegate store lanes`"
         );
         return;
     }

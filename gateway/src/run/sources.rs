@@ -55,6 +55,7 @@ fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics) -> Source
         name: source.name.clone(),
         kind: source.kind.name().into(),
         state: if joined { "connected" } else { state }.into(),
+        up: metrics.is_up(),
         events,
         refused: refused + malformed,
         connections: connections.max(0) as u64,

@@ -1,0 +1,85 @@
+//! `tidegate store lanes list|move|drop`: events behind names that no upstream has any more.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::Value;
+
+use crate::cli::Failure;
+use crate::cli::arguments::OutputFormat;
+use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
+use crate::cli::gateway::event_store::EventStore;
+use crate::cli::terminal::table::printable;
+use crate::run::config::Config;
+
+/// What `tidegate store lanes` takes.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum Command {
+    /// Show what waits behind names that no upstream has
+    List,
+    /// Send what waits behind a name to an upstream instead
+    Move {
+        /// The name that no upstream has any more
+        name: String,
+        /// The upstream
+        #[arg(long, value_name = "UPSTREAM")]
+        to: String,
+    },
+    /// Give up for good what waits behind a name
+    Drop {
+        /// The name that no upstream has any more
+        name: String,
+    },
+}
+
+/// Carries it out through the running gateway.
+///
+/// # Errors
+/// When none runs, or it refuses.
+pub(super) fn run(command: &Command, config: &Config, format: OutputFormat) -> Result<(), Failure> {
+    let EventStore::Served(client) = EventStore::find(config)? else {
+        let message = "only a running gateway knows what waits behind no upstream: start it first";
+        return Err(Failure::new(message));
+    };
+    let answer = ask(&client, command)?;
+    let mut output = std::io::stdout().lock();
+    if format == OutputFormat::Json {
+        writeln!(output, "{answer:#}")?;
+        return Ok(());
+    }
+    let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+    match command {
+        Command::List => {
+            let lanes = answer.get("stranded").and_then(Value::as_array);
+            for lane in lanes.into_iter().flatten() {
+                let name = lane.get("name").and_then(Value::as_str);
+                let waiting = lane.get("waiting").and_then(Value::as_u64);
+                let name = printable(name.unwrap_or_default());
+                writeln!(output, "{name}  {} waiting", waiting.unwrap_or(0))?;
+            }
+            if lanes.is_none_or(Vec::is_empty) {
+                writeln!(output, "nothing waits behind a name that no upstream has")?;
+            }
+        }
+        Command::Move { to, .. } => {
+            writeln!(output, "{} moved to {}", count("moved"), printable(to))?;
+        }
+        Command::Drop { .. } => writeln!(output, "{} dropped", count("dropped"))?,
+    }
+    Ok(())
+}
+
+fn ask(client: &ControlClient, command: &Command) -> Result<Value, Failure> {
+    match command {
+        Command::List => client.get("/store/lanes"),
+        Command::Move { name, to } => {
+            let (name, to) = (percent_encoded(name), percent_encoded(to));
+            client.send(Method::POST, &format!("/store/lanes/{name}/move?to={to}"))
+        }
+        Command::Drop { name } => client.send(
+            Method::DELETE,
+            &format!("/store/lanes/{}", percent_encoded(name)),
+        ),
+    }
+}

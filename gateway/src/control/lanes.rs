@@ -1,0 +1,136 @@
+//! `/store/lanes`: what waits behind names that no upstream has any more, moved to another upstream or dropped.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::json;
+use tidegate_store::{LaneId, ReadBatch, ReadLimit, Sequence, Store};
+
+use super::ApiContext;
+use super::blocking::off_thread;
+use super::dead_letters::{RetryError, commit, lane_of};
+use super::history::HistoryError;
+use super::response::{self, ApiResponse};
+use crate::event::record;
+
+/// Records moved in one piece.
+const PIECE: ReadLimit = ReadLimit {
+    records: 256,
+    bytes: 1 << 20,
+};
+/// Priorities of the store.
+const CLASSES: u8 = 4;
+
+/// `GET /store/lanes`
+pub(super) fn list(context: &ApiContext) -> ApiResponse {
+    response::of_history(Ok(json!({ "stranded": context.stranded() })))
+}
+
+/// The lane of this name, if no upstream has it.
+fn stranded(context: &ApiContext, name: &str) -> Result<LaneId, HistoryError> {
+    if !context.stranded().iter().any(|lane| lane.name == name) {
+        return Err(HistoryError::NotFound(format!(
+            "nothing waits behind a name `{name}` that no upstream has; `tidegate store lanes list` shows what does"
+        )));
+    }
+    let lanes = context.store()?.lanes();
+    let lane = lanes.iter().find(|lane| lane.name == name);
+    lane.map(|lane| lane.id)
+        .ok_or_else(|| HistoryError::NotFound(format!("there is no lane `{name}`")))
+}
+
+/// `DELETE /store/lanes/NAME`: what waits there is given up for good.
+pub(super) fn drop(context: &ApiContext, name: &str) -> ApiResponse {
+    let dropped = || {
+        let store = context.store()?;
+        let waiting = store.backlog(stranded(context, name)?).events;
+        store
+            .drop_lane(name)
+            .map_err(|error| HistoryError::Unusable(error.to_string()))?;
+        tracing::warn!(
+            upstream = name,
+            waiting,
+            "what waited for this name was dropped, as asked"
+        );
+        Ok(json!({ "dropped": waiting, "lane": name }))
+    };
+    response::of_history(dropped())
+}
+
+/// `POST /store/lanes/NAME/move?to=UPSTREAM`: commits what waits anew for an upstream. A crash meanwhile repeats a piece
+/// and loses nothing.
+pub(super) async fn move_to(context: Arc<ApiContext>, name: &str, to: &str) -> ApiResponse {
+    let mut moved = 0;
+    match moving(&context, name, to, &mut moved).await {
+        Ok(()) => response::json(&json!({ "moved": moved, "to": to })),
+        Err(RetryError::History(error)) => response::of_history_error(&error),
+        Err(RetryError::Commit(why)) => {
+            let why = format!("{moved} were moved; then: {why}");
+            response::error(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+}
+
+async fn moving(
+    context: &ApiContext,
+    name: &str,
+    to: &str,
+    moved: &mut u64,
+) -> Result<(), RetryError> {
+    let store = context.store()?.clone();
+    let from = stranded(context, name)?;
+    let target = lane_of(context, &store, to)?;
+    for class in 0..CLASSES {
+        let mut next = store.cursor(from, class).low;
+        let end = store.end();
+        while next < end {
+            let batch = piece(&store, from, class, next).await?;
+            for stored in &batch.records {
+                if store.is_done(from, class, stored.sequence) {
+                    continue;
+                }
+                move_one(context, &stored.bytes, (from, class), target).await?;
+                store.confirm(from, class, &[stored.sequence]);
+                *moved += 1;
+            }
+            next = batch.next.max(next + 1);
+        }
+    }
+    tracing::info!(
+        upstream = name,
+        to,
+        moved,
+        "what waited for this name was moved"
+    );
+    Ok(())
+}
+
+async fn piece(
+    store: &Store,
+    lane: LaneId,
+    class: u8,
+    next: Sequence,
+) -> Result<ReadBatch, RetryError> {
+    let store = store.clone();
+    let read = off_thread(move || store.read(lane, class, next, PIECE)).await?;
+    Ok(read.map_err(|error| HistoryError::Unusable(error.to_string()))?)
+}
+
+/// Commits a record for `target` as far as it was routed to the lane and class.
+async fn move_one(
+    context: &ApiContext,
+    bytes: &[u8],
+    (from, class): (LaneId, u8),
+    target: LaneId,
+) -> Result<(), RetryError> {
+    let mut record =
+        record::decode(bytes).map_err(|error| HistoryError::Unusable(error.to_string()))?;
+    record
+        .outputs
+        .retain(|routed| routed.lane == from && routed.output.priority as u8 == class);
+    for routed in &mut record.outputs {
+        routed.lane = target;
+    }
+    let none = RetryError::Commit("this gateway moves nothing");
+    commit(context.redrive.as_ref().ok_or(none)?, record).await
+}
