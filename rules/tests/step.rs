@@ -167,6 +167,34 @@ fn a_bare_number_is_a_payload_too() {
 }
 
 #[test]
+fn a_content_type_that_says_little_silences_no_rule() {
+    let rules = rules("rule hot { on \"t\" when payload.v > 80 send to cloud }");
+    let hot = "{\"v\": 98}";
+    let cases = [
+        (None, hot, true),
+        (Some("application/json"), hot, true),
+        (Some("application/x-www-form-urlencoded"), hot, true),
+        (Some("text/plain"), hot, true),
+        (Some("text/plain; charset=utf-8"), hot, true),
+        (Some("application/octet-stream"), hot, true),
+        (Some("json"), hot, true),
+        (Some(""), hot, true),
+        (Some("text/plain"), "[INFO] v = 98", false),
+        (Some("text/plain"), "98", false),
+        (Some("application/cbor"), hot, false),
+        (Some("image/png"), hot, false),
+    ];
+    for (content_type, data, passes) in cases {
+        let mut event = event("t", data);
+        event.content_type = content_type.map(Into::into);
+        let expected: &[&str] = if passes { &["cloud"] } else { &[] };
+        assert_eq!(outputs(&rules, &event), expected, "{content_type:?} {data}");
+    }
+    let odd = event("t", r#"{"name": "\ud800", "far": 1e400, "v": 98}"#);
+    assert_eq!(outputs(&rules, &odd), ["cloud"]);
+}
+
+#[test]
 fn unmatched_takes_what_no_topic_filter_accepts() {
     let with = rules(
         "rule r { on \"a/+\" when payload.x > 1 send to cloud }

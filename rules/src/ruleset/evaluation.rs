@@ -12,7 +12,7 @@ use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
 use crate::event::Event;
-use crate::event::content_type::is_json;
+use crate::event::content_type::{is_json, says_little};
 use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
 use crate::ir::{ContractField, EventType};
 use crate::topic::is_valid_topic_name;
@@ -340,9 +340,16 @@ fn dead_letter(reason: String, rule: Option<Arc<str>>) -> Addressed {
 /// Finds what is wanted in the payload, if it is JSON or looks like it.
 fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e> {
     wanted.clear(slots);
-    let declared = event.content_type.as_deref().map(is_json);
+    let kind = event.content_type.as_deref();
+    // A type that leaves it open is none, but for what turns out to be no JSON.
+    let declared = kind.filter(|kind| !says_little(kind)).map(is_json);
+    let left_open = kind.is_some() && declared.is_none();
     let first = event.data.iter().find(|byte| !byte.is_ascii_whitespace());
     let looks_nested = matches!(first, Some(b'{' | b'['));
+    if left_open && !looks_nested {
+        return Payload::Other;
+    }
+    let looks_nested = looks_nested && !left_open;
     if declared == Some(false) || u32::try_from(event.data.len()).is_err() {
         return Payload::Other;
     }

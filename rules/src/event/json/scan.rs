@@ -12,6 +12,8 @@ pub(super) struct Scanner<'t> {
     bytes: &'t [u8],
     pub(super) at: usize,
     depth: usize,
+    /// The last string has half a surrogate pair: right by the grammar, and no text.
+    unpaired: bool,
 }
 
 impl<'t> Scanner<'t> {
@@ -21,6 +23,7 @@ impl<'t> Scanner<'t> {
             bytes: text.as_bytes(),
             at: 0,
             depth: 0,
+            unpaired: false,
         }
     }
 
@@ -49,10 +52,13 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The next value. Of a list or object only its place; all of it is checked.
+    /// The next value. Of a list or object only its place; all of it is checked. What the grammar allows and no value
+    /// stands for, half a surrogate pair or a number beyond all floats, is missing: it is nobody else's trouble.
     pub(super) fn value(&mut self) -> Result<Slot, JsonError> {
         match self.peek() {
-            b'"' => self.string(),
+            b'"' => self
+                .string()
+                .map(|text| if self.unpaired { Slot::Missing } else { text }),
             b'-' | b'0'..=b'9' => self.number(),
             b'{' => self.nested(|it| it.members(|it, _| it.value().map(drop))),
             b'[' => self.nested(|it| it.elements(|it| it.value().map(drop))),
@@ -154,6 +160,7 @@ impl<'t> Scanner<'t> {
 
     fn string(&mut self) -> Result<Slot, JsonError> {
         self.at += 1;
+        self.unpaired = false;
         let start = self.at;
         let mut escaped = false;
         loop {
@@ -185,16 +192,16 @@ impl<'t> Scanner<'t> {
             b'u' => {
                 let high = self.hex()?;
                 match high {
-                    0xD800..0xDC00 => {
-                        if !self.bytes[self.at..].starts_with(b"\\u") {
-                            return self.error("the second half of a surrogate pair");
-                        }
+                    0xD800..0xDC00 if self.bytes[self.at..].starts_with(b"\\u") => {
+                        let second = self.at;
                         self.at += 1;
                         if !(0xDC00..0xE000).contains(&self.hex()?) {
-                            return self.error("the second half of a surrogate pair");
+                            self.unpaired = true;
+                            // It may be the first half of another pair.
+                            self.at = second;
                         }
                     }
-                    0xDC00..0xE000 => return self.error("the first half of a surrogate pair"),
+                    0xD800..0xE000 => self.unpaired = true,
                     _ => {}
                 }
             }
@@ -247,10 +254,7 @@ impl<'t> Scanner<'t> {
         }
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Slot::Float(value)),
-            _ => {
-                self.at = start;
-                self.error("a number below 1.8e308")
-            }
+            _ => Ok(Slot::Missing),
         }
     }
 
@@ -334,7 +338,8 @@ pub(crate) fn decode(text: &str, slot: Slot) -> Value {
     }
 }
 
-/// The text that `slot` points at, its escapes resolved; empty if it points at something else.
+/// The text that `slot` points at, its escapes resolved; empty if it points at something else. Where they are half a
+/// surrogate pair, it is as it was written.
 pub(crate) fn text_of(text: &str, slot: Slot) -> Cow<'_, str> {
     let Slot::Text {
         start,
@@ -350,5 +355,8 @@ pub(crate) fn text_of(text: &str, slot: Slot) -> Cow<'_, str> {
     }
     let with_quotes = start.checked_sub(1).and_then(|s| text.get(s..end + 1));
     let parsed = with_quotes.and_then(|quoted| serde_json::from_str(quoted).ok());
-    Cow::Owned(parsed.unwrap_or_default())
+    match parsed {
+        Some(parsed) => Cow::Owned(parsed),
+        None => Cow::Borrowed(text.get(start..end).unwrap_or_default()),
+    }
 }

@@ -57,12 +57,69 @@ fn alike(left: &Json, right: &Json) -> bool {
     }
 }
 
+fn has_no_value(error: &serde_json::Error) -> bool {
+    let said = error.to_string();
+    ["number out of range", "surrogate", "end of hex escape"]
+        .iter()
+        .any(|why| said.contains(why))
+}
+
+#[test]
+fn what_no_value_stands_for_is_missing_and_nobody_elses_trouble() {
+    let cases = [
+        r#""\ud800""#,
+        r#""\udc00""#,
+        r#""a\ud83dz""#,
+        r#""\ud83d\u0041""#,
+        r#""\ud83d\n""#,
+        "1e400",
+        "-1e400",
+        "1e99999999999",
+        "123456789e999",
+        r#"["\ud800", 1e400]"#,
+        r#"{"x": "\udfff"}"#,
+    ];
+    for odd in cases {
+        for text in [
+            format!(r#"{{"odd": {odd}, "c": 98}}"#),
+            format!(r#"{{"c": 98, "odd": {odd}}}"#),
+            format!(r#"{{"a": {{"x": {odd}}}, "c": 98}}"#),
+        ] {
+            let slots = extract(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(slots[2], Slot::Int(98), "{text}");
+            let kept = rewrite(&text, &[Edit::Set("c", "99".into())]).expect("an object");
+            assert!(kept.contains(odd), "{odd} in {kept}");
+        }
+        if !odd.starts_with(['[', '{']) {
+            let text = format!(r#"{{"c": {odd}}}"#);
+            assert_eq!(extract(&text).expect("JSON")[2], Slot::Missing, "{text}");
+        }
+    }
+    let names = r#"{"\ud800":1,"\ud801":2,"c":3}"#;
+    let kept = rewrite(names, &[Edit::Drop("c")]).expect("an object");
+    assert_eq!(kept, r#"{"\ud800":1,"\ud801":2}"#);
+    for wrong in [
+        r#""\ud80""#,
+        r#""\ud800\u12""#,
+        r#""\ud800\x""#,
+        "1e",
+        "1e+",
+    ] {
+        assert!(extract(&format!(r#"{{"c": {wrong}}}"#)).is_err(), "{wrong}");
+    }
+}
+
 fn check_extraction(text: &str) {
     let general = serde_json::from_str::<Json>(text);
     let found = extract(text);
-    let Ok(general) = general else {
-        assert!(found.is_err(), "accepted {text:?}");
-        return;
+    let general = match general {
+        Ok(general) => general,
+        // Right by the grammar; the general decoder has no value for it.
+        Err(error) if has_no_value(&error) => return,
+        Err(_) => {
+            assert!(found.is_err(), "accepted {text:?}");
+            return;
+        }
     };
     let slots = found.unwrap_or_else(|error| panic!("refused {text:?}: {error}"));
     for (path, slot) in PATHS.iter().zip(slots) {
