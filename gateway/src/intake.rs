@@ -16,6 +16,7 @@ pub mod dedup;
 pub mod evaluator;
 pub mod gaps;
 pub mod group;
+pub mod mint;
 mod null_control;
 pub mod pacing;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::time::clock;
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
 use group::{CommitGroup, Done};
+use mint::{Mint, StartMark};
 use pacing::Pacing;
 
 /// An event with its consequences already decided: a dead letter on its way back.
@@ -65,8 +67,8 @@ pub struct Inputs {
 pub struct Settings {
     /// `[gateway] id`
     pub gateway_id: Arc<str>,
-    /// Counts the starts of this gateway; part of every minted id.
-    pub boot: u64,
+    /// What this start drew; part of every minted id.
+    pub start: StartMark,
     /// How the commits are paced.
     pub pacing: Pacing,
 }
@@ -77,7 +79,7 @@ pub struct Intake {
     settings: Settings,
     dedup: Dedup,
     routed: Vec<Routed>,
-    minted: u64,
+    mint: Mint,
     group: CommitGroup,
     spare: Option<CommitGroup>,
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
@@ -105,11 +107,11 @@ impl Intake {
     ) -> Intake {
         Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
+            mint: Mint::new(settings.start.clone(), ""),
             inputs,
             settings,
             dedup,
             routed: Vec::new(),
-            minted: 0,
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
             commits: ends.commits,
@@ -233,7 +235,7 @@ impl Intake {
             }
         }
         if event.id.is_empty() {
-            event.id = self.mint();
+            event.id = self.mint.next_id();
         }
         event.received = now;
         if at_most_once {
@@ -242,11 +244,6 @@ impl Intake {
         self.decide(Arc::new(event), ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
-    }
-
-    fn mint(&mut self) -> Arc<str> {
-        self.minted += 1;
-        format!("{}-{}", self.settings.boot, self.minted).into()
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
@@ -285,7 +282,7 @@ impl Intake {
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {
-            id: self.mint(),
+            id: self.mint.next_id(),
             source: Arc::clone(&self.system_source),
             kind: system.kind.into(),
             subject: Some(system.subject.into()),

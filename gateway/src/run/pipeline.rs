@@ -87,7 +87,7 @@ impl Pipeline {
             gaps: Gaps::new(
                 inputs.rules.clone(),
                 Arc::clone(&settings.gateway_id),
-                settings.boot,
+                settings.start.clone(),
             ),
             sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
