@@ -19,6 +19,7 @@ pub mod group;
 pub mod mint;
 mod null_control;
 pub mod pacing;
+mod reused_ids;
 #[cfg(test)]
 mod tests;
 
@@ -29,19 +30,20 @@ use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::Arrival;
+use crate::event::arrival::{Arrival, Identity, SENDER_ID};
 use crate::event::committed_log::Note;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
-use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
+use crate::observe::{Observe, SystemEvent};
 use crate::time::clock;
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
 use group::{CommitGroup, Done};
 use mint::{Mint, StartMark};
 use pacing::Pacing;
+use reused_ids::ReusedIds;
 
 /// An event with its consequences already decided: a dead letter on its way back.
 pub struct Redrive {
@@ -78,6 +80,7 @@ pub struct Intake {
     inputs: Inputs,
     settings: Settings,
     dedup: Dedup,
+    reused: ReusedIds,
     routed: Vec<Routed>,
     mint: Mint,
     group: CommitGroup,
@@ -104,6 +107,7 @@ impl Intake {
         dedup: Dedup,
         ends: CommitEnds,
         metrics: Arc<IntakeMetrics>,
+        observe: Arc<Observe>,
     ) -> Intake {
         Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
@@ -111,6 +115,7 @@ impl Intake {
             inputs,
             settings,
             dedup,
+            reused: ReusedIds::new(observe),
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
@@ -188,6 +193,7 @@ impl Intake {
 
     fn finish(&mut self, done: Done, now: Instant) {
         self.settings.pacing.finished(now);
+        self.reused.look(now);
         if done.failed {
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
@@ -224,10 +230,21 @@ impl Intake {
             &mut self.group.seen,
             &mut self.group.commit,
         ) {
+            // An id that nothing may be known by, as of a will that is published at every loss.
+            Seen::New if identity == Identity::None && !event.id.is_empty() => {
+                self.give_own_id(&mut event);
+            }
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();
                 return self.group.acks.push(ack);
+            }
+            Seen::Reused { same_sender } => {
+                self.metrics.reused_ids.inc();
+                if let (Identity::Id { taken_by }, true) = (&identity, same_sender) {
+                    self.reused.tell(taken_by, &event);
+                }
+                self.give_own_id(&mut event);
             }
             Seen::OutOfTurn => {
                 self.metrics.refused.inc();
@@ -244,6 +261,13 @@ impl Intake {
         self.decide(Arc::new(event), ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    /// Gives the event an id of ours, and keeps that of its sender.
+    fn give_own_id(&mut self, event: &mut Event) {
+        let of_sender = std::mem::replace(&mut event.id, self.mint.next_id());
+        event.extensions.retain(|(name, _)| &**name != SENDER_ID);
+        event.extensions.push((SENDER_ID.into(), of_sender));
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.

@@ -135,7 +135,9 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         done: mpsc::unbounded_channel().1,
     };
     let metrics = Arc::new(IntakeMetrics::new(Vec::new()));
-    let intake = Intake::new(inputs, settings, Dedup::new(8), ends, metrics);
+    let observe = Arc::new(crate::observe::Observe::default());
+    let dedup = Dedup::new(8, "plant");
+    let intake = Intake::new(inputs, settings, dedup, ends, metrics, observe);
     (intake, inlet, groups)
 }
 
