@@ -16,8 +16,10 @@ pub mod dedup;
 pub mod evaluator;
 pub mod gaps;
 pub mod group;
+pub mod mint;
 mod null_control;
 pub mod pacing;
+mod reused_ids;
 #[cfg(test)]
 mod tests;
 
@@ -28,18 +30,20 @@ use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::Arrival;
+use crate::event::arrival::{Arrival, Identity, SENDER_ID};
 use crate::event::committed_log::Note;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
-use crate::observe::SystemEvent;
 use crate::observe::intake::IntakeMetrics;
+use crate::observe::{Observe, SystemEvent};
 use crate::time::clock;
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
 use group::{CommitGroup, Done};
+use mint::{Mint, StartMark};
 use pacing::Pacing;
+use reused_ids::ReusedIds;
 
 /// An event with its consequences already decided: a dead letter on its way back.
 pub struct Redrive {
@@ -65,8 +69,8 @@ pub struct Inputs {
 pub struct Settings {
     /// `[gateway] id`
     pub gateway_id: Arc<str>,
-    /// Counts the starts of this gateway; part of every minted id.
-    pub boot: u64,
+    /// What this start drew; part of every minted id.
+    pub start: StartMark,
     /// How the commits are paced.
     pub pacing: Pacing,
 }
@@ -76,8 +80,9 @@ pub struct Intake {
     inputs: Inputs,
     settings: Settings,
     dedup: Dedup,
+    reused: ReusedIds,
     routed: Vec<Routed>,
-    minted: u64,
+    mint: Mint,
     group: CommitGroup,
     spare: Option<CommitGroup>,
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
@@ -102,14 +107,16 @@ impl Intake {
         dedup: Dedup,
         ends: CommitEnds,
         metrics: Arc<IntakeMetrics>,
+        observe: Arc<Observe>,
     ) -> Intake {
         Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
+            mint: Mint::new(settings.start.clone(), ""),
             inputs,
             settings,
             dedup,
+            reused: ReusedIds::new(observe),
             routed: Vec::new(),
-            minted: 0,
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
             commits: ends.commits,
@@ -186,6 +193,7 @@ impl Intake {
 
     fn finish(&mut self, done: Done, now: Instant) {
         self.settings.pacing.finished(now);
+        self.reused.look(now);
         if done.failed {
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
@@ -222,10 +230,21 @@ impl Intake {
             &mut self.group.seen,
             &mut self.group.commit,
         ) {
+            // An id that nothing may be known by, as of a will that is published at every loss.
+            Seen::New if identity == Identity::None && !event.id.is_empty() => {
+                self.give_own_id(&mut event);
+            }
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();
                 return self.group.acks.push(ack);
+            }
+            Seen::Reused { same_sender } => {
+                self.metrics.reused_ids.inc();
+                if let (Identity::Id { taken_by }, true) = (&identity, same_sender) {
+                    self.reused.tell(taken_by, &event);
+                }
+                self.give_own_id(&mut event);
             }
             Seen::OutOfTurn => {
                 self.metrics.refused.inc();
@@ -233,7 +252,7 @@ impl Intake {
             }
         }
         if event.id.is_empty() {
-            event.id = self.mint();
+            event.id = self.mint.next_id();
         }
         event.received = now;
         if at_most_once {
@@ -244,9 +263,11 @@ impl Intake {
         self.group.dropped += u64::from(self.routed.is_empty());
     }
 
-    fn mint(&mut self) -> Arc<str> {
-        self.minted += 1;
-        format!("{}-{}", self.settings.boot, self.minted).into()
+    /// Gives the event an id of ours, and keeps that of its sender.
+    fn give_own_id(&mut self, event: &mut Event) {
+        let of_sender = std::mem::replace(&mut event.id, self.mint.next_id());
+        event.extensions.retain(|(name, _)| &**name != SENDER_ID);
+        event.extensions.push((SENDER_ID.into(), of_sender));
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
@@ -285,7 +306,7 @@ impl Intake {
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {
-            id: self.mint(),
+            id: self.mint.next_id(),
             source: Arc::clone(&self.system_source),
             kind: system.kind.into(),
             subject: Some(system.subject.into()),

@@ -4,6 +4,7 @@
 //! what it is told is stored. The kinds stand in the list at the end of this file and nowhere else.
 
 pub mod http;
+pub(crate) mod id_field;
 pub mod lines;
 pub mod listener;
 pub mod mqtt;

@@ -34,6 +34,8 @@ fn config(port: u16) -> MqttSource {
         topics: vec!["#".into()],
         qos: 1,
         payload_bytes_max: 100,
+        id_field: None,
+        publisher: None,
     }
 }
 

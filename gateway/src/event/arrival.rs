@@ -7,14 +7,20 @@ use tidegate_rules::event::Event;
 
 use super::ack::Ack;
 
+/// The extension with the id that a sender gave, where the event is stored under one of ours.
+pub const SENDER_ID: &str = "senderid";
+
 /// How the intake recognises an event that it has stored before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Identity {
     /// Nothing to recognise it by: the intake mints an id.
     #[default]
     None,
-    /// The sender gave `event.id`: remembered over a bounded window of ids.
-    Id,
+    /// The sender gave `event.id`: remembered with what the event says, over a bounded window.
+    Id {
+        /// The CloudEvents `source` of the gateway's source that took it.
+        taken_by: Arc<str>,
+    },
     /// A framed serial device: stored once per (device, boot, sequence), whatever happens.
     Device {
         /// The device's own stable id.
@@ -30,11 +36,13 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// That of an event whose sender gave this id; an empty one is none.
-    pub fn of_id(id: &str) -> Identity {
+    /// That of an event with the id that its sender gave; an empty one is none.
+    pub fn of_id(id: &str, taken_by: &Arc<str>) -> Identity {
         match id {
             "" => Identity::None,
-            _ => Identity::Id,
+            _ => Identity::Id {
+                taken_by: Arc::clone(taken_by),
+            },
         }
     }
 }

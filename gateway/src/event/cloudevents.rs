@@ -30,7 +30,7 @@ pub const SPEC_VERSION: &str = "1.0";
 /// Extension attributes of one event.
 const EXTENSIONS_MAX: usize = 32;
 /// The longest value of an attribute, in bytes.
-const VALUE_BYTES_MAX: usize = 1024;
+pub const VALUE_BYTES_MAX: usize = 1024;
 
 /// An attribute by its CloudEvents name, and its value as text.
 pub type Attribute<'a> = (&'a str, Cow<'a, str>);

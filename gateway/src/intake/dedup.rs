@@ -1,8 +1,8 @@
 //! Recognises what was stored before.
 //!
 //! Serial devices are remembered for ever by one durable mark per device, written in the same
-//! commit as their events. Ids that senders give are remembered over a bounded window, which is
-//! filled again from the log at start. Both know the difference between *durable* and *under
+//! commit as their events. Ids that senders give are remembered, each with what its event says, over a bounded window,
+//! which is filled again from the log at start: another event under a known id is no repetition. Both know the difference between *durable* and *under
 //! way*: a repetition of an event under way waits for its own group's commit, and a failed
 //! commit makes the intake forget.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tidegate_rules::event::Event;
 use tidegate_store::Commit;
 
-use crate::event::arrival::Identity;
+use crate::event::arrival::{Identity, SENDER_ID};
 use crate::event::device_mark::{Boots, device_mark_key};
 
 /// Whether an event is new.
@@ -23,6 +23,11 @@ pub enum Seen {
     New,
     /// Stored, or in a group under way: to be acknowledged with the current group.
     Again,
+    /// New, but its id stands for another event: to be stored under an id of ours.
+    Reused {
+        /// Whether the other event is of the same sender; two senders may well count alike.
+        same_sender: bool,
+    },
     /// An earlier event of the device was refused, this one must be too: the device's mark says
     /// that everything up to it is stored.
     OutOfTurn,
@@ -31,8 +36,8 @@ pub enum Seen {
 /// Something a group made the dedup remember.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DedupEntry {
-    /// An id, by its fingerprint.
-    Id(u128),
+    /// An event with an id of its sender, by its fingerprint.
+    Event(Fingerprint),
     /// A device's mark as it was before the group, to go back to.
     Device {
         /// The device.
@@ -42,20 +47,38 @@ pub enum DedupEntry {
     },
 }
 
+/// An event with an id of its sender, under keys of this process: a sender cannot aim at a collision, and by chance one is
+/// out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Source, sender and id, with what the event says.
+    event: u128,
+    /// Source, sender and id.
+    of_sender: u64,
+    /// Source and id: what a receiver tells events by.
+    id: u64,
+}
+
 /// What was stored before, durable or under way.
 pub struct Dedup {
-    ids: HashSet<u128>,
-    durable: VecDeque<u128>,
+    events: HashSet<u128>,
+    /// How many of `events` bear an id: `of_sender` and `id` of their fingerprints.
+    ids: HashMap<u64, u32>,
+    durable: VecDeque<Fingerprint>,
     window: usize,
+    /// In front of the source of every event whose sender named none.
+    own: String,
     devices: HashMap<Arc<str>, Boots>,
     keys: [RandomState; 2],
 }
 
 impl Dedup {
-    /// A dedup that remembers `window` ids.
-    pub fn new(window: usize) -> Dedup {
+    /// A dedup of a gateway with this id that remembers `window` events.
+    pub fn new(window: usize, gateway_id: &str) -> Dedup {
         Dedup {
-            ids: HashSet::new(),
+            events: HashSet::new(),
+            ids: HashMap::new(),
+            own: format!("{gateway_id}/"),
             durable: VecDeque::new(),
             window,
             devices: HashMap::new(),
@@ -64,10 +87,13 @@ impl Dedup {
     }
 
     /// Remembers a durable event of the log; called for its last events at start, oldest first.
+    /// One that is stored under an id of ours is known by its sender's id too.
     pub fn recall(&mut self, event: &Event) {
-        let print = self.fingerprint(event);
-        if self.ids.insert(print) {
-            self.keep_id(print);
+        for id in event.extension(SENDER_ID).into_iter().chain([&*event.id]) {
+            let print = self.fingerprint(event, id);
+            if self.insert(print) {
+                self.keep_event(print);
+            }
         }
     }
 
@@ -87,7 +113,7 @@ impl Dedup {
     ) -> Seen {
         match identity {
             Identity::None => Seen::New,
-            Identity::Id => self.seen_id(event, entries),
+            Identity::Id { .. } => self.seen_id(event, entries),
             Identity::Device {
                 device,
                 boot,
@@ -98,12 +124,42 @@ impl Dedup {
     }
 
     fn seen_id(&mut self, event: &Event, entries: &mut Vec<DedupEntry>) -> Seen {
-        let print = self.fingerprint(event);
-        if !self.ids.insert(print) {
+        let print = self.fingerprint(event, &event.id);
+        let known = self.ids.contains_key(&print.id);
+        let same_sender = self.ids.contains_key(&print.of_sender);
+        if !self.insert(print) {
             return Seen::Again;
         }
-        entries.push(DedupEntry::Id(print));
-        Seen::New
+        entries.push(DedupEntry::Event(print));
+        match known {
+            true => Seen::Reused { same_sender },
+            false => Seen::New,
+        }
+    }
+
+    /// Whether it was not there.
+    fn insert(&mut self, print: Fingerprint) -> bool {
+        let new = self.events.insert(print.event);
+        if new {
+            for id in [print.of_sender, print.id] {
+                *self.ids.entry(id).or_default() += 1;
+            }
+        }
+        new
+    }
+
+    fn remove(&mut self, print: Fingerprint) {
+        if !self.events.remove(&print.event) {
+            return;
+        }
+        for id in [print.of_sender, print.id] {
+            if let Some(count) = self.ids.get_mut(&id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ids.remove(&id);
+                }
+            }
+        }
     }
 
     fn seen_device(
@@ -138,8 +194,8 @@ impl Dedup {
     /// The group is durable: its ids count towards the window from now on.
     pub fn keep(&mut self, marks: &[DedupEntry]) {
         for mark in marks {
-            if let DedupEntry::Id(print) = mark {
-                self.keep_id(*print);
+            if let DedupEntry::Event(print) = mark {
+                self.keep_event(*print);
             }
         }
     }
@@ -149,9 +205,7 @@ impl Dedup {
     pub fn forget_undurable(&mut self, marks: &[DedupEntry]) {
         for mark in marks.iter().rev() {
             match mark {
-                DedupEntry::Id(print) => {
-                    self.ids.remove(print);
-                }
+                DedupEntry::Event(print) => self.remove(*print),
                 DedupEntry::Device { device, before } => {
                     self.devices.insert(Arc::clone(device), before.clone());
                 }
@@ -159,21 +213,31 @@ impl Dedup {
         }
     }
 
-    fn keep_id(&mut self, print: u128) {
+    fn keep_event(&mut self, print: Fingerprint) {
         self.durable.push_back(print);
         while self.durable.len() > self.window {
             if let Some(oldest) = self.durable.pop_front() {
-                self.ids.remove(&oldest);
+                self.remove(oldest);
             }
         }
     }
 
-    /// 128 bits under keys of this process: a sender cannot aim at a collision, and by chance
-    /// one is out of reach.
-    fn fingerprint(&self, event: &Event) -> u128 {
-        let identity = (&event.source, &event.publisher, &event.id);
+    /// That of an event under `id`. A source that is ours is shared by its publishers, who may count alike; a source
+    /// that the sender names is the sender.
+    fn fingerprint(&self, event: &Event, id: &str) -> Fingerprint {
+        let sender = match event.source.starts_with(&self.own) {
+            true => &*event.publisher,
+            false => "",
+        };
         let [high, low] = &self.keys;
-        (u128::from(high.hash_one(identity)) << 64) | u128::from(low.hash_one(identity))
+        let identity = (&*event.source, sender, id);
+        let said = (&*event.topic, &*event.kind, &event.subject, &event.data[..]);
+        let of_sender = low.hash_one(identity);
+        Fingerprint {
+            event: u128::from(high.hash_one((identity, said))) << 64 | u128::from(of_sender),
+            of_sender,
+            id: low.hash_one((&*event.source, id)),
+        }
     }
 }
 
@@ -201,7 +265,7 @@ mod tests {
 
     #[test]
     fn after_a_refused_event_of_a_device_the_ones_behind_it_are_out_of_turn() {
-        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         dedup.keep(&group.seen);
         let mut refused = CommitGroup::default();
@@ -217,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_first_event_of_a_boot_refused_leaves_nothing_to_follow_on() {
-        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         dedup.forget_undurable(&group.seen);
         assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
@@ -226,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_gap_may_be_followed_on() {
-        let (mut dedup, mut group) = (Dedup::new(8), CommitGroup::default());
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
         assert_eq!(offer(&mut dedup, Some(0), 20, &mut group), Seen::New);
         assert_eq!(offer(&mut dedup, Some(20), 21, &mut group), Seen::New);
@@ -234,7 +298,7 @@ mod tests {
 
     #[test]
     fn two_failed_groups_leave_the_marks_from_before_the_first() {
-        let (mut dedup, device) = (Dedup::new(8), Arc::from("node"));
+        let (mut dedup, device) = (Dedup::new(8, "plant"), Arc::from("node"));
         let mut durable = CommitGroup::default();
         for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
             dedup.seen_device(

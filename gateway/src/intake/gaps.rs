@@ -10,6 +10,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer};
 
 use super::evaluator::Evaluator;
+use super::mint::{Mint, StartMark};
 use crate::event::record::{self, Routed};
 
 /// Where a gap record is published.
@@ -24,9 +25,7 @@ pub struct Gaps {
     pub rules: Evaluator,
     /// `[gateway] id`
     pub gateway_id: Arc<str>,
-    /// Counts the starts of this gateway.
-    pub boot: u64,
-    minted: u64,
+    mint: Mint,
 }
 
 /// What one call gave up, and where its gap records went.
@@ -39,12 +38,11 @@ pub struct GivenUp {
 
 impl Gaps {
     /// None made so far.
-    pub fn new(rules: Evaluator, gateway_id: Arc<str>, boot: u64) -> Gaps {
+    pub fn new(rules: Evaluator, gateway_id: Arc<str>, start: StartMark) -> Gaps {
         Gaps {
             rules,
             gateway_id,
-            boot,
-            minted: 0,
+            mint: Mint::new(start, "gap-"),
         }
     }
 
@@ -74,9 +72,8 @@ impl Gaps {
 
     /// Adds the gap record to the commit; gives the lanes it goes to.
     pub(super) fn make(&mut self, gap: &Gap, now: UnixMs, commit: &mut Commit) -> Vec<LaneId> {
-        self.minted += 1;
         let event = Event {
-            id: format!("{}-gap-{}", self.boot, self.minted).into(),
+            id: self.mint.next_id(),
             source: format!("{}/gateway", self.gateway_id).into(),
             kind: KIND.into(),
             subject: Some("store".into()),

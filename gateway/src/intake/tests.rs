@@ -89,7 +89,7 @@ fn a_gap_record_is_decided_with_the_state_that_events_are_decided_with() {
     let newest = watch::Sender::new(active(text));
     let rules = Evaluator::new(newest.subscribe());
     rules.decide(&event("t", "{}"), 0, &mut Vec::new());
-    let mut gaps = Gaps::new(rules.clone(), "plant".into(), 1);
+    let mut gaps = Gaps::new(rules.clone(), "plant".into(), mint::StartMark::of(1));
     let gap = Gap {
         reason: GapReason::Shed,
         records: 9,
@@ -127,7 +127,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
     };
     let settings = Settings {
         gateway_id: "plant".into(),
-        boot: 1,
+        start: mint::StartMark::of(1),
         pacing: Pacing::new(Duration::ZERO, Duration::ZERO),
     };
     let ends = CommitEnds {
@@ -135,7 +135,9 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         done: mpsc::unbounded_channel().1,
     };
     let metrics = Arc::new(IntakeMetrics::new(Vec::new()));
-    let intake = Intake::new(inputs, settings, Dedup::new(8), ends, metrics);
+    let observe = Arc::new(crate::observe::Observe::default());
+    let dedup = Dedup::new(8, "plant");
+    let intake = Intake::new(inputs, settings, dedup, ends, metrics, observe);
     (intake, inlet, groups)
 }
 

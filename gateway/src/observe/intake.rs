@@ -36,6 +36,8 @@ pub struct IntakeMetrics {
     pub accepted_bytes: Counter,
     /// Repetitions that were recognised and acknowledged without storing them again.
     pub duplicates: Counter,
+    /// Accepted events whose sender gave the id of another one.
+    pub reused_ids: Counter,
     /// Accepted events that no rule sends anywhere.
     pub dropped: Counter,
     /// Events refused because they could not be stored.
@@ -87,6 +89,7 @@ impl IntakeMetrics {
             accepted: Counter::default(),
             accepted_bytes: Counter::default(),
             duplicates: Counter::default(),
+            reused_ids: Counter::default(),
             dropped: Counter::default(),
             refused: Counter::default(),
             commit_events: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
@@ -111,6 +114,11 @@ impl IntakeMetrics {
                 "events_duplicate",
                 "Repetitions recognised and acknowledged, not stored again",
                 &self.duplicates,
+            ),
+            (
+                "events_id_reused",
+                "Events stored under an id of ours: their sender's stands for another event",
+                &self.reused_ids,
             ),
             (
                 "events_dropped_by_rule",

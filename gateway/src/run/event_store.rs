@@ -1,15 +1,12 @@
-//! The event store: opened as the configuration says, each start counted in it, its damage told.
+//! The event store: opened as the configuration says, its damage told.
 
 pub(super) mod watch;
 
-use tidegate_store::{Commit, Store, Writer};
+use tidegate_store::{Store, Writer};
 
 use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
-
-/// The mark that counts starts.
-const BOOT_MARK: &[u8] = b"gateway/boot";
 
 /// Opens the store with the settings of `[store]`.
 pub(super) fn open(config: &Config) -> Result<(Writer, Store), RunError> {
@@ -29,16 +26,4 @@ pub(super) fn open(config: &Config) -> Result<(Writer, Store), RunError> {
         ..tidegate_store::Options::new(config.gateway.store_dir())
     };
     tidegate_store::open(options).map_err(|error| RunError::Store(error.to_string()))
-}
-
-/// Counts this start, durably, before any id is minted under its number.
-pub(super) fn count_boot(writer: &mut Writer, store: &Store) -> Result<u64, RunError> {
-    let last = store.mark(BOOT_MARK).and_then(|mark| mark.try_into().ok());
-    let boot = last.map_or(0, u64::from_be_bytes) + 1;
-    let mut commit = Commit::new();
-    commit.mark(BOOT_MARK, &boot.to_be_bytes());
-    writer
-        .commit(&commit)
-        .map_err(|error| RunError::Store(error.to_string()))?;
-    Ok(boot)
 }

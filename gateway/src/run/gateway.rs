@@ -21,6 +21,7 @@ use super::{RunError, event_store, systemd};
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
 use crate::intake::evaluator::Evaluator;
+use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
@@ -47,16 +48,16 @@ impl Gateway {
     pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        let (mut writer, store) = event_store::open(&config)?;
+        let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
         let rules = LoadedRules::load(&config, &lanes)?;
-        let boot = event_store::count_boot(&mut writer, &store)?;
+        let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let log = CommittedLog::new(store.clone());
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) = intake_parts(&config, boot, &rules, channels.receivers);
+        let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
         let counts = ids.zip(lane_metrics.iter().cloned()).collect();
         let context = PipelineContext {
@@ -124,13 +125,13 @@ fn register(observe: &Observe, store: &Store) {
 /// What the intake is told and what it reads.
 fn intake_parts(
     config: &Config,
-    boot: u64,
+    start: StartMark,
     rules: &LoadedRules,
     receivers: IntakeReceivers,
 ) -> (Settings, Inputs) {
     let settings = Settings {
         gateway_id: config.gateway.id.as_str().into(),
-        boot,
+        start,
         pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
     };
     let inputs = Inputs {

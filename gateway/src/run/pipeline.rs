@@ -87,7 +87,7 @@ impl Pipeline {
             gaps: Gaps::new(
                 inputs.rules.clone(),
                 Arc::clone(&settings.gateway_id),
-                settings.boot,
+                settings.start.clone(),
             ),
             sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
@@ -96,8 +96,16 @@ impl Pipeline {
             commits,
             done: done_receiver,
         };
-        let dedup = recall(store, config.gateway.dedup_window);
-        let intake = Intake::new(inputs, settings, dedup, ends, Arc::clone(&metrics));
+        let dedup = Dedup::new(config.gateway.dedup_window, &config.gateway.id);
+        let dedup = recall(store, dedup, config.gateway.dedup_window);
+        let intake = Intake::new(
+            inputs,
+            settings,
+            dedup,
+            ends,
+            Arc::clone(&metrics),
+            Arc::clone(observe),
+        );
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
@@ -126,8 +134,7 @@ fn thread<T: Send + 'static>(
 }
 
 /// Fills the dedup from the log: the marks of all devices, the ids of the last events.
-fn recall(store: &Store, window: usize) -> Dedup {
-    let mut dedup = Dedup::new(window);
+fn recall(store: &Store, mut dedup: Dedup, window: usize) -> Dedup {
     for (key, mark) in store.marks_with_prefix(DEVICE_MARK_PREFIX.as_bytes()) {
         let device = key.get(DEVICE_MARK_PREFIX.len()..).unwrap_or_default();
         dedup.recall_device(&String::from_utf8_lossy(device), &mark);

@@ -110,6 +110,7 @@ impl HttpListener {
                 logins: Logins::new(config.users),
                 anonymous: config.anonymous,
                 payload_bytes_max: config.payload_bytes_max,
+                id_field: config.id_field,
                 template,
                 inlet,
                 metrics,

@@ -11,6 +11,7 @@
 
 mod client;
 pub mod config;
+pub mod publisher;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::source::id_field;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
@@ -359,7 +361,7 @@ impl MqttClient {
         let at_most_once = message.qos == 0;
         let event = self.event(message);
         Some(Arrival {
-            identity: Identity::of_id(&event.id),
+            identity: Identity::of_id(&event.id, &self.template.source),
             event,
             ack,
             at_most_once,
@@ -368,14 +370,22 @@ impl MqttClient {
 
     fn event(&self, message: ReceivedMessage) -> Event {
         let mut event = self.template.clone();
+        let publisher = self.config.publisher.as_ref();
+        if let Some(publisher) = publisher.and_then(|publisher| publisher.of(&message.topic)) {
+            event.publisher = publisher.into();
+        }
         event.topic = message.topic.into();
         event.data = message.payload;
         event.content_type = message.content_type.map(Into::into);
         if message.retain {
             event.extensions.push(("retain".into(), "true".into()));
         }
-        for (name, value) in &message.user {
-            mqtt::read_property(&mut event, name, value);
+        let user = message.user.iter();
+        let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
+        mqtt::read_properties(&mut event, user.clone());
+        if let Some(field) = &self.config.id_field {
+            let named = user.find(|(name, _)| name == field);
+            id_field::read(&mut event, field, named.map(|(_, value)| value));
         }
         event
     }

@@ -3,34 +3,56 @@
 //!
 //! The topic is that of the packet, the publisher the client: neither is a property.
 
+use std::borrow::Cow;
+
 use tidegate_rules::event::Event;
 
-use super::{Attribute, of_delivery, of_event, read, read_extension};
+use super::{Attribute, SPEC_VERSION, of_delivery, of_event, read, read_extension};
+use crate::event::arrival::SENDER_ID;
 use crate::event::delivery::Delivery;
+
+/// By this a receiver knows the binary mode (section 3.1 of the binding).
+const VERSION: Attribute<'_> = ("specversion", Cow::Borrowed(SPEC_VERSION));
 
 /// The user properties that a subscriber gets with a committed event.
 pub fn properties(event: &Event) -> Vec<Attribute<'_>> {
-    of_event(event)
+    let mut attributes = vec![VERSION];
+    attributes.extend(of_event(event));
+    attributes
 }
 
 /// The user properties that a delivery leaves with.
 pub fn properties_of(delivery: &Delivery) -> Vec<(String, String)> {
-    of_delivery(delivery)
+    [VERSION]
         .into_iter()
+        .chain(of_delivery(delivery))
         .map(|(name, value)| (name.to_owned(), value.into_owned()))
         .collect()
 }
 
-/// Takes one user property as an attribute of the event. Names may carry the prefix `ce_` or
-/// `ce-`. Devices send properties of their own beside CloudEvents: what is no attribute is left
-/// out, and refuses nothing.
-pub fn read_property(event: &mut Event, name: &str, value: &str) {
-    let name = name
-        .strip_prefix("ce_")
+/// Takes the user properties of a publish as attributes of the event. Devices send properties of their own beside
+/// CloudEvents: what is no attribute is left out, and refuses nothing. An `id` of a device that does not speak CloudEvents
+/// may be anything, and names no event: it becomes the extension `senderid`.
+pub fn read_properties<'a>(
+    event: &mut Event,
+    properties: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) {
+    let speaks = properties.clone().any(|(name, _)| {
+        let attribute = attribute(name);
+        attribute == "specversion" || attribute != name
+    });
+    for (name, value) in properties {
+        let _ = match attribute(name) {
+            "id" if !speaks => read_extension(event, SENDER_ID, value),
+            name @ ("topic" | "publisher") => read_extension(event, name, value),
+            name => read(event, name, value),
+        };
+    }
+}
+
+/// The name of the attribute: a property may carry the prefix `ce_` or `ce-`.
+fn attribute(name: &str) -> &str {
+    name.strip_prefix("ce_")
         .or_else(|| name.strip_prefix("ce-"))
-        .unwrap_or(name);
-    let _ = match name {
-        "topic" | "publisher" => read_extension(event, name, value),
-        _ => read(event, name, value),
-    };
+        .unwrap_or(name)
 }

@@ -211,9 +211,7 @@ fn with_headers(attributes: &[(&str, &str)]) -> Result<Event, Wrong> {
 
 fn with_properties(attributes: &[(&str, &str)]) -> Event {
     let mut event = plain();
-    for (name, value) in attributes {
-        mqtt::read_property(&mut event, name, value);
-    }
+    mqtt::read_properties(&mut event, attributes.iter().copied());
     event
 }
 

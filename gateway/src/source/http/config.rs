@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use crate::config::connection::listener::{self, AccessKeys, access};
 use crate::config::connection::server_tls::ServerTlsKeys;
 use crate::config::key::{
-    Count, Entries, MemorySize, Rows, Table, address, count, flag, keys, memory_size, table, tables,
+    Count, Entries, MemorySize, Rows, Table, Text, address, count, flag, keys, memory_size, table,
+    tables, text,
 };
 use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::{ServerTls, User};
+use crate::source::id_field;
 
 keys! {
     /// Keys of an HTTP source.
@@ -20,6 +22,7 @@ keys! {
         anonymous: Option<bool> = flag().optional("`true` on loopback without `users`", "post without a login; every topic is open"),
         max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload of one event; a batch may hold 4 MiB"),
         max_connections: Count<usize> = count(1, 100_000).default("256", "connections at once"),
+        id_field: Option<Text> = text().optional("none", id_field::HELP),
     }
 }
 
@@ -38,6 +41,8 @@ pub struct HttpSource {
     pub payload_bytes_max: usize,
     /// `max_connections` (256)
     pub connections_max: usize,
+    /// `id_field`
+    pub id_field: Option<String>,
 }
 
 impl Kind for HttpSource {
@@ -55,6 +60,7 @@ impl Kind for HttpSource {
         let access = access(section, &keys, false);
         let payload_bytes_max = section.read(&KEYS.max_payload);
         let connections_max = section.read(&KEYS.max_connections);
+        let id_field = id_field::of_section(section, &KEYS.id_field);
         let access = access?;
         Some(HttpSource {
             listen: access.listen,
@@ -63,6 +69,7 @@ impl Kind for HttpSource {
             anonymous: access.anonymous,
             payload_bytes_max,
             connections_max,
+            id_field,
         })
     }
 

@@ -32,6 +32,7 @@ pub(super) struct HttpEndpoint {
     pub(super) logins: Logins,
     pub(super) anonymous: bool,
     pub(super) payload_bytes_max: usize,
+    pub(super) id_field: Option<String>,
     pub(super) template: Event,
     pub(super) inlet: Inlet,
     pub(super) metrics: SourceMetrics,
@@ -124,6 +125,9 @@ impl HttpEndpoint {
         };
         let body = self.read(&request, body).await?;
         let mut events = request.events(body, &self.template, self.payload_bytes_max)?;
+        if let Some(field) = &self.id_field {
+            request.read_id(&mut events, field);
+        }
         for event in &mut events {
             authorize(&access, &event.topic)?;
             if !user.is_empty() {
@@ -205,7 +209,7 @@ impl HttpEndpoint {
         }
         let sizes: Vec<usize> = events.iter().map(|event| event.data.len()).collect();
         let with_identity = |event: Event| {
-            let identity = Identity::of_id(&event.id);
+            let identity = Identity::of_id(&event.id, &self.template.source);
             (event, identity)
         };
         let events = events.into_iter().map(with_identity).collect();

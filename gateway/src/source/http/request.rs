@@ -17,6 +17,7 @@ use tidegate_rules::event::Event;
 use tidegate_rules::topic::is_valid_topic_name;
 
 use crate::event::cloudevents::{Wrong, http, json, within};
+use crate::source::id_field;
 
 /// Levels and bytes of a topic.
 const TOPIC_LEVELS_MAX: usize = 32;
@@ -116,6 +117,17 @@ impl EventRequest {
             })
         });
         checked.collect()
+    }
+
+    /// Gives an event that came as plain body the id in `field`; a CloudEvent has its own.
+    pub(super) fn read_id(&self, events: &mut [Event], field: &str) {
+        if self.mode() != ContentMode::Raw {
+            return;
+        }
+        let header = self.headers.get(field).and_then(|id| id.to_str().ok());
+        for event in events {
+            id_field::read(event, field, header);
+        }
     }
 
     fn with_headers(&self, body: Bytes, template: &Event) -> Result<Event, Wrong> {

@@ -2,10 +2,15 @@
 
 use crate::config::Broker;
 use crate::config::connection::broker;
-use crate::config::key::{Count, MemorySize, Rows, Texts, count, keys, memory_size, texts};
+use crate::config::key::{
+    Count, MemorySize, Rows, Text, Texts, count, keys, memory_size, text, texts,
+};
 use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::value::topics;
+use crate::source::id_field;
+
+use super::publisher::PublisherTemplate;
 
 keys! {
     /// Keys of a source at an MQTT broker.
@@ -13,6 +18,8 @@ keys! {
         topics: Option<Texts> = texts().required("topic filters to subscribe to"),
         qos: Count<u8> = count(0, 2).default("1", "QoS of the subscriptions; 0 may lose events on the way here, 2 is asked for as 1"),
         max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload; a larger one is not acknowledged and stays with the broker"),
+        id_field: Option<Text> = text().optional("none", id_field::HELP),
+        publisher: Option<Text> = text().optional("the source's name", "who publishes, from the topic: `{1}` is its level 1, counted from 0"),
     }
 }
 
@@ -27,6 +34,10 @@ pub struct MqttSource {
     pub qos: u8,
     /// `max_payload` (256KiB)
     pub payload_bytes_max: usize,
+    /// `id_field`
+    pub id_field: Option<String>,
+    /// `publisher`
+    pub publisher: Option<PublisherTemplate>,
 }
 
 impl Kind for MqttSource {
@@ -46,7 +57,11 @@ impl Kind for MqttSource {
             let message = "with QoS 0 the broker may lose events on the way here";
             section.context.report(section.warning(&KEYS.qos, message));
         }
+        let id_field = id_field::of_section(section, &KEYS.id_field);
+        let publisher = publisher(section);
         Some(MqttSource {
+            id_field,
+            publisher,
             topics,
             qos,
             payload_bytes_max: section.read(&KEYS.max_payload),
@@ -56,5 +71,16 @@ impl Kind for MqttSource {
 
     fn claim(&self) -> Option<Claim<'_>> {
         Some(self.broker.claim())
+    }
+}
+
+fn publisher(section: &Section<'_>) -> Option<PublisherTemplate> {
+    let text = section.read(&KEYS.publisher)?.value;
+    match PublisherTemplate::parse(&text) {
+        Ok(template) => Some(template),
+        Err(why) => {
+            section.report(&KEYS.publisher, why);
+            None
+        }
     }
 }

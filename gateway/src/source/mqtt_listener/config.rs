@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::config::connection::listener::{self, AccessKeys, access};
 use crate::config::connection::server_tls::ServerTlsKeys;
 use crate::config::key::{
-    Count, Entries, MemorySize, Rows, Table, address, count, duration, flag, keys, memory_size,
-    table, tables,
+    Count, Entries, MemorySize, Rows, Table, Text, address, count, duration, flag, keys,
+    memory_size, table, tables, text,
 };
 use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::{ServerTls, User};
+use crate::source::id_field;
 
 keys! {
     /// Keys of an MQTT listener.
@@ -29,6 +30,7 @@ keys! {
         max_subscriptions: Count<usize> = count(0, 65_535).default("64", "subscriptions per connection"),
         max_topic_levels: Count<usize> = count(1, 200).default("32", "levels of a topic"),
         max_topic: MemorySize = memory_size("1B", "65535B").default("1024B", "bytes of a topic"),
+        id_field: Option<Text> = text().optional("none", id_field::HELP),
     }
 }
 
@@ -62,6 +64,8 @@ pub struct MqttListener {
     pub topic_levels_max: usize,
     /// See `topic_levels_max`.
     pub topic_bytes_max: usize,
+    /// `id_field`
+    pub id_field: Option<String>,
 }
 
 impl Kind for MqttListener {
@@ -86,6 +90,7 @@ impl Kind for MqttListener {
         let subscriptions_max = section.read(&KEYS.max_subscriptions);
         let topic_levels_max = section.read(&KEYS.max_topic_levels);
         let topic_bytes_max = section.read(&KEYS.max_topic);
+        let id_field = id_field::of_section(section, &KEYS.id_field);
         let access = access?;
         Some(MqttListener {
             listen: access.listen,
@@ -101,6 +106,7 @@ impl Kind for MqttListener {
             subscriptions_max,
             topic_levels_max,
             topic_bytes_max,
+            id_field,
         })
     }
 

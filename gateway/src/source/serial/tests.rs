@@ -77,7 +77,7 @@ impl MoodyIntake {
                 self.dedup.forget_undurable(&group.seen);
                 Verdict::Refused(Refusal::Full)
             }
-            Seen::New => {
+            Seen::New | Seen::Reused { .. } => {
                 group.push(&arrival.event, &[], 0);
                 self.writer.commit(&group.commit).expect("a commit");
                 Verdict::Stored
@@ -148,7 +148,7 @@ fn run(first: Sequence) -> (Vec<(String, String)>, MoodyIntake, Option<u64>) {
     let (near, far) = tokio::io::duplex(1024);
     let intake = MoodyIntake {
         writer,
-        dedup: Dedup::new(8),
+        dedup: Dedup::new(8, "plant"),
         offered: 0,
         refused: 0,
         out_of_turn: 0,

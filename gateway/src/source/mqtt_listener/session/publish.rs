@@ -10,6 +10,7 @@ use tidegate_rules::topic::is_valid_topic_name;
 use super::{ClientSession, InflightPublish, Qos2State};
 use crate::event::arrival::{Arrival, Identity};
 use crate::event::cloudevents::mqtt;
+use crate::source::id_field;
 use crate::source::mqtt_listener::codec::encode;
 use crate::source::mqtt_listener::codec::packet::{PublishPacket, V5};
 use crate::source::mqtt_listener::codec::reason;
@@ -47,7 +48,7 @@ impl ClientSession {
         let at_most_once = publish.qos == 0;
         let event = self.event(publish);
         arrivals.push(Arrival {
-            identity: Identity::of_id(&event.id),
+            identity: Identity::of_id(&event.id, &self.source),
             event,
             ack,
             at_most_once,
@@ -152,8 +153,12 @@ impl ClientSession {
         if publish.retain {
             event.extensions.push(("retain".into(), "true".into()));
         }
-        for (name, value) in &publish.user {
-            mqtt::read_property(&mut event, name.as_str(), value.as_str());
+        let user = publish.user.iter();
+        let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
+        mqtt::read_properties(&mut event, user.clone());
+        if let Some(field) = &self.limits.id_field {
+            let named = user.find(|(name, _)| name == field);
+            id_field::read(&mut event, field, named.map(|(_, value)| value));
         }
         event
     }
