@@ -52,6 +52,9 @@ use lane::Lane;
 use lane_driver::LaneDriver;
 use log::StoreLog;
 
+/// A connection that stood for so long was a good one, though nothing was settled on it.
+const PROVED_GOOD: Duration = Duration::from_secs(30);
+
 /// What a forwarder needs beside its upstream.
 pub struct LaneContext {
     /// The upstream's name.
@@ -164,7 +167,14 @@ impl<U: Upstream> Forwarder<U> {
                 () = stopped(&mut self.shutdown) => return Ok(()),
             };
             let ended = match connected {
-                Ok(()) => self.serve().await?,
+                Ok(()) => {
+                    let began = clock::monotonic();
+                    let ended = self.serve().await?;
+                    if clock::monotonic().saturating_duration_since(began) >= PROVED_GOOD {
+                        self.reconnect.reset();
+                    }
+                    ended
+                }
                 Err(trouble) => ForwardingEnd::Broken(trouble),
             };
             match ended {

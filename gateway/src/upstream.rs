@@ -26,6 +26,9 @@ pub enum Outcome {
     /// A definite refusal of this event: reason code, returned message, 4xx. Tried five times,
     /// then dead-lettered with this reason.
     Refused(String),
+    /// What the upstream's protocol cannot carry, so that it was never sent: dead-lettered at once
+    /// with this reason.
+    Undeliverable(String),
     /// Not now (quota, 429, 503): the lane pauses and tries again, never dead-lettered.
     Busy {
         /// What the upstream said.

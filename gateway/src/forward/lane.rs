@@ -17,7 +17,7 @@ use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
 
 use super::budget::Budget;
 use super::log::LaneLog;
-use super::poison_detector::PoisonDetector;
+use super::poison_detector::{PoisonDetector, SOON};
 use super::reader::{CLASSES, DoneRanges, Readers};
 use super::retry_queue::{Retry, RetryQueue};
 use super::window::{InFlight, Window};
@@ -207,8 +207,7 @@ impl Lane {
     /// Why nothing may be offered now: `Some(None)` until something is settled,
     /// `Some(Some(time))` until then.
     fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
-        let alone = self.poison.is_suspecting() && !self.window.is_empty();
-        if self.window.is_full() || alone {
+        if self.window.is_full() || self.window.len() >= self.poison.in_flight_max() {
             return Some(None);
         }
         let pauses = [self.paused_until, self.read_again];
@@ -291,6 +290,10 @@ impl Lane {
                     self.finish(entry.class, token, Fate::Delivered);
                 }
                 Outcome::Refused(reason) => self.refused(entry, reason, now),
+                Outcome::Undeliverable(reason) => {
+                    self.metrics.count_refusal();
+                    self.give_up(entry, Cause::Refused, reason, None);
+                }
                 Outcome::Busy { reason, retry_ms } => self.busy(&entry, reason, retry_ms, now),
             }
         }
@@ -342,14 +345,22 @@ impl Lane {
     /// The connection is gone: what was in flight is forgotten and read again, but for what
     /// carries a count of refusals or is one of several outputs of a record.
     pub(super) fn broken(&mut self, now: Now, trouble: &Trouble) {
-        let poison = self.poison.broken(self.window.oldest(), now.instant);
+        let in_flight = self.window.len();
+        let strikes = self
+            .poison
+            .broken(self.window.oldest(), in_flight, now.instant);
         for entry in self.window.drain() {
-            if poison == Some(entry.token) {
+            if strikes > 0 && strikes >= self.settings.refusals_max {
                 let reason = format!(
                     "the connection broke each time this event was offered: {}",
                     trouble.message
                 );
                 self.give_up(entry, Cause::Poison, reason, None);
+            } else if in_flight == 1 && !self.poison.has_worked() {
+                // Nothing tells an upstream that works for nobody from an event that it cannot
+                // bear: others go first, and show it.
+                let due = now.instant + SOON;
+                self.retry(&entry, entry.attempts + 1, due, entry.refusals);
             } else {
                 self.forget(&entry, entry.attempts + 1, now);
             }
@@ -398,7 +409,7 @@ impl Lane {
     pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
         let Undeliverable { entry, cause, .. } = undeliverable;
         if *cause == Cause::Poison {
-            self.poison.settled(entry.token);
+            self.poison.forgive(entry.token);
         }
         self.finish(entry.class, entry.token, Fate::Dead);
     }

@@ -1,9 +1,15 @@
 //! Appends structured CloudEvents to a file, a line each, synced before they are confirmed.
+//!
+//! Others have their hands on the file too: it is rotated, removed, truncated, replaced, written
+//! to. So what was written is confirmed only when it is on the disk, in the file that is at the
+//! path just then; else it is written once more.
 
+mod appended;
 pub mod config;
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
@@ -11,24 +17,24 @@ use tokio::task::JoinHandle;
 use super::open::OpenUpstream;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::event::cloudevents::json;
+use appended::{AppendedFile, sync_folder};
 use config::FileUpstream;
 
 /// Deliveries written and synced at once.
 const BATCH_MAX: usize = 1024;
+/// The same lines are written so often before the lane pauses: somebody is busy with the file.
+const WRITES_MAX: usize = 8;
 
-type Written = Result<(OpenFile, Vec<Token>), Trouble>;
+type Written = Result<(AppendedFile, Vec<Token>), Trouble>;
 
 /// A `file` upstream.
 pub struct FileOut {
     config: FileUpstream,
-    open: Option<OpenFile>,
+    open: Option<AppendedFile>,
+    /// It was open once: a folder that is missing later was removed, and is made anew.
+    was_open: bool,
     queued: Vec<Delivery>,
     writing: Option<JoinHandle<Written>>,
-}
-
-struct OpenFile {
-    file: File,
-    bytes: u64,
 }
 
 impl OpenUpstream for FileUpstream {
@@ -45,6 +51,7 @@ impl FileOut {
         FileOut {
             config,
             open: None,
+            was_open: false,
             queued: Vec::new(),
             writing: None,
         }
@@ -70,7 +77,10 @@ impl Upstream for FileOut {
             let _ = writing.await;
         }
         self.queued.clear();
-        self.open = Some(open(&self.config.path)?);
+        // The lock goes with the handle.
+        self.open = None;
+        self.open = Some(AppendedFile::open(&self.config.path, self.was_open)?);
+        self.was_open = true;
         Ok(())
     }
 
@@ -108,6 +118,7 @@ impl Upstream for FileOut {
         if let Some(writing) = self.writing.take() {
             let _ = writing.await;
         }
+        self.open = None;
     }
 }
 
@@ -115,56 +126,39 @@ fn failed(path: &Path, what: &str, error: &std::io::Error) -> Trouble {
     Trouble::new(format!("{}: {what}: {error}", path.display()))
 }
 
-/// Opens the file at its end. A last line without an end was torn by a crash; it was never
-/// confirmed and comes again, so it is cut off.
-fn open(path: &Path) -> Result<OpenFile, Trouble> {
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|error| failed(path, "cannot be opened", &error))?;
-    let whole =
-        end_of_last_line(&mut file).map_err(|error| failed(path, "cannot be read", &error))?;
-    file.set_len(whole)
-        .and_then(|()| file.seek(SeekFrom::Start(whole)))
-        .map_err(|error| failed(path, "cannot be prepared", &error))?;
-    Ok(OpenFile { file, bytes: whole })
-}
-
-fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
-    const STEP: u64 = 64 * 1024;
-    let mut end = file.metadata()?.len();
-    while end > 0 {
-        let from = end.saturating_sub(STEP);
-        file.seek(SeekFrom::Start(from))?;
-        let mut chunk = vec![0; (end - from) as usize];
-        file.read_exact(&mut chunk)?;
-        if let Some(at) = memchr::memrchr(b'\n', &chunk) {
-            return Ok(from + at as u64 + 1);
-        }
-        end = from;
-    }
-    Ok(0)
-}
-
-fn write(mut open: OpenFile, batch: &[Delivery], config: &FileUpstream) -> Written {
+/// Writes until the lines are in the file at the path.
+fn write(mut open: AppendedFile, batch: &[Delivery], config: &FileUpstream) -> Written {
     let mut lines = Vec::new();
     for delivery in batch {
         lines.extend(json::structured(delivery));
         lines.push(b'\n');
     }
     let path = &config.path;
-    let written = open
-        .file
-        .write_all(&lines)
-        .and_then(|()| open.file.sync_data());
-    written.map_err(|error| failed(path, "cannot be written", &error))?;
-    open.bytes += lines.len() as u64;
-    if open.bytes >= config.rotate_bytes {
+    let mut writes = 0;
+    loop {
+        if !open.is_at(path) {
+            drop(open);
+            open = AppendedFile::open(path, true)?;
+        }
+        let place = open
+            .append(&lines)
+            .map_err(|error| failed(path, "cannot be written", &error))?;
+        if open.is_at(path) && open.holds(place, &lines) {
+            break;
+        }
+        writes += 1;
+        if writes == WRITES_MAX {
+            return Err(Trouble::new(format!(
+                "{}: whatever is written is gone at once; another program replaces or cuts the \
+                 file all the time",
+                path.display()
+            )));
+        }
+    }
+    if open.bytes() >= config.rotate_bytes {
         rotate(config).map_err(|error| failed(path, "cannot be rotated", &error))?;
-        open = self::open(path)?;
+        drop(open);
+        open = AppendedFile::open(path, true)?;
     }
     Ok((open, batch.iter().map(|delivery| delivery.token).collect()))
 }
@@ -188,6 +182,5 @@ fn rotate(config: &FileUpstream) -> std::io::Result<()> {
         }
     }
     std::fs::rename(&config.path, numbered(1))?;
-    let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(&config.path)
 }

@@ -8,17 +8,17 @@
 
 pub mod config;
 mod connection;
+mod text;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_rules::topic::is_valid_topic_name;
-
 use super::format::Format;
 use super::open::OpenUpstream;
 use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
+use crate::config::MqttVersion;
 use crate::event::cloudevents::{json, mqtt};
 use config::MqttUpstream;
 use connection::{BrokerConnection, ConnectionEvent, ConnectionEvents, OutgoingMessage};
@@ -78,11 +78,7 @@ impl MqttOut {
     /// The message of a delivery.
     fn message(&self, delivery: &Delivery) -> Result<OutgoingMessage, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
-        if !is_valid_topic_name(&topic) {
-            return Err(format!(
-                "{topic:?} is no topic to publish to; see `topic` of the upstream or the rule"
-            ));
-        }
+        text::check_topic(&topic)?;
         let structured = self.config.format == Format::Structured;
         let content_type = match structured {
             true => Some(json::CONTENT_TYPE.into()),
@@ -96,6 +92,9 @@ impl MqttOut {
             true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
+        if self.config.broker.version == MqttVersion::V5 {
+            text::check_properties(content_type.as_deref(), &user)?;
+        }
         Ok(OutgoingMessage {
             topic,
             qos: self.config.qos,
@@ -151,7 +150,7 @@ impl Upstream for MqttOut {
     fn offer(&mut self, batch: Vec<Delivery>) {
         for delivery in batch {
             let refused = match self.message(&delivery) {
-                Err(why) => Some(Outcome::Refused(why)),
+                Err(why) => Some(Outcome::Undeliverable(why)),
                 Ok(message) => self
                     .session
                     .as_mut()

@@ -21,6 +21,10 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 /// Events of one batch that is read.
 pub const BATCH_EVENTS_MAX: usize = 1000;
 
+/// What every document of [`structured`] begins with, and no document of others by chance: the
+/// rest of a torn one is known by it.
+pub const BEGINNING: &str = r#"{"specversion":"1.0","#;
+
 /// A payload as a document holds it.
 enum DocumentData<'a> {
     Json(Value),
@@ -71,7 +75,9 @@ pub fn structured(delivery: &Delivery) -> Vec<u8> {
     document.insert("datacontenttype".into(), content_type.into());
     let (name, value) = data.member();
     document.insert(name.into(), value);
-    serde_json::to_vec(&Value::Object(document)).unwrap_or_default()
+    document.remove("specversion");
+    let others = serde_json::to_vec(&Value::Object(document)).unwrap_or_default();
+    [BEGINNING.as_bytes(), others.get(1..).unwrap_or_default()].concat()
 }
 
 /// Deliveries as a batch.

@@ -1,0 +1,141 @@
+//! What a string of MQTT may hold: a broker hangs up on a packet that breaks this, so it is known
+//! before the packet is sent (MQTT 5.0 section 1.5.4, MQTT 3.1.1 section 1.5.3).
+
+/// The longest string of MQTT in bytes: its length has two bytes.
+const STRING_BYTES_MAX: usize = 65_535;
+
+/// Whether a broker may close the connection over this character.
+fn is_forbidden(character: char) -> bool {
+    let code = u32::from(character);
+    let is_none = (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE;
+    is_none || character.is_control()
+}
+
+fn check(place: &str, text: &str) -> Result<(), String> {
+    if text.len() > STRING_BYTES_MAX {
+        let bytes = text.len();
+        return Err(format!(
+            "{place} has {bytes} bytes; MQTT carries at most {STRING_BYTES_MAX}"
+        ));
+    }
+    match text.chars().find(|character| is_forbidden(*character)) {
+        None => Ok(()),
+        Some(character) => Err(format!(
+            "{place} {} has U+{:04X}, which MQTT does not carry",
+            shown(text),
+            u32::from(character)
+        )),
+    }
+}
+
+/// The beginning of a text, escaped.
+fn shown(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let beginning: String = text.chars().take(CHARACTERS_MAX).collect();
+    match beginning.len() < text.len() {
+        true => format!("{beginning:?}…"),
+        false => format!("{beginning:?}"),
+    }
+}
+
+/// Whether this can be published under.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn check_topic(topic: &str) -> Result<(), String> {
+    check("the topic", topic)?;
+    let why = match topic.find(['+', '#']) {
+        _ if topic.is_empty() => "is empty",
+        Some(_) => "has a wildcard",
+        None => return Ok(()),
+    };
+    Err(format!(
+        "the topic {} {why}; see `topic` of the upstream or the rule",
+        shown(topic)
+    ))
+}
+
+/// Whether these can stand in a PUBLISH of MQTT 5.
+///
+/// # Errors
+/// What is wrong with which, in words.
+pub(super) fn check_properties(
+    content_type: Option<&str>,
+    user: &[(String, String)],
+) -> Result<(), String> {
+    if let Some(content_type) = content_type {
+        check("the content type", content_type)?;
+    }
+    for (name, value) in user {
+        check("the name of an attribute", name)?;
+        check(&format!("the attribute `{name}`"), value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mqtt_does_not_carry_is_named_by_character_and_place() {
+        let long = "x".repeat(STRING_BYTES_MAX + 1);
+        let bad = [
+            "\0",
+            "\u{1}",
+            "\n",
+            "\r",
+            "\t",
+            "\u{1f}",
+            "\u{7f}",
+            "\u{80}",
+            "\u{85}",
+            "\u{9f}",
+            "\u{fdd0}",
+            "\u{fdef}",
+            "\u{fffe}",
+            "\u{ffff}",
+            "\u{1fffe}",
+            "\u{10ffff}",
+        ];
+        for character in bad {
+            let code = u32::from(character.chars().next().expect("a character"));
+            let text = format!("a/{character}b");
+            let named = format!("U+{code:04X}");
+            let user = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+            let said = [
+                (check_topic(&text), "the topic"),
+                (check_properties(Some(&text), &[]), "the content type"),
+                (check_properties(None, &user("subject", &text)), "`subject`"),
+                (
+                    check_properties(None, &user(&text, "x")),
+                    "the name of an attribute",
+                ),
+            ];
+            for (said, place) in said {
+                let said = said.expect_err(place);
+                assert!(said.contains(&named) && said.contains(place), "{said}");
+            }
+        }
+        for topic in ["", "a/+", "#", "a+b", &long] {
+            assert!(check_topic(topic).is_err(), "{topic:.9}");
+        }
+        assert!(check_properties(Some(&long), &[]).is_err());
+        for good in [
+            "a",
+            "/",
+            "grün/日本/🌡",
+            " ",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{200b}",
+            "\u{feff}",
+            "\u{fffd}",
+            "\u{e000}",
+        ] {
+            assert_eq!(check_topic(good), Ok(()));
+            let user = vec![(good.to_owned(), good.to_owned())];
+            assert_eq!(check_properties(Some(good), &user), Ok(()));
+        }
+    }
+}
