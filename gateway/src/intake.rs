@@ -24,11 +24,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_rules::decision::Output;
 use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::Arrival;
+use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
 use crate::event::live_feed::LiveFeed;
 use crate::event::record::{Record, Routed};
@@ -217,7 +219,11 @@ impl Intake {
             mut event,
             ack,
             identity,
+            set_aside,
         } = arrival;
+        if let Some(why) = set_aside {
+            return self.set_aside(event, &why, ack, now);
+        }
         match self.dedup.seen(
             &event,
             &identity,
@@ -241,6 +247,24 @@ impl Intake {
         self.decide(Arc::new(event), ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    /// Keeps an event that its source does not take: a record of the group that goes to the dead
+    /// letters, past the rules and the subscribers.
+    fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
+        event.id = self.mint();
+        event.received = now;
+        let routed = Routed {
+            lane: self.inputs.rules.dead_letter_lane(),
+            output: Output {
+                reason: Some(why.into()),
+                rule: Some(BY_SOURCE.into()),
+                ..Output::default()
+            },
+        };
+        self.group.push(&event, &[routed], now);
+        self.group.acks.push(ack);
+        self.group.taken += 1;
     }
 
     fn mint(&mut self) -> Arc<str> {

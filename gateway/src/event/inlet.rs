@@ -89,6 +89,7 @@ impl Inlet {
             event,
             ack: receipts.issue(at),
             identity,
+            set_aside: None,
         });
         let arrivals = arrivals.collect();
         self.offer(arrivals).await?;

@@ -361,6 +361,7 @@ impl MqttClient {
             identity: Identity::of_id(&event.id),
             event,
             ack,
+            set_aside: None,
         })
     }
 

@@ -247,6 +247,7 @@ impl SerialHost {
             event,
             ack: self.receipts.issue(offered),
             identity,
+            set_aside: None,
         }
     }
 
