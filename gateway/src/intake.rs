@@ -26,12 +26,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_rules::decision::Output;
 use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity, SENDER_ID};
 use crate::event::committed_log::Note;
+use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
@@ -223,7 +225,11 @@ impl Intake {
             ack,
             identity,
             at_most_once,
+            set_aside,
         } = arrival;
+        if let Some(why) = set_aside {
+            return self.set_aside(event, &why, ack, now);
+        }
         match self.dedup.seen(
             &event,
             &identity,
@@ -270,6 +276,25 @@ impl Intake {
         event.extensions.push((SENDER_ID.into(), of_sender));
     }
 
+    /// Keeps an event that its source does not take: a record of the group that goes to the dead
+    /// letters, past the rules and the subscribers.
+    fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
+        event.id = self.mint.next_id();
+        event.received = now;
+        let routed = Routed {
+            lane: self.inputs.rules.dead_letter_lane(),
+            output: Output {
+                reason: Some(why.into()),
+                rule: Some(BY_SOURCE.into()),
+                ..Output::default()
+            },
+        };
+        self.group.note(Note::Hidden);
+        self.group.push(&event, &[routed], now);
+        self.group.acks.push(ack);
+        self.group.taken += 1;
+    }
+
     /// Lets the rules decide, and adds the event with its consequences to the group.
     fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
         self.inputs.rules.decide(&event, now, &mut self.routed);
@@ -289,14 +314,14 @@ impl Intake {
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
             if !self.routed.is_empty() {
-                self.group.note(Note::Again);
+                self.group.note(Note::Hidden);
                 self.push(event, Ack::none(), now);
             }
         }
     }
 
     fn redrive(&mut self, redrive: Redrive, now: UnixMs) {
-        self.group.note(Note::Again);
+        self.group.note(Note::Hidden);
         self.group
             .push(&redrive.record.event, &redrive.record.outputs, now);
         self.group.acks.push(redrive.ack);

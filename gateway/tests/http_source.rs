@@ -124,7 +124,16 @@ const BAD_EVENTS: &[(&str, u16, &str)] = &[
     (r#"{@,"data_base64":"?"}"#, 400, "no base64"),
     (r#"{@,"data_base64":"","data":1}"#, 400, "both"),
     (r#"{@,"topic":"a/#"}"#, 400, "no topic to publish to"),
-    (r#"{@,"topic":"$tidegate/x"}"#, 400, "no topic"),
+    (
+        r#"{@,"topic":"$tidegate/x","source":"plant-a/x"}"#,
+        403,
+        "the gateway's own",
+    ),
+    (
+        r#"{@,"type":"dev.tidegate.x","source":"plant-a"}"#,
+        403,
+        "the gateway's own",
+    ),
     (r#"{@,"data":~}"#, 413, "over max_payload = 1000"),
 ];
 
@@ -157,6 +166,7 @@ const BAD_REQUESTS: &[(&str, &str, &str, u16, &str)] = &[
     ("/topics/%ff", "", "x", 400, "no UTF-8"),
     ("/topics/", "", "x", 400, "no topic to publish to"),
     ("/topics/a", "", "~", 413, "over 1000 bytes"),
+    ("/topics/$tidegate/x", "", "x", 403, "the gateway's own"),
     (
         "/topics/a",
         "Content-Encoding: gzip\r\n",

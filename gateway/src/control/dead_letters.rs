@@ -14,6 +14,8 @@ use super::history::{HistoryError, dead_letters as stored};
 use super::query::QueryString;
 use super::response::{self, ApiResponse};
 use crate::event::ack::Verdict;
+use crate::event::arrival::is_cut;
+use crate::event::dead_letter::Cause;
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
@@ -106,13 +108,23 @@ fn addressed(
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or(letter.upstream);
     if upstream == SET_ASIDE {
-        let why = "a rule set this event aside: say which upstream it should go to";
+        let why = "this event was set aside before it was bound for an upstream: say which one it should go to";
         return Err(HistoryError::InvalidQuery(why.to_owned()));
+    }
+    if letter.cause == Cause::Source && is_cut(&record.event) {
+        let why = format!(
+            "it cannot be sent, for only the first part of it was kept: {}; drop it once you know its sender",
+            letter.reason
+        );
+        return Err(HistoryError::InvalidQuery(why));
     }
     let lane = lane_of(context, store, &upstream)?;
     for routed in &mut record.outputs {
         routed.lane = lane;
         routed.output.reason = None;
+        if letter.cause == Cause::Source {
+            routed.output.rule = None;
+        }
     }
     Ok((upstream, record))
 }

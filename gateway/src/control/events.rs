@@ -50,7 +50,7 @@ async fn forward_live(mut follower: Follower, filter: EventFilter, lines: mpsc::
         match records {
             Ok(records) => {
                 let news = records.iter();
-                let news = news.filter(|found| found.note != Some(Note::Again));
+                let news = news.filter(|found| found.note != Some(Note::Hidden));
                 let events = news.map(|found| &found.record.event);
                 for event in events.filter(|event| filter.accepts(event)) {
                     let line = response::line(&EventView::live(event));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
 use tidegate_rules::event::Event;
 
 use super::ack::Ack;
@@ -58,4 +59,140 @@ pub struct Arrival {
     pub identity: Identity,
     /// Its sender asked for no acknowledgement: subscribers get it with QoS 0.
     pub at_most_once: bool,
+    /// Why it is kept as a dead letter and goes nowhere: no rule sees it.
+    pub set_aside: Option<Box<str>>,
+}
+
+impl Arrival {
+    /// An event that its source does not take and its sender cannot be told about: kept with the
+    /// reason, and acknowledged as any other once it is on disk. Its id is ours, for the sender may
+    /// give its own to the event that it sends instead; it stands in the extension `senderid`.
+    pub fn set_aside(mut event: Event, payload: KeptPayload, why: &str, ack: Ack) -> Arrival {
+        let id = std::mem::take(&mut event.id);
+        let ours = [SENDER_ID, CUT_LENGTH];
+        event
+            .extensions
+            .retain(|(name, _)| !ours.contains(&&**name));
+        if !id.is_empty() {
+            event.extensions.push((SENDER_ID.into(), id));
+        }
+        let KeptPayload {
+            kept,
+            length,
+            digest,
+        } = payload;
+        let mut why = why.to_owned();
+        if length > kept.len() as u64 {
+            event
+                .extensions
+                .push((CUT_LENGTH.into(), length.to_string().into()));
+            why.push_str(&format!(
+                "; kept are the first {} of {length} bytes, the SHA-256 of them all is ",
+                kept.len()
+            ));
+            for byte in digest.finish().as_ref() {
+                why.push_str(&format!("{byte:02x}"));
+            }
+        }
+        event.data = kept.into();
+        Arrival {
+            event,
+            ack,
+            identity: Identity::None,
+            at_most_once: false,
+            set_aside: Some(why.into()),
+        }
+    }
+}
+
+/// Bytes that are kept of a payload that is set aside.
+pub const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// The extension that says how long a payload was of which the first part is kept.
+const CUT_LENGTH: &str = "cutlength";
+
+/// Whether only the first part of the payload was kept.
+pub fn is_cut(event: &Event) -> bool {
+    event
+        .extensions
+        .iter()
+        .any(|(name, _)| &**name == CUT_LENGTH)
+}
+
+/// A payload to be set aside, as it comes in: its first part, and the length and digest of it all.
+pub struct KeptPayload {
+    kept: Vec<u8>,
+    length: u64,
+    digest: Context,
+}
+
+impl Default for KeptPayload {
+    fn default() -> KeptPayload {
+        KeptPayload {
+            kept: Vec::new(),
+            length: 0,
+            digest: Context::new(&SHA256),
+        }
+    }
+}
+
+impl KeptPayload {
+    /// A payload that is there as a whole.
+    pub fn of(bytes: &[u8]) -> KeptPayload {
+        let mut payload = KeptPayload::default();
+        payload.push(bytes);
+        payload
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = KEPT_BYTES_MAX - self.kept.len();
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.length += bytes.len() as u64;
+        self.digest.update(bytes);
+    }
+
+    /// Bytes taken so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_kept_up_to_a_limit_with_the_digest_of_it_all() {
+        for (length, cut) in [
+            (0, false),
+            (KEPT_BYTES_MAX, false),
+            (KEPT_BYTES_MAX + 1, true),
+        ] {
+            let mut payload = KeptPayload::default();
+            vec![b'x'; length]
+                .chunks(1000)
+                .for_each(|bytes| payload.push(bytes));
+            let event = Event {
+                id: "7".into(),
+                source: "a/b".into(),
+                kind: "reading".into(),
+                subject: None,
+                topic: "t".into(),
+                publisher: "p".into(),
+                time: None,
+                received: 0,
+                content_type: None,
+                schema: None,
+                extensions: vec![(CUT_LENGTH.into(), "1".into())],
+                data: bytes::Bytes::new(),
+            };
+            let arrival = Arrival::set_aside(event, payload, "too long", Ack::none());
+            assert_eq!(arrival.event.data.len(), length.min(KEPT_BYTES_MAX));
+            assert_eq!(is_cut(&arrival.event), cut, "{length}");
+            let why = arrival.set_aside.unwrap_or_default();
+            assert_eq!(why.contains("of 65537 bytes, the SHA-256"), cut, "{why}");
+            assert!(arrival.event.id.is_empty(), "the intake gives it one");
+            assert_eq!(&*arrival.event.extensions[0].1, "7");
+        }
+    }
 }

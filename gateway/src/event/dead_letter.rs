@@ -33,12 +33,18 @@ pub enum Cause {
     Rule,
     /// Its stored bytes cannot be read.
     Unreadable,
+    /// Its source does not take it, and could not tell the sender.
+    Source,
 }
+
+/// Stands where a rule's name would, in the output of an event that its source set aside: no rule
+/// has a name with a space in it.
+pub const BY_SOURCE: &str = "the source";
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The upstream it was meant for; `dead_letter` where a rule sent it.
+    /// The upstream it was meant for; `dead_letter` where a rule or a source sent it.
     pub upstream: String,
     /// How it came to this.
     pub cause: Cause,
@@ -64,11 +70,12 @@ struct DeadLetterHead<'a> {
     time_ms: UnixMs,
 }
 
-const CAUSES: [Cause; 4] = [
+const CAUSES: [Cause; 5] = [
     Cause::Refused,
     Cause::Poison,
     Cause::Rule,
     Cause::Unreadable,
+    Cause::Source,
 ];
 
 impl DeadLetter {
@@ -95,6 +102,21 @@ impl DeadLetter {
             attempts: delivery.attempts + 1,
             time_ms,
             record: bytes,
+        }
+    }
+
+    /// The dead letter of what was sent to the dead letters, by a rule or by a source.
+    pub fn sent_here(delivery: &Delivery, time_ms: UnixMs) -> DeadLetter {
+        let by_source = delivery.output.rule.as_deref() == Some(BY_SOURCE);
+        let (cause, said) = match by_source {
+            true => (Cause::Source, "not taken by its source"),
+            false => (Cause::Rule, "sent here by a rule"),
+        };
+        let reason = delivery.output.reason.as_deref().unwrap_or(said).to_owned();
+        let letter = DeadLetter::of(delivery, "dead_letter", cause, reason, time_ms);
+        DeadLetter {
+            rule: letter.rule.filter(|_| !by_source),
+            ..letter
         }
     }
 

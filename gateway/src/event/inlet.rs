@@ -90,6 +90,7 @@ impl Inlet {
             ack: receipts.issue(at),
             identity,
             at_most_once: false,
+            set_aside: None,
         });
         let arrivals = arrivals.collect();
         self.offer(arrivals).await?;

@@ -1,5 +1,26 @@
-//! Where the gateway's own events are published.
+//! Where the gateway's own events are published, and who may say that an event is one of them.
 
-/// System events are published under topics that start with this; no client may publish there,
-/// and wildcards at the first level do not match it.
+use tidegate_rules::event::Event;
+
+/// System events are published under topics that start with this; wildcards at the first level do
+/// not match it.
 pub const SYSTEM_TOPIC: &str = "$tidegate";
+/// The types of system events start with this.
+const SYSTEM_KIND: &str = "dev.tidegate.";
+
+/// Whether an event that came to the source `own` (`<gateway>/<name>`) looks as if this gateway
+/// had made it. Those of another gateway are none of ours: its id stands in their `source`.
+pub fn poses_as_ours(event: &Event, own: &str) -> bool {
+    let system = event.topic.starts_with(SYSTEM_TOPIC) || event.kind.starts_with(SYSTEM_KIND);
+    system
+        && is_of_gateway(
+            &event.source,
+            own.rsplit_once('/').map_or(own, |(id, _)| id),
+        )
+}
+
+/// Whether `source` is the gateway `id`, or a part of it.
+pub fn is_of_gateway(source: &str, id: &str) -> bool {
+    let rest = source.strip_prefix(id);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -421,7 +421,7 @@ impl Lane {
         match undeliverable.cause {
             Cause::Refused => self.retry_refused(&entry, undeliverable.reason, now),
             Cause::Poison => self.forget(&entry, entry.attempts + 1, now),
-            Cause::Unreadable | Cause::Rule => {
+            Cause::Unreadable | Cause::Rule | Cause::Source => {
                 let due = now.instant + self.settings.retry_max;
                 self.retry(&entry, entry.attempts, due, entry.refusals);
             }

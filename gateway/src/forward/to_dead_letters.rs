@@ -4,13 +4,13 @@ use tidegate_rules::event::UnixMs;
 use tidegate_store::Store;
 
 use super::log::waiting_for_the_disk;
-use crate::event::dead_letter::{Cause, DeadLetter};
+use crate::event::dead_letter::DeadLetter;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Dead letters moved at once: each is durable on its own.
 const BATCH_MAX: usize = 64;
 
-/// Moves what rules send to `dead_letter` from the log into the dead letters. The key is the
+/// Moves what rules and sources send to `dead_letter` from the log into the dead letters. The key is the
 /// record's own, so a dead letter that is moved twice is there once.
 pub struct ToDeadLetters {
     store: Store,
@@ -49,13 +49,7 @@ impl Upstream for ToDeadLetters {
         }
         let mut moved = Vec::new();
         for delivery in std::mem::take(&mut self.offered) {
-            let reason = delivery
-                .output
-                .reason
-                .as_deref()
-                .unwrap_or("sent here by a rule");
-            let (reason, now) = (reason.to_owned(), (self.unix_ms)());
-            let dead_letter = DeadLetter::of(&delivery, "dead_letter", Cause::Rule, reason, now);
+            let dead_letter = DeadLetter::sent_here(&delivery, (self.unix_ms)());
             let id = (delivery.token.sequence, delivery.token.output);
             waiting_for_the_disk(|| self.store.put_dead_letter(id, &dead_letter.encode()))
                 .map_err(|error| {

@@ -14,7 +14,7 @@ use tidegate_store::LaneId;
 use tokio::sync::{Notify, watch};
 
 use crate::event::record::Routed;
-use crate::event::system_topic::SYSTEM_TOPIC;
+use crate::event::system_topic::{SYSTEM_TOPIC, is_of_gateway};
 
 /// The rules in force, with the lanes their destinations stand for.
 pub struct ActiveRules {
@@ -34,6 +34,8 @@ pub struct Evaluator {
 
 struct RulesInForce {
     newest: watch::Receiver<Arc<ActiveRules>>,
+    /// `[gateway] id`: system events of any other are events like others.
+    gateway: Option<Arc<str>>,
     active: Arc<ActiveRules>,
     state: State,
     decision: Decision,
@@ -45,6 +47,7 @@ impl Evaluator {
         let active = Arc::clone(&newest.borrow());
         let in_force = RulesInForce {
             newest,
+            gateway: None,
             active,
             state: State::default(),
             decision: Decision::default(),
@@ -55,9 +58,16 @@ impl Evaluator {
         }
     }
 
+    /// Tells the system events of the gateway `id` from those that other gateways forward to it;
+    /// without it, all are its own.
+    pub fn of_gateway(self, id: &str) -> Evaluator {
+        self.lock().gateway = Some(id.into());
+        self
+    }
+
     /// Lets the rules decide: `routed` is overwritten with what goes where.
     ///
-    /// A system event goes only where a rule asks for it by its topic: neither a gateway without
+    /// A system event of this gateway goes only where a rule asks for it by its topic: neither a gateway without
     /// rules nor an `unmatched` block sends it upstream.
     pub fn decide(&self, event: &Event, now: UnixMs, routed: &mut Vec<Routed>) {
         let in_force = &mut *self.lock();
@@ -99,6 +109,14 @@ impl Evaluator {
         in_force.active.rules.counters(&in_force.state)
     }
 
+    /// Where events go that are set aside.
+    pub fn dead_letter_lane(&self) -> LaneId {
+        let Destination(number) = Destination::DEAD_LETTER;
+        let in_force = &*self.lock();
+        let lane = in_force.active.lanes.get(usize::from(number));
+        lane.copied().unwrap_or_default()
+    }
+
     /// To be called after deciding elsewhere than on the intake thread, which waits for timers.
     pub fn timers_may_differ(&self) {
         self.timers.notify_one();
@@ -129,7 +147,9 @@ impl RulesInForce {
     fn route(&mut self, event: &Event, routed: &mut Vec<Routed>) {
         routed.clear();
         let asked_for = self.decision.matched && !self.active.rules.is_empty();
-        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for {
+        let gateway = self.gateway.as_deref();
+        let own = || gateway.is_none_or(|id| is_of_gateway(&event.source, id));
+        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for && own() {
             return;
         }
         let lanes = &self.active.lanes;

@@ -138,7 +138,7 @@ fn intake_parts(
         offers: receivers.offers,
         system: receivers.system,
         redrives: receivers.redrives,
-        rules: Evaluator::new(rules.active.subscribe()),
+        rules: Evaluator::new(rules.active.subscribe()).of_gateway(&config.gateway.id),
     };
     (settings, inputs)
 }

@@ -365,6 +365,7 @@ impl MqttClient {
             event,
             ack,
             at_most_once,
+            set_aside: None,
         })
     }
 

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod config;
 mod connection;
 mod disconnect;
+mod oversized;
 pub mod session;
 mod subscriber;
 

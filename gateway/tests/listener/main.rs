@@ -4,6 +4,7 @@ mod client;
 mod decoder;
 mod gateway;
 mod live;
+mod not_taken;
 mod protocol;
 mod qos;
 mod tls;

@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
 enum Command {
     /// Show dead letters, oldest first
     List {
-        /// Only those bound for this upstream; `dead_letter` for those that a rule set aside
+        /// Only those bound for this upstream; `dead_letter` for those that a rule or a source set aside
         #[arg(long, value_name = "NAME")]
         upstream: Option<String>,
         /// How many at most

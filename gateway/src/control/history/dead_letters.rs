@@ -19,11 +19,11 @@ const PIECE: usize = 256;
 pub struct DeadLetterView {
     /// Its id: the event's number in the log, and which of its outputs.
     pub id: String,
-    /// The upstream it was bound for; `dead_letter` where a rule sent it here.
+    /// The upstream it was bound for; `dead_letter` where a rule or a source set it aside.
     pub upstream: String,
     /// Why it was set aside.
     pub reason: String,
-    /// How it came to this: `refused`, `poison`, `rule` or `unreadable`.
+    /// How it came to this: `refused`, `poison`, `rule`, `unreadable` or `source`.
     pub cause: Cause,
     /// Times it was offered to the upstream.
     pub attempts: u32,

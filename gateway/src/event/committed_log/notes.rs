@@ -14,8 +14,8 @@ const WORDS_MAX: usize = 128 << 10;
 pub enum Note {
     /// Its sender asked for no acknowledgement: QoS 0.
     AtMostOnce,
-    /// An event that was committed before: a dead letter sent again.
-    Again,
+    /// No news: an event that was committed before, such as a dead letter sent again, or one that was set aside.
+    Hidden,
 }
 
 /// Notes on the newest records, while somebody follows.
@@ -43,7 +43,7 @@ impl Notes {
         }
         let bits: u64 = match note {
             Note::AtMostOnce => 1,
-            Note::Again => 2,
+            Note::Hidden => 2,
         };
         if let Some(kept) = self.words.get_mut(at as usize) {
             *kept |= bits << shift(sequence);
@@ -61,7 +61,7 @@ impl Notes {
         match word >> shift(sequence) & 3 {
             0 => None,
             1 => Some(Note::AtMostOnce),
-            _ => Some(Note::Again),
+            _ => Some(Note::Hidden),
         }
     }
 
@@ -87,19 +87,19 @@ mod tests {
         for sequence in start..start + records {
             match sequence % 3 {
                 0 => notes.set(sequence, Note::AtMostOnce),
-                1 => notes.set(sequence, Note::Again),
+                1 => notes.set(sequence, Note::Hidden),
                 _ => {}
             }
         }
         assert!(notes.words.len() <= WORDS_MAX);
         assert_eq!(notes.get(start + 1), None, "too old");
         for sequence in (start + records - 1000)..(start + records) {
-            let expected = [Some(Note::AtMostOnce), Some(Note::Again), None];
+            let expected = [Some(Note::AtMostOnce), Some(Note::Hidden), None];
             assert_eq!(notes.get(sequence), expected[(sequence % 3) as usize]);
         }
         assert_eq!(notes.get(start + records + 100), None);
-        notes.set(Sequence::MAX, Note::Again);
-        assert_eq!(notes.get(Sequence::MAX), Some(Note::Again));
+        notes.set(Sequence::MAX, Note::Hidden);
+        assert_eq!(notes.get(Sequence::MAX), Some(Note::Hidden));
         assert!(notes.words.len() <= WORDS_MAX);
     }
 }

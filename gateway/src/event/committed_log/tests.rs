@@ -93,11 +93,11 @@ async fn a_waiting_follower_wakes_and_knows_what_was_noted() {
     let mut follower = log.log.follow();
     let waiting = tokio::spawn(async move { follower.next().await });
     tokio::task::yield_now().await;
-    let notes = [(0, Note::AtMostOnce), (2, Note::Again)];
+    let notes = [(0, Note::AtMostOnce), (2, Note::Hidden)];
     log.commit((0..3).map(number), &notes);
     let found = waiting.await.expect("no panic").expect("all is kept");
     let notes: Vec<_> = found.iter().map(|found| found.note).collect();
-    assert_eq!(notes, [Some(Note::AtMostOnce), None, Some(Note::Again)]);
+    assert_eq!(notes, [Some(Note::AtMostOnce), None, Some(Note::Hidden)]);
 }
 
 #[tokio::test]

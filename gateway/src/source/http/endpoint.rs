@@ -15,6 +15,7 @@ use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Identity;
 use crate::event::cloudevents::{Wrong, base64};
 use crate::event::inlet::{Closed, Inlet};
+use crate::event::system_topic::poses_as_ours;
 use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
@@ -130,6 +131,13 @@ impl HttpEndpoint {
         }
         for event in &mut events {
             authorize(&access, &event.topic)?;
+            if poses_as_ours(event, &self.template.source) {
+                let what = format!(
+                    "topic {:?} and type {:?} are the gateway's own; another gateway's event says so in its `source`",
+                    &*event.topic, &*event.kind
+                );
+                return Err(Rejection::new(StatusCode::FORBIDDEN, what));
+            }
             if !user.is_empty() {
                 event.publisher = user.as_str().into();
             }

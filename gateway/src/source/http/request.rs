@@ -143,9 +143,9 @@ impl EventRequest {
 
 fn check_topic(topic: &str) -> Result<(), Wrong> {
     let bad = |what: String| Err(Wrong::Bad(what));
-    if topic.starts_with('$') || !is_valid_topic_name(topic) {
+    if !is_valid_topic_name(topic) {
         return bad(format!(
-            "{topic:?} is no topic to publish to: it is not empty, has no `+`, no `#` and no `$` in front"
+            "{topic:?} is no topic to publish to: it is not empty, and has no `+` and no `#`"
         ));
     }
     let levels = topic.split('/').count();

@@ -15,10 +15,10 @@ use super::codec::encode::{self, ConnackProperties};
 use super::codec::packet::{ConnectPacket, Packet, V5, V311};
 use super::codec::reason;
 use super::disconnect::Disconnect;
+use super::oversized::OversizedPublish;
 use super::session::ClientSession;
 use super::subscriber::Subscriber;
-use crate::event::ack::Ack;
-use crate::event::arrival::{Arrival, Identity};
+use crate::event::arrival::Arrival;
 use crate::observe::source::{ClientLost, ClientRefused};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -47,6 +47,8 @@ pub(super) struct ClientConnection<S> {
     listener: Arc<ListenerContext>,
     buffer: BytesMut,
     out: BytesMut,
+    /// A publish that is too large, while it comes in.
+    oversized: Option<OversizedPublish>,
     /// The protocol level its CONNECT claims; 0 before that is known.
     claimed_level: u8,
     /// The common name in its certificate, where it showed one.
@@ -66,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             listener,
             buffer: BytesMut::new(),
             out: BytesMut::new(),
+            oversized: None,
             claimed_level: 0,
             certificate_name,
         }
@@ -317,10 +320,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     ) -> Result<(), Disconnect> {
         let bytes_max = self.listener.session_context.limits.payload_bytes_max + ENVELOPE_BYTES_MAX;
         while !session.is_throttled() {
+            if let Some(mut oversized) = self.oversized.take() {
+                if !oversized.read(&mut self.buffer) {
+                    self.oversized = Some(oversized);
+                    break;
+                }
+                let (publish, payload) = oversized.into_parts();
+                session.oversized(publish, payload, now, arrivals, &mut self.out)?;
+            }
             match decode::next_packet(&mut self.buffer, session.level, bytes_max) {
                 Ok(Decoded::Incomplete) => break,
                 Ok(Decoded::Packet(packet)) => {
                     session.receive(packet, now, arrivals, &mut self.out)?;
+                }
+                Ok(Decoded::TooLarge(_)) if self.buffer.first().is_some_and(|b| b >> 4 == 3) => {
+                    self.oversized = OversizedPublish::begin(&mut self.buffer, session.level)?;
+                    if self.oversized.is_none() {
+                        break;
+                    }
                 }
                 Ok(Decoded::TooLarge(bytes)) => {
                     let why =
@@ -366,20 +383,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         })
         .await;
         self.report(&session.client, disconnect);
-        let Some(event) = session.take_will() else {
+        let Some(arrival) = session.take_will() else {
             return;
         };
         self.listener.observe.emit(&ClientLost {
             source: &self.listener.name,
             client: &session.client,
-            topic: &event.topic,
+            topic: &arrival.event.topic,
         });
-        let arrival = Arrival {
-            event,
-            ack: Ack::none(),
-            identity: Identity::None,
-            at_most_once: true,
-        };
         // An intake that is gone takes no will: nobody was promised it.
         let _ = self.listener.inlet.offer(vec![arrival]).await;
     }

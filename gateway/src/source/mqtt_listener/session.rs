@@ -63,6 +63,8 @@ pub struct ClientSession {
     /// Every publish not settled yet.
     pub(super) receipts: Receipts<InflightPublish>,
     access: TopicAccess,
+    /// Reasons of this connection that the log has, one bit each.
+    told: u32,
     limits: Arc<MqttListener>,
     source: Arc<str>,
     kind: Arc<str>,
@@ -107,6 +109,7 @@ impl ClientSession {
             qos2: HashMap::new(),
             receipts: Receipts::default(),
             access,
+            told: 0,
             limits: Arc::clone(&context.limits),
             source: Arc::clone(&context.source),
             kind: "reading".into(),

@@ -248,6 +248,7 @@ impl SerialHost {
             ack: self.receipts.issue(offered),
             identity,
             at_most_once: false,
+            set_aside: None,
         }
     }
 

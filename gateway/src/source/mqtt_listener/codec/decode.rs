@@ -10,7 +10,7 @@ use super::fields::{
 };
 use super::packet::{ConnectPacket, Packet, PublishPacket, SubscribePacket, V5, V311};
 
-/// User properties of one packet that are read; more close the connection.
+/// User properties of one packet that are read; a publish with more is not taken.
 const USER_PROPERTIES_MAX: usize = 64;
 
 /// What a packet may have (table 2-4).
@@ -56,6 +56,48 @@ pub fn next_packet(
     let mut packet = buffer.split_to(header.len + header.remaining).freeze();
     packet.advance(header.len);
     body(&header, FieldReader::new(packet), level).map(Decoded::Packet)
+}
+
+/// The head of a PUBLISH that is too large to be held: what stands before its properties.
+#[derive(Debug, PartialEq)]
+pub struct PublishHead {
+    /// Topic, QoS and packet identifier.
+    pub publish: PublishPacket,
+    /// Bytes of properties behind it.
+    pub properties: usize,
+    /// Bytes of payload behind them.
+    pub payload: usize,
+}
+
+/// Takes the head of a PUBLISH out of `buffer`; `None` while bytes are missing.
+///
+/// # Errors
+/// As [`next_packet`].
+pub fn publish_head(buffer: &mut BytesMut, level: u8) -> Result<Option<PublishHead>, DecodeError> {
+    let Some(header) = header(buffer)? else {
+        return Ok(None);
+    };
+    let Some(topic) = buffer.get(header.len..header.len + 2) else {
+        return Ok(None);
+    };
+    // The packet identifier and the length of the properties follow the topic.
+    let topic = 2 + usize::from(u16::from_be_bytes([topic[0], topic[1]]));
+    let head = header.remaining.min(topic + 2 + 4);
+    let Some(bytes) = buffer.get(header.len..header.len + head) else {
+        return Ok(None);
+    };
+    let mut fields = FieldReader::new(bytes::Bytes::copy_from_slice(bytes));
+    let publish = before_properties(header.first & 0x0f, &mut fields)?;
+    let properties = if level == V5 { fields.varint()? } else { 0 };
+    let head = head - fields.rest().len();
+    let payload = (header.remaining - head).checked_sub(properties);
+    let payload = payload.ok_or(Malformed("more properties than bytes"))?;
+    buffer.advance(header.len + head);
+    Ok(Some(PublishHead {
+        publish,
+        properties,
+        payload,
+    }))
 }
 
 /// The protocol level that a CONNECT claims, as soon as its bytes are there.
@@ -183,6 +225,15 @@ fn will(
 }
 
 fn publish(flags: u8, mut fields: FieldReader, level: u8) -> Result<PublishPacket, DecodeError> {
+    let mut publish = before_properties(flags, &mut fields)?;
+    if level == V5 {
+        publish_properties(&mut publish, fields.properties()?, OF_PUBLISH)?;
+    }
+    publish.payload = fields.rest();
+    Ok(publish)
+}
+
+fn before_properties(flags: u8, fields: &mut FieldReader) -> Result<PublishPacket, DecodeError> {
     let mut publish = PublishPacket {
         dup: flags & 8 != 0,
         qos: (flags >> 1) & 3,
@@ -199,10 +250,6 @@ fn publish(flags: u8, mut fields: FieldReader, level: u8) -> Result<PublishPacke
     if publish.qos > 0 {
         publish.packet_id = fields.packet_id()?;
     }
-    if level == V5 {
-        publish_properties(&mut publish, fields.properties()?, OF_PUBLISH)?;
-    }
-    publish.payload = fields.rest();
     Ok(publish)
 }
 
@@ -219,7 +266,7 @@ fn publish_properties(
                 publish.response_topic = Some(text)
             }
             Property::User(..) if publish.user.len() >= USER_PROPERTIES_MAX => {
-                return Err(Malformed("more than 64 user properties"));
+                publish.excess_properties = true;
             }
             Property::User(name, value) => publish.user.push((name, value)),
             Property::Number(property_id::SUBSCRIPTION_ID, _) => {

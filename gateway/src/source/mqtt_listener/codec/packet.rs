@@ -71,6 +71,8 @@ pub struct PublishPacket {
     pub response_topic: Option<Utf8String>,
     /// User properties in order.
     pub user: Vec<(Utf8String, Utf8String)>,
+    /// There are more of them than are read.
+    pub excess_properties: bool,
     /// The payload.
     pub payload: Bytes,
 }

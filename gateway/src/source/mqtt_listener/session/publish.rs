@@ -8,13 +8,33 @@ use tidegate_rules::event::Event;
 use tidegate_rules::topic::is_valid_topic_name;
 
 use super::{ClientSession, InflightPublish, Qos2State};
-use crate::event::arrival::{Arrival, Identity};
+use crate::event::ack::Ack;
+use crate::event::arrival::{Arrival, Identity, KeptPayload};
 use crate::event::cloudevents::mqtt;
+use crate::event::system_topic::poses_as_ours;
 use crate::source::id_field;
 use crate::source::mqtt_listener::codec::encode;
 use crate::source::mqtt_listener::codec::packet::{PublishPacket, V5};
 use crate::source::mqtt_listener::codec::reason;
 use crate::source::mqtt_listener::disconnect::Disconnect;
+
+/// Characters of a topic and of a reason that a log line holds.
+const TOLD_CHARS_MAX: usize = 200;
+
+/// Why a publish is not taken.
+pub(super) struct Objection {
+    /// What MQTT 5 calls it, in a PUBACK or PUBREC.
+    reason: u8,
+    /// A few words for the metric.
+    label: &'static str,
+    pub(super) why: String,
+}
+
+impl Objection {
+    fn new(reason: u8, label: &'static str, why: String) -> Objection {
+        Objection { reason, label, why }
+    }
+}
 
 impl ClientSession {
     pub(super) fn publish(
@@ -24,73 +44,180 @@ impl ClientSession {
         arrivals: &mut Vec<Arrival>,
         out: &mut BytesMut,
     ) -> Result<(), Disconnect> {
-        self.check_publish(&publish)?;
-        if publish.qos == 2 && self.is_repetition(publish.packet_id, out) {
+        check_publish(&publish)?;
+        let (qos, id) = (publish.qos, publish.packet_id);
+        if qos == 2 && self.is_repetition(id, out) {
             return Ok(());
         }
-        if !self.access.may_publish(publish.topic.as_str()) {
-            return self.refuse_topic(&publish, out);
-        }
-        if publish.qos > 0 && self.inflight >= usize::from(self.limits.receive_max) {
-            let why = format!("more than {} publishes under way", self.limits.receive_max);
-            return Err(Disconnect::new(reason::RECEIVE_MAX_EXCEEDED, why));
-        }
-        self.inflight += usize::from(publish.qos > 0);
-        let ack = self.receipts.issue(InflightPublish {
-            packet_id: publish.packet_id,
-            qos: publish.qos,
-            payload_bytes: publish.payload.len(),
-            received: now,
-        });
-        if publish.qos == 2 {
-            self.qos2.insert(publish.packet_id, Qos2State::UnderWay);
-        }
-        let at_most_once = publish.qos == 0;
+        let at_most_once = qos == 0;
+        let objection = self.objection(&publish, publish.payload.len() as u64);
         let event = self.event(publish);
+        if let Some(objection) = objection.or_else(|| self.posing(&event)) {
+            self.tell_of(&objection, &event.topic);
+            if self.is_answered(qos, id, &objection, out) {
+                return Ok(());
+            }
+            let payload = KeptPayload::of(&event.data);
+            let ack = self.receipt(qos, id, event.data.len(), now)?;
+            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+            return Ok(());
+        }
+        let ack = self.receipt(qos, id, event.data.len(), now)?;
         arrivals.push(Arrival {
             identity: Identity::of_id(&event.id, &self.source),
             event,
             ack,
             at_most_once,
+            set_aside: None,
         });
         Ok(())
     }
 
-    pub(super) fn check_publish(&self, publish: &PublishPacket) -> Result<(), Disconnect> {
+    /// Takes a publish that was too large to be held, without its properties.
+    ///
+    /// # Errors
+    /// As [`ClientSession::receive`].
+    pub fn oversized(
+        &mut self,
+        publish: PublishPacket,
+        payload: KeptPayload,
+        now: Instant,
+        arrivals: &mut Vec<Arrival>,
+        out: &mut BytesMut,
+    ) -> Result<(), Disconnect> {
+        // What it would have in place of a topic stands among the properties, which were skipped.
+        if self.level != V5 || !publish.topic.as_str().is_empty() {
+            check_publish(&publish)?;
+        }
+        let (qos, id) = (publish.qos, publish.packet_id);
+        if qos == 2 && self.is_repetition(id, out) {
+            return Ok(());
+        }
+        let bytes = payload.length();
+        let objection = self.objection(&publish, bytes).unwrap_or_else(|| {
+            let why = format!("its properties and its payload of {bytes} bytes are too large");
+            Objection::new(reason::QUOTA_EXCEEDED, "packet too large", why)
+        });
+        let event = self.event(publish);
+        self.tell_of(&objection, &event.topic);
+        if !self.is_answered(qos, id, &objection, out) {
+            let ack = self.receipt(qos, id, bytes as usize, now)?;
+            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+        }
+        Ok(())
+    }
+
+    /// The acknowledgement of a publish that goes to the intake.
+    fn receipt(
+        &mut self,
+        qos: u8,
+        packet_id: u16,
+        payload_bytes: usize,
+        received: Instant,
+    ) -> Result<Ack, Disconnect> {
+        if qos > 0 && self.inflight >= usize::from(self.limits.receive_max) {
+            let why = format!("more than {} publishes under way", self.limits.receive_max);
+            return Err(Disconnect::new(reason::RECEIVE_MAX_EXCEEDED, why));
+        }
+        self.inflight += usize::from(qos > 0);
+        if qos == 2 {
+            self.qos2.insert(packet_id, Qos2State::UnderWay);
+        }
+        Ok(self.receipts.issue(InflightPublish {
+            packet_id,
+            qos,
+            payload_bytes,
+            received,
+        }))
+    }
+
+    /// Why a publish is not taken, though it is good MQTT; its payload has `bytes`.
+    pub(super) fn objection(&self, publish: &PublishPacket, bytes: u64) -> Option<Objection> {
         let topic = publish.topic.as_str();
-        if publish.alias.is_some() {
-            return Err(Disconnect::new(
-                reason::ALIAS_INVALID,
-                "a topic alias was used although the maximum is 0",
-            ));
-        }
-        if topic.is_empty() {
-            let why = "neither a topic nor an alias";
-            return Err(Disconnect::new(reason::PROTOCOL_ERROR, why));
-        }
-        if topic.starts_with('$') || !is_valid_topic_name(topic) {
-            return Err(Disconnect::new(
-                reason::TOPIC_NAME_INVALID,
-                format!("no topic to publish to: {topic:?}"),
-            ));
-        }
         let levels = topic.split('/').count();
         if topic.len() > self.limits.topic_bytes_max || levels > self.limits.topic_levels_max {
             let why = format!(
-                "a topic of {} bytes and {levels} levels is over max_topic or max_topic_levels",
-                topic.len()
+                "a topic of {} bytes and {levels} levels is over max_topic = {} or max_topic_levels = {}",
+                topic.len(),
+                self.limits.topic_bytes_max,
+                self.limits.topic_levels_max
             );
-            return Err(Disconnect::new(reason::TOPIC_NAME_INVALID, why));
+            return Some(Objection::new(
+                reason::TOPIC_NAME_INVALID,
+                "topic name",
+                why,
+            ));
         }
-        if publish.payload.len() > self.limits.payload_bytes_max {
+        if !self.access.may_publish(topic) {
+            let why =
+                format!("not allowed to publish to {topic}: no filter of `publish` grants it");
+            return Some(Objection::new(
+                reason::NOT_AUTHORIZED,
+                "not authorized",
+                why,
+            ));
+        }
+        // 0x95, packet too large, is none of the reasons a PUBACK may have: clients that look hang
+        // up, and send it again.
+        let max = self.limits.payload_bytes_max;
+        if bytes > max as u64 {
+            let why = format!("a payload of {bytes} bytes is over max_payload = {max}");
+            return Some(Objection::new(
+                reason::QUOTA_EXCEEDED,
+                "packet too large",
+                why,
+            ));
+        }
+        publish.excess_properties.then(|| {
+            let why = "it has more user properties than are read".to_owned();
+            Objection::new(reason::QUOTA_EXCEEDED, "user properties", why)
+        })
+    }
+
+    /// Why an event is not taken that looks as if the gateway had made it.
+    pub(super) fn posing(&self, event: &Event) -> Option<Objection> {
+        poses_as_ours(event, &self.source).then(|| {
             let why = format!(
-                "a payload of {} bytes is over max_payload = {}",
-                publish.payload.len(),
-                self.limits.payload_bytes_max
+                "topic {} and type {} are the gateway's own; another gateway's event says so in its `source`",
+                event.topic, event.kind
             );
-            return Err(Disconnect::new(reason::PACKET_TOO_LARGE, why));
+            Objection::new(reason::NOT_AUTHORIZED, "not authorized", why)
+        })
+    }
+
+    /// Counts a publish that is not taken, and says so once per reason and connection.
+    pub(super) fn tell_of(&mut self, objection: &Objection, topic: &str) {
+        self.metrics.malformed(objection.label);
+        let bit = 1 << (objection.reason & 0x1f);
+        if self.told & bit == 0 {
+            self.told |= bit;
+            let topic: String = topic.chars().take(TOLD_CHARS_MAX).collect();
+            tracing::warn!(
+                source = &*self.source,
+                client = &*self.client,
+                topic,
+                "a publish is not taken: {}; more of its kind of this connection are counted",
+                objection
+                    .why
+                    .chars()
+                    .take(TOLD_CHARS_MAX)
+                    .collect::<String>()
+            );
         }
-        Ok(())
+    }
+
+    /// Answers a publish that is not taken, where the protocol has a word for it. Else it has to be
+    /// set aside, for an acknowledgement says that it is stored.
+    fn is_answered(&self, qos: u8, id: u16, objection: &Objection, out: &mut BytesMut) -> bool {
+        let first = match qos {
+            1 => encode::PUBACK,
+            2 => encode::PUBREC,
+            _ => return false,
+        };
+        if self.level == V5 {
+            encode::acknowledge(out, self.level, first, id, objection.reason);
+        }
+        self.level == V5
     }
 
     /// A QoS 2 publish that is known by its packet identifier (4.3.3).
@@ -103,32 +230,6 @@ impl ClientSession {
                 true
             }
         }
-    }
-
-    /// MQTT 5 can say so; in MQTT 3.1.1 an ack would claim that it was stored, so it closes.
-    fn refuse_topic(
-        &mut self,
-        publish: &PublishPacket,
-        out: &mut BytesMut,
-    ) -> Result<(), Disconnect> {
-        self.metrics.malformed("not authorized");
-        let first = match publish.qos {
-            1 => encode::PUBACK,
-            2 => encode::PUBREC,
-            _ => return Ok(()),
-        };
-        if self.level != V5 {
-            let why = format!("not allowed to publish to {}", publish.topic.as_str());
-            return Err(Disconnect::new(reason::NOT_AUTHORIZED, why));
-        }
-        encode::acknowledge(
-            out,
-            self.level,
-            first,
-            publish.packet_id,
-            reason::NOT_AUTHORIZED,
-        );
-        Ok(())
     }
 
     /// The event of a publish; the topic of the last one is used again where it is the same.
@@ -162,4 +263,24 @@ impl ClientSession {
         }
         event
     }
+}
+
+/// What a publish must not have: the connection ends, as the standard says.
+fn check_publish(publish: &PublishPacket) -> Result<(), Disconnect> {
+    let topic = publish.topic.as_str();
+    if publish.alias.is_some() {
+        return Err(Disconnect::new(
+            reason::ALIAS_INVALID,
+            "a topic alias was used although the maximum is 0",
+        ));
+    }
+    if topic.is_empty() {
+        let why = "neither a topic nor an alias";
+        return Err(Disconnect::new(reason::PROTOCOL_ERROR, why));
+    }
+    if !is_valid_topic_name(topic) {
+        let why = format!("no topic to publish to: {topic:?}");
+        return Err(Disconnect::new(reason::TOPIC_NAME_INVALID, why));
+    }
+    Ok(())
 }

@@ -107,7 +107,7 @@ impl ClientSession {
             return Written::Done;
         };
         let qos = match found.note {
-            Some(Note::Again) => return Written::Done,
+            Some(Note::Hidden) => return Written::Done,
             Some(Note::AtMostOnce) => 0,
             None => granted,
         };
