@@ -36,6 +36,11 @@ pub(crate) trait Kind: Sized {
     fn claim(&self) -> Option<Claim<'_>> {
         None
     }
+
+    /// What it has to do with a broker, so that nothing goes round.
+    fn at_broker(&self) -> Option<AtBroker<'_>> {
+        None
+    }
 }
 
 /// Who a source or an upstream is.
@@ -88,6 +93,17 @@ pub(crate) struct List {
     pub(crate) later: &'static [&'static str],
 }
 
+/// What a source takes from a broker, or an upstream gives to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AtBroker<'a> {
+    /// Host and port.
+    pub(crate) broker: (&'a str, u16),
+    /// Filters of a source.
+    pub(crate) filters: &'a [String],
+    /// Topic of an upstream, with its placeholders.
+    pub(crate) topic: &'a str,
+}
+
 /// All kinds of a room; [`kinds!`] implements it.
 pub(crate) trait Kinds: Sized + 'static {
     /// Where they stand in the file.
@@ -99,6 +115,9 @@ pub(crate) trait Kinds: Sized + 'static {
 
     /// See [`Kind::claim`].
     fn claim(&self) -> Option<Claim<'_>>;
+
+    /// See [`Kind::at_broker`].
+    fn at_broker(&self) -> Option<AtBroker<'_>>;
 
     /// The kind that `type` names.
     fn named(name: &str) -> Option<&'static Listed<Self>> {
@@ -178,6 +197,14 @@ macro_rules! kinds {
                 match self {
                     $($Kinds::$Variant(config) => {
                         $crate::config::kinds::Kind::claim(config)
+                    })*
+                }
+            }
+
+            fn at_broker(&self) -> Option<$crate::config::kinds::AtBroker<'_>> {
+                match self {
+                    $($Kinds::$Variant(config) => {
+                        $crate::config::kinds::Kind::at_broker(config)
                     })*
                 }
             }

@@ -151,11 +151,36 @@ fn one_thing_is_claimed_once() {
         &["error: [upstreams.u] and [upstreams.v] both use out.jsonl"],
     );
     check(
-        "[sources.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"#\"]\n[upstreams.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"",
+        "[sources.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"a/#\"]\n[upstreams.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\ntopic = \"b/{topic}\"",
         &[
             "error: [sources.m] and [upstreams.m] would connect to one broker with the client id `a-m`; set `client_id` on one of them",
         ],
     );
+}
+
+#[test]
+fn a_source_that_takes_back_what_an_upstream_gives_is_told() {
+    for (topics, url, topic, goes_round) in [
+        ("#", "mqtt://h", "{topic}", true),
+        ("a/#", "mqtt://h:1883", "{topic}", true),
+        ("a/+/b", "mqtt://h", "{topic}", true),
+        ("#", "mqtt://h", "central/{topic}", true),
+        ("a/#", "mqtt://h", "a/{publisher}", true),
+        ("a/#", "mqtt://h", "central/{topic}", false),
+        ("a/#", "mqtt://h", "b", false),
+        ("#", "mqtt://other", "{topic}", false),
+        ("#", "mqtt://h:1884", "{topic}", false),
+    ] {
+        let told = "warning: what [upstreams.out] publishes comes in again by [sources.m]: both are at one broker, \
+             and its `topics` match";
+        check(
+            &format!(
+                "[sources.m]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"{topics}\"]\n\
+                 [upstreams.out]\ntype = \"mqtt\"\nurl = \"{url}\"\ntopic = \"{topic}\""
+            ),
+            &[told][..usize::from(goes_round)],
+        );
+    }
 }
 
 #[cfg(feature = "serial")]

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use tidegate_rules::diagnostic::Diagnostic;
+use tidegate_rules::topic::TopicFilter;
 
 use super::{ROOT, Read};
 use crate::config::api::Api;
@@ -57,12 +58,63 @@ pub(super) fn check<S: Kinds, U: Kinds>(
     upstreams: &[Read<U>],
     api: &Api,
 ) {
+    check_loops(root, sources, upstreams);
     let sources = || sources.iter().filter_map(Owned::of);
     let upstreams = || upstreams.iter().filter_map(Owned::of);
     check_addresses(root, sources().chain(upstreams()), api);
     check_files(root, sources().chain(upstreams()));
     check_clients(root, sources().chain(upstreams()));
     check_purpose(root);
+}
+
+/// An event that an upstream gives to a broker and a source takes from it again goes round for ever.
+fn check_loops<S: Kinds, U: Kinds>(root: &Section<'_>, sources: &[Read<S>], upstreams: &[Read<U>]) {
+    for upstream in upstreams {
+        for source in sources {
+            let (Some(gives), Some(takes)) = (upstream.kind.at_broker(), source.kind.at_broker())
+            else {
+                continue;
+            };
+            if gives.broker != takes.broker || !goes_round(takes.filters, gives.topic) {
+                continue;
+            }
+            let (to, from) = (&upstream.name, &source.name.value);
+            let message = format!(
+                "what [upstreams.{}] publishes comes in again by [sources.{from}]: both are at one broker, and its `topics` match",
+                to.value
+            );
+            let warning = root.context.warning(to.span.clone(), message);
+            root.context.report(warning.with_note(
+                "events go round unless rules keep them apart; publish under another `topic`, or subscribe to less",
+            ));
+        }
+    }
+}
+
+/// Whether what comes in under one of the filters leaves under a topic that one of them matches.
+fn goes_round(filters: &[String], template: &str) -> bool {
+    let left = |filter: &String| {
+        let came = filter.replace(['+', '#'], "x");
+        let topic = template.replace("{topic}", &came);
+        let places = [
+            "{source}",
+            "{publisher}",
+            "{type}",
+            "{id}",
+            "{key}",
+            "{gateway}",
+        ];
+        places
+            .iter()
+            .fold(topic, |topic, place| topic.replace(place, "x"))
+    };
+    let matches = |topic: &String| {
+        let mut parsed = filters
+            .iter()
+            .filter_map(|filter| TopicFilter::parse(filter).ok());
+        parsed.any(|filter| filter.matches(topic))
+    };
+    filters.iter().map(left).any(|topic| matches(&topic))
 }
 
 fn check_purpose(root: &Section<'_>) {

@@ -5,7 +5,7 @@ use crate::config::connection::broker;
 use crate::config::key::{
     Count, MemorySize, Rows, Text, Texts, count, keys, memory_size, text, texts,
 };
-use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
+use crate::config::kinds::{AtBroker, Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::value::topics;
 use crate::source::id_field;
@@ -71,6 +71,14 @@ impl Kind for MqttSource {
 
     fn claim(&self) -> Option<Claim<'_>> {
         Some(self.broker.claim())
+    }
+
+    fn at_broker(&self) -> Option<AtBroker<'_>> {
+        Some(AtBroker {
+            broker: (&self.broker.host, self.broker.port),
+            filters: &self.topics,
+            topic: "",
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::Broker;
 use crate::config::connection::broker;
 use crate::config::key::{Count, OneOf, Rows, Text, count, flag, keys, one_of, text};
-use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
+use crate::config::kinds::{AtBroker, Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::value::topics;
 use crate::upstream::format::Format;
@@ -66,5 +66,13 @@ impl Kind for MqttUpstream {
 
     fn claim(&self) -> Option<Claim<'_>> {
         Some(self.broker.claim())
+    }
+
+    fn at_broker(&self) -> Option<AtBroker<'_>> {
+        Some(AtBroker {
+            broker: (&self.broker.host, self.broker.port),
+            filters: &[],
+            topic: &self.topic,
+        })
     }
 }
