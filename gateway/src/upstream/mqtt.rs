@@ -21,7 +21,9 @@ use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::MqttVersion;
 use crate::event::cloudevents::{json, mqtt};
 use config::MqttUpstream;
-use connection::{BrokerConnection, ConnectionEvent, ConnectionEvents, OutgoingMessage};
+use connection::{
+    BrokerConnection, BrokerLimits, ConnectionEvent, ConnectionEvents, OutgoingMessage,
+};
 
 /// Publishes in the library at once; its packet identifiers wrap above.
 const WINDOW_MAX: usize = 4096;
@@ -44,7 +46,11 @@ struct PublishSession {
     /// Handed to the library, packet identifier not known yet.
     queued: VecDeque<Token>,
     sent: HashMap<u16, Token>,
-    packet_bytes_max: Option<usize>,
+    limits: BrokerLimits,
+    /// Refused, and in flight for the library all the same.
+    stuck: usize,
+    /// Why the connection is over, to be told after what was settled on it.
+    broken: Option<Trouble>,
 }
 
 impl OpenUpstream for MqttUpstream {
@@ -117,13 +123,20 @@ impl Upstream for MqttOut {
             events,
             queued: VecDeque::new(),
             sent: HashMap::new(),
-            packet_bytes_max: None,
+            limits: BrokerLimits::NONE,
+            stuck: 0,
+            broken: None,
         };
         let events = tokio::time::timeout(CONNECT_MAX, session.events.recv()).await;
         // Nothing was sent yet, so that CONNACK comes alone or an error does.
         match events.map(|events| events.and_then(|events| events.into_iter().next())) {
-            Ok(Some(Ok(ConnectionEvent::Connected { packet_bytes_max }))) => {
-                session.packet_bytes_max = packet_bytes_max;
+            Ok(Some(Ok(ConnectionEvent::Connected(limits)))) => {
+                let MqttUpstream { qos, retain, .. } = self.config;
+                if let Some(obstacle) = limits.obstacle(qos, retain) {
+                    session.connection.disconnect().await;
+                    return Err(Trouble::new(format!("{}: {obstacle}", broker.url)));
+                }
+                session.limits = limits;
                 self.session = Some(session);
                 Ok(())
             }
@@ -141,10 +154,7 @@ impl Upstream for MqttOut {
     }
 
     fn room(&self) -> usize {
-        let under_way = |session: &PublishSession| session.queued.len() + session.sent.len();
-        self.session
-            .as_ref()
-            .map_or(0, |session| WINDOW_MAX.saturating_sub(under_way(session)))
+        self.session.as_ref().map_or(0, PublishSession::room)
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
@@ -169,16 +179,27 @@ impl Upstream for MqttOut {
         let Some(session) = &mut self.session else {
             return Err(Trouble::new("not connected"));
         };
+        if let Some(trouble) = session.broken.take() {
+            return Err(trouble);
+        }
         let mut settled = Vec::new();
-        while settled.is_empty() {
+        while settled.is_empty() && session.broken.is_none() {
             let events = session.events.recv().await;
             for event in events.ok_or_else(|| Trouble::new("the connection ended"))? {
-                let event = event
-                    .map_err(|why| Trouble::new(format!("{}: {why}", self.config.broker.url)))?;
-                settled.extend(session.take(event));
+                let taken = event.and_then(|event| session.take(event));
+                match taken {
+                    Ok(answer) => settled.extend(answer),
+                    Err(why) => {
+                        let url = &self.config.broker.url;
+                        session.broken = Some(Trouble::new(format!("{url}: {why}")));
+                    }
+                }
             }
         }
-        Ok(settled)
+        match session.broken.take_if(|_| settled.is_empty()) {
+            Some(trouble) => Err(trouble),
+            None => Ok(settled),
+        }
     }
 
     async fn close(&mut self) {
@@ -191,11 +212,9 @@ impl Upstream for MqttOut {
 impl PublishSession {
     /// Hands a message to the library; what comes back is settled at once.
     fn send(&mut self, token: Token, message: OutgoingMessage) -> Option<Outcome> {
-        let bytes = message.payload.len() + message.topic.len() + message.user_bytes() + 64;
-        if let Some(max) = self.packet_bytes_max
-            && bytes > max
-        {
-            return Some(Outcome::Refused(format!(
+        let (bytes, max) = (message.packet_bytes(), self.limits.packet_bytes_max);
+        if bytes > max {
+            return Some(Outcome::Undeliverable(format!(
                 "{bytes} bytes are over the broker's maximum packet size {max}"
             )));
         }
@@ -208,15 +227,49 @@ impl PublishSession {
         }
     }
 
-    fn take(&mut self, event: ConnectionEvent) -> Option<(Token, Outcome)> {
-        match event {
-            ConnectionEvent::Connected { .. } => None,
+    fn under_way(&self) -> usize {
+        self.queued.len() + self.sent.len()
+    }
+
+    fn room(&self) -> usize {
+        let max = self.limits.in_flight_max.min(WINDOW_MAX);
+        max.saturating_sub(self.under_way() + self.stuck)
+    }
+
+    /// What an event settles.
+    ///
+    /// # Errors
+    /// Why the connection is of no more use.
+    fn take(&mut self, event: ConnectionEvent) -> Result<Option<(Token, Outcome)>, String> {
+        let settled = match event {
+            ConnectionEvent::Connected(_) => None,
             ConnectionEvent::Sent(id) => {
-                let token = self.queued.pop_front()?;
-                self.sent.insert(id, token);
+                let token = self.queued.pop_front();
+                token.and_then(|token| self.sent.insert(id, token));
                 None
             }
-            ConnectionEvent::Settled(id, outcome) => Some((self.sent.remove(&id)?, outcome)),
-        }
+            ConnectionEvent::Settled(id, outcome) => {
+                self.sent.remove(&id).map(|token| (token, outcome))
+            }
+            ConnectionEvent::RefusedReceipt(id, outcome) => {
+                self.stuck += 1;
+                let settled = self.sent.remove(&id).map(|token| (token, outcome));
+                if self.under_way() == 0 && self.room() == 0 {
+                    self.broken = Some(Trouble::new("refused events fill the window of QoS 2"));
+                }
+                settled
+            }
+            ConnectionEvent::Unreadable(reason) => {
+                let reason = connection::unreadable(reason);
+                let mut sent = self.sent.drain();
+                let (Some((_, token)), None) = (sent.next(), sent.next()) else {
+                    return Err(format!(
+                        "the broker refused one of several events: {reason}"
+                    ));
+                };
+                Some((token, Outcome::Refused(reason)))
+            }
+        };
+        Ok(settled)
     }
 }

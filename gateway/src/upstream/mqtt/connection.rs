@@ -27,14 +27,66 @@ const OUTGOING_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum ConnectionEvent {
     /// CONNACK came.
-    Connected {
-        /// The broker's maximum packet size.
-        packet_bytes_max: Option<usize>,
-    },
+    Connected(BrokerLimits),
+    /// The broker settled a publish with a reason that the library cannot read, and thereby does
+    /// not tell which. The connection is over.
+    Unreadable(u8),
     /// The next queued publish left under this packet identifier.
     Sent(u16),
     /// The broker settled the publish of this packet identifier.
     Settled(u16, Outcome),
+    /// The same with the PUBREC of a QoS 2 publish: the library goes on counting it as in flight.
+    RefusedReceipt(u16, Outcome),
+}
+
+/// What a broker takes, by its CONNACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BrokerLimits {
+    pub(super) packet_bytes_max: usize,
+    pub(super) in_flight_max: usize,
+    pub(super) qos_max: u8,
+    pub(super) retains: bool,
+}
+
+impl BrokerLimits {
+    /// Those of a broker that names none.
+    pub(super) const NONE: BrokerLimits = BrokerLimits {
+        packet_bytes_max: usize::MAX,
+        in_flight_max: usize::MAX,
+        qos_max: 2,
+        retains: true,
+    };
+
+    fn of(properties: Option<&v5::mqttbytes::v5::ConnAckProperties>) -> BrokerLimits {
+        let Some(named) = properties else {
+            return BrokerLimits::NONE;
+        };
+        BrokerLimits {
+            packet_bytes_max: named.max_packet_size.map_or(usize::MAX, |max| max as usize),
+            in_flight_max: named.receive_max.map_or(usize::MAX, usize::from),
+            qos_max: named.max_qos.unwrap_or(2),
+            retains: named.retain_available != Some(0),
+        }
+    }
+
+    /// What stands in the way of every event of an upstream with this QoS and `retain`.
+    pub(super) fn obstacle(&self, qos: u8, retain: bool) -> Option<String> {
+        if self.qos_max == 0 {
+            return Some(
+                "the broker takes QoS 0 only, which it never acknowledges; forward to another one"
+                    .to_owned(),
+            );
+        }
+        if qos > self.qos_max {
+            return Some(format!(
+                "the broker takes QoS {} at most; set `qos = {}` of the upstream",
+                self.qos_max, self.qos_max
+            ));
+        }
+        (retain && !self.retains).then(|| {
+            "the broker retains no messages; set `retain = false` of the upstream".to_owned()
+        })
+    }
 }
 
 /// What is published, in neither version's shape.
@@ -48,11 +100,15 @@ pub(super) struct OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    pub(super) fn user_bytes(&self) -> usize {
-        self.user
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 5)
-            .sum()
+    /// The bytes of its PUBLISH of MQTT 5.
+    pub(super) fn packet_bytes(&self) -> usize {
+        let user = self.user.iter();
+        let user: usize = user.map(|(name, value)| name.len() + value.len() + 5).sum();
+        let content_type = self.content_type.as_ref().map_or(0, |text| text.len() + 3);
+        let properties = user + content_type;
+        let topic_and_id = 2 + self.topic.len() + 2;
+        let rest = topic_and_id + length_bytes(properties) + properties + self.payload.len();
+        1 + length_bytes(rest) + rest
     }
 
     fn qos(&self) -> QoS {
@@ -60,6 +116,16 @@ impl OutgoingMessage {
             2 => QoS::ExactlyOnce,
             _ => QoS::AtLeastOnce,
         }
+    }
+}
+
+/// The bytes that a length of MQTT takes.
+fn length_bytes(length: usize) -> usize {
+    match length {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
     }
 }
 
@@ -201,7 +267,23 @@ async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
 
 async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
     let mut relay = EventRelay::new(sender);
-    while relay.pass(events.poll(), told_v5).await {}
+    let keep_alive = events.options.keep_alive();
+    while relay.pass(events.poll(), told_v5).await {
+        if events.options.keep_alive().is_zero() {
+            // The broker asks for none (Server Keep Alive 0); the library would ping without end.
+            events.options.set_keep_alive(keep_alive);
+        }
+        // The library keeps a publish back while its identifier is taken, and forgets to send it
+        // when that one is refused.
+        let state = &mut events.state;
+        let freed = state.collision.take_if(|_| relay.refused.is_some());
+        if let Some(publish) = freed {
+            match relay.refused == Some(publish.pkid) {
+                true => events.pending.push_front(v5::Request::Publish(publish)),
+                false => state.collision = Some(publish),
+            }
+        }
+    }
 }
 
 fn told(
@@ -209,9 +291,7 @@ fn told(
 ) -> Option<Result<ConnectionEvent, String>> {
     use rumqttc::{Event, Packet};
     let told = match event {
-        Ok(Event::Incoming(Packet::ConnAck(_))) => ConnectionEvent::Connected {
-            packet_bytes_max: None,
-        },
+        Ok(Event::Incoming(Packet::ConnAck(_))) => ConnectionEvent::Connected(BrokerLimits::NONE),
         Ok(Event::Incoming(Packet::PubAck(ack))) => {
             ConnectionEvent::Settled(ack.pkid, Outcome::Confirmed)
         }
@@ -231,18 +311,24 @@ fn told_v5(
     use v5::Event;
     use v5::mqttbytes::v5::Packet;
     let told = match event {
-        Ok(Event::Incoming(Packet::ConnAck(ack))) => ConnectionEvent::Connected {
-            packet_bytes_max: ack
-                .properties
-                .and_then(|p| p.max_packet_size)
-                .map(|max| max as usize),
-        },
+        Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+            ConnectionEvent::Connected(BrokerLimits::of(ack.properties.as_ref()))
+        }
         Ok(Event::Incoming(Packet::PubAck(ack))) => {
             ConnectionEvent::Settled(ack.pkid, outcome(ack.reason))
         }
         Ok(Event::Incoming(Packet::PubComp(complete))) => {
             ConnectionEvent::Settled(complete.pkid, Outcome::Confirmed)
         }
+        Ok(Event::Incoming(Packet::PubRec(received))) => {
+            match outcome_of_receipt(received.reason) {
+                Outcome::Confirmed => return None,
+                refused => ConnectionEvent::RefusedReceipt(received.pkid, refused),
+            }
+        }
+        Err(v5::ConnectionError::MqttState(v5::StateError::Deserialization(
+            v5::mqttbytes::Error::InvalidConnectReturnCode(reason),
+        ))) => ConnectionEvent::Unreadable(reason),
         Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
             let reason = goodbye.reason_code;
             return Some(Err(format!("the broker disconnected: {reason:?}")));
@@ -258,13 +344,19 @@ fn told_v5(
 /// wake costs more than the message.
 struct EventRelay {
     sender: EventSender,
+    /// The packet identifier that was refused just now.
+    refused: Option<u16>,
     batch: Vec<Result<ConnectionEvent, String>>,
 }
 
 impl EventRelay {
     fn new(sender: EventSender) -> EventRelay {
         let batch = Vec::new();
-        EventRelay { sender, batch }
+        EventRelay {
+            sender,
+            refused: None,
+            batch,
+        }
     }
 
     /// Passes on what one poll of the library gives; `false` when that was the last.
@@ -282,7 +374,13 @@ impl EventRelay {
             Poll::Pending => poll.await,
         };
         let told = told(event);
-        let over = matches!(told, Some(Err(_)));
+        let over = matches!(told, Some(Err(_) | Ok(ConnectionEvent::Unreadable(_))));
+        self.refused = match &told {
+            Some(Ok(ConnectionEvent::Settled(id, outcome))) if *outcome != Outcome::Confirmed => {
+                Some(*id)
+            }
+            _ => None,
+        };
         self.batch.extend(told);
         if over || self.batch.len() >= BATCH_MAX {
             return self.send() && !over;
@@ -311,5 +409,88 @@ fn outcome(reason: v5::mqttbytes::v5::PubAckReason) -> Outcome {
         Reason::NotAuthorized => Outcome::Refused("not authorized (0x87)".into()),
         Reason::TopicNameInvalid => Outcome::Refused("topic name invalid (0x90)".into()),
         Reason::PayloadFormatInvalid => Outcome::Refused("payload format invalid (0x99)".into()),
+    }
+}
+
+/// The same of a PUBREC (3.5.2.1), whose reasons are those of a PUBACK.
+fn outcome_of_receipt(reason: v5::mqttbytes::v5::PubRecReason) -> Outcome {
+    use v5::mqttbytes::v5::{PubAckReason as Ack, PubRecReason as Receipt};
+    outcome(match reason {
+        Receipt::Success => Ack::Success,
+        Receipt::NoMatchingSubscribers => Ack::NoMatchingSubscribers,
+        Receipt::UnspecifiedError => Ack::UnspecifiedError,
+        Receipt::ImplementationSpecificError => Ack::ImplementationSpecificError,
+        Receipt::NotAuthorized => Ack::NotAuthorized,
+        Receipt::TopicNameInvalid => Ack::TopicNameInvalid,
+        Receipt::PacketIdentifierInUse => Ack::PacketIdentifierInUse,
+        Receipt::QuotaExceeded => Ack::QuotaExceeded,
+        Receipt::PayloadFormatInvalid => Ack::PayloadFormatInvalid,
+    })
+}
+
+/// A reason that no PUBACK may have and that brokers send all the same, in words.
+pub(super) fn unreadable(reason: u8) -> String {
+    match reason {
+        0x95 => "packet too large (0x95)".to_owned(),
+        _ => format!("reason 0x{reason:02x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use v5::mqttbytes::v5::{Publish, PublishProperties};
+
+    #[test]
+    fn the_size_of_a_publish_is_known_to_the_byte() {
+        for payload in [0, 1, 70, 100, 113, 16_000, 16_376, 70_000, 2_097_140] {
+            for attributes in [0, 1, 9, 16, 17, 1_000] {
+                let message = OutgoingMessage {
+                    topic: "a/b".into(),
+                    qos: 1,
+                    retain: false,
+                    payload: vec![0; payload].into(),
+                    content_type: (attributes % 2 == 1).then(|| "text/plain".into()),
+                    user: vec![("id".into(), "x".into()); attributes],
+                };
+                let properties = PublishProperties {
+                    content_type: message.content_type.clone(),
+                    user_properties: message.user.clone(),
+                    ..Default::default()
+                };
+                let topic = message.topic.clone();
+                let qos = v5::mqttbytes::QoS::AtLeastOnce;
+                let mut sent = Publish::new(topic, qos, message.payload.clone(), Some(properties));
+                sent.pkid = 7;
+                assert_eq!(
+                    message.packet_bytes(),
+                    sent.size(),
+                    "{payload} {attributes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_that_no_event_passes_is_an_obstacle_of_the_whole_upstream() {
+        let none = BrokerLimits::NONE;
+        let qos = |qos_max| BrokerLimits { qos_max, ..none };
+        let no_retain = BrokerLimits {
+            retains: false,
+            ..none
+        };
+        let cases = [
+            (none, 2, true, ""),
+            (qos(1), 1, true, ""),
+            (qos(1), 2, false, "`qos = 1`"),
+            (qos(0), 1, false, "never acknowledges"),
+            (no_retain, 1, false, ""),
+            (no_retain, 1, true, "`retain = false`"),
+        ];
+        for (limits, qos, retain, says) in cases {
+            let obstacle = limits.obstacle(qos, retain).unwrap_or_default();
+            assert!(obstacle.contains(says), "{obstacle}");
+            assert_eq!(obstacle.is_empty(), says.is_empty(), "{obstacle}");
+        }
     }
 }
