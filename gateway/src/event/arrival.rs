@@ -125,6 +125,12 @@ pub struct KeptPayload {
     digest: Context,
 }
 
+impl std::fmt::Debug for KeptPayload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} bytes", self.kept.len(), self.length)
+    }
+}
+
 impl Default for KeptPayload {
     fn default() -> KeptPayload {
         KeptPayload {

@@ -11,6 +11,7 @@
 
 mod client;
 pub mod config;
+mod filters;
 pub mod publisher;
 
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::{Arrival, Identity};
+use crate::event::arrival::{Arrival, Identity, KeptPayload};
 use crate::event::cloudevents::mqtt;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
+use crate::event::system_topic::poses_as_ours;
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
 use crate::source::id_field;
@@ -31,7 +33,7 @@ use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
-use client::{BrokerClient, ClientEvent, ReceivedMessage};
+use client::{BrokerClient, ClientEvent, Granted, ReceivedMessage};
 use config::MqttSource;
 
 /// From connecting to CONNACK.
@@ -41,12 +43,16 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Messages offered to the intake at once.
 const OFFER_MAX: usize = 256;
+/// How long the last acknowledgements of a connection that is given up may take to leave.
+const PART_MAX: Duration = Duration::from_millis(100);
 /// How long events under way may take at shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// An `mqtt` source.
 pub struct MqttClient {
     config: MqttSource,
+    /// What is subscribed to: the configured filters without those that others cover.
+    filters: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
     name: String,
     template: Event,
@@ -138,6 +144,7 @@ impl MqttClient {
             reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
             subscribed: false,
             last_reported: String::new(),
+            filters: filters::uncovered(&config.topics),
             config,
         })
     }
@@ -178,9 +185,13 @@ impl MqttClient {
     /// A connection with its subscriptions asked for.
     async fn connect(&mut self) -> Result<SubscriberConnection, String> {
         let url = &self.config.broker.url;
-        let (client, mut events) = BrokerClient::start(&self.config.broker, self.tls.clone());
-        let resumed = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {
-            Ok(Some(Ok(ClientEvent::Connected { resumed }))) => resumed,
+        let (client, mut events) = BrokerClient::start(
+            &self.config.broker,
+            self.tls.clone(),
+            self.config.payload_bytes_max,
+        );
+        let (resumed, keeps) = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {
+            Ok(Some(Ok(ClientEvent::Connected { resumed, keeps }))) => (resumed, keeps),
             Ok(Some(Err(why))) => return Err(format!("{url}: {why}")),
             Ok(_) => return Err(format!("{url}: the connection ended before CONNACK")),
             Err(_) => {
@@ -188,9 +199,15 @@ impl MqttClient {
                 return Err(format!("{url}: no CONNACK within {seconds} s"));
             }
         };
+        self.tell(
+            "session",
+            (!keeps).then(|| {
+                format!("{url} keeps no session (expiry 0): what is published while the connection is down is lost; allow persistent sessions there")
+            }),
+        );
         if !resumed || !self.subscribed {
             client
-                .subscribe(&self.config.topics, self.config.qos)
+                .subscribe(&self.filters, self.config.qos)
                 .map_err(|why| format!("{url}: {why}"))?;
         }
         if resumed && self.subscribed {
@@ -235,6 +252,7 @@ impl MqttClient {
                 biased;
                 () = connection.receipts.ready() => {
                     if let Err(why) = self.settle(connection, clock::monotonic()) {
+                        self.part(connection).await;
                         return Ok(why);
                     }
                 }
@@ -262,9 +280,68 @@ impl MqttClient {
         connection: &mut SubscriberConnection,
         now: Instant,
     ) -> Result<(), String> {
+        let mut settled = Ok(());
         while let Some(receipt) = connection.receipts.take() {
-            self.settle_one(&connection.client, receipt, now)?;
+            // One that is refused keeps no acknowledgement behind it from leaving.
+            settled = settled.and(self.settle_one(&connection.client, receipt, now));
         }
+        settled
+    }
+
+    /// Before a connection is given up: what is stored is still acknowledged, for else it comes
+    /// again. What arrives meanwhile comes again.
+    async fn part(&mut self, connection: &mut SubscriberConnection) {
+        let drained = tokio::time::timeout(DRAIN_MAX, self.drain(connection));
+        let _ = drained.await;
+        let heard = async { while connection.events.recv().await.is_some() {} };
+        let _ = tokio::time::timeout(PART_MAX, heard).await;
+    }
+
+    /// Tells of a trouble of the source, or that it is over.
+    fn tell(&self, kind: &'static str, what: Option<String>) {
+        let subject = format!("source {}", self.name);
+        match what {
+            Some(what) => self.observe.raise(&subject, kind, &what),
+            None => self.observe.clear(&subject, kind),
+        }
+    }
+
+    /// What the broker granted: the refused filters are a trouble and keep none of the others from
+    /// being served.
+    ///
+    /// # Errors
+    /// When none was granted.
+    fn granted(&mut self, granted: &[Granted]) -> Result<(), String> {
+        let of = |wanted: Granted| {
+            let named = self.filters.iter().zip(granted);
+            let named = named.filter(|(_, granted)| **granted == wanted);
+            let named: Vec<&str> = named.map(|(filter, _)| filter.as_str()).collect();
+            Some(named.join(", ")).filter(|names| !names.is_empty())
+        };
+        let refused = of(Granted::Refused);
+        let refused = refused.map(|names| format!("the broker refused to subscribe to {names}"));
+        let at_most_once = of(Granted::AtMostOnce).filter(|_| self.config.qos > 0);
+        let at_most_once = at_most_once.map(|names| {
+            format!("the broker grants only QoS 0 to {names}: events may be lost on the way here")
+        });
+        self.tell(
+            "filters",
+            refused
+                .as_ref()
+                .map(|why| format!("{why}; grant it there, or take it out of `topics`")),
+        );
+        self.tell("granted", at_most_once);
+        let overlap = filters::overlapping(&self.filters).map(|(one, other)| {
+            format!("the topics {one} and {other} overlap: what both match may come, and be stored, twice")
+        });
+        self.tell("overlap", overlap);
+        if granted.iter().all(|granted| *granted == Granted::Refused) {
+            return Err(refused.unwrap_or_else(|| "the broker granted no filter".into()));
+        }
+        // Asked for again on the next connection while one is refused.
+        self.subscribed = refused.is_none();
+        self.last_reported.clear();
+        self.metrics.up("connected");
         Ok(())
     }
 
@@ -307,19 +384,13 @@ impl MqttClient {
         for event in events {
             match event {
                 Ok(ClientEvent::Connected { .. }) => {}
-                Ok(ClientEvent::Subscribed { refused }) if refused.is_empty() => {
-                    self.subscribed = true;
-                    self.last_reported.clear();
-                    self.metrics.up("connected");
-                }
-                Ok(ClientEvent::Subscribed { refused }) => {
-                    let names = refused.iter().filter_map(|at| self.config.topics.get(*at));
-                    let names: Vec<&str> = names.map(String::as_str).collect();
-                    let why = format!("the broker refused to subscribe to {}", names.join(", "));
-                    return (arrivals, Some(why));
+                Ok(ClientEvent::Subscribed { granted }) => {
+                    if let Err(why) = self.granted(&granted) {
+                        return (arrivals, Some(why));
+                    }
                 }
                 Ok(ClientEvent::Message(message)) => {
-                    arrivals.extend(self.arrival(connection, message, now))
+                    arrivals.push(self.arrival(connection, message, now));
                 }
                 Err(why) => {
                     let why = format!("{}: {why}", self.config.broker.url);
@@ -330,24 +401,17 @@ impl MqttClient {
         (arrivals, None)
     }
 
-    /// The arrival of a message; none if it is over `max_payload`: that stays with the broker.
+    /// The arrival of a message. What is not taken is set aside: the broker acknowledged it to its
+    /// sender, and would send it again for ever.
     fn arrival(
         &mut self,
         connection: &mut SubscriberConnection,
-        message: ReceivedMessage,
+        mut message: ReceivedMessage,
         now: Instant,
-    ) -> Option<Arrival> {
-        let bytes = message.payload.len();
-        if bytes > self.config.payload_bytes_max {
-            self.metrics.malformed("payload too large");
-            tracing::warn!(
-                source = self.name,
-                topic = message.topic,
-                "a payload of {bytes} bytes is over max_payload = {}; it stays with the broker, unacknowledged",
-                self.config.payload_bytes_max
-            );
-            return None;
-        }
+    ) -> Arrival {
+        let oversized = message.oversized.take();
+        let bytes = oversized.as_ref().map(KeptPayload::length);
+        let bytes = bytes.unwrap_or(message.payload.len() as u64) as usize;
         let ack = match message.qos {
             0 => {
                 self.metrics.accepted(bytes);
@@ -360,13 +424,34 @@ impl MqttClient {
         };
         let at_most_once = message.qos == 0;
         let event = self.event(message);
-        Some(Arrival {
-            identity: Identity::of_id(&event.id, &self.template.source),
-            event,
-            ack,
-            at_most_once,
-            set_aside: None,
-        })
+        let max = self.config.payload_bytes_max;
+        let objection = match &oversized {
+            Some(_) => Some((
+                "payload too large",
+                format!("a payload of {bytes} bytes is over max_payload = {max}"),
+            )),
+            None => poses_as_ours(&event, &self.template.source).then(|| {
+                let what = "its topic or type is the gateway's own, and its `source` is not another gateway";
+                ("not authorized", what.to_owned())
+            }),
+        };
+        let Some((label, why)) = objection else {
+            return Arrival {
+                identity: Identity::of_id(&event.id, &self.template.source),
+                event,
+                ack,
+                at_most_once,
+                set_aside: None,
+            };
+        };
+        self.metrics.malformed(label);
+        tracing::debug!(
+            source = self.name,
+            topic = &*event.topic,
+            "set aside: {why}"
+        );
+        let payload = oversized.unwrap_or_else(|| KeptPayload::of(&event.data));
+        Arrival::set_aside(event, payload, &why, ack)
     }
 
     fn event(&self, message: ReceivedMessage) -> Event {

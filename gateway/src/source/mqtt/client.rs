@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::config::{Broker, MqttVersion};
+use crate::event::arrival::KeptPayload;
 
-/// The largest packet taken: the largest `max_payload`, and its envelope. A payload between
-/// `max_payload` and this is left with the broker, without breaking the connection.
-const PACKET_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
+/// again for ever. Of a payload over `max_payload` the first part is kept at once.
+const PACKET_BYTES_MAX: usize = 268_435_460;
 /// Publishes that the broker may have under way (MQTT 5).
 const RECEIVE_MAX: u16 = 1000;
 /// Requests in the library at once.
@@ -26,12 +27,23 @@ const EVENTS_MAX: usize = 256;
 /// What happened at the connection.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
-    /// CONNACK came; whether the broker kept the session.
-    Connected { resumed: bool },
-    /// SUBACK came; the places of the filters that were refused.
-    Subscribed { refused: Vec<usize> },
+    /// CONNACK came; whether the broker kept the session, and whether it will keep this one.
+    Connected { resumed: bool, keeps: bool },
+    /// SUBACK came; what was granted to each filter.
+    Subscribed { granted: Vec<Granted> },
     /// A message.
     Message(ReceivedMessage),
+}
+
+/// What a broker grants to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// Nothing.
+    Refused,
+    /// QoS 0.
+    AtMostOnce,
+    /// QoS 1 or 2.
+    AtLeastOnce,
 }
 
 /// A message, in neither version's shape.
@@ -42,6 +54,8 @@ pub(super) struct ReceivedMessage {
     pub(super) retain: bool,
     pub(super) topic: String,
     pub(super) payload: Bytes,
+    /// A payload over `max_payload`; `payload` is empty then.
+    pub(super) oversized: Option<KeptPayload>,
     pub(super) content_type: Option<String>,
     pub(super) user: Vec<(String, String)>,
 }
@@ -66,6 +80,7 @@ impl BrokerClient {
     pub(super) fn start(
         broker: &Broker,
         tls: Option<Arc<rustls::ClientConfig>>,
+        payload_bytes_max: usize,
     ) -> (BrokerClient, mpsc::Receiver<Result<ClientEvent, String>>) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
@@ -75,7 +90,7 @@ impl BrokerClient {
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V311(client),
-                    tokio::spawn(listen(events, sender)),
+                    tokio::spawn(listen(events, sender, payload_bytes_max)),
                 )
             }
             MqttVersion::V5 => {
@@ -83,7 +98,7 @@ impl BrokerClient {
                 let (client, events) = v5::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V5(client),
-                    tokio::spawn(listen_v5(events, sender)),
+                    tokio::spawn(listen_v5(events, sender, payload_bytes_max)),
                 )
             }
         };
@@ -206,25 +221,29 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     options
 }
 
-async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender) {
+async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes_max: usize) {
     use rumqttc::{Event, Packet, SubscribeReasonCode};
     loop {
         let heard = match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
                 resumed: ack.session_present,
+                keeps: true,
             }),
             Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
-                refused: refused(&ack.return_codes, |code| {
-                    matches!(code, SubscribeReasonCode::Success(_))
+                granted: granted(&ack.return_codes, |code| match code {
+                    SubscribeReasonCode::Success(qos) => Some(*qos as u8),
+                    _ => None,
                 }),
             }),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
+                let (payload, oversized) = within(publish.payload, bytes_max);
                 Ok(ClientEvent::Message(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
                     retain: publish.retain,
                     topic: publish.topic,
-                    payload: publish.payload,
+                    payload,
+                    oversized,
                     content_type: None,
                     user: Vec::new(),
                 }))
@@ -239,27 +258,33 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender) {
     }
 }
 
-async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender) {
+async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_max: usize) {
     use v5::Event;
     use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
     loop {
         let heard = match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
                 resumed: ack.session_present,
+                keeps: ack
+                    .properties
+                    .is_none_or(|properties| properties.session_expiry_interval != Some(0)),
             }),
             Ok(Event::Incoming(Packet::SubAck(ack))) => Ok(ClientEvent::Subscribed {
-                refused: refused(&ack.return_codes, |code| {
-                    matches!(code, SubscribeReasonCode::Success(_))
+                granted: granted(&ack.return_codes, |code| match code {
+                    SubscribeReasonCode::Success(qos) => Some(*qos as u8),
+                    _ => None,
                 }),
             }),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let properties = publish.properties.unwrap_or_default();
+                let (payload, oversized) = within(publish.payload, bytes_max);
                 Ok(ClientEvent::Message(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
                     retain: publish.retain,
                     topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-                    payload: publish.payload,
+                    payload,
+                    oversized,
                     content_type: properties.content_type,
                     user: properties.user_properties,
                 }))
@@ -278,8 +303,19 @@ async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender) {
     }
 }
 
-fn refused<T>(codes: &[T], granted: impl Fn(&T) -> bool) -> Vec<usize> {
-    let places = codes.iter().enumerate();
-    let refused = places.filter(|(_, code)| !granted(code));
-    refused.map(|(place, _)| place).collect()
+/// The payload; of one over the limit only what is kept, so that the queue stays small.
+fn within(payload: Bytes, bytes_max: usize) -> (Bytes, Option<KeptPayload>) {
+    match payload.len() <= bytes_max {
+        true => (payload, None),
+        false => (Bytes::new(), Some(KeptPayload::of(&payload))),
+    }
+}
+
+fn granted<T>(codes: &[T], qos: impl Fn(&T) -> Option<u8>) -> Vec<Granted> {
+    let granted = |code| match qos(code) {
+        None => Granted::Refused,
+        Some(0) => Granted::AtMostOnce,
+        Some(_) => Granted::AtLeastOnce,
+    };
+    codes.iter().map(granted).collect()
 }

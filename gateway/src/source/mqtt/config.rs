@@ -1,5 +1,6 @@
 //! `type = "mqtt"` of `[sources.NAME]`.
 
+use super::filters;
 use crate::config::Broker;
 use crate::config::connection::broker;
 use crate::config::key::{
@@ -17,7 +18,7 @@ keys! {
     KEYS: MqttSourceKeys {
         topics: Option<Texts> = texts().required("topic filters to subscribe to"),
         qos: Count<u8> = count(0, 2).default("1", "QoS of the subscriptions; 0 may lose events on the way here, 2 is asked for as 1"),
-        max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload; a larger one is not acknowledged and stays with the broker"),
+        max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload; a larger one is set aside as a dead letter"),
         id_field: Option<Text> = text().optional("none", id_field::HELP),
         publisher: Option<Text> = text().optional("the source's name", "who publishes, from the topic: `{1}` is its level 1, counted from 0"),
     }
@@ -56,6 +57,13 @@ impl Kind for MqttSource {
         if section.has(&KEYS.qos) && qos == 0 {
             let message = "with QoS 0 the broker may lose events on the way here";
             section.context.report(section.warning(&KEYS.qos, message));
+        }
+        if let Some((one, other)) = filters::overlapping(&filters::uncovered(&topics)) {
+            let message = format!(
+                "`{one}` and `{other}` overlap: the broker may send what both match twice, and both are stored"
+            );
+            let warning = section.warning(&KEYS.topics, message);
+            section.context.report(warning);
         }
         let id_field = id_field::of_section(section, &KEYS.id_field);
         let publisher = publisher(section);
