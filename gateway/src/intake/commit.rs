@@ -101,9 +101,10 @@ impl Committer {
         match self.commit_or_shed(&group.commit, now) {
             Ok(committed) => {
                 crate::intake::null_control::after_commit();
-                group.accept_all();
+                // Before the acknowledgements: who subscribes behind one begins behind its event.
                 let end = self.writer.next_sequence();
                 self.log.committed(committed.first, end, &group.notes);
+                group.accept_all();
                 let counts = CommitCounts {
                     accepted: group.taken,
                     payload_bytes: group.payload_bytes,

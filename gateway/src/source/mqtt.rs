@@ -390,7 +390,7 @@ impl MqttClient {
                     }
                 }
                 Ok(ClientEvent::Message(message)) => {
-                    arrivals.push(self.arrival(connection, message, now));
+                    arrivals.push(self.arrival(connection, *message, now));
                 }
                 Err(why) => {
                     let why = format!("{}: {why}", self.config.broker.url);

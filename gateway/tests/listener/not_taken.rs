@@ -255,31 +255,32 @@ fn attributes(topic: &str, id: u8, attributes: &[(&str, &str)]) -> Vec<u8> {
 fn nobody_but_the_gateway_makes_its_system_events_and_those_of_another_are_taken() {
     let gateway = start("");
     let mut client = Client::connect(gateway.address, V5, "imitator");
-    let kind = "dev.tidegate.source.up";
-    let cases: &[(&str, &[(&str, &str)], bool)] = &[
+    const KIND: &str = "dev.tidegate.source.up";
+    type Case = (&'static str, &'static [(&'static str, &'static str)], bool);
+    let cases: &[Case] = &[
         ("$tidegate/source/up", &[], false),
         ("$tidegate", &[], false),
-        ("a/b", &[("type", kind)], false),
+        ("a/b", &[("type", KIND)], false),
         (
             "a/b",
-            &[("ce-type", kind), ("source", "plant-a/gateway")],
+            &[("ce-type", KIND), ("source", "plant-a/gateway")],
             false,
         ),
         (
             "$tidegate/source/up",
-            &[("source", "plant-a/gateway"), ("type", kind)],
+            &[("source", "plant-a/gateway"), ("type", KIND)],
             false,
         ),
         ("$tidegate/source/up", &[("source", "plant-a")], false),
         ("a/b", &[("type", "dev.tidewater.x")], true),
         (
             "$tidegate/source/up",
-            &[("source", "plant-b/gateway"), ("type", kind)],
+            &[("source", "plant-b/gateway"), ("type", KIND)],
             true,
         ),
         (
             "$tidegate/source/up",
-            &[("source", "plant-ab"), ("type", kind)],
+            &[("source", "plant-ab"), ("type", KIND)],
             true,
         ),
     ];

@@ -32,7 +32,7 @@ pub(super) enum ClientEvent {
     /// SUBACK came; what was granted to each filter.
     Subscribed { granted: Vec<Granted> },
     /// A message.
-    Message(ReceivedMessage),
+    Message(Box<ReceivedMessage>),
 }
 
 /// What a broker grants to a filter.
@@ -237,7 +237,7 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes
             }),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let (payload, oversized) = within(publish.payload, bytes_max);
-                Ok(ClientEvent::Message(ReceivedMessage {
+                Ok(ClientEvent::Message(Box::new(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
                     retain: publish.retain,
@@ -246,7 +246,7 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes
                     oversized,
                     content_type: None,
                     user: Vec::new(),
-                }))
+                })))
             }
             Ok(_) => continue,
             Err(error) => Err(error.to_string()),
@@ -278,7 +278,7 @@ async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_m
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let properties = publish.properties.unwrap_or_default();
                 let (payload, oversized) = within(publish.payload, bytes_max);
-                Ok(ClientEvent::Message(ReceivedMessage {
+                Ok(ClientEvent::Message(Box::new(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
                     retain: publish.retain,
@@ -287,7 +287,7 @@ async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_m
                     oversized,
                     content_type: properties.content_type,
                     user: properties.user_properties,
-                }))
+                })))
             }
             Ok(Event::Incoming(Packet::Disconnect(goodbye))) => Err(format!(
                 "the broker disconnected: {:?}",
