@@ -139,6 +139,44 @@ impl TopicFilter {
     }
 }
 
+/// Whether every topic that the filter `inner` matches is matched by `outer` too. A shared subscription covers itself alone.
+pub fn covers(outer: &str, inner: &str) -> bool {
+    if is_hidden(outer, inner) || outer.starts_with("$share/") {
+        return outer == inner;
+    }
+    let mut wanted = inner.split('/');
+    for level in outer.split('/') {
+        match (level, wanted.next()) {
+            ("#", _) => return true,
+            ("+", Some(asked)) if asked != "#" => {}
+            (level, Some(asked)) if level == asked => {}
+            _ => return false,
+        }
+    }
+    wanted.next().is_none()
+}
+
+/// Whether some topic is matched by both filters.
+pub fn overlap(one: &str, other: &str) -> bool {
+    if is_hidden(one, other) || is_hidden(other, one) {
+        return false;
+    }
+    let (mut ones, mut others) = (one.split('/'), other.split('/'));
+    loop {
+        match (ones.next(), others.next()) {
+            (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
+            (None, _) | (_, None) => return false,
+            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether `filter` begins with a wildcard, which matches no topic that begins with `$`, as `other` does.
+fn is_hidden(filter: &str, other: &str) -> bool {
+    filter.starts_with(['+', '#']) && other.starts_with('$')
+}
+
 impl fmt::Display for TopicFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

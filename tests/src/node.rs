@@ -161,7 +161,10 @@ impl Drop for SimulatedNode {
 
 /// The node's end of a new pseudo-terminal, and the path of the other. No program that is started
 /// meanwhile inherits the node's end: it would keep the line from hanging up.
-fn pseudo_terminal() -> rustix::io::Result<(File, PathBuf)> {
+///
+/// # Errors
+/// When the system gives none.
+pub fn pseudo_terminal() -> rustix::io::Result<(File, PathBuf)> {
     let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&end)?;
     unlockpt(&end)?;

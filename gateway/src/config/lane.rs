@@ -18,7 +18,7 @@ keys! {
         max_bandwidth: Option<Size> = size("1B", "16GiB").optional("no limit", "bytes per second"),
         retry_min: Duration = duration("1ms", "1h").default("250ms", "shortest pause before a new attempt"),
         retry_max: Duration = duration("1ms", "24h").default("30s", "longest pause before a new attempt"),
-        refusals_max: Count<u32> = count(1, 1_000).default("5", "definite refusals of one event before it becomes a dead letter"),
+        refusals_max: Count<u32> = count(1, 1_000).default("5", "definite refusals of one event, or connections that it alone broke, before it becomes a dead letter"),
         ack_timeout: Duration = duration("100ms", "1h").default("30s", "a delivery unsettled for longer means that the connection is dead"),
     }
 }
@@ -58,7 +58,7 @@ pub struct LaneSettings {
     pub retry_min: Duration,
     /// `retry_max` (30s)
     pub retry_max: Duration,
-    /// `refusals_max` (5): definite refusals of one event before it is dead-lettered
+    /// `refusals_max` (5): definite refusals of one event, or connections that it alone broke, before it is dead-lettered
     pub refusals_max: u32,
     /// `ack_timeout` (30s): an unsettled delivery older than this means the connection is dead
     pub ack_timeout: Duration,

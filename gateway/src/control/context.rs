@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidegate_rules::decision::Destinations;
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 
@@ -21,9 +22,6 @@ use crate::observe::status::{
 };
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
-
-/// The lane of what rules set aside.
-const DEAD_LETTER: &str = "dead_letter";
 
 /// Reads the figures of one room.
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -166,7 +164,8 @@ impl ApiContext {
         };
         let lanes = store.lanes().into_iter();
         let unknown = lanes.filter(|lane| {
-            lane.name != DEAD_LETTER && !self.upstream_names().any(|name| name == lane.name)
+            lane.name != Destinations::DEAD_LETTER
+                && !self.upstream_names().any(|name| name == lane.name)
         });
         let waiting = unknown.map(|lane| StrandedLane {
             waiting: store.backlog(lane.id).events,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
+use tidegate_rules::decision::Destinations;
 use tidegate_store::{DeadLetterId, Store};
 use tokio::sync::mpsc;
 
@@ -22,9 +23,6 @@ use crate::intake::Redrive;
 
 /// How long a letter may wait for its commit.
 const COMMIT_MAX: Duration = Duration::from_secs(30);
-
-/// What rules send to when they give an event up.
-const SET_ASIDE: &str = "dead_letter";
 
 /// `GET /dead-letters`
 pub(super) fn list(context: &ApiContext, query: &QueryString) -> ApiResponse {
@@ -91,7 +89,7 @@ async fn retried(
         .redrive
         .as_ref()
         .ok_or(RetryError::Commit("this gateway takes no letters"))?;
-    commit(redrive, record).await?;
+    commit(redrive, vec![((), record)]).await.1?;
     off_thread(move || stored::remove(&held, id)).await??;
     Ok(upstream)
 }
@@ -107,7 +105,7 @@ fn addressed(
     let mut record = record::decode(&letter.record)
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or(letter.upstream);
-    if upstream == SET_ASIDE {
+    if upstream == Destinations::DEAD_LETTER {
         let why = "this event was set aside before it was bound for an upstream: say which one it should go to";
         return Err(HistoryError::InvalidQuery(why.to_owned()));
     }
@@ -146,30 +144,40 @@ pub(super) fn lane_of(
     })
 }
 
-/// Commits a record anew.
-///
-/// # Errors
-/// Why it is not on disk; what it was made of is still there.
-pub(super) async fn commit(
+/// Commits records anew, in their order. Gives the values of those that are on disk, and why others are not: what these
+/// were made of is still there.
+pub(super) async fn commit<T>(
     redrive: &mpsc::Sender<Redrive>,
-    record: Record,
-) -> Result<(), RetryError> {
+    records: Vec<(T, Record)>,
+) -> (Vec<T>, Result<(), RetryError>) {
     let mut receipts = Receipts::default();
-    let ack = receipts.issue(());
-    let gone = RetryError::Commit("the gateway is stopping; nothing is lost, try again");
-    if redrive.send(Redrive { record, ack }).await.is_err() {
-        return Err(gone);
+    let mut failed = None;
+    for (value, record) in records {
+        let ack = receipts.issue(value);
+        if redrive.send(Redrive { record, ack }).await.is_err() {
+            failed = Some("the gateway is stopping; nothing is lost, try again");
+            break;
+        }
     }
-    match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
-        Ok(Some(receipt)) => match receipt.verdict {
-            Verdict::Stored => Ok(()),
-            Verdict::Refused(_) => Err(RetryError::Commit(
-                "the store takes no more; nothing is lost, try again when it does",
-            )),
-        },
-        Ok(None) => Err(gone),
-        Err(_) => Err(RetryError::Commit(
-            "the commit takes too long; nothing is lost, try again",
-        )),
+    let mut stored = Vec::new();
+    loop {
+        match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
+            Ok(Some(receipt)) => match receipt.verdict {
+                Verdict::Stored => stored.push(receipt.value),
+                Verdict::Refused(_) => {
+                    let full = "the store takes no more; nothing is lost, try again when it does";
+                    failed = failed.or(Some(full));
+                }
+            },
+            Ok(None) => break,
+            Err(_) => {
+                failed = Some("the commit takes too long; nothing is lost, try again");
+                break;
+            }
+        }
     }
+    (
+        stored,
+        failed.map_or(Ok(()), |why| Err(RetryError::Commit(why))),
+    )
 }

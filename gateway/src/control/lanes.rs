@@ -11,7 +11,7 @@ use super::blocking::off_thread;
 use super::dead_letters::{RetryError, commit, lane_of};
 use super::history::HistoryError;
 use super::response::{self, ApiResponse};
-use crate::event::record;
+use crate::event::record::{self, Record};
 
 /// Records moved in one piece.
 const PIECE: ReadLimit = ReadLimit {
@@ -80,19 +80,29 @@ async fn moving(
     let store = context.store()?.clone();
     let from = stranded(context, name)?;
     let target = lane_of(context, &store, to)?;
+    let none = RetryError::Commit("this gateway moves nothing");
+    let redrive = context.redrive.as_ref().ok_or(none)?;
     for class in 0..CLASSES {
         let mut next = store.cursor(from, class).low;
         let end = store.end();
         while next < end {
             let batch = piece(&store, from, class, next).await?;
-            for stored in &batch.records {
-                if store.is_done(from, class, stored.sequence) {
-                    continue;
+            let undone = batch.records.iter();
+            let undone = undone.filter(|stored| !store.is_done(from, class, stored.sequence));
+            let (mut records, mut readable) = (Vec::new(), Ok(()));
+            for stored in undone {
+                match addressed(&stored.bytes, (from, class), target) {
+                    Ok(record) => records.push((stored.sequence, record)),
+                    Err(error) => {
+                        readable = Err(error);
+                        break;
+                    }
                 }
-                move_one(context, &stored.bytes, (from, class), target).await?;
-                store.confirm(from, class, &[stored.sequence]);
-                *moved += 1;
             }
+            let (done, committed) = commit(redrive, records).await;
+            store.confirm(from, class, &done);
+            *moved += done.len() as u64;
+            committed.and(readable)?;
             next = batch.next.max(next + 1);
         }
     }
@@ -116,13 +126,12 @@ async fn piece(
     Ok(read.map_err(|error| HistoryError::Unusable(error.to_string()))?)
 }
 
-/// Commits a record for `target` as far as it was routed to the lane and class.
-async fn move_one(
-    context: &ApiContext,
+/// The record for `target`, as far as it was routed to the lane and class.
+fn addressed(
     bytes: &[u8],
     (from, class): (LaneId, u8),
     target: LaneId,
-) -> Result<(), RetryError> {
+) -> Result<Record, RetryError> {
     let mut record =
         record::decode(bytes).map_err(|error| HistoryError::Unusable(error.to_string()))?;
     record
@@ -131,6 +140,5 @@ async fn move_one(
     for routed in &mut record.outputs {
         routed.lane = target;
     }
-    let none = RetryError::Commit("this gateway moves nothing");
-    commit(context.redrive.as_ref().ok_or(none)?, record).await
+    Ok(record)
 }

@@ -12,6 +12,7 @@
 //! so that writing it again after a crash replaces it.
 
 use serde::{Deserialize, Serialize};
+use tidegate_rules::decision::Destinations;
 use tidegate_rules::event::UnixMs;
 use tidegate_store::LaneId;
 
@@ -113,7 +114,7 @@ impl DeadLetter {
             false => (Cause::Rule, "sent here by a rule"),
         };
         let reason = delivery.output.reason.as_deref().unwrap_or(said).to_owned();
-        let letter = DeadLetter::of(delivery, "dead_letter", cause, reason, time_ms);
+        let letter = DeadLetter::of(delivery, Destinations::DEAD_LETTER, cause, reason, time_ms);
         DeadLetter {
             rule: letter.rule.filter(|_| !by_source),
             ..letter

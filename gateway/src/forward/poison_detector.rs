@@ -3,7 +3,7 @@
 //! A broken connection says nothing about an event, and is no refusal. But a peer that closes on
 //! one event (too large for it, not allowed, not to its taste) would hold up the lane for ever.
 //! So: a break soon after an offer counts against an event that was alone in flight, to an
-//! upstream that has acknowledged others; `refusals_max` of these in a row, and the event is
+//! upstream that has answered for others; `refusals_max` of these in a row, and the event is
 //! poison. A break with several in flight accuses nobody: the next connection is offered half as
 //! many at once, down to one, and each answer allows one more.
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidegate_rules::decision::{Output, Priority};
+use tidegate_rules::decision::{Destinations, Output, Priority};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer};
 
@@ -16,8 +16,6 @@ use crate::event::record::{self, Routed};
 /// Where a gap record is published.
 pub const GAP_TOPIC: &str = "$tidegate/store/gap";
 const KIND: &str = "dev.tidegate.store.gap";
-/// The lane behind `send to dead_letter`: an upstream that is no upstream is told nothing.
-const DEAD_LETTER: &str = "dead_letter";
 
 /// Makes gap records; belongs to the commit thread.
 pub struct Gaps {
@@ -112,7 +110,12 @@ impl Gaps {
         let mut outputs: Vec<Routed> = Vec::new();
         self.rules.decide(event, now, &mut outputs);
         self.rules.timers_may_differ();
-        for of in gap.lanes.iter().filter(|of| of.name != DEAD_LETTER) {
+        // An upstream that is no upstream is told nothing.
+        for of in gap
+            .lanes
+            .iter()
+            .filter(|of| of.name != Destinations::DEAD_LETTER)
+        {
             if !outputs.iter().any(|routed| routed.lane == of.lane) {
                 outputs.push(to_loser(of.lane));
             }

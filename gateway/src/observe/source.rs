@@ -83,7 +83,7 @@ impl SourceFamilies {
             );
             registry.register(
                 "source_missed",
-                "Live events that a slow subscriber missed",
+                "Events that a subscriber missed: it lagged too far, or takes no packet so large",
                 f.missed.clone(),
             );
             registry.register(
@@ -174,7 +174,7 @@ impl SourceMetrics {
         self.0.links.of(&self.0.source)
     }
 
-    /// Live events did not fit into a subscriber's queue.
+    /// Events did not reach a subscriber: it lagged too far, or takes no packet so large.
     pub fn missed(&self, count: u64) {
         self.0.missed.inc_by(count);
     }

@@ -1,13 +1,10 @@
 //! Names of upstreams to lanes of the store and destinations of the rules.
 
-use tidegate_rules::Destinations;
+use tidegate_rules::decision::Destinations;
 use tidegate_store::{LaneId, Store};
 
 use super::RunError;
 use super::config::Config;
-
-/// The lane that rules send dead letters to.
-pub(super) const DEAD_LETTER: &str = "dead_letter";
 
 /// Lanes in the order of the destinations: `dead_letter` first, then the upstreams.
 pub(super) struct Lanes {
@@ -24,7 +21,7 @@ impl Lanes {
     /// something does they stay, and the log says how to get rid of it: what was accepted for
     /// an upstream is not thrown away because its name was mistyped.
     pub(super) fn open(config: &Config, store: &Store) -> Result<Lanes, RunError> {
-        let names: Vec<&str> = std::iter::once(DEAD_LETTER)
+        let names: Vec<&str> = std::iter::once(Destinations::DEAD_LETTER)
             .chain(config.upstreams.iter().map(|upstream| &*upstream.name))
             .collect();
         for lane in store.lanes() {

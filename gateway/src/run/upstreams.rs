@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_rules::decision::Destinations;
 use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
-use super::lanes::{DEAD_LETTER, Lanes};
+use super::lanes::Lanes;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
@@ -39,7 +40,8 @@ pub(super) fn metrics(
     now: Instant,
 ) -> Vec<Arc<LaneMetrics>> {
     let families = LaneFamilies::register(observe);
-    let names = std::iter::once(DEAD_LETTER).chain(config.upstreams.iter().map(|u| &*u.name));
+    let names =
+        std::iter::once(Destinations::DEAD_LETTER).chain(config.upstreams.iter().map(|u| &*u.name));
     names
         .zip(&lanes.ids)
         .map(|(name, id)| Arc::new(families.of(name, store.backlog(*id).events, now)))
@@ -58,9 +60,15 @@ pub(super) fn spawn(
 ) -> Result<ApiContext, RunError> {
     let mut lanes = with.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
-        let context = with.context(DEAD_LETTER, *id, for_dead_letters(), metrics);
+        let context = with.context(Destinations::DEAD_LETTER, *id, for_dead_letters(), metrics);
         let upstream = ToDeadLetters::new(with.store.clone(), clock::unix_ms);
-        start(tasks, DEAD_LETTER, upstream, context, with.stop);
+        start(
+            tasks,
+            Destinations::DEAD_LETTER,
+            upstream,
+            context,
+            with.stop,
+        );
     }
     for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
         let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
@@ -99,7 +107,7 @@ impl UpstreamsContext<'_> {
             durable: self.durable.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
-            announced: name != DEAD_LETTER,
+            announced: name != Destinations::DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
             seed: fastrand::u64(..),
         }

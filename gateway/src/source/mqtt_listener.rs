@@ -3,7 +3,7 @@
 //! A PUBACK or PUBREC leaves only after the commit that holds its event. The layers, from the
 //! bytes up: [`codec`] reads and writes packets, [`session`] keeps the rules of the protocol
 //! without a socket, `connection` joins it to one. Sessions last as long as their connection;
-//! subscribers get live events.
+//! subscribers read the log from their SUBSCRIBE on.
 
 mod authenticator;
 mod client_ids;

@@ -9,9 +9,12 @@ pub struct Destinations {
 }
 
 impl Destinations {
+    /// The name of [`Destination::DEAD_LETTER`], where what is given up goes. It is no upstream.
+    pub const DEAD_LETTER: &str = "dead_letter";
+
     /// Destinations by their names. `dead_letter` is always the first, whether named or not.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Destinations {
-        let mut all = vec!["dead_letter".to_owned()];
+        let mut all = vec![Self::DEAD_LETTER.to_owned()];
         for name in names {
             let name = name.into();
             if !all.contains(&name) {

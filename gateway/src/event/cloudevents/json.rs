@@ -21,8 +21,7 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 /// Events of one batch that is read.
 pub const BATCH_EVENTS_MAX: usize = 1000;
 
-/// What every document of [`structured`] begins with, and no document of others by chance: the
-/// rest of a torn one is known by it.
+/// What every document of [`structured`] begins with: the rest of a torn one is known by it.
 pub const BEGINNING: &str = r#"{"specversion":"1.0","#;
 
 /// A payload as a document holds it.

@@ -1,6 +1,6 @@
 //! Who may publish and subscribe where.
 
-use tidegate_rules::topic::TopicFilter;
+use tidegate_rules::topic::{TopicFilter, covers};
 
 use crate::config::User;
 
@@ -75,20 +75,6 @@ fn expand_placeholders(filter: &str, user: &str, client: &str) -> Result<String,
     Ok(filter.replace("{user}", user).replace("{client}", client))
 }
 
-/// Whether every topic that `filter` matches is matched by `grant` too.
-fn covers(grant: &str, filter: &str) -> bool {
-    let mut wanted = filter.split('/');
-    for level in grant.split('/') {
-        match (level, wanted.next()) {
-            ("#", _) => return !(filter.starts_with('$') && grant.starts_with('#')),
-            ("+", Some(asked)) if asked != "#" => {}
-            (level, Some(asked)) if level == asked => {}
-            _ => return false,
-        }
-    }
-    wanted.next().is_none()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +90,9 @@ mod tests {
             ("plant/+", "plant/a/b", false),
             ("plant/a", "plant/+", false),
             ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("+/x", "+/x", true),
+            ("$SYS/+", "$SYS/x", true),
             ("a/b", "a/b", true),
         ] {
             assert_eq!(covers(grant, filter), expected, "{grant} covers {filter}");

@@ -1,5 +1,7 @@
 //! Filters that overlap: a broker may send a message once for each of them.
 
+use tidegate_rules::topic::{covers, overlap};
+
 /// The filters to subscribe to: those that no other of them covers.
 pub(super) fn uncovered(filters: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
@@ -20,43 +22,6 @@ pub(super) fn overlapping(filters: &[String]) -> Option<(&str, &str)> {
         others.map(move |other| (one.as_str(), other.as_str()))
     });
     pairs.find(|(one, other)| overlap(one, other))
-}
-
-/// Whether all that `inner` matches is matched by `outer`.
-fn covers(outer: &str, inner: &str) -> bool {
-    if hidden(outer, inner) || outer.starts_with("$share/") {
-        return outer == inner;
-    }
-    let mut wanted = inner.split('/');
-    for level in outer.split('/') {
-        match (level, wanted.next()) {
-            ("#", _) => return true,
-            ("+", Some(asked)) if asked != "#" => {}
-            (level, Some(asked)) if level == asked => {}
-            _ => return false,
-        }
-    }
-    wanted.next().is_none()
-}
-
-fn overlap(one: &str, other: &str) -> bool {
-    if hidden(one, other) || hidden(other, one) {
-        return false;
-    }
-    let (mut ones, mut others) = (one.split('/'), other.split('/'));
-    loop {
-        match (ones.next(), others.next()) {
-            (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
-            (None, _) | (_, None) => return false,
-            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Whether `filter` begins with a wildcard, which matches no topic that begins with `$`.
-fn hidden(filter: &str, other: &str) -> bool {
-    filter.starts_with(['+', '#']) && other.starts_with('$')
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ use crate::source::listener::access::TopicAccess;
 use subscriptions::Subscription;
 pub(super) use subscriptions::Written;
 
+/// Characters of the words in a DISCONNECT: they may quote what the client sent.
+const WHY_CHARS_MAX: usize = 200;
+
 /// Where a QoS 2 publish stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Qos2State {
@@ -181,7 +184,8 @@ impl ClientSession {
     /// Writes DISCONNECT with its words where the client takes so many bytes.
     pub(super) fn write_disconnect(&self, disconnect: &Disconnect, out: &mut BytesMut) {
         let before = out.len();
-        encode::disconnect(out, self.level, disconnect.reason, &disconnect.why);
+        let why: String = disconnect.why.chars().take(WHY_CHARS_MAX).collect();
+        encode::disconnect(out, self.level, disconnect.reason, &why);
         if out.len() - before > self.packet_bytes_max {
             out.truncate(before);
             encode::disconnect(out, self.level, disconnect.reason, "");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
+use tidegate_tests::node::pseudo_terminal;
 use tidegate_tests::{mqtt, port, wait};
 
 /// A server that answers every request with the status it is set to.
@@ -69,16 +70,15 @@ fn status(gateway: &Gateway) -> Value {
     serde_json::from_slice(&asked.stdout).unwrap_or_default()
 }
 
-/// The troubles that the status and the readiness tell; both must be the same.
+/// The troubles that the status tells.
 fn troubles(gateway: &Gateway) -> Vec<String> {
-    let texts = |value: &Value| -> Vec<String> {
-        let all = value["troubles"].as_array().into_iter().flatten();
-        all.filter_map(|one| one.as_str().map(str::to_owned))
-            .collect()
-    };
-    texts(&status(gateway))
+    let status = status(gateway);
+    let all = status["troubles"].as_array().into_iter().flatten();
+    all.filter_map(|one| one.as_str().map(str::to_owned))
+        .collect()
 }
 
+/// Waits for a trouble in the status; the readiness tells it as well.
 fn wait_for_trouble(gateway: &Gateway, words: &str) {
     let mut last = Vec::new();
     wait::until(&format!("a trouble says {words:?}"), || {
@@ -135,12 +135,16 @@ fn an_upstream_that_takes_nothing_is_told_everywhere_until_it_takes_something() 
 #[test]
 fn a_source_that_is_not_there_is_told_and_so_is_its_coming() {
     let broker = port::free();
-    let mut gateway = Gateway::new(&format!(
+    let folder = tempfile::tempdir().expect("a folder");
+    let gps = folder.path().join("gps");
+    let more = format!(
         "[sources.press]\ntype = \"serial\"\nport = \"no-such-port\"\n\n\
-         [sources.gps]\ntype = \"lines\"\nport = \"no-such-gps\"\nformat = \"text\"\ntopic = \"gps\"\n\n\
+         [sources.gps]\ntype = \"lines\"\nport = \"{}\"\nformat = \"text\"\ntopic = \"gps\"\n\n\
          [sources.plant]\ntype = \"mqtt\"\nurl = \"mqtt://{broker}\"\ntopics = [\"#\"]\n\n\
-         [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n"
-    ));
+         [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
+        gps.display()
+    );
+    let mut gateway = Gateway::new_in(folder, &more);
     gateway.start();
     for name in ["press", "gps", "plant"] {
         wait_for_trouble(&gateway, &format!("source {name} is "));
@@ -148,7 +152,18 @@ fn a_source_that_is_not_there_is_told_and_so_is_its_coming() {
     }
     assert_eq!(gateway.metric("tidegate_source_up", "floor"), 1);
     assert!(!troubles(&gateway).iter().any(|one| one.contains("floor")));
+    let (_line, path) = pseudo_terminal().expect("a pseudo-terminal");
+    std::os::unix::fs::symlink(path, &gps).expect("a link");
+    wait::until("the port that came is no trouble any more", || {
+        let troubles = troubles(&gateway);
+        !troubles.iter().any(|one| one.contains("source gps"))
+    });
+    assert_eq!(gateway.metric("tidegate_source_up", "gps"), 1);
+    assert_eq!(gateway.metric("tidegate_source_up", "press"), 0);
 }
+
+/// More than are moved in one piece.
+const WAITING: u16 = 600;
 
 #[test]
 fn what_waits_behind_a_renamed_upstream_is_told_moved_or_dropped() {
@@ -158,7 +173,7 @@ fn what_waits_behind_a_renamed_upstream_is_told_moved_or_dropped() {
     let archive = with("archive", "type = \"file\"\npath = \"archive.jsonl\"");
     let mut gateway = Gateway::new(&with("old", &hook));
     gateway.start();
-    publish(&gateway, 5);
+    publish(&gateway, WAITING);
     gateway.terminate();
     let path = gateway.path("gateway.toml");
     let before = std::fs::read_to_string(&path).expect("a configuration");
@@ -183,7 +198,7 @@ fn what_waits_behind_a_renamed_upstream_is_told_moved_or_dropped() {
     };
     let (fine, listed) = run(&["store", "lanes", "list"]);
     assert!(fine && listed.contains("old"), "{listed}");
-    assert!(waiting(&listed) >= 5, "{listed}");
+    assert!(waiting(&listed) >= u64::from(WAITING), "{listed}");
     let (fine, said) = run(&["store", "lanes", "move", "archive", "--to", "archive"]);
     assert!(!fine && said.contains("lanes list"), "{said}");
     let (fine, said) = run(&["store", "lanes", "move", "old", "--to", "nowhere"]);
@@ -193,7 +208,7 @@ fn what_waits_behind_a_renamed_upstream_is_told_moved_or_dropped() {
     assert_eq!(waiting(&moved), waiting(&listed));
     wait::until("the moved ones arrive", || {
         let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
-        (0..5).all(|number| text.contains(&format!("\"n\":{number}")))
+        (0..WAITING).all(|number| text.contains(&format!("\"n\":{number}}}")))
     });
     wait_for_no_trouble(&gateway);
     assert!(run(&["store", "lanes", "list"]).1.contains("nothing waits"));
