@@ -10,6 +10,8 @@ use tidegate_tests::mqtt::subscriber::Subscriber;
 use tidegate_tests::peer::mosquitto::Mosquitto;
 use tidegate_tests::{mqtt, wait};
 
+/// Events that are sent into a ring.
+const EVENTS: usize = 4;
 /// Rounds that are not noticed where nothing but the content tells (README).
 const UNTOLD_MAX: usize = 150;
 
@@ -129,6 +131,11 @@ fn over_one_broker_an_event_goes_round_a_few_times_and_is_told() {
         let most = if rules == TWICE { 1 + 2 + 4 + 8 } else { 4 };
         assert!((2..=most).contains(&copies), "{case}: {copies} copies");
         let letters = letters(&gateway);
+        if (version, upstream, rules) == ("5", "", "") {
+            // It comes back as it left, and is the same event: stored once, and no dead letter.
+            assert_eq!((copies <= 3, letters.len()), (true, 0), "{case}: {copies}");
+            continue;
+        }
         let reason = letters[0]["reason"].as_str().unwrap_or_default();
         assert!(
             reason.contains("went through this gateway 3 times"),
@@ -149,7 +156,7 @@ fn ring(version: &str, keys: [&str; 2], rules: [&str; 2]) -> [Gateway; 2] {
         let text = std::fs::read_to_string(&path).expect("a configuration");
         let text = text.replace("plant-a", ["plant-a", "central"][at]);
         let upstream = format!(
-            "[upstreams.other]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nversion = \"{version}\"\nretry_max = \"200ms\"\n{}\n",
+            "[upstreams.other]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nversion = \"{version}\"\nretry_min = \"50ms\"\nretry_max = \"200ms\"\n{}\n",
             addresses[at], keys[at]
         );
         std::fs::write(&path, text + &upstream).expect("written");
@@ -168,19 +175,27 @@ fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
         ("5", ["", ""], ["", ""], 8),
         ("5", ["", ""], [SET, SET], 8),
         ("5", ["format = \"structured\"", ""], ["", ""], 8),
-        ("3.1.1", ["", ""], [SET, ""], 12),
+        // Once it is set, it is set to what it was.
+        ("3.1.1", ["", ""], [SET, ""], 2 * UNTOLD_MAX),
         ("3.1.1", ["format = \"structured\"", ""], ["", ""], 12),
         ("3.1.1", ["", ""], ["", ""], 2 * UNTOLD_MAX),
     ] {
         let case = format!("{version} {keys:?} {rules:?}");
         let pair = ring(version, keys, rules);
         let mut sensor = mqtt::connect(pair[0].address, "sensor", true).expect("let in");
-        publish(&mut sensor, "plant/t", br#"{"v":1}"#);
+        for number in 1..=EVENTS {
+            publish(
+                &mut sensor,
+                "plant/t",
+                format!("{{\"v\":{number}}}").as_bytes(),
+            );
+        }
         wait::until(&format!("{case}: told"), || pair.iter().any(is_told));
-        let taken = quiet(&[&pair[0], &pair[1]]);
-        assert!(taken as usize <= most, "{case}: {taken}");
+        let taken = quiet(&[&pair[0], &pair[1]]) as usize;
+        assert!(taken <= EVENTS * most, "{case}: {taken}");
         let kept: usize = pair.iter().map(|gateway| letters(gateway).len()).sum();
-        assert!(kept >= 1, "{case}");
+        let is_same = (version, keys, rules) == ("5", ["", ""], ["", ""]);
+        assert!(is_same || kept >= EVENTS, "{case}: {kept} dead letters");
         // Nothing is lost: another one still comes through.
         publish(&mut sensor, "plant/other", br#"{"v":2}"#);
         wait::until(&format!("{case}: the next one arrives"), || {
@@ -191,8 +206,9 @@ fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
 
 #[test]
 fn what_a_central_sends_back_on_purpose_is_taken() {
-    const EDGE: &str = "rule up { on \"plant/#\" send to other }\nunmatched { drop }";
-    const CENTRAL: &str = "rule alarm { on \"plant/{p}\" when v > 1 send to other topic \"cmd/{p}\" }\nunmatched { drop }";
+    const EDGE: &str = "rule up { on \"plant/#\" send to other }";
+    const CENTRAL: &str =
+        "rule alarm { on \"plant/{p}\" when v > 1 send to other topic \"cmd/{p}\" }";
     for version in ["5", "3.1.1"] {
         let pair = ring(version, ["", ""], [EDGE, CENTRAL]);
         let mut sensor = mqtt::connect(pair[0].address, "sensor", true).expect("let in");
