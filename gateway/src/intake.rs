@@ -133,6 +133,13 @@ impl Intake {
         let mut open = true;
         while open || !self.group.is_empty() || self.spare.is_none() {
             let wait = self.hand_over(open, clock::monotonic());
+            let before = self.group.acks.len();
+            if let Some(short) = wait.filter(|wait| *wait < TIMER_STEP) {
+                // The commit thread is idle meanwhile, and who sends finds room in the channel.
+                std::thread::sleep(short);
+                self.gather(before);
+                continue;
+            }
             let gathering = open && self.group.has_room();
             let due = self.inputs.rules.next_wake().filter(|_| gathering);
             let due = due.map(|due| rest(due, clock::unix_ms()));
@@ -155,16 +162,20 @@ impl Intake {
                 () = self.inputs.rules.timers_differ(), if gathering => {}
                 () = after(wait.unwrap_or_default()), if wait.is_some() => {}
             }
-            self.gather();
+            self.gather(before);
         }
     }
 
-    /// Takes what is already queued, without waiting.
-    fn gather(&mut self) {
+    /// Takes what is already queued, without waiting. The group held `before` events when it was
+    /// last looked at.
+    fn gather(&mut self, before: usize) {
         while self.group.has_room()
             && let Ok(offer) = self.inputs.offers.try_recv()
         {
             self.take(offer, clock::unix_ms());
+        }
+        if self.group.acks.len() > before {
+            self.settings.pacing.arrived(clock::monotonic());
         }
     }
 
@@ -264,7 +275,7 @@ impl Intake {
         if at_most_once {
             self.group.note(Note::AtMostOnce);
         }
-        self.decide(Arc::new(event), ack, now);
+        self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
     }
@@ -296,14 +307,14 @@ impl Intake {
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
-    fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.inputs.rules.decide(&event, now, &mut self.routed);
+    fn decide(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.inputs.rules.decide(event, now, &mut self.routed);
         self.push(event, ack, now);
     }
 
     /// Adds an event to the group, with what was decided about it.
-    fn push(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.group.push(&event, &self.routed, now);
+    fn push(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.group.push(event, &self.routed, now);
         self.group.acks.push(ack);
     }
 
@@ -315,7 +326,7 @@ impl Intake {
         {
             if !self.routed.is_empty() {
                 self.group.note(Note::Hidden);
-                self.push(event, Ack::none(), now);
+                self.push(&event, Ack::none(), now);
             }
         }
     }
@@ -344,9 +355,12 @@ impl Intake {
             extensions: Vec::new(),
             data: system.data.to_string().into(),
         };
-        self.decide(Arc::new(event), Ack::none(), now);
+        self.decide(&event, Ack::none(), now);
     }
 }
+
+/// The runtime's timers have steps of so long; what is shorter is slept on the intake's own thread.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.
 const WAKE_WAIT_MAX: Duration = Duration::from_secs(1);
