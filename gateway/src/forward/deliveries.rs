@@ -26,7 +26,7 @@ impl Lane {
             sequence,
             output: 0,
         };
-        let Ok(decoded) = record::decode(&record.bytes) else {
+        let Ok(decoded) = record::decode_sharing(&record.bytes, &mut self.texts) else {
             return self.unreadable(entry(class, first, historical, now), record);
         };
         for (output, routed) in (0u16..).zip(decoded.outputs) {

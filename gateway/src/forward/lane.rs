@@ -23,6 +23,7 @@ use super::retry_queue::{Retry, RetryQueue};
 use super::window::{InFlight, Window};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
+use crate::event::record::SharedTexts;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
@@ -91,6 +92,8 @@ pub(super) struct Lane {
     pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
+    /// Of the record read last.
+    pub(super) texts: SharedTexts,
     settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
@@ -123,6 +126,7 @@ impl Lane {
             retry_queue: RetryQueue::default(),
             ready: VecDeque::new(),
             seen: HashMap::new(),
+            texts: SharedTexts::default(),
             outstanding: BTreeMap::new(),
             undeliverable: VecDeque::new(),
             has_actions: false,
