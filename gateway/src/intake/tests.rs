@@ -129,6 +129,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         gateway_id: "plant".into(),
         start: mint::StartMark::of(1),
         pacing: Pacing::new(Duration::ZERO, Duration::ZERO),
+        way: Way::new(mint::StartMark::of(1).text(), b"", Default::default()),
     };
     let ends = CommitEnds {
         commits,
