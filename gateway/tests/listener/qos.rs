@@ -202,3 +202,31 @@ fn with_mqtt_5_a_qos_2_publish_counts_as_under_way_until_its_pubcomp() {
         stored(&mut client, V3, id);
     }
 }
+
+#[test]
+fn who_is_told_why_its_connection_ends_can_read_it_however_much_it_sent_before() {
+    let gateway = start("receive_max = 2");
+    for kind in ["publishes", "topic alias", "a second CONNECT"] {
+        let mut client = Client::connect(gateway.address, V5, "eager");
+        let (wrong, expected) = match kind {
+            "publishes" => (
+                (1..4)
+                    .flat_map(|id| publish(V5, 2, id, "eager", b"1"))
+                    .collect(),
+                0x93,
+            ),
+            "topic alias" => (
+                packet(0x30, &[&text("")[..], &[3, 0x23, 0, 1]].concat()),
+                0x94,
+            ),
+            _ => (connect(V5, "again"), 0x82),
+        };
+        client.send(&wrong);
+        // It sends on before it looks.
+        for id in 1..200 {
+            client.send(&packet(PUBREL, &u16::to_be_bytes(id)));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(client.reason(), Some(expected), "{kind}");
+    }
+}
