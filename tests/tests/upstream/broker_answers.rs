@@ -71,8 +71,15 @@ fn refused_alone(qos: u8, reason: u8) {
     publish(&gateway, &[("t/3", x)]);
     wait::for_count("all arrive", 6, || broker.topics().len());
     let count = |topic: &str| broker.topics().iter().filter(|t| *t == topic).count();
-    assert_eq!([count("t/1"), count("t/2"), count("t/3"), count("t/bad")], [1, 1, 1, 3]);
-    assert_eq!(broker.seen().connections, 1, "qos {qos}, reason {reason:#x}");
+    assert_eq!(
+        [count("t/1"), count("t/2"), count("t/3"), count("t/bad")],
+        [1, 1, 1, 3]
+    );
+    assert_eq!(
+        broker.seen().connections,
+        1,
+        "qos {qos}, reason {reason:#x}"
+    );
     assert_eq!(disconnects(&gateway), 0);
 }
 
@@ -107,7 +114,9 @@ fn refused_events_of_qos_2_do_not_fill_the_window() {
     messages.push(("t/good", x));
     publish(&gateway, &messages);
     assert_eq!(wait_for_letters(&gateway, 20).len(), 20);
-    wait::until("the good one arrives", || broker.topics().iter().any(|t| t == "t/good"));
+    wait::until("the good one arrives", || {
+        broker.topics().iter().any(|t| t == "t/good")
+    });
     assert_eq!(broker.seen().connections, 1);
     assert!(broker.seen().under_way_max <= 2);
 }
@@ -167,14 +176,19 @@ fn the_one_event_over_which_a_broker_hangs_up_becomes_a_dead_letter_and_holds_up
             gateway.metric("tidegate_upstream_delivered", "cloud") >= u64::from(sent) - 1
         });
         if with == Answer::Disconnect(0x95) {
-            assert!(letters[0].1.contains("packet too large (0x95)"), "{letters:?}");
+            assert!(
+                letters[0].1.contains("packet too large (0x95)"),
+                "{letters:?}"
+            );
         }
     }
 }
 
 #[test]
 fn the_limits_of_a_broker_are_kept_to_the_byte() {
-    let broker = Broker::start(&[8, 0x27, 0, 0, 1, 0, 0x21, 0, 1][1..], |_| Answer::Reason(0));
+    let broker = Broker::start(&[8, 0x27, 0, 0, 1, 0, 0x21, 0, 1][1..], |_| {
+        Answer::Reason(0)
+    });
     let gateway = gateway(broker.address, "");
     let x = vec![b'x'; 400];
     publish(&gateway, &[("a/b", &x[..1]), ("a/b", &x[..300])]);
@@ -182,7 +196,12 @@ fn the_limits_of_a_broker_are_kept_to_the_byte() {
     let around = 256 - broker.seen().published[0].packet_bytes + 1;
     // Ids grow with their number, and lengths over 127 take one byte more.
     let letters = wait_for_letters(&gateway, 1);
-    assert!(letters[0].1.contains("over the broker's maximum packet size 256"), "{letters:?}");
+    assert!(
+        letters[0]
+            .1
+            .contains("over the broker's maximum packet size 256"),
+        "{letters:?}"
+    );
     for bytes in around - 6..around + 6 {
         publish(&gateway, &[("a/b", &x[..bytes])]);
     }
@@ -191,7 +210,11 @@ fn the_limits_of_a_broker_are_kept_to_the_byte() {
         delivered + letters_of(&gateway) >= 14
     });
     let seen = broker.seen();
-    let largest = seen.published.iter().map(|message| message.packet_bytes).max();
+    let largest = seen
+        .published
+        .iter()
+        .map(|message| message.packet_bytes)
+        .max();
     assert_eq!(largest, Some(256), "the limit itself is used");
     assert_eq!((seen.connections, seen.under_way_max), (1, 1));
 }
@@ -241,7 +264,10 @@ fn a_keep_alive_that_the_broker_asks_for_is_kept() {
 #[test]
 fn why_a_connection_is_over_is_told_in_the_brokers_words() {
     for (answer, says) in [
-        (Answer::Disconnect(0x8e), "another client has this client id"),
+        (
+            Answer::Disconnect(0x8e),
+            "another client has this client id",
+        ),
         (Answer::Disconnect(0x98), "administrative action (0x98)"),
         (Answer::Disconnect(0xee), "unknown reason (0xee)"),
         (Answer::Cut, "the broker closed the connection"),
@@ -266,11 +292,25 @@ fn a_real_broker_refuses_and_limits_without_a_new_connection() {
     broker.start();
     let gateway = gateway(broker.address, "refusals_max = 2");
     let large = vec![b'x'; 2000];
-    publish(&gateway, &[("ok/1", b"x"), ("no/1", b"x"), ("ok/2", &large), ("ok/3", b"x")]);
+    publish(
+        &gateway,
+        &[
+            ("ok/1", b"x"),
+            ("no/1", b"x"),
+            ("ok/2", &large),
+            ("ok/3", b"x"),
+        ],
+    );
     let letters = wait_for_letters(&gateway, 2);
     let of = |topic: &str| letters.iter().find(|letter| letter.0 == topic);
-    assert!(of("no/1").is_some_and(|letter| letter.1.contains("not authorized (0x87)")), "{letters:?}");
-    assert!(of("ok/2").is_some_and(|letter| letter.1.contains("maximum packet size 2000")), "{letters:?}");
+    assert!(
+        of("no/1").is_some_and(|letter| letter.1.contains("not authorized (0x87)")),
+        "{letters:?}"
+    );
+    assert!(
+        of("ok/2").is_some_and(|letter| letter.1.contains("maximum packet size 2000")),
+        "{letters:?}"
+    );
     wait::until("the others are delivered", || {
         gateway.metric("tidegate_upstream_delivered", "cloud") >= 2
     });
