@@ -1,5 +1,7 @@
 //! `tidegate status`: the gateway at a glance.
 
+mod delivery;
+
 use std::io::Write;
 
 use super::Failure;
@@ -64,6 +66,7 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
     write_rules(output, status)?;
     write_sources(output, status)?;
     write_upstreams(output, &status.upstreams)?;
+    delivery::write(output, &status.upstreams)?;
     write_store(output, status)?;
     write_books(output, status)
 }

@@ -10,7 +10,7 @@ use super::lane::{Fate, Lane};
 use super::log::LaneLog;
 use super::reader::PendingRecord;
 use super::retry_queue::Retry;
-use super::window::InFlight;
+use super::window::{Accepted, InFlight};
 use crate::event::dead_letter::Cause;
 use crate::event::record::{self, Record};
 use crate::time::clock::Now;
@@ -106,6 +106,7 @@ fn entry(class: u8, token: Token, historical: bool, now: Now) -> InFlight {
         historical,
         size_bytes: 0,
         offered: now.instant,
+        accepted: Accepted::just_now(now.instant),
         refusals: 0,
         attempts: 0,
     }

@@ -84,6 +84,7 @@ impl PoisonDetector {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::Accepted;
     use super::*;
 
     fn offered(sequence: u64, offered: Instant) -> InFlight {
@@ -96,6 +97,7 @@ mod tests {
             historical: false,
             size_bytes: 1,
             offered,
+            accepted: Accepted::just_now(offered),
             refusals: 0,
             attempts: 0,
         }

@@ -85,6 +85,7 @@ impl Gateway {
             lanes: &lanes,
             observe: &observe,
             durable: &pipeline.durable,
+            times: &log.times(),
             stop: &stop_forward,
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;

@@ -82,6 +82,7 @@ impl Pipeline {
             groups,
             done,
             log: CommittedLog::clone(log),
+            times: log.times(),
             metrics: Arc::clone(&metrics),
             observe: Arc::clone(observe),
             gaps: Gaps::new(

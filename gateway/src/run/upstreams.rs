@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
+use crate::event::committed_log::CommitTimes;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
@@ -28,6 +29,7 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) lanes: &'a Lanes,
     pub(super) observe: &'a Arc<Observe>,
     pub(super) durable: &'a watch::Receiver<Sequence>,
+    pub(super) times: &'a CommitTimes,
     pub(super) stop: &'a watch::Receiver<bool>,
 }
 
@@ -105,6 +107,7 @@ impl UpstreamsContext<'_> {
             config,
             store: self.store.clone(),
             durable: self.durable.clone(),
+            times: self.times.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
             announced: name != Destinations::DEAD_LETTER,
