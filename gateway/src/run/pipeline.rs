@@ -17,10 +17,12 @@ use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::record;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
+use crate::intake::evaluator::Evaluator;
 use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
+use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
 
@@ -38,6 +40,7 @@ pub(super) struct Pipeline {
     pub(super) finish: watch::Sender<bool>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
+    evaluator: Evaluator,
 }
 
 /// What the parts of the pipeline are made with.
@@ -65,7 +68,7 @@ impl Pipeline {
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
-        let rules = inputs.rules.clone();
+        let (rules, evaluator) = (inputs.rules.clone(), inputs.rules.clone());
         crate::observe::rules::register(observe, move || rules.counters());
         let wear = Arc::new(Meter::start(
             now,
@@ -115,7 +118,14 @@ impl Pipeline {
             finish,
             wear,
             metrics,
+            evaluator,
         })
+    }
+
+    /// What happened at each rule.
+    pub(super) fn rules_report(&self) -> impl Fn() -> RulesReport + Send + Sync + use<> {
+        let evaluator = self.evaluator.clone();
+        move || RulesReport::from(&evaluator.counters())
     }
 
     pub(super) fn report(&self) -> impl Fn(Now) -> IntakeReport + Send + Sync + use<> {
