@@ -85,8 +85,7 @@ impl Gateway {
             store: &store,
             lanes: &lanes,
             observe: &observe,
-            durable: &pipeline.durable,
-            times: &log.times(),
+            pipeline: &pipeline,
             stop: &stop_forward,
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
-use crate::event::committed_log::CommittedLog;
+use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::record;
 use crate::intake::commit::Committer;
@@ -37,6 +37,7 @@ pub(super) struct Pipeline {
     pub(super) commit_thread: JoinHandle<Writer>,
     pub(super) intake_thread: JoinHandle<()>,
     pub(super) durable: watch::Receiver<Sequence>,
+    pub(super) times: CommitTimes,
     pub(super) finish: watch::Sender<bool>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
@@ -115,6 +116,7 @@ impl Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
             durable: log.durable(),
+            times: log.times(),
             finish,
             wear,
             metrics,

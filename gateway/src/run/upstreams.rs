@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_rules::decision::Destinations;
-use tidegate_store::{LaneId, Sequence, Store};
+use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
 use super::lanes::Lanes;
+use super::pipeline::Pipeline;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
-use crate::event::committed_log::CommitTimes;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
@@ -28,8 +28,7 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) store: &'a Store,
     pub(super) lanes: &'a Lanes,
     pub(super) observe: &'a Arc<Observe>,
-    pub(super) durable: &'a watch::Receiver<Sequence>,
-    pub(super) times: &'a CommitTimes,
+    pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
 }
 
@@ -106,8 +105,8 @@ impl UpstreamsContext<'_> {
             id,
             config,
             store: self.store.clone(),
-            durable: self.durable.clone(),
-            times: self.times.clone(),
+            durable: self.pipeline.durable.clone(),
+            times: self.pipeline.times.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
             announced: name != Destinations::DEAD_LETTER,

@@ -41,6 +41,25 @@ fn took_at_least(of: &Value, least: Duration) {
     assert!(p50_ms >= least_ms, "{of}: {least_ms}");
 }
 
+/// Waits for what the metric of the connection says.
+fn wait_for_upstream(gateway: &Gateway, up: u64) {
+    wait::until(&format!("the upstream is up: {up}"), || {
+        gateway.metric("tidegate_upstream_up", "cloud") == up
+    });
+}
+
+/// Publishes one after the other until one is live.
+fn wait_for_live(gateway: &Gateway, beyond: u64) {
+    wait::until("it has caught up", || {
+        publish(gateway, 1);
+        counted(gateway, "live") > beyond
+    });
+    let accepted = gateway.metric("tidegate_events_accepted_total", "");
+    wait::until("all of these are delivered", || {
+        counted(gateway, "live") + counted(gateway, "backlog") == accepted
+    });
+}
+
 #[test]
 fn live_events_an_outage_and_a_restart_are_told_apart() {
     let Some(mut broker) = Mosquitto::new("delivery_time") else {
@@ -52,27 +71,12 @@ fn live_events_an_outage_and_a_restart_are_told_apart() {
         broker.address
     ));
     gateway.start();
-    wait::until("the upstream is up", || {
-        gateway.metric("tidegate_upstream_up", "cloud") == 1
-    });
-    wait::until("it has caught up with the start", || {
-        publish(&gateway, 1);
-        counted(&gateway, "live") > 0
-    });
-    let settled = || counted(&gateway, "live") + counted(&gateway, "backlog");
-    let (published, before) = (
-        gateway.metric("tidegate_events_accepted_total", ""),
-        counted(&gateway, "backlog"),
-    );
-    wait::until("these are delivered", || settled() == published);
+    wait_for_upstream(&gateway, 1);
+    wait_for_live(&gateway, 0);
+    let (live, backlog) = (counted(&gateway, "live"), counted(&gateway, "backlog"));
     publish(&gateway, 20);
-    wait::until("20 more are delivered", || settled() == published + 20);
-    assert_eq!(
-        counted(&gateway, "backlog"),
-        before,
-        "nothing interrupted them"
-    );
-    let live = counted(&gateway, "live");
+    wait::until("20 are live", || counted(&gateway, "live") == live + 20);
+    assert_eq!(counted(&gateway, "backlog"), backlog);
     let asked = gateway.ask(&["status"]);
     let text = String::from_utf8_lossy(&asked.stdout);
     assert!(
@@ -81,31 +85,20 @@ fn live_events_an_outage_and_a_restart_are_told_apart() {
     );
 
     broker.kill();
-    wait::until("the upstream is down", || {
-        gateway.metric("tidegate_upstream_up", "cloud") == 0
-    });
+    wait_for_upstream(&gateway, 0);
     publish(&gateway, 5);
     let published = Instant::now();
     std::thread::sleep(Duration::from_millis(700));
     let outage = published.elapsed();
     broker.start();
-    wait::until("5 are delivered", || {
-        counted(&gateway, "backlog") == before + 5
-    });
-    assert_eq!(counted(&gateway, "live"), live);
+    wait::until("5 waited", || counted(&gateway, "backlog") == backlog + 5);
     let all = since_start(&gateway);
-    // The few before it caught up with its start are fewer than these.
+    assert_eq!(all["live"]["events"], live + 20);
     took_at_least(&all["backlog"], outage);
-    assert_eq!(all["live"]["events"], live);
-    wait::until("it has caught up", || {
-        publish(&gateway, 1);
-        counted(&gateway, "live") > live
-    });
+    wait_for_live(&gateway, live + 20);
 
     broker.kill();
-    wait::until("the upstream is down again", || {
-        gateway.metric("tidegate_upstream_up", "cloud") == 0
-    });
+    wait_for_upstream(&gateway, 0);
     publish(&gateway, 3);
     let published = Instant::now();
     gateway.kill();
