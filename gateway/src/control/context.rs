@@ -16,6 +16,7 @@ use crate::event::committed_log::CommittedLog;
 use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
+use crate::observe::rules::report::RulesReport;
 use crate::observe::status::{
     GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, StrandedLane,
     UpstreamStatus, Wear,
@@ -37,6 +38,7 @@ pub struct ApiContext {
     upstream_names: Vec<String>,
     upstreams: Vec<ReadAt<UpstreamStatus>>,
     rules: Read<RulesStatus>,
+    rules_report: Read<RulesReport>,
     intake: ReadAt<IntakeReport>,
     store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
@@ -55,6 +57,7 @@ impl ApiContext {
             upstream_names: Vec::new(),
             upstreams: Vec::new(),
             rules: Box::new(RulesStatus::default),
+            rules_report: Box::new(RulesReport::default),
             store: None,
             wear: None,
             log: None,
@@ -86,6 +89,16 @@ impl ApiContext {
     #[must_use]
     pub fn with_rules(mut self, read: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
         self.rules = Box::new(read);
+        self
+    }
+
+    /// Says what happened at each rule.
+    #[must_use]
+    pub fn with_rules_report(
+        mut self,
+        read: impl Fn() -> RulesReport + Send + Sync + 'static,
+    ) -> Self {
+        self.rules_report = Box::new(read);
         self
     }
 
@@ -155,6 +168,11 @@ impl ApiContext {
         status.troubles = health::troubles(&status, &intake);
         status.troubles.extend(self.observe.troubles.lines());
         status
+    }
+
+    /// What happened at each rule.
+    pub(super) fn rules_report(&self) -> RulesReport {
+        (self.rules_report)()
     }
 
     /// What waits for upstreams that are not configured.

@@ -9,6 +9,8 @@
 //! A lane changes nothing but itself. The time, the seed of its randomness and a view of the log
 //! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
+mod acceptance;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
+use acceptance::Acceptance;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -102,6 +105,7 @@ pub(super) struct Lane {
     window: Window,
     readers: Readers,
     pub(super) poison: PoisonDetector,
+    acceptance: Acceptance,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
@@ -133,6 +137,7 @@ impl Lane {
             finished: Default::default(),
             window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
             readers: Readers::default(),
+            acceptance: Acceptance::default(),
             poison: PoisonDetector::default(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
@@ -177,6 +182,8 @@ impl Lane {
     ) -> Result<Vec<Delivery>, UnknownLane> {
         let mut batch = Vec::new();
         self.hungry = false;
+        let end = log.end();
+        self.share_link(end, now.instant);
         while batch.len() < room && !self.has_actions && self.blocked_until(now.instant).is_none() {
             match self.next(log, now) {
                 Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
@@ -184,11 +191,15 @@ impl Lane {
                     break;
                 }
                 Ok(Some((entry, delivery))) => {
-                    self.offer(entry, now);
+                    let accepted = self.acceptance.of(log, &delivery, now);
+                    self.offer(InFlight { accepted, ..entry }, now);
                     batch.push(delivery);
                 }
                 Ok(None) => {
                     self.hungry = !self.has_actions;
+                    if self.hungry {
+                        self.acceptance.caught_up(end);
+                    }
                     break;
                 }
                 Err(ReadError::UnknownLane) => return Err(UnknownLane),
@@ -317,8 +328,7 @@ impl Lane {
             match outcome {
                 Outcome::Confirmed => {
                     self.busy.reset();
-                    self.metrics
-                        .observe_confirm(now.instant.saturating_duration_since(entry.offered));
+                    self.measure(&entry, now.instant);
                     self.finish(entry.class, token, Fate::Delivered);
                 }
                 Outcome::Refused(reason) => self.refused(entry, reason, now),
@@ -349,6 +359,7 @@ impl Lane {
     /// The whole lane pauses: the answer was about the upstream, not about this event.
     fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
         self.metrics.busy(reason, now.instant);
+        self.acceptance.interrupted();
         let paused = self.paused_until.filter(|until| *until > now.instant);
         let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
         let until = match paused {
@@ -395,6 +406,7 @@ impl Lane {
             }
         }
         self.readers = Readers::default();
+        self.acceptance.interrupted();
         self.paused_until = None;
         self.metrics.in_flight(0);
     }

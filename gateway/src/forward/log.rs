@@ -1,10 +1,14 @@
 //! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
 
+use std::time::Instant;
+
 use tidegate_store::{
     Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence,
     Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::event::committed_log::{CommitTime, CommitTimes};
 
 /// Exactly one record.
 const ONE: ReadLimit = ReadLimit {
@@ -22,6 +26,9 @@ pub(crate) trait LaneLog {
     fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
     /// Whether a record is done with, or was shed.
     fn is_done(&self, class: u8, sequence: Sequence) -> bool;
+
+    /// When a record became durable; `None` where that was before this run.
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime>;
 
     /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
     fn record(&self, class: u8, sequence: Sequence) -> Result<Option<StoredRecord>, ReadError> {
@@ -50,11 +57,12 @@ pub(crate) trait LaneStore: LaneLog {
 pub(crate) struct StoreLog {
     store: Store,
     lane: LaneId,
+    times: CommitTimes,
 }
 
 impl StoreLog {
-    pub(crate) fn new(store: Store, lane: LaneId) -> StoreLog {
-        StoreLog { store, lane }
+    pub(crate) fn new(store: Store, lane: LaneId, times: CommitTimes) -> StoreLog {
+        StoreLog { store, lane, times }
     }
 }
 
@@ -78,6 +86,10 @@ impl LaneLog for StoreLog {
 
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.store.is_done(self.lane, class, sequence)
+    }
+
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime> {
+        self.times.of(sequence, now)
     }
 }
 

@@ -80,13 +80,14 @@ impl Gateway {
             .with_redrive(channels.redrive)
             .with_intake(pipeline.report())
             .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone());
+            .with_rules(move || status.borrow().clone())
+            .with_rules_report(pipeline.rules_report());
         let with = UpstreamsContext {
             config: &config,
             store: &store,
             lanes: &lanes,
             observe: &observe,
-            durable: &pipeline.durable,
+            pipeline: &pipeline,
             stop: &stop_forward,
             way: &way,
         };

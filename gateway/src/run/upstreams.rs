@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_rules::decision::Destinations;
-use tidegate_store::{LaneId, Sequence, Store};
+use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
 use super::lanes::Lanes;
+use super::pipeline::Pipeline;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
@@ -29,7 +30,7 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) store: &'a Store,
     pub(super) lanes: &'a Lanes,
     pub(super) observe: &'a Arc<Observe>,
-    pub(super) durable: &'a watch::Receiver<Sequence>,
+    pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
     pub(super) way: &'a Way,
 }
@@ -107,7 +108,8 @@ impl UpstreamsContext<'_> {
             id,
             config,
             store: self.store.clone(),
-            durable: self.durable.clone(),
+            durable: self.pipeline.durable.clone(),
+            times: self.pipeline.times.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
             announced: name != Destinations::DEAD_LETTER,

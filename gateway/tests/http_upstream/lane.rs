@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::config::{Backfill, ClientTls, LaneSettings};
+use tidegate::event::committed_log::CommitTimes;
 use tidegate::event::dead_letter::DeadLetter;
 use tidegate::event::record::{self, Routed};
 use tidegate::forward::{ForwardError, LaneContext, forward};
@@ -53,6 +54,7 @@ impl Lane {
             config: settings(),
             store: store.clone(),
             durable: news,
+            times: CommitTimes::new(store.end()),
             observe,
             metrics: Arc::clone(&metrics),
             announced: true,
