@@ -69,10 +69,17 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
             upstream.name, upstream.state
         ));
     }
-    if !status.rules.refused.is_empty() {
-        let count = status.rules.refused.len();
+    if let Some((first, more)) = status.rules.refused.split_first() {
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let goes_on = match status.rules.last_good_ms {
+            None => "goes on",
+            Some(_) => "of before the start runs",
+        };
         troubles.push(format!(
-            "the rules folder has {count} errors: the last good set goes on"
+            "the rules folder is refused, the last good set {goes_on}: {first}{more}"
         ));
     }
     troubles
