@@ -15,7 +15,7 @@ keys! {
     pub(super) GATEWAY: GatewayKeys {
         id: Option<Text> = text().required("prefix of every event's CloudEvents `source`; letters, digits, `.`, `_`, `-`"),
         data_dir: Option<PathBuf> = path().required("folder of the event store and the control socket"),
-        rules: Option<PathBuf> = path().optional("every event goes to every upstream", "folder of `*.rules` files; one without rules is refused once there were some"),
+        rules: Option<PathBuf> = path().optional("every event goes to every upstream", "folder of `*.rules` files"),
         shutdown_max: Duration = duration("0s", "10m").default("10s", "how long forwarders may finish what is in flight"),
         dedup_window: Count<usize> = count(0, 16_777_216).default("65536", "events remembered whose senders give ids of their own"),
     }

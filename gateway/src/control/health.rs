@@ -122,6 +122,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_rules_folder_is_told_with_its_first_mistake() {
+        let of = |refused: &[&str], last_good_ms| {
+            let mut status = Status::default();
+            status.rules.refused = refused.iter().map(|one| (*one).to_owned()).collect();
+            status.rules.last_good_ms = last_good_ms;
+            troubles(&status, &intake(Some(0), false))
+        };
+        let begin = "the rules folder is refused, the last good set";
+        assert_eq!(of(&[], None), [""; 0]);
+        assert_eq!(of(&["a:1: x"], None), [format!("{begin} goes on: a:1: x")]);
+        assert_eq!(
+            of(&["a:1: x", "a:2: y", "b"], Some(7)),
+            [format!(
+                "{begin} of before the start runs: a:1: x, and 2 more"
+            )]
+        );
+    }
+
+    #[test]
     fn an_upstream_that_is_down_is_trouble_and_not_the_end() {
         let down = UpstreamStatus {
             name: "cloud".into(),

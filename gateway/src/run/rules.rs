@@ -169,6 +169,7 @@ impl LoadedRules {
         let told = Told::new(folder.to_path_buf(), observe);
         told.ignored(&found.ignored);
         told.none(found.files.is_empty());
+        let is_kept = found.kept.is_ok();
         told.kept(found.kept);
         let refused = self.status.borrow().refused.clone();
         if !refused.is_empty() {
@@ -180,6 +181,7 @@ impl LoadedRules {
             view: Arc::new(Mutex::new(view)),
             seen: found.mark,
             files: found.files,
+            is_kept,
             destinations: self.destinations,
             lanes: self.lanes,
             active: self.active,
@@ -244,7 +246,7 @@ impl Refused {
     fn lines(&self) -> Vec<String> {
         match self {
             Refused::Folder(error) => vec![error.to_string()],
-            Refused::Mistakes(mistakes, _) => mistakes.iter().map(|m| m.short()).collect(),
+            Refused::Mistakes(mistakes, _) => folder::lines(mistakes),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::folder;
 use crate::intake::evaluator::ActiveRules;
 
 /// How long a set may take: more than the largest takes that the limits of files and rules allow.
-const COMPILE_MAX: Duration = Duration::from_secs(120);
+pub(super) const COMPILE_MAX: Duration = Duration::from_secs(120);
 
 /// How it ended.
 pub(super) enum Outcome {
@@ -60,16 +60,16 @@ impl Compiling {
         Compiling { given_up, outcome }
     }
 
-    /// Until it is done.
-    pub(super) async fn done(&mut self) -> Outcome {
-        match tokio::time::timeout(COMPILE_MAX, &mut self.outcome).await {
+    /// Until it is done, for `most` at the most.
+    pub(super) async fn done(&mut self, most: Duration) -> Outcome {
+        match tokio::time::timeout(most, &mut self.outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => {
                 Outcome::Failed("the rules could not be compiled; the log says why".to_owned())
             }
             Err(_) => {
                 self.given_up.store(true, Ordering::Relaxed);
-                let seconds = COMPILE_MAX.as_secs();
+                let seconds = most.as_secs();
                 Outcome::Failed(format!(
                     "the rules were not compiled within {seconds} s: write fewer or smaller ones"
                 ))
@@ -87,5 +87,46 @@ impl Compiling {
 impl Drop for Compiling {
     fn drop(&mut self) {
         self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(rules: usize) -> Compiling {
+        let rule = |at: usize| format!("rule r{at} {{ on \"t/{at}\" send to cloud }}\n");
+        let file = RuleFile {
+            path: "rules/a.rules".to_owned(),
+            text: (0..rules).map(rule).collect(),
+        };
+        let destinations = Destinations::new(["cloud"]);
+        let none = tidegate_rules::RuleSet::pass_all(&destinations);
+        let before = Arc::new(ActiveRules::new(none, vec![1]));
+        Compiling::begin(vec![file], destinations, before)
+    }
+
+    #[tokio::test]
+    async fn a_set_that_takes_too_long_is_given_up_with_a_word() {
+        let mut compiling = begin(5_000);
+        let Outcome::Failed(said) = compiling.done(Duration::ZERO).await else {
+            panic!("5,000 rules in no time");
+        };
+        let expected = "the rules were not compiled within 0 s: write fewer or smaller ones";
+        assert_eq!(said, expected);
+        compiling.give_up().await;
+        let mut next = begin(3);
+        assert!(matches!(
+            next.done(COMPILE_MAX).await,
+            Outcome::Compiled(..)
+        ));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_given_up_gives_nothing() {
+        let compiling = begin(5_000);
+        let given_up = Arc::clone(&compiling.given_up);
+        drop(compiling);
+        assert!(given_up.load(Ordering::Relaxed));
     }
 }

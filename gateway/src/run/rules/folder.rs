@@ -156,6 +156,24 @@ pub(super) fn compile_while(
     }))
 }
 
+/// Mistakes that are told one by one.
+const MISTAKES_TOLD_MAX: usize = 20;
+
+/// One line for each error among `found`, and one that counts the others where there are many. Warnings keep
+/// no set from being run.
+pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
+    let errors: Vec<&Diagnostic> = found.iter().filter(|found| found.is_error()).collect();
+    let (told, others) = errors.split_at(errors.len().min(MISTAKES_TOLD_MAX));
+    let mut lines: Vec<String> = told.iter().map(|error| error.short()).collect();
+    if !others.is_empty() {
+        lines.push(format!(
+            "and {} more: see `tidegate rules check`",
+            others.len()
+        ));
+    }
+    lines
+}
+
 /// A file without a word in it that had some among the files `before`: it is being saved, or was cut off.
 pub(super) fn emptied<'f>(files: &'f [RuleFile], before: &[RuleFile]) -> Option<&'f str> {
     let is_blank = |file: &RuleFile| file.text.chars().all(|c| c.is_whitespace() || c == '\0');
@@ -192,6 +210,24 @@ mod tests {
         RuleFile {
             path: path.to_owned(),
             text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn errors_are_told_up_to_a_number_and_warnings_are_not() {
+        let warned = "rule r { on \"t\" when v > 1 send to cloud }\n".to_owned();
+        let wrong = |at: usize| format!("rule r{at} {{ on \"t\" send to clod }}\n");
+        for (count, told) in [(1, 1), (20, 20), (21, 21), (300, 21)] {
+            let text = warned.clone() + &(0..count).map(wrong).collect::<String>();
+            let mistakes = compile(&[file("a", &text)], &Destinations::new(["cloud"]));
+            let lines = lines(&mistakes.expect_err("it is wrong"));
+            assert_eq!(lines.len(), told);
+            assert!(lines[0].contains("unknown destination"), "{}", lines[0]);
+            let more = (count > 20).then(|| format!("and {} more", count - 20));
+            assert!(
+                more.is_none_or(|more| lines[20].starts_with(&more)),
+                "{lines:?}"
+            );
         }
     }
 

@@ -12,7 +12,7 @@ use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
 use super::changes::{FolderChanges, FolderView, Look};
-use super::compiling::{Compiling, Outcome};
+use super::compiling::{COMPILE_MAX, Compiling, Outcome};
 use super::last_good::LastGood;
 use super::told::Told;
 use super::{folder, ignored, is_emptied, none_left};
@@ -37,6 +37,8 @@ pub(super) struct RulesWatcher {
     pub(super) seen: u64,
     /// The files of the rules in force; none where there are none.
     pub(super) files: Vec<RuleFile>,
+    /// Whether the store keeps these.
+    pub(super) is_kept: bool,
     /// The names rules may send to.
     pub(super) destinations: Destinations,
     /// Lane of each destination, by number.
@@ -123,7 +125,7 @@ impl RulesWatcher {
         let destinations = self.destinations.clone();
         let mut compiling = Compiling::begin(content.files.clone(), destinations, before);
         let outcome = tokio::select! {
-            outcome = compiling.done() => outcome,
+            outcome = compiling.done(COMPILE_MAX) => outcome,
             newer = self.changed() => {
                 compiling.give_up().await;
                 return Some(newer);
@@ -138,7 +140,7 @@ impl RulesWatcher {
                 self.take(checked, handover, content.files).await;
             }
             Outcome::Mistakes(mistakes) => {
-                self.refuse(mistakes.iter().map(|mistake| mistake.short()).collect());
+                self.refuse(folder::lines(&mistakes));
             }
             Outcome::Failed(why) => self.refuse(vec![why]),
         }
@@ -162,7 +164,7 @@ impl RulesWatcher {
         let rules = checked.rules.rule_count();
         let is_none = checked.rules.is_empty();
         let unchanged = self.status.borrow().fingerprint == fingerprint;
-        if !is_none {
+        if !is_none && !(unchanged && self.is_kept) {
             self.keep(&files).await;
         }
         self.status.send_modify(|status| {
@@ -190,11 +192,12 @@ impl RulesWatcher {
     }
 
     /// Keeps a set in the store before it is said to be in force.
-    async fn keep(&self, files: &[RuleFile]) {
+    async fn keep(&mut self, files: &[RuleFile]) {
         let set = LastGood::of(files, clock::unix_ms());
         let store = self.store.clone();
         let kept = tokio::task::spawn_blocking(move || set.keep(&store)).await;
-        self.told
-            .kept(kept.unwrap_or_else(|error| Err(error.into())));
+        let kept = kept.unwrap_or_else(|error| Err(error.into()));
+        self.is_kept = kept.is_ok();
+        self.told.kept(kept);
     }
 }
