@@ -41,7 +41,7 @@ pub enum RunError {
     /// The rules folder cannot be read or holds no rules any more; as above.
     Folder(FolderError, Option<String>),
     /// The rules folder is not where the configuration says; as above.
-    BadConfig(Diagnostic, Option<String>),
+    BadConfig(Box<Diagnostic>, Option<String>),
     /// A source or the control socket could not be opened.
     Bind(String),
     /// A task or thread ended although nobody asked it to.

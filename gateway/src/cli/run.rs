@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn failure(error: RunError) -> Failure {
     match error {
         RunError::Rules(errors, files, kept) => Failure::rules(&errors, &files).and(kept),
-        RunError::BadConfig(error, kept) => Failure::BadConfig(vec![error]).and(kept),
+        RunError::BadConfig(error, kept) => Failure::BadConfig(vec![*error]).and(kept),
         RunError::Folder(error, kept) => Failure::bad_config(&error.to_string()).and(kept),
         error => Failure::new(error.to_string()),
     }

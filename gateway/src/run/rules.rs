@@ -257,7 +257,9 @@ fn cannot_start(config: &Config, (refused, of_kept): (Refused, Option<String>)) 
         format!("the last good rules that the store keeps cannot be used either: {first}")
     });
     match (refused, &config.rules_missing) {
-        (Refused::Folder(_), Some(missing)) => RunError::BadConfig(missing.clone(), why_not_kept),
+        (Refused::Folder(_), Some(missing)) => {
+            RunError::BadConfig(Box::new(missing.clone()), why_not_kept)
+        }
         (Refused::Folder(error), None) => RunError::Folder(error, why_not_kept),
         (Refused::Mistakes(errors, files), _) => RunError::Rules(errors, files, why_not_kept),
     }

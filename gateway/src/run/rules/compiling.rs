@@ -18,7 +18,7 @@ pub(super) const COMPILE_MAX: Duration = Duration::from_secs(120);
 /// How it ended.
 pub(super) enum Outcome {
     /// A set that can be run, and how it takes over from the one before.
-    Compiled(Checked, Handover),
+    Compiled(Box<(Checked, Handover)>),
     /// Everything that is wrong.
     Mistakes(Vec<Diagnostic>),
     /// There is none, because of this.
@@ -47,12 +47,14 @@ impl Compiling {
             let outcome = compiled.map(|compiled| match compiled {
                 Ok(checked) => {
                     let handover = checked.rules.handover(&before.rules);
-                    Outcome::Compiled(checked, handover)
+                    Outcome::Compiled(Box::new((checked, handover)))
                 }
                 Err(mistakes) => Outcome::Mistakes(mistakes),
             });
             // Nobody waits for what was given up.
-            outcome.map(|outcome| sender.send(outcome))
+            if let Some(outcome) = outcome {
+                let _ = sender.send(outcome);
+            }
         };
         if let Err(error) = Builder::new().name("rules".into()).spawn(work) {
             tracing::error!(%error, "no thread to compile the rules");

@@ -132,12 +132,14 @@ impl RulesWatcher {
             }
         };
         match outcome {
-            Outcome::Compiled(checked, _) if self.loses_all(&checked) => {
-                let error = folder::error(&self.told.folder, none_left());
-                self.refuse(vec![error.to_string()]);
-            }
-            Outcome::Compiled(checked, handover) => {
-                self.take(checked, handover, content.files).await;
+            Outcome::Compiled(compiled) => {
+                let (checked, handover) = *compiled;
+                if self.loses_all(&checked) {
+                    let error = folder::error(&self.told.folder, none_left());
+                    self.refuse(vec![error.to_string()]);
+                } else {
+                    self.take(checked, handover, content.files).await;
+                }
             }
             Outcome::Mistakes(mistakes) => {
                 self.refuse(folder::lines(&mistakes));
@@ -164,7 +166,8 @@ impl RulesWatcher {
         let rules = checked.rules.rule_count();
         let is_none = checked.rules.is_empty();
         let unchanged = self.status.borrow().fingerprint == fingerprint;
-        if !is_none && !(unchanged && self.is_kept) {
+        let is_kept = unchanged && self.is_kept;
+        if !(is_none || is_kept) {
             self.keep(&files).await;
         }
         self.status.send_modify(|status| {
@@ -199,5 +202,54 @@ impl RulesWatcher {
         let kept = kept.unwrap_or_else(|error| Err(error.into()));
         self.is_kept = kept.is_ok();
         self.told.kept(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Observe;
+    use crate::run::rules::changes;
+
+    #[tokio::test]
+    async fn what_is_saved_before_the_first_look_is_noticed_and_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = tempfile::tempdir().expect("a folder");
+        let (_writer, store) =
+            tidegate_store::open(tidegate_store::Options::new(data.path())).expect("a store");
+        let rules = folder.path().join("rules");
+        std::fs::create_dir(&rules).expect("it is ours");
+        let seen = Look::at(&rules).mark;
+        let destinations = Destinations::new(["cloud"]);
+        let none = tidegate_rules::RuleSet::pass_all(&destinations);
+        let active = watch::Sender::new(Arc::new(ActiveRules::new(none, vec![1])));
+        let mut in_force = active.subscribe();
+        in_force.mark_unchanged();
+        let rule = "rule late { on \"t\" send to cloud }";
+        std::fs::write(rules.join("late.rules"), rule).expect("it is ours");
+        let (changes, view) = changes::watch(&rules);
+        let watcher = RulesWatcher {
+            changes,
+            view: Arc::new(Mutex::new(view)),
+            seen,
+            files: Vec::new(),
+            is_kept: true,
+            destinations,
+            lanes: vec![1],
+            active,
+            status: watch::Sender::new(RulesStatus::default()),
+            told: Told::new(rules, &Arc::new(Observe::default())),
+            store: store.clone(),
+        };
+        let (_stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(watcher.run(stopping));
+        let patience = Duration::from_secs(300);
+        let changed = tokio::time::timeout(patience, in_force.changed()).await;
+        assert!(changed.is_ok_and(|changed| changed.is_ok()), "unnoticed");
+        assert_eq!(in_force.borrow().rules.rule_count(), 1);
+        let kept = LastGood::load(&store).expect("a store").expect("a set");
+        assert_eq!(kept.files[0].path, "rules/late.rules");
+        assert_eq!(kept.files[0].text, rule);
+        running.abort();
     }
 }
