@@ -212,8 +212,6 @@ impl Intake {
         self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.
         let _ = self.commits.send(full);
-        // Between two commits: the new group is empty and no event is half done.
-        self.inputs.rules.refresh();
         None
     }
 
@@ -239,7 +237,15 @@ impl Intake {
         self.spare = Some(group);
     }
 
+    /// Between two commits, with nothing half done: the newest rules decide about the next group.
+    fn begin_group(&mut self) {
+        if self.group.is_empty() {
+            self.inputs.rules.refresh();
+        }
+    }
+
     fn take(&mut self, offer: Offer, now: Now) {
+        self.begin_group();
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
@@ -347,6 +353,7 @@ impl Intake {
     /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
     /// once more. Nobody offers again what a group that fails held of it, as with system events.
     fn wake(&mut self, now: UnixMs) {
+        self.begin_group();
         while self.group.has_room()
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
@@ -365,6 +372,7 @@ impl Intake {
     }
 
     fn raise(&mut self, system: SystemEvent, now: UnixMs) {
+        self.begin_group();
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {

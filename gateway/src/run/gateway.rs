@@ -53,7 +53,7 @@ impl Gateway {
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes)?;
+        let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
@@ -108,7 +108,8 @@ impl Gateway {
         let (watched, told) = (store.clone(), Arc::clone(&observe));
         let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
         tasks.spawn("store watch", watch);
-        rules.watch(&mut tasks, &observe, &stopping);
+        let folder = config.gateway.rules.as_deref();
+        rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
