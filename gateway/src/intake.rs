@@ -263,7 +263,10 @@ impl Intake {
         if let Some(why) = set_aside {
             return self.set_aside(event, &why, ack, now.unix_ms);
         }
-        if let Some(why) = self.loops.objection(&mut event, now.instant) {
+        // A device makes its readings: none comes back by it.
+        if !matches!(identity, Identity::Device { .. })
+            && let Some(why) = self.loops.objection(&mut event, now.instant)
+        {
             self.give_own_id(&mut event);
             return self.set_aside(event, &why, ack, now.unix_ms);
         }
