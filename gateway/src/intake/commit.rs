@@ -43,6 +43,8 @@ pub struct Committer {
     pub sheds: bool,
     /// Set once the forwarders are finished: the last cursors may be written.
     pub finish: watch::Receiver<bool>,
+    /// The latest attempt to write cursors failed, which was told.
+    pub cursors_fail: bool,
 }
 
 impl Committer {
@@ -158,8 +160,10 @@ impl Committer {
 
     fn persist_cursors(&mut self, now: Instant) {
         self.metrics.beat(now);
-        if let Err(error) = self.writer.persist_cursors_if_dirty() {
-            tracing::warn!(%error, "cursors were not written; a crash now repeats deliveries, it loses nothing");
+        let written = self.writer.persist_cursors_if_dirty();
+        let failed_before = std::mem::replace(&mut self.cursors_fail, written.is_err());
+        if let (Err(error), false) = (written, failed_before) {
+            tracing::warn!(%error, "cursors are not written; a crash now repeats deliveries, it loses nothing");
         }
     }
 }

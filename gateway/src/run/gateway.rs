@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidegate_store::Store;
+use tidegate_store::{Store, Writer};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -41,14 +41,17 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Opens and starts everything.
+    /// Starts everything over the store.
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
+    pub(super) async fn start(
+        config: Config,
+        writer: Writer,
+        store: Store,
+    ) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;

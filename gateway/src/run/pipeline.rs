@@ -91,6 +91,7 @@ impl Pipeline {
             ),
             sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
+            cursors_fail: false,
         };
         let ends = CommitEnds {
             commits,
