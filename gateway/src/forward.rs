@@ -41,6 +41,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
+use crate::event::dead_letter::letters::Letters;
 use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::{Backoff, Jitter};
@@ -65,6 +66,8 @@ pub struct LaneContext {
     pub config: LaneSettings,
     /// The log.
     pub store: Store,
+    /// What is given up.
+    pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
     /// Log lines and system events.
@@ -145,7 +148,7 @@ pub async fn forward<U: Upstream>(
         clock::monotonic(),
         jitter.draw(),
     );
-    let log = StoreLog::new(context.store.clone(), context.id);
+    let log = StoreLog::new(context.store.clone(), context.id, context.letters.clone());
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {

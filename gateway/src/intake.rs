@@ -31,7 +31,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::{Arrival, Identity, SENDER_ID};
+use crate::event::arrival::{Arrival, Identity, SENDER_ID, SetAside};
 use crate::event::committed_log::Note;
 use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
@@ -227,8 +227,8 @@ impl Intake {
             at_most_once,
             set_aside,
         } = arrival;
-        if let Some(why) = set_aside {
-            return self.set_aside(event, &why, ack, now);
+        if let Some(aside) = set_aside {
+            return self.set_aside(event, &aside, ack, now);
         }
         match self.dedup.seen(
             &event,
@@ -278,14 +278,14 @@ impl Intake {
 
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
     /// letters, past the rules and the subscribers.
-    fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
+    fn set_aside(&mut self, mut event: Event, aside: &SetAside, ack: Ack, now: UnixMs) {
         event.id = self.mint.next_id();
         event.received = now;
         let routed = Routed {
             lane: self.inputs.rules.dead_letter_lane(),
             output: Output {
-                reason: Some(why.into()),
-                rule: Some(BY_SOURCE.into()),
+                reason: Some((*aside.why).into()),
+                rule: Some(format!("{BY_SOURCE} {}", name_of(&aside.by)).into()),
                 ..Output::default()
             },
         };
@@ -346,6 +346,11 @@ impl Intake {
         };
         self.decide(Arc::new(event), Ack::none(), now);
     }
+}
+
+/// The name of a source of this gateway, from its CloudEvents `source`.
+fn name_of(source: &str) -> &str {
+    source.split_once('/').map_or(source, |(_, name)| name)
 }
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.

@@ -107,6 +107,9 @@ impl DeadLetters {
     /// Keeps dead letters: all of them, or none.
     pub(crate) fn put(&self, letters: &[(DeadLetterId, &[u8])]) -> Result<(), DeadLetterError> {
         let letters: BTreeMap<DeadLetterId, &[u8]> = letters.iter().copied().collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
         self.with_ballast(|database| self.put_in(database, &letters))
     }
 
@@ -131,6 +134,7 @@ impl DeadLetters {
         }
         self.write(database, writes)?;
         database.live_bytes = (database.live_bytes + bytes).saturating_sub(replaced);
+        database.dead_bytes += replaced;
         self.count.fetch_add(fresh, Ordering::Relaxed);
         count::raise(&self.path(database.number), self.count());
         self.measure(database);
@@ -141,7 +145,7 @@ impl DeadLetters {
     fn make_room(&self, database: &mut Database, bytes: u64) -> Result<(), DeadLetterError> {
         let max_bytes = self.disk_bytes_max;
         let is_full = || self.disk_bytes() + bytes > max_bytes;
-        if is_full() && self.disk_bytes() / 2 > database.live_bytes {
+        if is_full() && database.dead_bytes >= self.disk_bytes() / 4 {
             // The answer is below, whatever came of it.
             let _ = self.make_writable(database);
             let _ = self.copy(database);
@@ -214,6 +218,7 @@ impl DeadLetters {
         remove_dead_letter(&mut writes, id, before);
         self.write(database, writes)?;
         database.live_bytes = database.live_bytes.saturating_sub(before as u64);
+        database.dead_bytes += before as u64;
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.measure(database);
         // The dead letter is gone whether or not room could be given back now.

@@ -1,10 +1,11 @@
 //! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
 
 use tidegate_store::{
-    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence,
-    Store, StoredRecord,
+    Cursor, DeadLetterError, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::event::dead_letter::letters::{Kept, Letter, Letters};
 
 /// Exactly one record.
 const ONE: ReadLimit = ReadLimit {
@@ -41,8 +42,8 @@ pub(crate) trait LaneLog {
 pub(crate) trait LaneStore: LaneLog {
     /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
-    /// Keeps a dead letter; durable when it returns.
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
+    /// Keeps a dead letter: durable when it returns, or dropped because there are too many.
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError>;
 }
 
 /// A lane of the store. Waiting for the disk is announced to the runtime, so that other tasks
@@ -50,11 +51,16 @@ pub(crate) trait LaneStore: LaneLog {
 pub(crate) struct StoreLog {
     store: Store,
     lane: LaneId,
+    letters: Letters,
 }
 
 impl StoreLog {
-    pub(crate) fn new(store: Store, lane: LaneId) -> StoreLog {
-        StoreLog { store, lane }
+    pub(crate) fn new(store: Store, lane: LaneId, letters: Letters) -> StoreLog {
+        StoreLog {
+            store,
+            lane,
+            letters,
+        }
     }
 }
 
@@ -86,8 +92,9 @@ impl LaneStore for StoreLog {
         self.store.confirm(self.lane, class, sequences)
     }
 
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
-        waiting_for_the_disk(|| self.store.put_dead_letter(id, bytes))
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
+        let kept = waiting_for_the_disk(|| self.letters.keep(&[letter]))?;
+        Ok(kept.first().copied().unwrap_or(Kept::Held))
     }
 }
 

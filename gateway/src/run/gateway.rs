@@ -18,8 +18,10 @@ use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd};
+use crate::config::WhenTooMany;
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
+use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -59,6 +61,7 @@ impl Gateway {
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let log = CommittedLog::new(store.clone());
+        let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
@@ -67,6 +70,7 @@ impl Gateway {
             config: &config,
             store: &store,
             log: &log,
+            letters: &letters,
             observe: &observe,
         };
         let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
@@ -78,6 +82,7 @@ impl Gateway {
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
             .with_store(store.clone(), config.gateway.store_dir())
             .with_log(log.clone())
+            .with_letters(letters.clone())
             .with_redrive(channels.redrive)
             .with_intake(pipeline.report())
             .with_wear(Arc::clone(&pipeline.wear))
@@ -86,6 +91,7 @@ impl Gateway {
             config: &config,
             store: &store,
             lanes: &lanes,
+            letters: &letters,
             observe: &observe,
             durable: &pipeline.durable,
             stop: &stop_forward,
@@ -116,6 +122,14 @@ impl Gateway {
             stop_upstreams,
             pipeline,
         })
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max: config.dead_letters.max,
+        max_size_bytes: config.dead_letters.max_size_bytes,
+        drops: config.dead_letters.when_full == WhenTooMany::Drop,
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Evaluation<'r> {
     state: &'r mut State,
     event: &'r Event,
     payload: Payload<'r>,
+    /// The dead letter of the first rule that could not be evaluated, among the outputs, and how many more there were.
+    failed: Option<(usize, u64)>,
 }
 
 /// How a rule ended.
@@ -59,6 +61,7 @@ impl<'r> Evaluation<'r> {
             state,
             event,
             payload,
+            failed: None,
         }
     }
 
@@ -69,7 +72,13 @@ impl<'r> Evaluation<'r> {
         for at in &route.events {
             if let Some(reason) = self.broken_promise(&all.events[*at]) {
                 self.state.totals.broken_promises += 1;
-                decision.outputs.push(dead_letter(reason, None));
+                // Of several declarations that it breaks, the first one tells.
+                if broken.is_empty() {
+                    let name = format!("event {}", all.events[*at].name);
+                    decision
+                        .outputs
+                        .push(dead_letter(reason, Some(name.into())));
+                }
                 broken.push(*at);
             }
         }
@@ -87,6 +96,20 @@ impl<'r> Evaluation<'r> {
                     decision,
                 ),
             }
+        }
+        self.tell_of_more(decision);
+    }
+
+    /// One dead letter says for all rules that could not be evaluated that there were more.
+    fn tell_of_more(&self, decision: &mut Decision) {
+        let Some((at, more)) = self.failed.filter(|(_, more)| *more > 0) else {
+            return;
+        };
+        if let Some(letter) = decision.outputs.get_mut(at) {
+            let first = letter.output.reason.as_deref().unwrap_or_default();
+            let rules = if more == 1 { "rule" } else { "rules" };
+            let reason = format!("{first}; and {more} more {rules} failed");
+            letter.output.reason = Some(reason.into());
         }
     }
 
@@ -178,8 +201,14 @@ impl<'r> Evaluation<'r> {
             }
             Err(NoValue::Error(error)) => {
                 counts.errors += 1;
-                let name = Some(Arc::clone(&rule.name));
-                decision.outputs.push(dead_letter(error.reason, name));
+                match &mut self.failed {
+                    Some((_, more)) => *more += 1,
+                    None => {
+                        self.failed = Some((decision.outputs.len(), 0));
+                        let name = Some(Arc::clone(&rule.name));
+                        decision.outputs.push(dead_letter(error.reason, name));
+                    }
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Database {
     pub(super) number: u64,
     pub(super) engine: Option<Engine>,
     pub(super) live_bytes: u64,
+    /// Bytes removed or replaced since it was opened or copied: what a copy leaves out.
+    pub(super) dead_bytes: u64,
     /// A write failed: what the disk has of the file is not known, and nothing more is written to it.
     pub(super) poisoned: bool,
     /// It was not opened yet, for lack of room: what it holds is only known from its count.
@@ -105,6 +107,9 @@ impl DeadLetters {
         database.live_bytes = live_bytes;
         database.engine = Some(engine);
         self.measure(database);
+        // What was removed in earlier runs shows in its size alone.
+        let mostly_dead = self.disk_bytes() / 4 > live_bytes;
+        database.dead_bytes = if mostly_dead { self.disk_bytes() } else { 0 };
         Ok(())
     }
 
@@ -189,7 +194,9 @@ impl DeadLetters {
 
     /// Copies the dead letters to a new database when most of the old one is dead. Without any left it just goes.
     pub(super) fn compact(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        if self.disk_bytes() < COMPACT_BYTES_MIN || self.disk_bytes() / 4 < database.live_bytes {
+        let most = self.disk_bytes() / 4;
+        let pays = database.live_bytes <= most && database.dead_bytes >= most;
+        if self.disk_bytes() < COMPACT_BYTES_MIN || !pays {
             return Ok(());
         }
         match self.count() {
@@ -215,6 +222,7 @@ impl DeadLetters {
         database.engine = Some(fresh);
         database.number += 1;
         database.poisoned = false;
+        database.dead_bytes = 0;
         self.measure(database);
         // What cannot be deleted now is at the next opening.
         let _ = delete_dir(&before);
