@@ -115,12 +115,12 @@ fn letters_are_kept_together_and_all_removed_at_once() {
 fn what_is_dead_in_their_database_does_not_count_against_the_share() {
     let case = Case::with(|options| options.max_size_bytes = 64 << 20);
     for round in 0..6 {
-        for n in 0..20 {
+        for n in 0..8 {
             case.store()
                 .put_dead_letter((n, round), &bytes_of(n, 200_000))
                 .unwrap();
         }
-        for n in 0..20 {
+        for n in 1..8 {
             assert_eq!(case.store().remove_dead_letter((n, round)), Ok(true));
         }
     }
