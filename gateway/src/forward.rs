@@ -3,10 +3,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane::acceptance` | when an event was accepted, and whether it is live |
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |
 //! | `reader` | reading classes, backlog and live traffic |
-//! | `deliveries` | from stored records to deliveries |
+//! | `deliveries` | from stored records to deliveries, the first time and again |
 //! | `window` | what is in flight |
 //! | `retry_queue` | what was sent back |
 //! | `budget` | rate and bandwidth |
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
+use crate::event::committed_log::CommitTimes;
 use crate::event::dead_letter::letters::Letters;
 use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
@@ -70,6 +72,8 @@ pub struct LaneContext {
     pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Counts.
@@ -80,6 +84,8 @@ pub struct LaneContext {
     pub shutdown_max: Duration,
     /// Draws the pauses between attempts.
     pub seed: u64,
+    /// The mark of this start.
+    pub mark: Option<Arc<str>>,
 }
 
 impl LaneContext {
@@ -148,7 +154,13 @@ pub async fn forward<U: Upstream>(
         clock::monotonic(),
         jitter.draw(),
     );
-    let log = StoreLog::new(context.store.clone(), context.id, context.letters.clone());
+    let lane = lane.of_start(context.mark.clone());
+    let log = StoreLog {
+        store: context.store.clone(),
+        lane: context.id,
+        letters: context.letters.clone(),
+        times: context.times.clone(),
+    };
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {
@@ -246,7 +258,10 @@ impl<U: Upstream> Forwarder<U> {
             return;
         }
         let now = clock::now();
-        self.reconnect.reset();
+        if answers.iter().any(|(_, outcome)| outcome.has_come_back()) {
+            self.reconnect.reset();
+        }
+        self.context.metrics.deliveries.turn(now.instant);
         self.lane.settle(now, answers);
         self.report();
         let (upstream, metrics) = (&*self.context.name, &self.context.metrics);

@@ -17,6 +17,7 @@ use crate::event::dead_letter::letters::Letters;
 use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
+use crate::observe::rules::report::RulesReport;
 use crate::observe::status::{
     GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, StrandedLane,
     UpstreamStatus, Wear,
@@ -40,6 +41,7 @@ pub struct ApiContext {
     dead_letter_lane: Option<ReadAt<UpstreamStatus>>,
     letters: Option<Letters>,
     rules: Read<RulesStatus>,
+    rules_report: Read<RulesReport>,
     intake: ReadAt<IntakeReport>,
     store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
@@ -60,6 +62,7 @@ impl ApiContext {
             dead_letter_lane: None,
             letters: None,
             rules: Box::new(RulesStatus::default),
+            rules_report: Box::new(RulesReport::default),
             store: None,
             wear: None,
             log: None,
@@ -108,6 +111,16 @@ impl ApiContext {
     #[must_use]
     pub fn with_rules(mut self, read: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
         self.rules = Box::new(read);
+        self
+    }
+
+    /// Says what happened at each rule.
+    #[must_use]
+    pub fn with_rules_report(
+        mut self,
+        read: impl Fn() -> RulesReport + Send + Sync + 'static,
+    ) -> Self {
+        self.rules_report = Box::new(read);
         self
     }
 
@@ -183,6 +196,11 @@ impl ApiContext {
         status.troubles = health::troubles(&status, &intake);
         status.troubles.extend(self.observe.troubles.lines());
         status
+    }
+
+    /// What happened at each rule.
+    pub(super) fn rules_report(&self) -> RulesReport {
+        (self.rules_report)()
     }
 
     /// What waits for upstreams that are not configured.

@@ -62,6 +62,7 @@ async fn public(request: Request<Incoming>, context: Arc<ApiContext>, now: Now) 
         "/metrics" => reading(move || metrics(&context)).await,
         "/healthz" => health(&context, now),
         "/readyz" => reading(move || readiness(&context, now)).await,
+        "/status/rules" => reading(move || response::json(&context.rules_report())).await,
         "/status" => reading(move || response::json(&context.status(now))).await,
         path => response::error(StatusCode::NOT_FOUND, format!("there is no {path} here")),
     }

@@ -18,6 +18,7 @@ use super::lane::Lane;
 use super::lane_driver::LaneDriver;
 use super::log::{LaneLog, LaneStore};
 use crate::config::{Backfill, LaneSettings};
+use crate::event::committed_log::CommitTime;
 use crate::event::dead_letter::letters::{Kept, Letter};
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
@@ -60,6 +61,8 @@ pub(super) struct Held {
     /// There are as many as are kept; what is dropped counts as acknowledged.
     pub(super) letters_dropped: bool,
     pub(super) reads_fail: bool,
+    /// When records of this run became durable.
+    pub(super) times: Vec<(Sequence, Instant)>,
 }
 
 /// Shared with the lane, so that it outlives a crash.
@@ -194,6 +197,16 @@ impl LaneLog for ListLog {
 
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.0.borrow().confirmed.contains(&(class, sequence))
+    }
+
+    fn commit_time(&self, sequence: Sequence, _: Instant) -> Option<CommitTime> {
+        let held = self.0.borrow();
+        let mut times = held.times.iter();
+        let (first, durable) = *times.find(|(known, _)| *known == sequence)?;
+        Some(CommitTime {
+            sequences: first..first + 1,
+            durable,
+        })
     }
 }
 

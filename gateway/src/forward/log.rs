@@ -1,10 +1,13 @@
 //! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
 
+use std::time::Instant;
+
 use tidegate_store::{
     Cursor, DeadLetterError, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::event::committed_log::{CommitTime, CommitTimes};
 use crate::event::dead_letter::letters::{Kept, Letter, Letters};
 
 /// Exactly one record.
@@ -23,6 +26,9 @@ pub(crate) trait LaneLog {
     fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
     /// Whether a record is done with, or was shed.
     fn is_done(&self, class: u8, sequence: Sequence) -> bool;
+
+    /// When a record became durable; `None` where that was before this run.
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime>;
 
     /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
     fn record(&self, class: u8, sequence: Sequence) -> Result<Option<StoredRecord>, ReadError> {
@@ -49,19 +55,10 @@ pub(crate) trait LaneStore: LaneLog {
 /// A lane of the store. Waiting for the disk is announced to the runtime, so that other tasks
 /// move to another thread; what the store has in memory is read in place.
 pub(crate) struct StoreLog {
-    store: Store,
-    lane: LaneId,
-    letters: Letters,
-}
-
-impl StoreLog {
-    pub(crate) fn new(store: Store, lane: LaneId, letters: Letters) -> StoreLog {
-        StoreLog {
-            store,
-            lane,
-            letters,
-        }
-    }
+    pub(crate) store: Store,
+    pub(crate) lane: LaneId,
+    pub(crate) letters: Letters,
+    pub(crate) times: CommitTimes,
 }
 
 impl LaneLog for StoreLog {
@@ -84,6 +81,10 @@ impl LaneLog for StoreLog {
 
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.store.is_done(self.lane, class, sequence)
+    }
+
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime> {
+        self.times.of(sequence, now)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::gaps::{Gaps, GivenUp};
 use super::group::{CommitGroup, Done, Epoch};
 use crate::event::ack::Refusal;
-use crate::event::committed_log::CommittedLog;
+use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::dead_letter::letters::Letters;
 use crate::observe::Observe;
 use crate::observe::dead_letters::Bound;
@@ -35,6 +35,8 @@ pub struct Committer {
     pub done: mpsc::UnboundedSender<Done>,
     /// Tells forwarders and subscribers how far the log is durable.
     pub log: CommittedLog,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Counts and times.
     pub metrics: Arc<IntakeMetrics>,
     /// For log lines and system events.
@@ -111,6 +113,7 @@ impl Committer {
                 crate::intake::null_control::after_commit();
                 // Before the acknowledgements: who subscribes behind one begins behind its event.
                 let end = self.writer.next_sequence();
+                self.times.committed(end, clock::monotonic());
                 self.log.committed(committed.first, end, &group.notes);
                 group.accept_all();
                 let counts = CommitCounts {
@@ -161,6 +164,7 @@ impl Committer {
             self.observe.emit(&EventsGivenUp { gap });
         }
         let end = self.writer.next_sequence();
+        self.times.committed(end, clock::monotonic());
         self.log.committed(end, end, &[]);
     }
 
@@ -188,6 +192,7 @@ impl Committer {
             Ok(committed) => {
                 self.metrics.gave_up(&[], &routed);
                 let end = self.writer.next_sequence();
+                self.times.committed(end, clock::monotonic());
                 self.log.committed(committed.first, end, &[]);
             }
             Err(_) => {

@@ -1,5 +1,8 @@
 //! What happens on the way to the upstreams, counted and told.
 
+mod delivery;
+mod histogram;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +16,8 @@ use tidegate_store::{GapReason, Sequence};
 
 use super::status::UpstreamStatus;
 use super::{Happening, Observe, SystemEvent};
+use delivery::DeliveryFamily;
+pub use delivery::DeliveryTimes;
 
 /// An upstream that for so long says nothing but "not now" is failing.
 const FAILING_AFTER: Duration = Duration::from_secs(5);
@@ -35,6 +40,7 @@ pub struct LaneFamilies {
     unknown: Family<UpstreamLabel, Counter>,
     disconnects: Family<UpstreamLabel, Counter>,
     latency: Family<UpstreamLabel, Histogram, fn() -> Histogram>,
+    deliveries: DeliveryFamily,
 }
 
 /// Upper bounds in seconds: from a broker beside us to one behind a tired link.
@@ -58,6 +64,7 @@ impl LaneFamilies {
             unknown: Family::default(),
             disconnects: Family::default(),
             latency: Family::new_with_constructor(latency_buckets as fn() -> Histogram),
+            deliveries: DeliveryFamily::register(observe),
         };
         observe.register(|registry| {
             let f = &families;
@@ -127,6 +134,7 @@ impl LaneFamilies {
             unknown: self.unknown.get_or_create_owned(&label),
             disconnects: self.disconnects.get_or_create_owned(&label),
             latency: self.latency.get_or_create_owned(&label),
+            deliveries: self.deliveries.of(upstream, now),
             waiting_at_start,
             routed: AtomicU64::new(0),
             shed: AtomicU64::new(0),
@@ -172,6 +180,8 @@ pub struct LaneMetrics {
     unknown: Counter,
     disconnects: Counter,
     latency: Histogram,
+    /// From acceptance to acknowledgement.
+    pub deliveries: DeliveryTimes,
     waiting_at_start: u64,
     routed: AtomicU64,
     shed: AtomicU64,
@@ -312,6 +322,7 @@ impl LaneMetrics {
             expired: self.expired.load(Ordering::Relaxed),
             retried: self.retried.get(),
             last_error: state.last_error.clone(),
+            delivery: self.deliveries.status(now),
             ..Default::default()
         }
     }

@@ -115,8 +115,44 @@ pub struct UpstreamStatus {
     pub expired: u64,
     /// Deliveries sent more than once.
     pub retried: u64,
+    /// How long events took to it.
+    #[serde(default)]
+    pub delivery: DeliveryStatus,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+}
+
+/// How long events took from their acceptance to the upstream's acknowledgement.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// Of late.
+    pub recent: DeliveryWindow,
+    /// All of them.
+    pub since_start: DeliveryWindow,
+}
+
+/// What was acknowledged in some time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryWindow {
+    /// How long that is: for the recent one a minute at most.
+    pub window_ms: u64,
+    /// Acknowledgements in it, by the second.
+    pub events_per_s: f64,
+    /// Events that waited behind no interruption.
+    pub live: DeliveryTraffic,
+    /// Events that waited behind an outage, a pause or a restart.
+    pub backlog: DeliveryTraffic,
+}
+
+/// Live events, or those of a backlog.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryTraffic {
+    /// How many were acknowledged.
+    pub events: u64,
+    /// What half of them took at most.
+    pub p50_ms: Option<f64>,
+    /// What 99 of 100 took at most.
+    pub p99_ms: Option<f64>,
 }
 
 impl UpstreamStatus {

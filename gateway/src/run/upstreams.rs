@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_rules::decision::Destinations;
-use tidegate_store::{LaneId, Sequence, Store};
+use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
 use super::lanes::Lanes;
+use super::pipeline::Pipeline;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
 use crate::event::dead_letter::letters::Letters;
+use crate::event::way::Way;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
@@ -21,6 +23,7 @@ use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
 use crate::time::clock::{self, Now};
 use crate::upstream::Upstream;
+use crate::upstream::open::Opening;
 
 /// What all upstreams are opened with.
 pub(super) struct UpstreamsContext<'a> {
@@ -29,8 +32,9 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) lanes: &'a Lanes,
     pub(super) letters: &'a Letters,
     pub(super) observe: &'a Arc<Observe>,
-    pub(super) durable: &'a watch::Receiver<Sequence>,
+    pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) way: &'a Way,
 }
 
 /// The metrics of every lane, in the order of the destinations.
@@ -122,12 +126,14 @@ impl UpstreamsContext<'_> {
             config,
             store: self.store.clone(),
             letters: self.letters.clone(),
-            durable: self.durable.clone(),
+            durable: self.pipeline.durable.clone(),
+            times: self.pipeline.times.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
             announced: name != Destinations::DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
             seed: fastrand::u64(..),
+            mark: Some(Arc::clone(self.way.mark())),
         }
     }
 
@@ -138,7 +144,11 @@ impl UpstreamsContext<'_> {
         mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
         let name = &upstream.name;
-        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = upstream.kind.open(Opening {
+            name,
+            gateway_id: &self.config.gateway.id,
+            way: self.way,
+        });
         let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
         let timeout = &mut context.config.ack_timeout;
         *timeout = upstream.kind.ack_timeout_min().max(*timeout);

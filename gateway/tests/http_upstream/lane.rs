@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::config::{Backfill, ClientTls, LaneSettings};
+use tidegate::event::committed_log::CommitTimes;
 use tidegate::event::dead_letter::DeadLetter;
 use tidegate::event::dead_letter::letters::{Bounds, Letters};
 use tidegate::event::record::{self, Routed};
@@ -62,11 +63,13 @@ impl Lane {
             letters: Letters::new(store.clone(), BOUNDS),
             store: store.clone(),
             durable: news,
+            times: CommitTimes::new(store.end()),
             observe,
             metrics: Arc::clone(&metrics),
             announced: true,
             shutdown_max: Duration::from_secs(1),
             seed: 7,
+            mark: None,
         };
         let out = HttpOut::new(upstream).expect("an upstream");
         Lane {

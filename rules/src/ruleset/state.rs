@@ -1,9 +1,9 @@
 //! What evaluation keeps between events: counters and timers of the rules, and scratch space and
 //! routes that only save work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::counters::{RuleCounts, Totals};
+use super::counters::{RuleCounts, Totals, UnreadCounters};
 use super::route::RouteCache;
 use super::timers::Timers;
 use crate::compile::rule::CompiledRules;
@@ -23,6 +23,9 @@ pub struct State {
     pub(crate) rules: Vec<RuleCounts>,
     pub(crate) totals: Totals,
     pub(crate) timers: Timers,
+    pub(crate) unread: Vec<UnreadCounters>,
+    /// Broken declarations by event and field, both by their place.
+    pub(crate) broken: BTreeMap<(usize, usize), u64>,
 }
 
 impl State {
@@ -76,7 +79,27 @@ impl State {
             }
         }
         carried.totals = self.totals;
+        carried.unread = self.unread;
+        for ((event, field), count) in self.broken {
+            if let Some(place) = same_field(old, new, event, field) {
+                carried.broken.insert(place, count);
+            }
+        }
         carried.timers = self.timers.carry(|before| moved[before]);
         carried
     }
+}
+
+/// Where the declared field of one rule set is in another, by its names.
+fn same_field(
+    old: &CompiledRules,
+    new: &CompiledRules,
+    event: usize,
+    field: usize,
+) -> Option<(usize, usize)> {
+    let declared = old.events.get(event)?;
+    let name = &declared.contract.get(field)?.name;
+    let event = new.events.iter().position(|e| e.name == declared.name)?;
+    let mut fields = new.events[event].contract.iter();
+    Some((event, fields.position(|field| field.name == *name)?))
 }
