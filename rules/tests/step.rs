@@ -117,6 +117,26 @@ fn an_evaluation_error_is_a_dead_letter_and_other_rules_still_run() {
 }
 
 #[test]
+fn an_event_makes_one_dead_letter_for_all_rules_that_fail_on_it_and_one_for_all_its_declarations() {
+    let mut text = String::new();
+    for n in 0..1000 {
+        text += &format!("rule r{n} {{ on \"t\" when a / b > {n} send to cloud }}\n");
+    }
+    text += "event one { topic \"t\"\n a float required in 5..9 }\n";
+    text += "event two { topic \"t\"\n c float required }\n";
+    let sent = decide(&rules(&text), &event("t", r#"{"a":3,"b":0}"#));
+    let of: Vec<_> = sent
+        .outputs
+        .iter()
+        .map(|sent| sent.output.rule.as_deref().unwrap_or_default())
+        .collect();
+    assert_eq!(of, ["event one", "r0"]);
+    let said = sent.outputs[1].output.reason.as_deref().unwrap_or_default();
+    let expected = "division by zero in `a / b` (a=3, b=0); and 999 more rules failed";
+    assert!(said.ends_with(expected), "{said}");
+}
+
+#[test]
 fn a_topic_that_cannot_be_made_is_a_dead_letter() {
     let rules = rules("rule r { on \"t\" send to cloud topic \"x/{a}\" }");
     let cases = [

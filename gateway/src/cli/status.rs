@@ -199,10 +199,11 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     };
     writeln!(
         output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} shed, {} expired, {} waiting: {verdict}",
+        "outputs  {} routed, {} delivered, {} dead-lettered, {} dropped as one too many, {} shed, {} expired, {} waiting: {verdict}",
         figures::count(books.routed),
         figures::count(books.delivered),
         figures::count(books.dead_lettered),
+        figures::count(books.letters_dropped),
         figures::count(books.shed),
         figures::count(books.expired),
         figures::count(books.waiting)
