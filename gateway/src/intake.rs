@@ -77,6 +77,9 @@ pub struct Settings {
     pub pacing: Pacing,
 }
 
+const TOO_MANY_DEVICES: &str = "readings of 10,000 serial devices are stored, those of further ones are not taken: look for a \
+     line on which ever new devices appear";
+
 /// The intake thread's state.
 pub struct Intake {
     inputs: Inputs,
@@ -90,6 +93,7 @@ pub struct Intake {
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
     metrics: Arc<IntakeMetrics>,
+    observe: Arc<Observe>,
     system_source: Arc<str>,
 }
 
@@ -117,7 +121,8 @@ impl Intake {
             inputs,
             settings,
             dedup,
-            reused: ReusedIds::new(observe),
+            reused: ReusedIds::new(Arc::clone(&observe)),
+            observe,
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
@@ -252,9 +257,10 @@ impl Intake {
                 }
                 self.give_own_id(&mut event);
             }
-            Seen::OutOfTurn => {
-                self.metrics.refused.inc();
-                return ack.settle(Verdict::Refused(Refusal::Failed));
+            Seen::OutOfTurn | Seen::OtherNode => return self.refuse(ack),
+            Seen::TooManyDevices => {
+                self.observe.raise("devices", "devices", TOO_MANY_DEVICES);
+                return self.refuse(ack);
             }
         }
         if event.id.is_empty() {
@@ -267,6 +273,11 @@ impl Intake {
         self.decide(Arc::new(event), ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    fn refuse(&self, ack: Ack) {
+        self.metrics.refused.inc();
+        ack.settle(Verdict::Refused(Refusal::Failed));
     }
 
     /// Gives the event an id of ours, and keeps that of its sender.

@@ -97,6 +97,12 @@ impl HostLink {
             .resume(session, mark, schema_known, now_ms, &mut self.counters)
     }
 
+    /// Before resuming, asks the node for its clock. The answer, an [`Incoming::Time`], names its present boot, which is
+    /// another one where the node brings records of an earlier boot from its flash.
+    pub fn ask_clock(&mut self, now_ms: u64) {
+        self.session.ask_clock(now_ms);
+    }
+
     /// Takes nothing of whoever is there until the next hello, which is handed on.
     pub fn turn_away(&mut self, now_ms: u64) {
         self.session.turn_away(now_ms);

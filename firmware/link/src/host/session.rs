@@ -24,6 +24,8 @@ enum Phase {
     Searching,
     /// Known; the caller has not resumed.
     Identified,
+    /// The same, and the caller wants to know the node's present boot first.
+    AskingClock,
     /// Fetching this field of the schema before the welcome.
     FetchingSchema(u8),
     /// Welcomed; neither an event nor a hello of the session has come yet.
@@ -142,8 +144,8 @@ impl Session {
         counters: &mut Counters,
     ) -> Option<Received> {
         let before = self.node.replace(Node::new(hello));
-        let fetching = matches!(self.phase, Phase::FetchingSchema(_));
-        if fetching && before.is_some_and(|node| node.goes_on_as(hello)) {
+        let waiting = matches!(self.phase, Phase::FetchingSchema(_) | Phase::AskingClock);
+        if waiting && before.is_some_and(|node| node.goes_on_as(hello)) {
             return None;
         }
         let same = before.is_some_and(|node| node.is_of(hello));
@@ -173,6 +175,12 @@ impl Session {
         self.phase = Phase::Searching;
         self.leave(now_ms);
         self.ask_at_ms = now_ms.saturating_add(DISCOVER_MS);
+    }
+
+    pub(super) fn ask_clock(&mut self, now_ms: u64) {
+        if self.phase == Phase::Identified {
+            (self.phase, self.ask_at_ms) = (Phase::AskingClock, now_ms);
+        }
     }
 
     /// Asks who is there, unless that was asked just now.
@@ -227,7 +235,7 @@ impl Session {
         counters: &mut Counters,
     ) -> Result<(), ResumeError> {
         let node = match self.node {
-            Some(node) if self.phase == Phase::Identified => node,
+            Some(node) if matches!(self.phase, Phase::Identified | Phase::AskingClock) => node,
             _ => return Err(ResumeError::NobodyThere),
         };
         // Without a mark, what the node says it lost lay just before the oldest it holds.
@@ -366,13 +374,17 @@ impl Session {
         }
         if now_ms >= self.time_at_ms {
             self.time_at_ms = now_ms + TIME_MS;
-            self.time_token = self.time_token.wrapping_add(1);
-            self.time_sent_ms = Some(now_ms);
-            return Some(ToDevice::TimeRequest {
-                token: self.time_token,
-            });
+            return Some(self.time_request(now_ms));
         }
         None
+    }
+
+    fn time_request(&mut self, now_ms: u64) -> ToDevice {
+        self.time_token = self.time_token.wrapping_add(1);
+        self.time_sent_ms = Some(now_ms);
+        ToDevice::TimeRequest {
+            token: self.time_token,
+        }
     }
 
     /// What the present phase asks the node for.
@@ -380,6 +392,7 @@ impl Session {
         let node = self.node;
         let (request, again_ms) = match self.phase {
             Phase::Searching => (ToDevice::Discover, DISCOVER_MS),
+            Phase::AskingClock => (self.time_request(now_ms), ANSWER_MS),
             Phase::FetchingSchema(index) => (
                 ToDevice::SchemaRequest {
                     key: node?.schema,
@@ -412,7 +425,7 @@ impl Session {
     pub(super) fn next_deadline(&self) -> u64 {
         let asks = matches!(
             self.phase,
-            Phase::Searching | Phase::FetchingSchema(_) | Phase::Welcoming
+            Phase::Searching | Phase::AskingClock | Phase::FetchingSchema(_) | Phase::Welcoming
         );
         let ask = if asks { self.ask_at_ms } else { u64::MAX };
         if !self.is_running() {

@@ -1,0 +1,1 @@
+//! Two nodes with one name.
