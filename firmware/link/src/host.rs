@@ -113,6 +113,11 @@ impl HostLink {
         self.session.discover();
     }
 
+    /// A session that this link has not given to anybody lately.
+    pub fn mint(&mut self) -> SessionId {
+        self.session.mint()
+    }
+
     /// The session that was resumed last.
     pub fn session(&self) -> SessionId {
         self.session.session()

@@ -84,6 +84,13 @@ impl DeviceClaims {
         }
     }
 
+    /// The other source that the device is at, if any.
+    pub fn elsewhere(&self, device: &str, source: &str) -> Option<Arc<str>> {
+        let all = self.all();
+        let claim = all.iter().find(|claim| &*claim.device == device)?;
+        (&*claim.source != source).then(|| Arc::clone(&claim.source))
+    }
+
     /// Whether the source still has the device that joined there.
     pub fn holds(&self, source: &str) -> bool {
         self.all().iter().any(|claim| &*claim.source == source)

@@ -169,9 +169,14 @@ impl SerialHost {
     /// counted anew.
     pub(super) fn turn_away_stranger(&mut self, hello: &DeviceHello, now: Instant) {
         self.leave("another device is at the port", now);
-        let told = self
-            .turned_away
-            .stranger(hello, &self.source, &self.budget, now);
+        let elsewhere = self
+            .devices
+            .elsewhere(&device_name(&hello.device), &self.source);
+        let (turned_away, budget) = (&mut self.turned_away, &self.budget);
+        let told = match elsewhere {
+            Some(holder) => turned_away.second(hello, &holder, budget, now),
+            None => turned_away.stranger(hello, &self.source, budget, now),
+        };
         self.count_turned_away(told);
     }
 

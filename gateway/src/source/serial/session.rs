@@ -268,9 +268,15 @@ impl<'a> SerialSession<'a> {
         }
         let mark = device.mark();
         let schema_known = self.host.schemas.get(device.hello.schema).is_some();
-        let resumed = match device.session {
-            0 => self.link.resume(mark, schema_known, now_ms),
-            session => self.link.resume_in(session, mark, schema_known, now_ms),
+        let session = match (device.session, mark) {
+            (0, None) => None,
+            // Stored by a version that kept no sessions: only a welcome tells the node what of its own is durable.
+            (0, Some(_)) => Some(self.link.mint()),
+            (session, _) => Some(session),
+        };
+        let resumed = match session {
+            None => self.link.resume(mark, schema_known, now_ms),
+            Some(session) => self.link.resume_in(session, mark, schema_known, now_ms),
         };
         match resumed {
             Ok(()) => {
