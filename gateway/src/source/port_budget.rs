@@ -66,6 +66,19 @@ impl Allowance {
     }
 }
 
+/// What was read at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadWork {
+    /// How long it took to see to it.
+    pub took: Duration,
+    /// Bytes of it.
+    pub bytes: usize,
+    /// Readings in it that were taken.
+    pub useful: usize,
+    /// Frames or lines in it, good and bad ones.
+    pub all: usize,
+}
+
 /// The budget of one port, shared by all that speak for it.
 pub struct PortBudget {
     source: Arc<str>,
@@ -82,6 +95,9 @@ struct BudgetState {
     hellos: Allowance,
     newcomers: Allowance,
     work_seconds: Allowance,
+    useless_bytes: Allowance,
+    /// What was read and may be the beginning of something useful.
+    begun: ReadWork,
     /// Since the trouble began.
     left_out: u64,
     /// When something was last over the budget, while that is a trouble.
@@ -108,6 +124,8 @@ impl PortBudget {
                 hellos: Allowance::new(30.0, 5.0, now),
                 newcomers: Allowance::new(32.0, 1.0 / 60.0, now),
                 work_seconds: Allowance::new(0.5, 0.3, now),
+                useless_bytes: Allowance::new(256.0 * 1024.0, 32.0 * 1024.0, now),
+                begun: ReadWork::default(),
                 left_out: 0,
                 over: None,
             }),
@@ -193,16 +211,29 @@ impl PortBudget {
         may
     }
 
-    /// What was read took so long, and `useful` of `all` there was in it was taken. Says when to read again, where the
+    /// Something was read and seen to; frames or lines have at most `longest` bytes. Says when to read again, where the
     /// port costs too much.
-    pub fn worked(&self, took: Duration, useful: usize, all: usize, now: Instant) -> Instant {
-        let useless = match all {
-            0 => 1.0,
-            all => 1.0 - useful.min(all) as f64 / all as f64,
-        };
+    pub fn worked(&self, read: &ReadWork, longest: usize, now: Instant) -> Instant {
         let mut state = self.state();
-        let cost = useless * (took.as_secs_f64() + READ_SECONDS);
-        let pause = state.work_seconds.spend(cost, now);
+        let begun = state.begun;
+        let read = ReadWork {
+            took: begun.took + read.took,
+            bytes: begun.bytes + read.bytes,
+            ..*read
+        };
+        if read.all == 0 && read.bytes <= longest {
+            state.begun = read;
+            return now;
+        }
+        state.begun = ReadWork::default();
+        let useless = match read.all {
+            0 => 1.0,
+            all => 1.0 - read.useful.min(all) as f64 / all as f64,
+        };
+        let seconds = useless * (read.took.as_secs_f64() + READ_SECONDS);
+        let work_pause = state.work_seconds.spend(seconds, now);
+        let bytes = useless * read.bytes as f64;
+        let pause = work_pause.max(state.useless_bytes.spend(bytes, now));
         if pause == 0.0 {
             return now;
         }
@@ -242,5 +273,72 @@ impl PortBudget {
             left_out,
         });
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_any_ten_seconds_an_allowance_gives_what_it_may() {
+        let start = crate::time::clock::monotonic();
+        let mut allowance = Allowance::new(15.0, 2.0, start);
+        let mut taken = Vec::new();
+        for ms in 0..60_000 {
+            let now = start + Duration::from_millis(ms);
+            while allowance.take(1.0, now) {
+                taken.push(ms);
+            }
+        }
+        for from in 0..50_000 {
+            let within = taken
+                .iter()
+                .filter(|ms| (from..from + 10_000).contains(*ms));
+            assert!(within.count() <= 35);
+        }
+        assert!(taken.len() > 100, "it grows back");
+    }
+
+    #[test]
+    fn what_is_useful_costs_nothing_and_the_rest_is_paced() {
+        let start = crate::time::clock::monotonic();
+        let observe = Arc::new(Observe::default());
+        let metrics = crate::observe::source::SourceFamilies::register(&observe).of("bench");
+        let budget = PortBudget::new("bench", Arc::clone(&observe), metrics, start);
+        let read = |useful| ReadWork {
+            took: Duration::from_millis(1),
+            bytes: 4096,
+            useful,
+            all: 100,
+        };
+        let mut now = start;
+        for _ in 0..100_000 {
+            now += Duration::from_micros(100);
+            assert_eq!(budget.worked(&read(100), 254, now), now);
+        }
+        assert!(!budget.look(now));
+        // Frames that come byte by byte.
+        for byte in 1..100_000 {
+            now += Duration::from_micros(2);
+            let read = ReadWork {
+                took: Duration::from_micros(2),
+                bytes: 1,
+                useful: usize::from(byte % 200 == 0),
+                all: usize::from(byte % 200 == 0),
+            };
+            assert_eq!(budget.worked(&read, 254, now), now);
+        }
+        assert!(!budget.look(now));
+        let (began, mut bytes) = (now, 0);
+        while now < began + Duration::from_secs(100) {
+            now = budget.worked(&read(0), 254, now) + Duration::from_millis(1);
+            bytes += 4096;
+        }
+        assert!(bytes < 256 * 1024 + 101 * 32 * 1024, "{bytes}");
+        assert!(observe.troubles.lines()[0].contains("babbling"));
+        assert!(budget.look(now));
+        assert!(!budget.look(now + QUIET), "quiet again");
+        assert!(observe.troubles.lines().is_empty());
     }
 }

@@ -20,7 +20,7 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::LineRefused;
-use crate::source::port_budget::PortBudget;
+use crate::source::port_budget::{PortBudget, ReadWork};
 use crate::source::serial_port::{Openings, SerialPort};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -177,9 +177,14 @@ impl LinesSource {
                 events.extend(self.event(line, began));
             });
             let now = clock::monotonic();
-            let took = now.saturating_duration_since(began);
+            let read = ReadWork {
+                took: now.saturating_duration_since(began),
+                bytes: count,
+                useful: events.len(),
+                all,
+            };
             let budget = &self.port.budget;
-            let read_from = budget.worked(took, events.len(), all, now);
+            let read_from = budget.worked(&read, self.config.line_bytes_max + 2, now);
             budget.look(now);
             self.store(events).await?;
             if read_from > now {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_link::message::{LOG_SIZE_MAX, Level};
-use tidegate_link::{Body, EventId, Field};
+use tidegate_link::{Body, EventId, FRAME_SIZE_MAX, Field};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
@@ -24,7 +24,7 @@ use crate::observe::source::device::{
 };
 use crate::observe::source::link::LinkMetrics;
 use crate::source::device_claims::{ClaimError, DeviceClaims};
-use crate::source::port_budget::PortBudget;
+use crate::source::port_budget::{PortBudget, ReadWork};
 use crate::time::clock::Now;
 
 /// A device that says nothing for so long is lost: it is asked for its clock every 10 s.
@@ -332,14 +332,8 @@ impl SerialHost {
     }
 
     /// How useful a read was, and when to read again.
-    pub(super) fn worked(
-        &self,
-        took: std::time::Duration,
-        useful: usize,
-        all: usize,
-        now: Instant,
-    ) -> Instant {
-        self.budget.worked(took, useful, all, now)
+    pub(super) fn worked(&self, read: &ReadWork, now: Instant) -> Instant {
+        self.budget.worked(read, FRAME_SIZE_MAX, now)
     }
 
     /// Whether what the present session brings is another node's than what is stored.

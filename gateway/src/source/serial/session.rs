@@ -10,6 +10,7 @@ use super::host::{Greeting, SerialHost};
 use super::receipts::Settlement;
 use crate::event::arrival::Arrival;
 use crate::event::inlet::{Closed, Inlet};
+use crate::source::port_budget::ReadWork;
 use crate::time::clock::{self, Now};
 
 /// Bytes read at once.
@@ -137,19 +138,25 @@ impl<'a> SerialSession<'a> {
             self.host.leave("it is at another source", now.instant);
             self.link.turn_away(self.host.now_ms(now.instant));
         }
-        let (mut took, mut useful, before) = (Duration::ZERO, 0, self.link.counters());
+        let before = self.link.counters();
+        let mut read = ReadWork {
+            took: Duration::ZERO,
+            bytes: bytes.len(),
+            useful: 0,
+            all: 0,
+        };
         loop {
             let began = clock::monotonic();
             let received = self.receive_next(&mut bytes, &mut arrivals, now);
             let after = clock::monotonic();
-            took += after.saturating_duration_since(began);
+            read.took += after.saturating_duration_since(began);
             self.host.link_metrics.add(self.link.counters());
             match received {
                 Received::Nothing => break,
                 Received::Done => {}
                 Received::Clock(boot) => self.clock_told(boot, now.instant),
                 Received::Hello(_) | Received::NotNow => {
-                    useful += arrivals.len();
+                    read.useful += arrivals.len();
                     self.inlet.offer(std::mem::take(&mut arrivals)).await?;
                     self.settle_outstanding().await;
                     now = clock::now();
@@ -157,13 +164,13 @@ impl<'a> SerialSession<'a> {
                         Received::Hello(hello) => self.greet(hello, now.instant),
                         _ => self.hold_back(),
                     }
-                    took += clock::monotonic().saturating_duration_since(now.instant);
+                    read.took += clock::monotonic().saturating_duration_since(now.instant);
                 }
             }
         }
-        useful += arrivals.len();
-        let all = self.link.counters().received_since(&before);
-        self.read_from = self.host.worked(took, useful, all, now.instant);
+        read.useful += arrivals.len();
+        read.all = self.link.counters().received_since(&before);
+        self.read_from = self.host.worked(&read, now.instant);
         self.host.heard(self.link.heard_ms(), now.instant);
         self.inlet.offer(arrivals).await
     }
