@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tidegate_link::frame::{self, Decoder};
 use tidegate_link::message::{Hello, Level, ToDevice, ToGateway};
-use tidegate_link::{FRAME_SIZE_MAX, Sequence};
+use tidegate_link::{FRAME_SIZE_MAX, Field, Kind, Sequence};
 
 use crate::node::pseudo_terminal;
 
@@ -111,6 +111,7 @@ fn babble(mut port: File, what: Babble, ended: &AtomicBool, written: &AtomicU64)
         what,
         said: 0,
         session: 0,
+        asked: None,
         random: fastrand::Rng::with_seed(11),
     };
     let (mut decoder, mut heard) = (Decoder::default(), [0; 512]);
@@ -120,8 +121,10 @@ fn babble(mut port: File, what: Babble, ended: &AtomicBool, written: &AtomicU64)
             let mut bytes = &heard[..count];
             while let Some(frame) = decoder.advance(&mut bytes) {
                 let message = frame.map(|()| postcard::from_bytes(decoder.message()));
-                if let Ok(Ok(ToDevice::Welcome { session, .. })) = message {
-                    mouth.session = session;
+                match message {
+                    Ok(Ok(ToDevice::Welcome { session, .. })) => mouth.session = session,
+                    Ok(Ok(ToDevice::SchemaRequest { key, .. })) => mouth.asked = Some(key),
+                    _ => {}
                 }
             }
         }
@@ -146,6 +149,8 @@ struct Mouth {
     said: u32,
     /// That it was welcomed in.
     session: u16,
+    /// The schema that it was asked for.
+    asked: Option<u32>,
     random: fastrand::Rng,
 }
 
@@ -154,6 +159,9 @@ impl Mouth {
         self.said = self.said.wrapping_add(1);
         let said = self.said;
         let hello = self.hello();
+        if let Some(key) = self.asked.take() {
+            return message(&no_schema(key));
+        }
         match self.what {
             Babble::Logs => log("all is well here, the motor turns and the sun shines upon us all"),
             Babble::EscapedLogs => log(&"\u{1}\u{7f}\u{1b}\"".repeat(50)),
@@ -209,6 +217,21 @@ impl Mouth {
             oldest: Sequence(0),
             lost: 0,
         }
+    }
+}
+
+/// The answer of a device that does not know its own schema.
+fn no_schema(key: u32) -> ToGateway<'static> {
+    let field = Field {
+        name: "",
+        unit: "",
+        kind: Kind::Boolean,
+    };
+    ToGateway::SchemaField {
+        key,
+        index: 0,
+        count: 0,
+        field,
     }
 }
 
