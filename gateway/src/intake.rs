@@ -82,6 +82,9 @@ pub struct Settings {
     pub way: Way,
 }
 
+const TOO_MANY_DEVICES: &str = "readings of 10,000 serial devices are stored, those of further ones are not taken: look for a \
+     line on which ever new devices appear";
+
 /// The intake thread's state.
 pub struct Intake {
     inputs: Inputs,
@@ -98,6 +101,7 @@ pub struct Intake {
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
     metrics: Arc<IntakeMetrics>,
+    observe: Arc<Observe>,
     system_source: Arc<str>,
 }
 
@@ -125,8 +129,9 @@ impl Intake {
             inputs,
             dedup,
             reused: ReusedIds::new(Arc::clone(&observe)),
-            loops: Loops::new(settings.way.clone(), &settings.gateway_id, observe),
+            loops: Loops::new(settings.way.clone(), &settings.gateway_id, Arc::clone(&observe)),
             starts: Some(settings.way.starts()),
+            observe,
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
@@ -301,9 +306,10 @@ impl Intake {
                 }
                 self.give_own_id(&mut event);
             }
-            Seen::OutOfTurn => {
-                self.metrics.refused.inc();
-                return ack.settle(Verdict::Refused(Refusal::Failed));
+            Seen::OutOfTurn | Seen::OtherNode => return self.refuse(ack),
+            Seen::TooManyDevices => {
+                self.observe.raise("devices", "devices", TOO_MANY_DEVICES);
+                return self.refuse(ack);
             }
         }
         if event.id.is_empty() {
@@ -316,6 +322,11 @@ impl Intake {
         self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    fn refuse(&self, ack: Ack) {
+        self.metrics.refused.inc();
+        ack.settle(Verdict::Refused(Refusal::Failed));
     }
 
     /// Gives the event an id of ours, and keeps that of its sender.
