@@ -14,6 +14,7 @@ use super::pipeline::Pipeline;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
+use crate::event::way::Way;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
@@ -21,6 +22,7 @@ use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
 use crate::time::clock;
 use crate::upstream::Upstream;
+use crate::upstream::open::Opening;
 
 /// What all upstreams are opened with.
 pub(super) struct UpstreamsContext<'a> {
@@ -30,6 +32,7 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) observe: &'a Arc<Observe>,
     pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) way: &'a Way,
 }
 
 /// The metrics of every lane, in the order of the destinations.
@@ -112,6 +115,7 @@ impl UpstreamsContext<'_> {
             announced: name != Destinations::DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
             seed: fastrand::u64(..),
+            mark: Some(Arc::clone(self.way.mark())),
         }
     }
 
@@ -122,7 +126,11 @@ impl UpstreamsContext<'_> {
         mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
         let name = &upstream.name;
-        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = upstream.kind.open(Opening {
+            name,
+            gateway_id: &self.config.gateway.id,
+            way: self.way,
+        });
         let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
         let timeout = &mut context.config.ack_timeout;
         *timeout = upstream.kind.ack_timeout_min().max(*timeout);
