@@ -43,6 +43,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
 use crate::event::committed_log::CommitTimes;
+use crate::event::dead_letter::letters::Letters;
 use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::{Backoff, Jitter};
@@ -67,6 +68,8 @@ pub struct LaneContext {
     pub config: LaneSettings,
     /// The log.
     pub store: Store,
+    /// What is given up.
+    pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
     /// When commits became durable.
@@ -152,7 +155,12 @@ pub async fn forward<U: Upstream>(
         jitter.draw(),
     );
     let lane = lane.of_start(context.mark.clone());
-    let log = StoreLog::new(context.store.clone(), context.id, context.times.clone());
+    let log = StoreLog {
+        store: context.store.clone(),
+        lane: context.id,
+        letters: context.letters.clone(),
+        times: context.times.clone(),
+    };
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {

@@ -117,6 +117,26 @@ fn an_evaluation_error_is_a_dead_letter_and_other_rules_still_run() {
 }
 
 #[test]
+fn an_event_makes_one_dead_letter_for_all_rules_that_fail_on_it_and_one_for_all_its_declarations() {
+    let mut text = String::new();
+    for n in 0..1000 {
+        text += &format!("rule r{n} {{ on \"t\" when a / b > {n} send to cloud }}\n");
+    }
+    text += "event one { topic \"t\"\n a float required in 5..9 }\n";
+    text += "event two { topic \"t\"\n c float required }\n";
+    let sent = decide(&rules(&text), &event("t", r#"{"a":3,"b":0}"#));
+    let of: Vec<_> = sent
+        .outputs
+        .iter()
+        .map(|sent| sent.output.rule.as_deref().unwrap_or_default())
+        .collect();
+    assert_eq!(of, ["event one", "r0"]);
+    let said = sent.outputs[1].output.reason.as_deref().unwrap_or_default();
+    let expected = "division by zero in `a / b` (a=3, b=0); and 999 more rules failed";
+    assert!(said.ends_with(expected), "{said}");
+}
+
+#[test]
 fn a_topic_that_cannot_be_made_is_a_dead_letter() {
     let rules = rules("rule r { on \"t\" send to cloud topic \"x/{a}\" }");
     let cases = [
@@ -319,8 +339,7 @@ fn without_rules_everything_goes_everywhere_but_to_the_dead_letters() {
 fn a_rule_on_several_topics_runs_once_with_the_captures_of_the_first_that_fits() {
     let rules = rules(
         "event a { topic \"x/{line}/a\" v float required }
-         event b { topic \"x/{line}/{rest...}\" v int required w text }
-         rule r { on a, b, \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
+         rule r { on a, \"x/{line}/{rest...}\", \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
     );
     let sent = |topic: &str, data: &str| {
         let outputs = decide(&rules, &event(topic, data)).outputs;

@@ -94,6 +94,16 @@ fn write_rules(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
             rules.rules, rules.generation, rules.fingerprint
         )?,
     }
+    if let Some(kept) = rules.last_good_ms {
+        let kept = figures::time(kept);
+        writeln!(
+            output,
+            "  the last good set, of {kept}: the folder was refused at the start"
+        )?;
+    }
+    for name in &rules.ignored {
+        writeln!(output, "  not read: {}", printable(name))?;
+    }
     for error in &rules.refused {
         writeln!(output, "  refused: {}", printable(error))?;
     }
@@ -189,10 +199,11 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     };
     writeln!(
         output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} shed, {} expired, {} waiting: {verdict}",
+        "outputs  {} routed, {} delivered, {} dead-lettered, {} dropped as one too many, {} shed, {} expired, {} waiting: {verdict}",
         figures::count(books.routed),
         figures::count(books.delivered),
         figures::count(books.dead_lettered),
+        figures::count(books.letters_dropped),
         figures::count(books.shed),
         figures::count(books.expired),
         figures::count(books.waiting)

@@ -102,6 +102,9 @@ async fn on_dead_letters(
         (Method::GET, None) if path.is_empty() => {
             reading(move || dead_letters::list(&context, &query)).await
         }
+        (Method::DELETE, None) if path.is_empty() => {
+            reading(move || dead_letters::drop_all(&context)).await
+        }
         (Method::GET, None) => reading(move || dead_letters::show(&context, &path)).await,
         (Method::DELETE, None) => reading(move || dead_letters::drop(&context, &path)).await,
         _ => {

@@ -40,26 +40,28 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outstanding {
     left: u16,
-    dead: bool,
+    worst: Fate,
 }
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownLane;
 
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a record; of its outputs the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
+    /// It has nothing for this lane.
+    Empty,
     /// The upstream acknowledged all of it.
     Delivered,
     /// Some of it is a dead letter, or was shed.
     Dead,
-    /// It has nothing for this lane.
-    Empty,
+    /// Some of it would have been one dead letter too many.
+    Dropped,
 }
 
 impl Fate {
-    const ALL: [Fate; 3] = [Fate::Delivered, Fate::Dead, Fate::Empty];
+    const ALL: [Fate; 4] = [Fate::Empty, Fate::Delivered, Fate::Dead, Fate::Dropped];
 }
 
 /// A delivery that is given up as soon as it is kept as a dead letter.
@@ -326,6 +328,7 @@ impl Lane {
                 _ => self.poison.settled(token),
             }
             match outcome {
+                Outcome::Dropped => self.finish(entry.class, token, Fate::Dropped),
                 Outcome::Confirmed => {
                     self.busy.reset();
                     self.measure(&entry, now.instant);
@@ -433,13 +436,13 @@ impl Lane {
         });
     }
 
-    /// The dead letter is durable, or the record is gone from the log.
-    pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
+    /// The dead letter is durable or was one too many, or the record is gone from the log.
+    pub(super) fn kept(&mut self, undeliverable: &Undeliverable, fate: Fate) {
         let Undeliverable { entry, cause, .. } = undeliverable;
         if *cause == Cause::Poison {
             self.poison.forgive(entry.token);
         }
-        self.finish(entry.class, entry.token, Fate::Dead);
+        self.finish(entry.class, entry.token, fate);
     }
 
     /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
@@ -460,7 +463,7 @@ impl Lane {
     pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
         let outstanding = Outstanding {
             left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            dead: false,
+            worst: Fate::Empty,
         };
         self.outstanding.insert((class, sequence), outstanding);
     }
@@ -472,10 +475,8 @@ impl Lane {
         let mut fate = fate;
         if let Some(outstanding) = self.outstanding.get_mut(&place) {
             outstanding.left = outstanding.left.saturating_sub(1);
-            outstanding.dead |= fate == Fate::Dead;
-            if outstanding.dead {
-                fate = Fate::Dead;
-            }
+            outstanding.worst = outstanding.worst.max(fate);
+            fate = outstanding.worst;
             if outstanding.left > 0 {
                 return;
             }

@@ -19,6 +19,7 @@ use super::lane_driver::LaneDriver;
 use super::log::{LaneLog, LaneStore};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::committed_log::CommitTime;
+use crate::event::dead_letter::letters::{Kept, Letter};
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
@@ -57,6 +58,8 @@ pub(super) struct Held {
     /// What the upstream acknowledged.
     pub(super) acked: BTreeSet<Token>,
     pub(super) letters_full: bool,
+    /// There are as many as are kept; what is dropped counts as acknowledged.
+    pub(super) letters_dropped: bool,
     pub(super) reads_fail: bool,
     /// When records of this run became durable.
     pub(super) times: Vec<(Sequence, Instant)>,
@@ -227,12 +230,19 @@ impl LaneStore for ListLog {
         new
     }
 
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
         let mut held = self.0.borrow_mut();
         if held.letters_full {
             return Err(DeadLetterError::NoSpace("full".into()));
         }
-        held.letters.insert(id, bytes.to_vec());
-        Ok(())
+        if held.letters_dropped {
+            held.acked.insert(Token {
+                sequence: letter.id.0,
+                output: letter.id.1,
+            });
+            return Ok(Kept::Dropped);
+        }
+        held.letters.insert(letter.id, letter.letter.encode());
+        Ok(Kept::Held)
     }
 }

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use tidegate_store::{
-    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence,
-    Store, StoredRecord,
+    Cursor, DeadLetterError, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::event::committed_log::{CommitTime, CommitTimes};
+use crate::event::dead_letter::letters::{Kept, Letter, Letters};
 
 /// Exactly one record.
 const ONE: ReadLimit = ReadLimit {
@@ -48,22 +48,17 @@ pub(crate) trait LaneLog {
 pub(crate) trait LaneStore: LaneLog {
     /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
-    /// Keeps a dead letter; durable when it returns.
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
+    /// Keeps a dead letter: durable when it returns, or dropped because there are too many.
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError>;
 }
 
 /// A lane of the store. Waiting for the disk is announced to the runtime, so that other tasks
 /// move to another thread; what the store has in memory is read in place.
 pub(crate) struct StoreLog {
-    store: Store,
-    lane: LaneId,
-    times: CommitTimes,
-}
-
-impl StoreLog {
-    pub(crate) fn new(store: Store, lane: LaneId, times: CommitTimes) -> StoreLog {
-        StoreLog { store, lane, times }
-    }
+    pub(crate) store: Store,
+    pub(crate) lane: LaneId,
+    pub(crate) letters: Letters,
+    pub(crate) times: CommitTimes,
 }
 
 impl LaneLog for StoreLog {
@@ -98,8 +93,9 @@ impl LaneStore for StoreLog {
         self.store.confirm(self.lane, class, sequences)
     }
 
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
-        waiting_for_the_disk(|| self.store.put_dead_letter(id, bytes))
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
+        let kept = waiting_for_the_disk(|| self.letters.keep(&[letter]))?;
+        Ok(kept.first().copied().unwrap_or(Kept::Held))
     }
 }
 

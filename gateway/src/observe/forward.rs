@@ -32,6 +32,7 @@ pub struct UpstreamLabel {
 pub struct LaneFamilies {
     delivered: Family<UpstreamLabel, Counter>,
     dead_lettered: Family<UpstreamLabel, Counter>,
+    letters_dropped: Family<UpstreamLabel, Counter>,
     retried: Family<UpstreamLabel, Counter>,
     refused: Family<UpstreamLabel, Counter>,
     in_flight: Family<UpstreamLabel, Gauge<i64, AtomicI64>>,
@@ -55,6 +56,7 @@ impl LaneFamilies {
         let families = LaneFamilies {
             delivered: Family::default(),
             dead_lettered: Family::default(),
+            letters_dropped: Family::default(),
             retried: Family::default(),
             refused: Family::default(),
             in_flight: Family::default(),
@@ -75,6 +77,11 @@ impl LaneFamilies {
                 "upstream_dead_lettered",
                 "Events set aside",
                 f.dead_lettered.clone(),
+            );
+            registry.register(
+                "upstream_dead_letters_dropped",
+                "Events that would have been one dead letter too many",
+                f.letters_dropped.clone(),
             );
             registry.register(
                 "upstream_retried",
@@ -119,6 +126,7 @@ impl LaneFamilies {
         LaneMetrics {
             delivered: self.delivered.get_or_create_owned(&label),
             dead_lettered: self.dead_lettered.get_or_create_owned(&label),
+            letters_dropped: self.letters_dropped.get_or_create_owned(&label),
             retried: self.retried.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
@@ -164,6 +172,7 @@ pub enum HealthChange {
 pub struct LaneMetrics {
     delivered: Counter,
     dead_lettered: Counter,
+    letters_dropped: Counter,
     retried: Counter,
     refused: Counter,
     in_flight: Gauge<i64, AtomicI64>,
@@ -183,12 +192,19 @@ pub struct LaneMetrics {
 }
 
 impl LaneMetrics {
-    /// Records are done: every output of them was acknowledged, or one is a dead letter.
-    pub fn count_fates(&self, dead: bool, records: u64) {
-        match dead {
-            true => self.dead_lettered.inc_by(records),
-            false => self.delivered.inc_by(records),
-        };
+    /// Records are done: every output of them was acknowledged.
+    pub fn count_delivered(&self, records: u64) {
+        self.delivered.inc_by(records);
+    }
+
+    /// Records are done: an output of them is a dead letter.
+    pub fn count_dead_letters(&self, records: u64) {
+        self.dead_lettered.inc_by(records);
+    }
+
+    /// Records are done: an output of them would have been one dead letter too many.
+    pub fn count_dropped(&self, records: u64) {
+        self.letters_dropped.inc_by(records);
     }
 
     /// Records were given up undelivered.
@@ -301,6 +317,7 @@ impl LaneMetrics {
             routed: self.routed.load(Ordering::Relaxed),
             delivered: self.delivered.get(),
             dead_lettered: self.dead_lettered.get(),
+            letters_dropped: self.letters_dropped.get(),
             shed: self.shed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             retried: self.retried.get(),

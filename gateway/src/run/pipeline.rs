@@ -13,6 +13,7 @@ use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
+use crate::event::dead_letter::letters::Letters;
 use crate::event::device_mark::DEVICE_MARK_PREFIX;
 use crate::event::record;
 use crate::intake::commit::Committer;
@@ -49,6 +50,7 @@ pub(super) struct PipelineContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
     pub(super) log: &'a CommittedLog,
+    pub(super) letters: &'a Letters,
     pub(super) observe: &'a Arc<Observe>,
 }
 
@@ -65,6 +67,7 @@ impl Pipeline {
             config,
             store,
             log,
+            letters,
             observe,
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
@@ -94,8 +97,10 @@ impl Pipeline {
                 Arc::clone(&settings.gateway_id),
                 settings.start.clone(),
             ),
+            letters: Letters::clone(letters),
             sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
+            cursors_fail: false,
         };
         let ends = CommitEnds {
             commits,

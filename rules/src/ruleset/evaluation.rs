@@ -42,6 +42,8 @@ pub(crate) struct Evaluation<'r> {
     now: UnixMs,
     event: &'r Event,
     payload: Payload<'r>,
+    /// The dead letter of the first rule that could not be evaluated, among the outputs, and how many more there were.
+    failed: Option<(usize, u64)>,
 }
 
 /// How a rule ended.
@@ -72,6 +74,7 @@ impl<'r> Evaluation<'r> {
             now,
             event,
             payload,
+            failed: None,
         }
     }
 
@@ -83,7 +86,13 @@ impl<'r> Evaluation<'r> {
             if let Some((field, reason)) = self.broken_promise(&all.events[*at]) {
                 self.state.totals.broken_promises += 1;
                 *self.state.broken.entry((*at, field)).or_default() += 1;
-                decision.outputs.push(dead_letter(reason, None));
+                // Of several declarations that it breaks, the first one tells.
+                if broken.is_empty() {
+                    let name = format!("event {}", all.events[*at].name);
+                    decision
+                        .outputs
+                        .push(dead_letter(reason, Some(name.into())));
+                }
                 broken.push(*at);
             }
         }
@@ -101,6 +110,20 @@ impl<'r> Evaluation<'r> {
                     decision,
                 ),
             }
+        }
+        self.tell_of_more(decision);
+    }
+
+    /// One dead letter says for all rules that could not be evaluated that there were more.
+    fn tell_of_more(&self, decision: &mut Decision) {
+        let Some((at, more)) = self.failed.filter(|(_, more)| *more > 0) else {
+            return;
+        };
+        if let Some(letter) = decision.outputs.get_mut(at) {
+            let first = letter.output.reason.as_deref().unwrap_or_default();
+            let rules = if more == 1 { "rule" } else { "rules" };
+            let reason = format!("{first}; and {more} more {rules} failed");
+            letter.output.reason = Some(reason.into());
         }
     }
 
@@ -190,8 +213,14 @@ impl<'r> Evaluation<'r> {
             }
             Err(NoValue::Error(error)) => {
                 counts.errors += 1;
-                let name = Some(Arc::clone(&rule.name));
-                decision.outputs.push(dead_letter(error.reason, name));
+                match &mut self.failed {
+                    Some((_, more)) => *more += 1,
+                    None => {
+                        self.failed = Some((decision.outputs.len(), 0));
+                        let name = Some(Arc::clone(&rule.name));
+                        decision.outputs.push(dead_letter(error.reason, name));
+                    }
+                }
             }
         }
     }
