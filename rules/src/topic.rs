@@ -182,6 +182,27 @@ pub fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// A filter for topics that both filters match, which overlap.
+pub fn shared_filter(one: &str, other: &str) -> String {
+    let (mut ones, mut others) = (one.split('/'), other.split('/'));
+    let mut shared: Vec<&str> = Vec::new();
+    loop {
+        match (ones.next(), others.next()) {
+            (Some("#"), rest) => {
+                shared.extend(rest.into_iter().chain(others));
+                break;
+            }
+            (rest, Some("#")) => {
+                shared.extend(rest.into_iter().chain(ones));
+                break;
+            }
+            (Some("+"), Some(level)) | (Some(level), _) => shared.push(level),
+            (None, _) => break,
+        }
+    }
+    shared.join("/")
+}
+
 /// Whether `filter` begins with a wildcard, which matches no topic that begins with `$`, as `other` does.
 fn is_hidden(filter: &str, other: &str) -> bool {
     filter.starts_with(['+', '#']) && other.starts_with('$')

@@ -9,6 +9,9 @@
 //! A lane changes nothing but itself. The time, the seed of its randomness and a view of the log
 //! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
+mod acceptance;
+mod pause;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,10 +26,12 @@ use super::retry_queue::RetryQueue;
 use super::window::{InFlight, Window};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
+use crate::event::record::SharedTexts;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
+use acceptance::Acceptance;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -36,26 +41,28 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outstanding {
     left: u16,
-    dead: bool,
+    worst: Fate,
 }
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownLane;
 
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a record; of its outputs the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
+    /// It has nothing for this lane.
+    Empty,
     /// The upstream acknowledged all of it.
     Delivered,
     /// Some of it is a dead letter, or was shed.
     Dead,
-    /// It has nothing for this lane.
-    Empty,
+    /// Some of it would have been one dead letter too many.
+    Dropped,
 }
 
 impl Fate {
-    const ALL: [Fate; 3] = [Fate::Delivered, Fate::Dead, Fate::Empty];
+    const ALL: [Fate; 4] = [Fate::Empty, Fate::Delivered, Fate::Dead, Fate::Dropped];
 }
 
 /// A delivery that is given up as soon as it is kept as a dead letter.
@@ -90,6 +97,8 @@ pub(super) struct Lane {
     pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
+    /// Of the record read last.
+    pub(super) texts: SharedTexts,
     pub(super) settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
@@ -99,6 +108,7 @@ pub(super) struct Lane {
     window: Window,
     readers: Readers,
     pub(super) poison: PoisonDetector,
+    acceptance: Acceptance,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
@@ -123,12 +133,14 @@ impl Lane {
             retry_queue: RetryQueue::default(),
             ready: VecDeque::new(),
             seen: HashMap::new(),
+            texts: SharedTexts::default(),
             outstanding: BTreeMap::new(),
             undeliverable: VecDeque::new(),
             has_actions: false,
             finished: Default::default(),
             window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
             readers: Readers::default(),
+            acceptance: Acceptance::default(),
             poison: PoisonDetector::default(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
@@ -173,6 +185,8 @@ impl Lane {
     ) -> Result<Vec<Delivery>, UnknownLane> {
         let mut batch = Vec::new();
         self.hungry = false;
+        let end = log.end();
+        self.share_link(end, now.instant);
         while batch.len() < room && !self.has_actions && self.blocked_until(now.instant).is_none() {
             match self.next(log, now) {
                 Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
@@ -180,11 +194,15 @@ impl Lane {
                     break;
                 }
                 Ok(Some((entry, delivery))) => {
-                    self.offer(entry, now);
+                    let accepted = self.acceptance.of(log, &delivery, now);
+                    self.offer(InFlight { accepted, ..entry }, now);
                     batch.push(delivery);
                 }
                 Ok(None) => {
                     self.hungry = !self.has_actions;
+                    if self.hungry {
+                        self.acceptance.caught_up(end);
+                    }
                     break;
                 }
                 Err(ReadError::UnknownLane) => return Err(UnknownLane),
@@ -208,22 +226,6 @@ impl Lane {
             offered: now.instant,
             ..entry
         });
-    }
-
-    /// Why nothing may be offered now: `Some(None)` until something is settled,
-    /// `Some(Some(time))` until then.
-    fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
-        let on_trial = |oldest: &InFlight| self.poison.holds(oldest.token);
-        if self.window.is_full()
-            || self.window.len() >= self.poison.in_flight_max()
-            || self.window.oldest().is_some_and(on_trial)
-        {
-            return Some(None);
-        }
-        let pauses = [self.paused_until, self.read_again];
-        let pause = pauses.into_iter().flatten().filter(|until| *until > now);
-        let budgets = [self.events.ready_at(now), self.bytes.ready_at(now)];
-        pause.chain(budgets.into_iter().flatten()).max().map(Some)
     }
 
     /// The next delivery; `None` where there is none, or where an action is due before it.
@@ -311,10 +313,10 @@ impl Lane {
                 _ => self.poison.settled(token),
             }
             match outcome {
+                Outcome::Dropped => self.finish(entry.class, token, Fate::Dropped),
                 Outcome::Confirmed => {
                     self.busy.reset();
-                    self.metrics
-                        .observe_confirm(now.instant.saturating_duration_since(entry.offered));
+                    self.measure(&entry, now.instant);
                     self.finish(entry.class, token, Fate::Delivered);
                 }
                 Outcome::Refused(reason) => self.refused(entry, reason, now),
@@ -340,22 +342,6 @@ impl Lane {
         self.metrics.failed(reason);
         let due = now.instant + self.pause_after(entry.refusals + 1);
         self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
-    }
-
-    /// The whole lane pauses: the answer was about the upstream, not about this event.
-    fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
-        self.metrics.busy(reason, now.instant);
-        let paused = self.paused_until.filter(|until| *until > now.instant);
-        let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
-        let until = match paused {
-            Some(until) => asked.map_or(until, |asked| asked.max(until)),
-            None => {
-                let pause = now.instant + self.busy.next(self.jitter.draw());
-                asked.map_or(pause, |asked| asked.max(pause))
-            }
-        };
-        self.paused_until = Some(until);
-        self.retry(entry, entry.attempts + 1, until, entry.refusals);
     }
 
     /// The connection is gone: what was in flight is forgotten and read again, but for what
@@ -391,6 +377,7 @@ impl Lane {
             }
         }
         self.readers = Readers::default();
+        self.acceptance.interrupted();
         self.paused_until = None;
         self.metrics.in_flight(0);
     }
@@ -417,13 +404,13 @@ impl Lane {
         });
     }
 
-    /// The dead letter is durable, or the record is gone from the log.
-    pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
+    /// The dead letter is durable or was one too many, or the record is gone from the log.
+    pub(super) fn kept(&mut self, undeliverable: &Undeliverable, fate: Fate) {
         let Undeliverable { entry, cause, .. } = undeliverable;
         if *cause == Cause::Poison {
             self.poison.forgive(entry.token);
         }
-        self.finish(entry.class, entry.token, Fate::Dead);
+        self.finish(entry.class, entry.token, fate);
     }
 
     /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
@@ -444,7 +431,7 @@ impl Lane {
     pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
         let outstanding = Outstanding {
             left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            dead: false,
+            worst: Fate::Empty,
         };
         self.outstanding.insert((class, sequence), outstanding);
     }
@@ -456,10 +443,8 @@ impl Lane {
         let mut fate = fate;
         if let Some(outstanding) = self.outstanding.get_mut(&place) {
             outstanding.left = outstanding.left.saturating_sub(1);
-            outstanding.dead |= fate == Fate::Dead;
-            if outstanding.dead {
-                fate = Fate::Dead;
-            }
+            outstanding.worst = outstanding.worst.max(fate);
+            fate = outstanding.worst;
             if outstanding.left > 0 {
                 return;
             }

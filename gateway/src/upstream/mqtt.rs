@@ -12,6 +12,7 @@ mod reason;
 mod text;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +54,25 @@ struct PublishSession {
     limits: BrokerLimits,
     last_id: u16,
     /// By packet identifier.
-    under_way: HashMap<u16, UnderWay>,
+    under_way: HashMap<u16, UnderWay, BuildHasherDefault<IdHasher>>,
     /// Why the connection is over, to be told after what was settled on it.
     broken: Option<String>,
+}
+
+/// Spreads packet identifiers, which are ours: nobody aims at a collision.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
 }
 
 /// A publish that is not settled.
@@ -97,24 +114,26 @@ impl MqttOut {
     }
 
     /// The message of a delivery.
-    fn message(&self, delivery: &Delivery) -> Result<OutgoingMessage, String> {
+    fn message<'a>(&self, delivery: &'a Delivery) -> Result<OutgoingMessage<'a>, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
         text::check_topic(&topic)?;
         let structured = self.config.format == Format::Structured;
+        let v5 = self.config.broker.version == MqttVersion::V5;
         let content_type = match structured {
-            true => Some(json::CONTENT_TYPE.into()),
-            false => delivery.event.content_type.as_deref().map(str::to_owned),
+            true => Some(json::CONTENT_TYPE),
+            false => delivery.event.content_type.as_deref(),
         };
-        let user = match structured {
-            true => mqtt::way_of(delivery),
-            false => mqtt::properties_of(delivery),
+        let user = match (v5, structured) {
+            (false, _) => Vec::new(),
+            (true, true) => mqtt::way_of(delivery),
+            (true, false) => mqtt::properties_of(delivery),
         };
         let payload = match structured {
             true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
-        if self.config.broker.version == MqttVersion::V5 {
-            text::check_properties(content_type.as_deref(), &user)?;
+        if v5 {
+            text::check_properties(content_type, &user)?;
         }
         Ok(OutgoingMessage {
             topic,
@@ -154,7 +173,7 @@ impl Upstream for MqttOut {
             connection,
             limits,
             last_id: 0,
-            under_way: HashMap::new(),
+            under_way: HashMap::default(),
             broken: None,
         });
         Ok(())
@@ -181,7 +200,7 @@ impl Upstream for MqttOut {
                         payload: &message.payload,
                     };
                     self.way.sent(&self.name, content, &delivery.event, now);
-                    session.send(delivery.token, message, self.config.broker.version)
+                    session.send(delivery.token, &message, self.config.broker.version)
                 }
             };
             if let Some(outcome) = refused {
@@ -218,19 +237,18 @@ impl PublishSession {
     fn send(
         &mut self,
         token: Token,
-        message: OutgoingMessage,
+        message: &OutgoingMessage<'_>,
         version: MqttVersion,
     ) -> Option<Outcome> {
         let qos = message.qos;
-        let mut publish = message.packet(version);
-        let (bytes, max) = (publish.size(), self.limits.packet_bytes_max);
+        let (bytes, max) = (message.size(version), self.limits.packet_bytes_max);
         if bytes > max {
             return Some(Outcome::Undeliverable(format!(
                 "{bytes} bytes are over the broker's maximum packet size {max}"
             )));
         }
         let id = self.next_id();
-        if let Err(why) = publish.write(id, &mut self.connection.out) {
+        if let Err(why) = message.write(version, id, &mut self.connection.out) {
             return Some(Outcome::Undeliverable(why));
         }
         let received = false;

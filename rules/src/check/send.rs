@@ -56,10 +56,9 @@ impl Checker<'_> {
         let found = PRIORITIES.iter().find(|(known, _)| *known == name.text);
         if found.is_none() {
             let known = PRIORITIES.map(|(known, _)| known);
-            self.unknown(name, format!("unknown priority `{}`", name.text), &known);
-            if let Some(last) = self.diagnostics.last_mut() {
-                last.notes = vec![format!("priorities are: {}", known.join(", "))];
-            }
+            let message = format!("unknown priority `{}`", name.text);
+            self.unknown(name, message, &known).notes =
+                vec![format!("priorities are: {}", known.join(", "))];
         }
         found.map(|(_, priority)| *priority)
     }

@@ -24,24 +24,19 @@ pub fn properties<'a>(event: &'a Event, mark: Option<&'a str>) -> Vec<Attribute<
 }
 
 /// The user properties that a delivery leaves with.
-pub fn properties_of(delivery: &Delivery) -> Vec<(String, String)> {
-    [VERSION]
-        .into_iter()
-        .chain(of_delivery(delivery))
-        .map(|(name, value)| (name.to_owned(), value.into_owned()))
-        .collect()
+pub fn properties_of(delivery: &Delivery) -> Vec<Attribute<'_>> {
+    let others = of_delivery(delivery);
+    let mut attributes = Vec::with_capacity(1 + others.len());
+    attributes.push(VERSION);
+    attributes.extend(others);
+    attributes
 }
 
 /// The user property that a structured delivery leaves with: who does not open its payload must see the way too.
-pub fn way_of(delivery: &Delivery) -> Vec<(String, String)> {
+pub fn way_of(delivery: &Delivery) -> Vec<Attribute<'_>> {
     let mark = delivery.mark.iter();
-    mark.map(|mark| {
-        (
-            PATH.to_owned(),
-            way::onward(&delivery.event, mark).into_owned(),
-        )
-    })
-    .collect()
+    mark.map(|mark| (PATH, way::onward(&delivery.event, mark)))
+        .collect()
 }
 
 /// Takes the user properties of a publish as attributes of the event. Devices send properties of their own beside

@@ -1,95 +1,114 @@
-//! Packets to and from a broker. What is sent is written by the client library's codec. What acknowledges is read here: the
-//! library ends a connection over each reason that it does not know, and thereby does not tell which event it is about.
+//! Packets to and from a broker. CONNECT is written by the client library's codec. What there is for each event is written
+//! and read here: without a copy of each text on the way, and the library ends a connection over each reason that it does not
+//! know, and thereby does not tell which event it is about.
 
-use bytes::{Buf, Bytes, BytesMut};
-use rumqttc::{QoS, v5};
+use std::borrow::Cow;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rumqttc::v5;
 
 use super::reason;
 use crate::config::{Broker, MqttVersion};
+use crate::event::cloudevents::Attribute;
 
 /// The largest packet taken from a broker: nothing that it sends here is large.
 pub(super) const INCOMING_BYTES_MAX: usize = 1024 * 1024;
+/// The largest length that MQTT has.
+const LENGTH_MAX: usize = 268_435_455;
 /// Characters of what a broker says in its own words.
 const SAID_CHARS_MAX: usize = 200;
 
 /// What is published, in neither version's shape.
-pub(super) struct OutgoingMessage {
-    pub(super) topic: String,
+pub(super) struct OutgoingMessage<'a> {
+    pub(super) topic: Cow<'a, str>,
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) payload: Bytes,
-    pub(super) content_type: Option<String>,
-    pub(super) user: Vec<(String, String)>,
+    pub(super) content_type: Option<&'a str>,
+    pub(super) user: Vec<Attribute<'a>>,
 }
 
-/// A PUBLISH, to be given its packet identifier.
-pub(super) enum Publish {
-    V311(rumqttc::Publish),
-    V5(v5::mqttbytes::v5::Publish),
-}
-
-impl OutgoingMessage {
-    /// Its PUBLISH.
-    pub(super) fn packet(self, version: MqttVersion) -> Publish {
-        // 0 has no identifier, 1 stands for any until it gets its own.
-        match version {
-            MqttVersion::V311 => Publish::V311(rumqttc::Publish {
-                dup: false,
-                qos: match self.qos {
-                    2 => QoS::ExactlyOnce,
-                    _ => QoS::AtLeastOnce,
-                },
-                retain: self.retain,
-                topic: self.topic,
-                pkid: 1,
-                payload: self.payload,
-            }),
-            MqttVersion::V5 => Publish::V5(v5::mqttbytes::v5::Publish {
-                dup: false,
-                qos: match self.qos {
-                    2 => v5::mqttbytes::QoS::ExactlyOnce,
-                    _ => v5::mqttbytes::QoS::AtLeastOnce,
-                },
-                retain: self.retain,
-                topic: self.topic.into(),
-                pkid: 1,
-                payload: self.payload,
-                properties: Some(v5::mqttbytes::v5::PublishProperties {
-                    content_type: self.content_type,
-                    user_properties: self.user,
-                    ..Default::default()
-                }),
-            }),
-        }
-    }
-}
-
-impl Publish {
-    /// Its bytes, all of them.
-    pub(super) fn size(&self) -> usize {
-        match self {
-            Publish::V311(publish) => publish.size(),
-            Publish::V5(publish) => publish.size(),
-        }
+impl OutgoingMessage<'_> {
+    /// The bytes of its PUBLISH, all of them.
+    pub(super) fn size(&self, version: MqttVersion) -> usize {
+        let rest = self.bytes_behind_length(version);
+        1 + length_bytes(rest) + rest
     }
 
-    /// Writes it with its packet identifier.
+    fn bytes_behind_length(&self, version: MqttVersion) -> usize {
+        let properties = match version {
+            MqttVersion::V311 => 0,
+            MqttVersion::V5 => {
+                let properties = self.property_bytes();
+                length_bytes(properties) + properties
+            }
+        };
+        2 + self.topic.len() + 2 + properties + self.payload.len()
+    }
+
+    fn property_bytes(&self) -> usize {
+        let user = self.user.iter();
+        let user: usize = user.map(|(name, value)| name.len() + value.len() + 5).sum();
+        user + self.content_type.map_or(0, |text| text.len() + 3)
+    }
+
+    /// Writes it with its packet identifier. Its texts are checked before, and no longer than MQTT
+    /// carries.
     ///
     /// # Errors
     /// What MQTT does not carry: a packet over 256 MiB.
-    pub(super) fn write(&mut self, id: u16, out: &mut BytesMut) -> Result<(), String> {
-        let before = out.len();
-        let written = match self {
-            Publish::V311(publish) => {
-                publish.pkid = id;
-                publish.write(out).map_err(|error| error.to_string())
+    pub(super) fn write(
+        &self,
+        version: MqttVersion,
+        id: u16,
+        out: &mut BytesMut,
+    ) -> Result<(), String> {
+        let rest = self.bytes_behind_length(version);
+        if rest > LENGTH_MAX {
+            return Err(format!("{rest} bytes are over the largest packet of MQTT"));
+        }
+        out.reserve(5 + rest);
+        out.put_u8(0x30 | self.qos << 1 | u8::from(self.retain));
+        put_length(out, rest);
+        put_text(out, &self.topic);
+        out.put_u16(id);
+        if version == MqttVersion::V5 {
+            put_length(out, self.property_bytes());
+            if let Some(content_type) = self.content_type {
+                out.put_u8(0x03);
+                put_text(out, content_type);
             }
-            Publish::V5(publish) => {
-                publish.pkid = id;
-                publish.write(out).map_err(|error| error.to_string())
+            for (name, value) in &self.user {
+                out.put_u8(0x26);
+                put_text(out, name);
+                put_text(out, value);
             }
-        };
-        written.map(drop).inspect_err(|_| out.truncate(before))
+        }
+        out.put_slice(&self.payload);
+        Ok(())
+    }
+}
+
+fn put_text(out: &mut BytesMut, text: &str) {
+    out.put_u16(text.len() as u16);
+    out.put_slice(text.as_bytes());
+}
+
+fn put_length(out: &mut BytesMut, mut length: usize) {
+    while length > 0x7f {
+        out.put_u8(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.put_u8(length as u8);
+}
+
+/// The bytes that a length takes.
+fn length_bytes(length: usize) -> usize {
+    match length {
+        0..=0x7f => 1,
+        0x80..=0x3fff => 2,
+        0x4000..=0x1f_ffff => 3,
+        _ => 4,
     }
 }
 
@@ -317,6 +336,54 @@ fn reason_string(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_reads_what_is_written_and_its_size_is_known_to_the_byte() {
+        use v5::mqttbytes::v5::Packet;
+        for payload in [0, 1, 70, 100, 113, 16_000, 16_376, 70_000, 2_097_140] {
+            for attributes in [0, 1, 9, 16, 17, 1_000] {
+                let message = OutgoingMessage {
+                    topic: "a/b".into(),
+                    qos: 1,
+                    retain: payload % 2 == 1,
+                    payload: vec![7; payload].into(),
+                    content_type: (attributes % 2 == 1).then_some("text/plain"),
+                    user: vec![("id", Cow::Borrowed("x")); attributes],
+                };
+                let mut out = BytesMut::new();
+                message
+                    .write(MqttVersion::V5, 7, &mut out)
+                    .expect("it fits");
+                assert_eq!(out.len(), message.size(MqttVersion::V5));
+                let Ok(Packet::Publish(read)) = Packet::read(&mut out, None) else {
+                    panic!("{payload} {attributes}");
+                };
+                assert!(out.is_empty());
+                assert_eq!((&*read.topic, read.pkid), (&b"a/b"[..], 7));
+                assert_eq!(
+                    (&read.payload, read.retain),
+                    (&message.payload, message.retain)
+                );
+                let properties = read.properties.unwrap_or_default();
+                assert_eq!(properties.content_type.as_deref(), message.content_type);
+                let user = message.user.iter();
+                let user = user.map(|(name, value)| ((*name).to_owned(), value.to_string()));
+                assert!(user.eq(properties.user_properties));
+                message
+                    .write(MqttVersion::V311, 8, &mut out)
+                    .expect("it fits");
+                assert_eq!(out.len(), message.size(MqttVersion::V311));
+                let read = rumqttc::Packet::read(&mut out, usize::MAX);
+                let Ok(rumqttc::Packet::Publish(read)) = read else {
+                    panic!("{payload}");
+                };
+                assert_eq!(
+                    (&*read.topic, read.pkid, &read.payload),
+                    ("a/b", 8, &message.payload)
+                );
+            }
+        }
+    }
 
     #[test]
     fn an_acknowledgement_is_read_with_any_reason_and_any_properties() {
