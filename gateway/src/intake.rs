@@ -47,7 +47,7 @@ use evaluator::Evaluator;
 use group::{CommitGroup, Done};
 use loops::Loops;
 use mint::{Mint, StartMark};
-use pacing::Pacing;
+use pacing::{Pacing, TIMER_STEP};
 use reused_ids::ReusedIds;
 
 /// An event with its consequences already decided: a dead letter on its way back.
@@ -129,7 +129,11 @@ impl Intake {
             inputs,
             dedup,
             reused: ReusedIds::new(Arc::clone(&observe)),
-            loops: Loops::new(settings.way.clone(), &settings.gateway_id, Arc::clone(&observe)),
+            loops: Loops::new(
+                settings.way.clone(),
+                &settings.gateway_id,
+                Arc::clone(&observe),
+            ),
             starts: Some(settings.way.starts()),
             observe,
             routed: Vec::new(),
@@ -419,9 +423,6 @@ impl Intake {
 fn name_of(source: &str) -> &str {
     source.split_once('/').map_or(source, |(_, name)| name)
 }
-
-/// The runtime's timers have steps of so long; what is shorter is slept on the intake's own thread.
-const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.
 const WAKE_WAIT_MAX: Duration = Duration::from_secs(1);

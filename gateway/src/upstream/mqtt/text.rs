@@ -10,7 +10,8 @@ const STRING_BYTES_MAX: usize = 65_535;
 
 fn check(place: &str, text: &str) -> Result<(), String> {
     // Nearly all texts are this, and it is told at a glance.
-    if text.len() <= STRING_BYTES_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    let plain = |all, byte| all & matches!(byte, b' '..=b'~');
+    if text.len() <= STRING_BYTES_MAX && text.bytes().fold(true, plain) {
         return Ok(());
     }
     if text.len() > STRING_BYTES_MAX {
