@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_store::{Store, Writer};
 use tokio::signal::unix::Signal;
@@ -80,16 +80,7 @@ impl Gateway {
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
-        let status = rules.status.subscribe();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_store(store.clone(), config.gateway.store_dir())
-            .with_log(log.clone())
-            .with_letters(letters.clone())
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone())
-            .with_rules_report(pipeline.rules_report());
+        let api = api(&context, &pipeline, &rules, started).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -110,8 +101,7 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-        let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
+        let control = control(&config, &api).await?;
         tasks.spawn("control", control.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
         let (watched, told) = (store.clone(), Arc::clone(&observe));
@@ -142,6 +132,31 @@ fn bounds(config: &Config) -> Bounds {
 fn register(observe: &Observe, store: &Store) {
     crate::observe::process::register(observe);
     crate::observe::store::register(observe, store.clone());
+}
+
+/// What the API answers from, but for the sources and upstreams.
+fn api(
+    context: &PipelineContext<'_>,
+    pipeline: &Pipeline,
+    rules: &LoadedRules,
+    started: Instant,
+) -> ApiContext {
+    let (gateway, status) = (&context.config.gateway, rules.status.subscribe());
+    ApiContext::new(gateway.id.clone(), started, Arc::clone(context.observe))
+        .with_store(context.store.clone(), gateway.store_dir())
+        .with_log(context.log.clone())
+        .with_letters(context.letters.clone())
+        .with_intake(pipeline.report())
+        .with_wear(Arc::clone(&pipeline.wear))
+        .with_rules(move || status.borrow().clone())
+        .with_rules_report(pipeline.rules_report())
+}
+
+/// Opens the socket and the address of the API.
+async fn control(config: &Config, api: &Arc<ApiContext>) -> Result<Control, RunError> {
+    let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(api));
+    let control = control.await;
+    control.map_err(|error| RunError::Bind(error.to_string()))
 }
 
 /// What the intake is told and what it reads.
