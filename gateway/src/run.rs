@@ -21,6 +21,7 @@ mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
+mod way;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;

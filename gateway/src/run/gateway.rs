@@ -17,9 +17,10 @@ use super::rules::LoadedRules;
 use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
-use super::{RunError, event_store, systemd};
+use super::{RunError, event_store, systemd, way};
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
+use crate::event::way::Way;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -55,9 +56,10 @@ impl Gateway {
         let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
-        let log = CommittedLog::new(store.clone());
+        let way = way::open(&config, &store, &start);
+        let log = CommittedLog::of_start(store.clone(), way.mark());
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
+        let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
         let counts = ids.zip(lane_metrics.iter().cloned()).collect();
         let context = PipelineContext {
@@ -86,6 +88,7 @@ impl Gateway {
             observe: &observe,
             durable: &pipeline.durable,
             stop: &stop_forward,
+            way: &way,
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
         let with = SourcesContext {
@@ -127,6 +130,7 @@ fn register(observe: &Observe, store: &Store) {
 fn intake_parts(
     config: &Config,
     start: StartMark,
+    way: &Way,
     rules: &LoadedRules,
     receivers: IntakeReceivers,
 ) -> (Settings, Inputs) {
@@ -134,6 +138,7 @@ fn intake_parts(
         gateway_id: config.gateway.id.as_str().into(),
         start,
         pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
+        way: way.clone(),
     };
     let inputs = Inputs {
         offers: receivers.offers,
