@@ -32,6 +32,7 @@ pub use key::unit;
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;
 pub use reference::Reference;
+pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
 pub use value::secret;
 
@@ -44,6 +45,8 @@ pub struct Config<S, U> {
     pub gateway: Gateway,
     /// `[store]`
     pub store: Store,
+    /// `[dead_letters]`
+    pub dead_letters: DeadLetters,
     /// `[api]`
     pub api: Api,
     /// `[sources.NAME]`, in the order of the file.

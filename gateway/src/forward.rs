@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane::acceptance` | when an event was accepted, and whether it is live |
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |
 //! | `reader` | reading classes, backlog and live traffic |
@@ -41,6 +42,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
+use crate::event::committed_log::CommitTimes;
+use crate::event::dead_letter::letters::Letters;
 use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
 use crate::observe::{Happening, Observe};
 use crate::time::backoff::{Backoff, Jitter};
@@ -65,8 +68,12 @@ pub struct LaneContext {
     pub config: LaneSettings,
     /// The log.
     pub store: Store,
+    /// What is given up.
+    pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Counts.
@@ -148,7 +155,12 @@ pub async fn forward<U: Upstream>(
         jitter.draw(),
     );
     let lane = lane.of_start(context.mark.clone());
-    let log = StoreLog::new(context.store.clone(), context.id);
+    let log = StoreLog {
+        store: context.store.clone(),
+        lane: context.id,
+        letters: context.letters.clone(),
+        times: context.times.clone(),
+    };
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {
@@ -249,6 +261,7 @@ impl<U: Upstream> Forwarder<U> {
         if answers.iter().any(|(_, outcome)| outcome.has_come_back()) {
             self.reconnect.reset();
         }
+        self.context.metrics.deliveries.turn(now.instant);
         self.lane.settle(now, answers);
         self.report();
         let (upstream, metrics) = (&*self.context.name, &self.context.metrics);

@@ -32,7 +32,7 @@ use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::{Arrival, Identity, SENDER_ID};
+use crate::event::arrival::{Arrival, Identity, SENDER_ID, SetAside};
 use crate::event::committed_log::Note;
 use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
@@ -260,12 +260,23 @@ impl Intake {
             at_most_once,
             set_aside,
         } = arrival;
-        if let Some(why) = set_aside {
-            return self.set_aside(event, &why, ack, now.unix_ms);
+        if let Some(aside) = set_aside {
+            return self.set_aside(event, &aside, ack, now.unix_ms);
         }
-        if let Some(why) = self.loops.objection(&mut event, now.instant) {
+        // A device makes its readings: none comes back by it.
+        if !matches!(identity, Identity::Device { .. })
+            && let Some(why) = self.loops.objection(&mut event, now.instant)
+        {
             self.give_own_id(&mut event);
-            return self.set_aside(event, &why, ack, now.unix_ms);
+            let by = match &identity {
+                Identity::Id { taken_by } => Arc::clone(taken_by),
+                _ => Arc::clone(&self.system_source),
+            };
+            let aside = SetAside {
+                why: why.into(),
+                by,
+            };
+            return self.set_aside(event, &aside, ack, now.unix_ms);
         }
         let now = now.unix_ms;
         match self.dedup.seen(
@@ -319,7 +330,7 @@ impl Intake {
 
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
     /// letters, past the rules and the subscribers.
-    fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
+    fn set_aside(&mut self, mut event: Event, aside: &SetAside, ack: Ack, now: UnixMs) {
         if event.id.is_empty() {
             event.id = self.mint.next_id();
         }
@@ -327,8 +338,8 @@ impl Intake {
         let routed = Routed {
             lane: self.inputs.rules.dead_letter_lane(),
             output: Output {
-                reason: Some(why.into()),
-                rule: Some(BY_SOURCE.into()),
+                reason: Some((*aside.why).into()),
+                rule: Some(format!("{BY_SOURCE} {}", name_of(&aside.by)).into()),
                 ..Output::default()
             },
         };
@@ -391,6 +402,11 @@ impl Intake {
         };
         self.decide(&event, Ack::none(), now);
     }
+}
+
+/// The name of a source of this gateway, from its CloudEvents `source`.
+fn name_of(source: &str) -> &str {
+    source.split_once('/').map_or(source, |(_, name)| name)
 }
 
 /// The runtime's timers have steps of so long; what is shorter is slept on the intake's own thread.

@@ -77,8 +77,12 @@ impl std::error::Error for RunError {}
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
 pub async fn run(config: Config) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
-    let terminate = signal(SignalKind::terminate())
+    let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
-    let gateway = Gateway::start(config).await?;
+    let opened = event_store::open_when_there_is_room(&config, &mut terminate).await?;
+    let Some((writer, store)) = opened else {
+        return Ok(());
+    };
+    let gateway = Gateway::start(config, writer, store).await?;
     gateway.run_until(terminate).await
 }

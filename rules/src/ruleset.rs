@@ -9,7 +9,7 @@ mod timers;
 
 use std::sync::Arc;
 
-pub use counters::{Counters, RuleCounters, RuleCounts, Totals};
+pub use counters::{BrokenCounters, Counters, RuleCounters, RuleCounts, Totals, UnreadCounters};
 pub use handover::Handover;
 pub use state::State;
 
@@ -122,6 +122,8 @@ pub struct RuleSet {
     compiled: CompiledRules,
     router: Router,
     unmatched_wanted: Wanted,
+    /// Names of the destinations in their order.
+    destinations: Vec<Arc<str>>,
 }
 
 impl RuleSet {
@@ -155,6 +157,7 @@ impl RuleSet {
             router,
             unmatched_wanted: compiled.wanted(reads.into_iter().flatten()),
             compiled,
+            destinations: destinations.names().map(Arc::from).collect(),
         }
     }
 
@@ -181,8 +184,8 @@ impl RuleSet {
     /// Decides about one event. `decision` is overwritten; its buffers are used again.
     ///
     /// Pure: the same rules, state, time and event give the same decision. No clause of this
-    /// version goes by `_now`.
-    pub fn step(&self, state: &mut State, _now: UnixMs, event: &Event, decision: &mut Decision) {
+    /// version goes by `now`; it is noted as when a rule last fired.
+    pub fn step(&self, state: &mut State, now: UnixMs, event: &Event, decision: &mut Decision) {
         decision.outputs.clear();
         decision.matched = false;
         if let Some(count) = self.pass_all {
@@ -195,7 +198,7 @@ impl RuleSet {
         let route = state.routes.get(&event.topic, find);
         if !route.rules.is_empty() {
             decision.matched = true;
-            return Evaluation::new(&self.compiled, state, event, &route.wanted)
+            return Evaluation::new(&self.compiled, state, now, event, &route.wanted)
                 .route(&route, decision);
         }
         state.totals.unmatched += 1;
@@ -203,7 +206,7 @@ impl RuleSet {
             Some(rule) => {
                 let at = self.compiled.rules.len();
                 let wanted = &self.unmatched_wanted;
-                let mut evaluation = Evaluation::new(&self.compiled, state, event, wanted);
+                let mut evaluation = Evaluation::new(&self.compiled, state, now, event, wanted);
                 evaluation.rule(at, rule, &[], decision);
             }
             None => state.totals.dropped_unmatched += 1,
@@ -271,28 +274,44 @@ impl RuleSet {
         let mut entries = route.rules.iter();
         let entry = entries.find(|entry| entry.rule == at);
         let captures = entry.map_or(&[][..], |entry| &entry.captures);
-        Evaluation::new(&self.compiled, state, &event, &wanted).rule(at, rule, captures, decision);
+        Evaluation::new(&self.compiled, state, now, &event, &wanted)
+            .rule(at, rule, captures, decision);
         Some(event)
     }
 
     /// All counters as they are now.
     pub fn counters(&self, state: &State) -> Counters {
+        let sent_to = |(to, count): &(Destination, u64)| {
+            let name = self.destinations.get(usize::from(to.0))?;
+            Some((Arc::clone(name), *count))
+        };
         let of_rule = |(rule, counts): (&CompiledRule, &RuleCounts)| RuleCounters {
             rule: Arc::clone(&rule.name),
             counts: counts.clone(),
             undefined: state.undefined(self, counts).collect(),
+            sent: counts.sent_to.iter().filter_map(sent_to).collect(),
         };
-        let mine = state.owner == Some(self.fingerprint);
-        let counts = if mine { state.rules.as_slice() } else { &[] };
-        Counters {
+        let mut counters = Counters {
             totals: state.totals,
-            rules: self
-                .compiled
-                .with_unmatched()
-                .zip(counts)
-                .map(of_rule)
-                .collect(),
+            ..Counters::default()
+        };
+        if state.owner == Some(self.fingerprint) {
+            let rules = self.compiled.with_unmatched().zip(&state.rules);
+            counters.rules = rules.map(of_rule).collect();
+            counters.unread.clone_from(&state.unread);
+            let broken = state.broken.iter();
+            counters.broken = broken.filter_map(|of| self.broken(of)).collect();
         }
+        counters
+    }
+
+    fn broken(&self, ((event, field), count): (&(usize, usize), &u64)) -> Option<BrokenCounters> {
+        let event = self.compiled.events.get(*event)?;
+        Some(BrokenCounters {
+            event: Arc::clone(&event.name),
+            field: event.contract.get(*field)?.name.as_str().into(),
+            count: *count,
+        })
     }
 }
 

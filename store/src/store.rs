@@ -198,7 +198,15 @@ impl Store {
 
     /// Keeps a dead letter; durable when it returns. The same key again replaces it.
     pub fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
-        self.dead_letters.put(id, bytes)
+        self.dead_letters.put(&[(id, bytes)])
+    }
+
+    /// Keeps several dead letters, all or none; durable when it returns.
+    pub fn put_dead_letters(
+        &self,
+        letters: &[(DeadLetterId, &[u8])],
+    ) -> Result<(), DeadLetterError> {
+        self.dead_letters.put(letters)
     }
 
     /// Dead letters from `from` on, in order; at most `limit`, and about 4 MiB.
@@ -218,6 +226,11 @@ impl Store {
     /// Removes a dead letter; durable when it returns. `Ok(false)` if there was none.
     pub fn remove_dead_letter(&self, id: DeadLetterId) -> Result<bool, DeadLetterError> {
         self.dead_letters.remove(id)
+    }
+
+    /// Removes all dead letters, and gives how many there were. It needs no room, and gives all of theirs back.
+    pub fn remove_all_dead_letters(&self) -> Result<u64, DeadLetterError> {
+        self.dead_letters.remove_all()
     }
 
     /// Number of dead letters held.

@@ -15,6 +15,7 @@ use super::key::{Entries, Rows, Table, keys, table, tables};
 use super::kinds::{Entry, Kinds, Listed};
 use super::lane::{LaneKeys, LaneSettings};
 use super::section::Section;
+use super::store::dead_letters::{DeadLetterKeys, DeadLetters};
 use super::store::{Store, StoreKeys};
 use super::value::files;
 use super::{Config, SourceSection, UpstreamSection};
@@ -27,6 +28,7 @@ keys! {
     ROOT: RootKeys {
         gateway: Option<Table> = table(GatewayKeys::ROWS).required("who this gateway is"),
         store: Option<Table> = table(StoreKeys::ROWS).optional("all defaults", "the event store"),
+        dead_letters: Option<Table> = table(DeadLetterKeys::ROWS).optional("all defaults", "what is kept of events that are set aside"),
         api: Option<Table> = table(ApiKeys::ROWS).optional("no API", "metrics and health over HTTP"),
         sources: Option<Entries> = tables().optional("none", "where events come from"),
         upstreams: Option<Entries> = tables().optional("none", "where events go to"),
@@ -147,6 +149,16 @@ fn config<S: Kinds, U: Kinds>(
         .table(&ROOT.store)
         .unwrap_or_else(|| Section::open(context, "[store]", None, 0..0, &[StoreKeys::ROWS]));
     let store = Store::read(&store);
+    let dead_letters = root.table(&ROOT.dead_letters).unwrap_or_else(|| {
+        Section::open(
+            context,
+            "[dead_letters]",
+            None,
+            0..0,
+            &[DeadLetterKeys::ROWS],
+        )
+    });
+    let dead_letters = DeadLetters::read(&dead_letters, store.max_size_bytes);
     let api = root.table(&ROOT.api).map(|section| Api::read(&section));
     let api = api.unwrap_or_default();
     let sources = read_sources::<S>(&root, id);
@@ -156,6 +168,7 @@ fn config<S: Kinds, U: Kinds>(
         path: path.to_owned(),
         gateway: gateway?,
         store,
+        dead_letters,
         api,
         sources: sources.into_iter().map(Read::into_source).collect(),
         upstreams: upstreams

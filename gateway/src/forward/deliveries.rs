@@ -11,7 +11,7 @@ use super::lane::{Fate, Lane};
 use super::log::LaneLog;
 use super::reader::{CLASSES, PendingRecord};
 use super::retry_queue::Retry;
-use super::window::InFlight;
+use super::window::{Accepted, InFlight};
 use crate::event::dead_letter::Cause;
 use crate::event::record::{self, Record};
 use crate::time::backoff::Backoff;
@@ -180,6 +180,7 @@ fn entry(class: u8, token: Token, historical: bool, now: Now) -> InFlight {
         historical,
         size_bytes: 0,
         offered: now.instant,
+        accepted: Accepted::just_now(now.instant),
         refusals: 0,
         attempts: 0,
     }

@@ -5,9 +5,11 @@
 //! Each holds the lock for one event or one look and waits for nothing meanwhile, so none can
 //! keep the others from going on.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_rules::decision::{Decision, Destination};
+use bytes::Bytes;
+use tidegate_rules::decision::{Decision, Destination, Output};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_rules::{Counters, Handover, RuleSet, State};
 use tidegate_store::LaneId;
@@ -184,6 +186,25 @@ impl Evaluator {
     }
 }
 
+/// What makes a dead letter of an event another one, apart from the rule.
+type Said = (
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+    Option<Bytes>,
+);
+
+fn what_is_said(output: &Output) -> Said {
+    let Output {
+        reason,
+        topic,
+        key,
+        data,
+        ..
+    } = output;
+    (reason.clone(), topic.clone(), key.clone(), data.clone())
+}
+
 impl RulesInForce {
     /// The lanes of what was decided. A destination the rules know but the gateway does not cannot
     /// occur: both come from the same list of names.
@@ -196,8 +217,15 @@ impl RulesInForce {
             return;
         }
         let lanes = &self.active.lanes;
+        let mut set_aside = HashSet::new();
         for addressed in self.decision.outputs.drain(..) {
             let Destination(number) = addressed.destination;
+            // What several rules set aside for one reason is one dead letter.
+            if addressed.destination == Destination::DEAD_LETTER
+                && !set_aside.insert(what_is_said(&addressed.output))
+            {
+                continue;
+            }
             if let Some(lane) = lanes.get(usize::from(number)) {
                 routed.push(Routed {
                     lane: *lane,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidegate_store::Store;
+use tidegate_store::{Store, Writer};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -18,8 +18,10 @@ use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd, way};
+use crate::config::WhenTooMany;
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
+use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::way::Way;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
@@ -42,14 +44,17 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Opens and starts everything.
+    /// Starts everything over the store.
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
+    pub(super) async fn start(
+        config: Config,
+        writer: Writer,
+        store: Store,
+    ) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -58,6 +63,7 @@ impl Gateway {
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
         let log = CommittedLog::of_start(store.clone(), way.mark());
+        let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
@@ -66,6 +72,7 @@ impl Gateway {
             config: &config,
             store: &store,
             log: &log,
+            letters: &letters,
             observe: &observe,
         };
         let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
@@ -77,16 +84,19 @@ impl Gateway {
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
             .with_store(store.clone(), config.gateway.store_dir())
             .with_log(log.clone())
+            .with_letters(letters.clone())
             .with_redrive(channels.redrive)
             .with_intake(pipeline.report())
             .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone());
+            .with_rules(move || status.borrow().clone())
+            .with_rules_report(pipeline.rules_report());
         let with = UpstreamsContext {
             config: &config,
             store: &store,
             lanes: &lanes,
+            letters: &letters,
             observe: &observe,
-            durable: &pipeline.durable,
+            pipeline: &pipeline,
             stop: &stop_forward,
             way: &way,
         };
@@ -117,6 +127,14 @@ impl Gateway {
             stop_upstreams,
             pipeline,
         })
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max: config.dead_letters.max,
+        max_size_bytes: config.dead_letters.max_size_bytes,
+        drops: config.dead_letters.when_full == WhenTooMany::Drop,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::decision::{Destination, Priority};
 use crate::ir::builtin::Function;
 use crate::ir::{self, Expr, Kind};
 use crate::syntax::ast::{Name, Part, Send, Template};
-use crate::topic::is_valid_topic_name;
+use crate::topic::{is_valid_topic_name, uncarried};
 use crate::value::Value;
 use crate::value::types::Type;
 
@@ -65,6 +65,18 @@ impl Checker<'_> {
 
     fn topic_template(&mut self, scope: &Scope, topic: &Template) -> Option<Expr> {
         let checked = self.template(scope, topic)?;
+        let written = topic.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Hole(_) => None,
+        });
+        if let Some(character) = written.filter_map(uncarried).next() {
+            let code = u32::from(character);
+            let message = format!(
+                "a topic to send to cannot contain U+{code:04X}, which MQTT does not carry"
+            );
+            self.error(&topic.span, message);
+            return None;
+        }
         if let Some(Value::Text(text)) = checked.constant()
             && !is_valid_topic_name(text)
         {

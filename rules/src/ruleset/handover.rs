@@ -17,6 +17,8 @@ pub struct Handover {
     moved: Vec<Option<usize>>,
     /// The names of the old set in the new one.
     names: Vec<Option<NameId>>,
+    /// The declared fields of the old set, by event and field, in the new one.
+    fields: HashMap<(usize, usize), (usize, usize)>,
     /// A state of the new set that has seen nothing.
     fresh: State,
 }
@@ -41,6 +43,7 @@ impl Handover {
             from,
             to,
             moved: moved.collect(),
+            fields: same_fields(old, new),
             names: old.names.all().map(|name| new.names.find(name)).collect(),
             fresh,
         }
@@ -69,8 +72,36 @@ impl Handover {
             }
         }
         carried.totals = state.totals;
+        carried.unread = std::mem::take(&mut state.unread);
+        for (place, count) in &state.broken {
+            if let Some(place) = self.fields.get(place) {
+                carried.broken.insert(*place, *count);
+            }
+        }
         let timers = std::mem::take(&mut state.timers);
         carried.timers = timers.carry(|before| self.moved[before]);
         (carried, state)
     }
+}
+
+/// Where the declared fields of one rule set stand in another, by their names.
+fn same_fields(
+    old: &CompiledRules,
+    new: &CompiledRules,
+) -> HashMap<(usize, usize), (usize, usize)> {
+    let mut places: HashMap<(&str, &str), (usize, usize)> = HashMap::new();
+    for (event, at) in new.events.iter().zip(0..) {
+        for (field, to) in event.contract.iter().zip(0..) {
+            places.insert((&event.name, &field.name), (at, to));
+        }
+    }
+    let mut same = HashMap::new();
+    for (event, at) in old.events.iter().zip(0..) {
+        for (field, from) in event.contract.iter().zip(0..) {
+            if let Some(place) = places.get(&(&*event.name, &*field.name)) {
+                same.insert((at, from), *place);
+            }
+        }
+    }
+    same
 }

@@ -1,7 +1,9 @@
 //! What evaluation keeps between events: counters and timers of the rules, and scratch space and
 //! routes that only save work.
 
-use super::counters::{RuleCounts, Totals};
+use std::collections::BTreeMap;
+
+use super::counters::{RuleCounts, Totals, UnreadCounters};
 use super::route::RouteCache;
 use super::timers::Timers;
 use crate::compile::rule::CompiledRules;
@@ -20,6 +22,9 @@ pub struct State {
     pub(crate) rules: Vec<RuleCounts>,
     pub(crate) totals: Totals,
     pub(crate) timers: Timers,
+    pub(crate) unread: Vec<UnreadCounters>,
+    /// Broken declarations by event and field, both by their place.
+    pub(crate) broken: BTreeMap<(usize, usize), u64>,
 }
 
 impl State {
