@@ -215,7 +215,7 @@ impl Intake {
         let mut next = self.spare.take()?;
         next.epoch = self.group.epoch;
         let mut full = std::mem::replace(&mut self.group, next);
-        if let Some(starts) = self.starts.as_ref().filter(|_| full.commit.len() > 0) {
+        if let Some(starts) = self.starts.as_ref().filter(|_| !full.commit.is_empty()) {
             full.commit.mark(STARTS_KEY.as_bytes(), starts);
         }
         self.settings.pacing.handed_over(&full, now);
@@ -238,7 +238,7 @@ impl Intake {
         } else {
             self.dedup.keep(&done.group.seen);
             // It went with the first group that holds something.
-            self.starts.take_if(|_| done.group.commit.len() > 0);
+            self.starts.take_if(|_| !done.group.commit.is_empty());
         }
         self.group.epoch = self.group.epoch.max(done.epoch);
         let mut group = done.group;

@@ -4,6 +4,7 @@
 //! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
+mod found;
 pub(crate) mod scan;
 pub(crate) mod unacknowledged;
 
@@ -24,24 +25,14 @@ use crate::generation::high_water::HighWater;
 use crate::generation::name::parse_revision;
 use crate::generation::quarantine::isolate;
 use crate::generation::ranges::Ranges;
-use crate::generation::removal::delete_dir;
 use crate::generation::running_time::{self, RunningTime};
 use crate::generation::summary::Summary;
 use crate::generation::survivors::Survivors;
 use crate::generation::{Generation, holes};
+use found::{GenerationDir, discard};
 use scan::{Scan, scan};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A generation's directory as found.
-#[derive(Clone)]
-struct GenerationDir {
-    id: u64,
-    first: Sequence,
-    revision: u32,
-    dir: PathBuf,
-}
 
 /// The outcome.
 pub(crate) struct Recovered {
@@ -498,9 +489,4 @@ impl<'a> Recovery<'a> {
         catalog.generations.push_back(generation);
         goes_on.then_some(engine)
     }
-}
-
-/// Deletes a generation that was never begun completely.
-fn discard(dir: &Path) -> Result<(), OpenError> {
-    delete_dir(dir).map_err(|error| OpenError::io(dir, &error))
 }

@@ -12,11 +12,15 @@
 mod acceptance;
 mod pause;
 
+mod action;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
+
+pub(super) use action::{Action, Fate, Undeliverable};
 
 use super::budget::Budget;
 use super::log::LaneLog;
@@ -47,47 +51,6 @@ pub(super) struct Outstanding {
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownLane;
-
-/// What became of a record; of its outputs the worst counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fate {
-    /// It has nothing for this lane.
-    Empty,
-    /// The upstream acknowledged all of it.
-    Delivered,
-    /// Some of it is a dead letter, or was shed.
-    Dead,
-    /// Some of it would have been one dead letter too many.
-    Dropped,
-}
-
-impl Fate {
-    const ALL: [Fate; 4] = [Fate::Empty, Fate::Delivered, Fate::Dead, Fate::Dropped];
-}
-
-/// A delivery that is given up as soon as it is kept as a dead letter.
-#[derive(Debug)]
-pub(super) struct Undeliverable {
-    pub(super) entry: InFlight,
-    pub(super) cause: Cause,
-    pub(super) reason: String,
-    /// The record, where it has just been read and cannot be decoded.
-    pub(super) stored: Option<StoredRecord>,
-}
-
-/// What is to be done to the store.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Keep this as a dead letter; then say [`Lane::kept`] if it is durable, else
-    /// [`Lane::not_kept`].
-    KeepDeadLetter(Undeliverable),
-    /// These records of a class are done with.
-    Confirm {
-        class: u8,
-        sequences: Vec<Sequence>,
-        fate: Fate,
-    },
-}
 
 /// One lane between the log and an upstream.
 pub(super) struct Lane {

@@ -1,6 +1,7 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +29,8 @@ use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
+use crate::observe::intake::LaneCounts;
 use crate::time::clock;
 
 /// How long sources may take to say goodbye to their clients.
@@ -66,8 +69,7 @@ impl Gateway {
         let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
-        let ids = lanes.ids.iter().copied();
-        let counts = ids.zip(lane_metrics.iter().cloned()).collect();
+        let counts = counts(&lanes, &lane_metrics);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -79,15 +81,11 @@ impl Gateway {
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
-        let status = rules.status.subscribe();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_store(store.clone(), config.gateway.store_dir())
-            .with_log(log.clone())
-            .with_letters(letters.clone())
+        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
+        let api = with_held(api, &context, &rules)
             .with_redrive(channels.redrive)
             .with_intake(pipeline.report())
             .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone())
             .with_rules_report(pipeline.rules_report());
         let with = UpstreamsContext {
             config: &config,
@@ -109,13 +107,8 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-        let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
-        tasks.spawn("control", control.run(stop_forward.clone()));
-        tasks.spawn("watchdog", watchdog(api, stop_forward));
-        let (watched, told) = (store.clone(), Arc::clone(&observe));
-        let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
-        tasks.spawn("store watch", watch);
+        serve(&mut tasks, &config, api, stop_forward).await?;
+        watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
         rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
@@ -129,12 +122,52 @@ impl Gateway {
     }
 }
 
+/// The API, and the watchdog that asks it.
+async fn serve(
+    tasks: &mut Tasks,
+    config: &Config,
+    api: Arc<ApiContext>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
+    let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
+    tasks.spawn("control", control.run(stop.clone()));
+    tasks.spawn("watchdog", watchdog(api, stop));
+    Ok(())
+}
+
+fn watch_store(
+    tasks: &mut Tasks,
+    store: &Store,
+    quarantined: HashSet<String>,
+    observe: &Arc<Observe>,
+    stop: &watch::Receiver<bool>,
+) {
+    let (watched, told) = (store.clone(), Arc::clone(observe));
+    let watch = event_store::watch::run(watched, quarantined, told, stop.clone());
+    tasks.spawn("store watch", watch);
+}
+
 fn bounds(config: &Config) -> Bounds {
     Bounds {
         max: config.dead_letters.max,
         max_size_bytes: config.dead_letters.max_size_bytes,
         drops: config.dead_letters.when_full == WhenTooMany::Drop,
     }
+}
+
+fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
+    let ids = lanes.ids.iter().copied();
+    ids.zip(metrics.iter().cloned()).collect()
+}
+
+/// The API over what is held: the store, the log, the dead letters, the rules.
+fn with_held(api: ApiContext, of: &PipelineContext<'_>, rules: &LoadedRules) -> ApiContext {
+    let status = rules.status.subscribe();
+    api.with_store(of.store.clone(), of.config.gateway.store_dir())
+        .with_log(of.log.clone())
+        .with_letters(of.letters.clone())
+        .with_rules(move || status.borrow().clone())
 }
 
 /// The metrics of what is there before anything runs.

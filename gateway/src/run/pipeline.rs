@@ -74,13 +74,7 @@ impl Pipeline {
         metrics.register(observe);
         let (rules, evaluator) = (inputs.rules.clone(), inputs.rules.clone());
         crate::observe::rules::register(observe, move || rules.counters());
-        let wear = Arc::new(Meter::start(
-            now,
-            &config.gateway.data_dir,
-            metrics.accepted_bytes.clone(),
-            config.store.endurance_bytes,
-        ));
-        crate::observe::wear::register(observe, Arc::clone(&wear));
+        let wear = meter(config, &metrics, observe, now);
         let (finish, finished) = watch::channel(false);
         let (commits, groups) = std::sync::mpsc::sync_channel(1);
         let (done, done_receiver) = mpsc::unbounded_channel();
@@ -139,6 +133,18 @@ impl Pipeline {
         let metrics = Arc::clone(&self.metrics);
         move |now| metrics.report(now.instant)
     }
+}
+
+/// What measures the disk's wear, registered.
+fn meter(config: &Config, metrics: &IntakeMetrics, observe: &Observe, now: Instant) -> Arc<Meter> {
+    let wear = Arc::new(Meter::start(
+        now,
+        &config.gateway.data_dir,
+        metrics.accepted_bytes.clone(),
+        config.store.endurance_bytes,
+    ));
+    crate::observe::wear::register(observe, Arc::clone(&wear));
+    wear
 }
 
 fn thread<T: Send + 'static>(

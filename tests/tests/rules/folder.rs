@@ -153,6 +153,7 @@ fn a_moment_without_rules_is_refused_and_told() {
         let told = wait::find(what, || refused(&gateway).ok_or_else(|| gateway.log()));
         assert!(told.contains(said), "{what}: {told}");
         assert!(has_trouble(&gateway, said), "{what}");
+        assert!(gateway.ask(&["status"]).status.success(), "{what}");
         obeys(&gateway, &format!("case/{number}"));
         restore(&folder);
         gateway.wait_until("it is mended", || refused(&gateway).is_none());

@@ -22,6 +22,8 @@ struct Case {
     of: &'static str,
     source: &'static str,
     rules: String,
+    /// The publisher of what is set aside.
+    publisher: u32,
     odd: u64,
     store: &'static str,
     /// Letters that are kept, where that is known.
@@ -35,6 +37,7 @@ impl Case {
             of,
             source: "",
             rules: rules.to_owned(),
+            publisher: ODD,
             odd: 700,
             store: "[dead_letters]\nmax = 50\n\n",
             kept: Some(50),
@@ -70,8 +73,13 @@ fn cases() -> Vec<Case> {
             "unmatched { send to dead_letter reason \"no rule\" }\n",
         ),
         Case {
-            source: "publish = [\"p/1/#\"]\n\n",
-            ..Case::new("a device that may not publish", "source floor", "")
+            source: "max_topic = \"10B\"\n\n",
+            publisher: 1_000_000,
+            ..Case::new(
+                "a device under a topic that is not taken",
+                "source floor",
+                "",
+            )
         },
         Case::new(
             "an upstream that refuses",
@@ -145,8 +153,11 @@ fn publish(gateway: &Gateway, publisher: u32, count: u64) {
 }
 
 fn status(gateway: &Gateway) -> Value {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    serde_json::from_slice(&asked.stdout).expect("JSON")
+    wait::find("the status is told", || {
+        let asked = gateway.ask(&["status", "--format", "json"]);
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        serde_json::from_slice(&asked.stdout).map_err(|_| said)
+    })
 }
 
 /// Waits until nothing waits in the books, and gives the status.
@@ -191,7 +202,7 @@ fn dead_letters_are_bounded_told_and_take_room_from_nobody_else() {
 
 fn check(case: &Case) {
     let mut gateway = start(case);
-    publish(&gateway, ODD, case.odd);
+    publish(&gateway, case.publisher, case.odd);
     publish(&gateway, ODD + 1, HEALTHY);
     let delivered = || gateway.metric("tidegate_upstream_delivered_total", "archive");
     gateway.wait_until("the others are delivered", || delivered() == HEALTHY);

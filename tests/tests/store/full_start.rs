@@ -1,6 +1,7 @@
 //! A gateway starts on a full store or a full disk, however it ended before and however often: it refuses what comes,
 //! forwards what it holds, gives back room and accepts again. Nothing that was acknowledged is lost.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tidegate_tests::gateway::Gateway;
@@ -102,7 +103,12 @@ fn run_one(test: &str, case: &Case) {
         );
     }
     broker.start();
-    let subscriber = Subscriber::start(broker.address);
+    goes_on(&gateway, load, broker.address, disk);
+}
+
+/// The upstream is back and then the room: what is held is forwarded, and it accepts again.
+fn goes_on(gateway: &Gateway, load: Load, broker: SocketAddr, mut disk: Option<SmallDisk>) {
+    let subscriber = Subscriber::start(broker);
     let held = load.ledger().acknowledged.len();
     println!("{held} held");
     gateway.wait_until("what is held is forwarded", || subscriber.count() >= held);
