@@ -41,8 +41,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
-use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
-use crate::observe::{Happening, Observe};
+use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -80,10 +80,9 @@ pub struct LaneContext {
 }
 
 impl LaneContext {
-    fn tell(&self, happening: &dyn Happening) {
-        if self.announced {
-            self.observe.emit(happening);
-        }
+    /// Whom changes are told to.
+    fn told(&self) -> Option<&Observe> {
+        self.announced.then_some(&*self.observe)
     }
 }
 
@@ -193,10 +192,10 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
     async fn serve(&mut self) -> Result<ForwardingEnd, ForwardError> {
-        self.context.metrics.up(clock::monotonic());
-        self.context.tell(&UpstreamUp {
-            upstream: &self.context.name,
-        });
+        let context = &self.context;
+        context
+            .metrics
+            .connected(context.told(), clock::monotonic());
         self.lane.connected();
         loop {
             let now = self.offer()?;
@@ -246,15 +245,8 @@ impl<U: Upstream> Forwarder<U> {
         self.reconnect.reset();
         self.lane.settle(now, answers);
         self.report();
-        let (upstream, metrics) = (&*self.context.name, &self.context.metrics);
-        match metrics.judge(now.instant) {
-            None => {}
-            Some(HealthChange::Failing(why)) => self.context.tell(&UpstreamDown {
-                upstream,
-                why: &why,
-            }),
-            Some(HealthChange::Recovered) => self.context.tell(&UpstreamUp { upstream }),
-        }
+        let context = &self.context;
+        context.metrics.judge(context.told(), now.instant);
     }
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.
@@ -264,13 +256,10 @@ impl<U: Upstream> Forwarder<U> {
         self.report();
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
         let pause = self.reconnect.next(self.jitter.draw()).max(asked);
-        let LaneContext { name, metrics, .. } = &self.context;
-        if metrics.down(&trouble.message, now.instant) {
-            self.context.tell(&UpstreamDown {
-                upstream: name,
-                why: &trouble.message,
-            });
-        }
+        let context = &self.context;
+        context
+            .metrics
+            .disconnected(context.told(), &trouble.message, now.instant);
         tokio::select! {
             () = sleep_until((now.instant + pause).into()) => false,
             () = stopped(&mut self.shutdown) => true,
@@ -292,6 +281,7 @@ impl<U: Upstream> Forwarder<U> {
 
     fn report(&mut self) {
         for happened in std::mem::take(&mut self.lane.happened) {
+            self.context.metrics.dead_lettered(&happened);
             self.context.observe.emit(&happened);
         }
     }

@@ -14,6 +14,7 @@
 pub mod config;
 mod event_store;
 mod gateway;
+mod health;
 mod lanes;
 mod pipeline;
 pub mod rules;
@@ -29,6 +30,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use config::Config;
 use gateway::Gateway;
 use rules::folder::FolderError;
+
+use crate::observe::log::repeats::Repeats;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -66,14 +69,14 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs one gateway until SIGTERM or SIGINT.
+/// Runs one gateway until SIGTERM or SIGINT; `held_back` is what repeats in its log.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, held_back).await?;
     gateway.run_until(terminate).await
 }

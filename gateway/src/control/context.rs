@@ -33,7 +33,7 @@ pub struct ApiContext {
     id: String,
     started: Instant,
     pub(super) observe: Arc<Observe>,
-    sources: Vec<Read<SourceStatus>>,
+    sources: Vec<ReadAt<SourceStatus>>,
     upstream_names: Vec<String>,
     upstreams: Vec<ReadAt<UpstreamStatus>>,
     rules: Read<RulesStatus>,
@@ -65,7 +65,10 @@ impl ApiContext {
 
     /// Adds a source.
     #[must_use]
-    pub fn with_source(mut self, read: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+    pub fn with_source(
+        mut self,
+        read: impl Fn(Now) -> SourceStatus + Send + Sync + 'static,
+    ) -> Self {
         self.sources.push(Box::new(read));
         self
     }
@@ -132,7 +135,7 @@ impl ApiContext {
         // The lanes first and the intake last: an event that moves on meanwhile is then counted
         // as waiting, not as missing.
         let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
-        let sources: Vec<_> = self.sources.iter().map(|read| read()).collect();
+        let sources: Vec<_> = self.sources.iter().map(|read| read(now)).collect();
         let intake = (self.intake)(now);
         let mut status = Status {
             gateway: GatewayStatus {
@@ -153,12 +156,14 @@ impl ApiContext {
             troubles: Vec::new(),
         };
         status.troubles = health::troubles(&status, &intake);
-        status.troubles.extend(self.observe.troubles.lines());
+        status
+            .troubles
+            .extend(self.observe.troubles.lines(now.instant));
         status
     }
 
     /// What waits for upstreams that are not configured.
-    pub(super) fn stranded(&self) -> Vec<StrandedLane> {
+    pub fn stranded(&self) -> Vec<StrandedLane> {
         let Some((store, _)) = &self.store else {
             return Vec::new();
         };

@@ -20,6 +20,7 @@ use crate::event::dead_letter::Cause;
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
+use crate::observe::trouble::DEAD_LETTERS;
 
 /// How long a letter may wait for its commit.
 const COMMIT_MAX: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub(super) fn show(context: &ApiContext, id: &str) -> ApiResponse {
 pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
     let dropped = || {
         stored::remove(context.store()?, stored::parse_id(id)?)?;
+        // Whoever sends one again or drops it has looked.
+        context.observe.clear_kind(DEAD_LETTERS);
         Ok(json!({ "dropped": id }))
     };
     response::of_history(dropped())
@@ -91,6 +94,7 @@ async fn retried(
         .ok_or(RetryError::Commit("this gateway takes no letters"))?;
     commit(redrive, vec![((), record)]).await.1?;
     off_thread(move || stored::remove(&held, id)).await??;
+    context.observe.clear_kind(DEAD_LETTERS);
     Ok(upstream)
 }
 

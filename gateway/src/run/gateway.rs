@@ -10,6 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::health::{self, HealthWatch};
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -25,6 +26,7 @@ use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
+use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
 
 /// How long sources may take to say goodbye to their clients.
@@ -38,6 +40,7 @@ pub(super) struct Gateway {
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
+    held_back: Repeats,
 }
 
 impl Gateway {
@@ -45,9 +48,10 @@ impl Gateway {
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
+    pub(super) async fn start(config: Config, held_back: Repeats) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
+        health::raise_limits(&config, &observe);
         let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
@@ -100,6 +104,9 @@ impl Gateway {
         let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
+        let named = lanes.destinations.names().zip(&lane_metrics);
+        let health = HealthWatch::new(&observe, &api, &held_back, named);
+        tasks.spawn("health", health.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
         let (watched, told) = (store.clone(), Arc::clone(&observe));
         let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
@@ -112,6 +119,7 @@ impl Gateway {
             stop_sources,
             stop_upstreams,
             pipeline,
+            held_back,
         })
     }
 }
@@ -176,6 +184,7 @@ impl Gateway {
         drop(tasks);
         self.pipeline.finish.send_replace(true);
         join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        self.held_back.write_rest(clock::monotonic());
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");

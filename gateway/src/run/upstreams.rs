@@ -73,6 +73,9 @@ pub(super) fn spawn(
     for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
         let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
         let kind = with.start(tasks, upstream, context)?;
+        let looked_at = Arc::clone(metrics);
+        with.observe
+            .look_at(move |observe, now| looked_at.look(observe, now.instant));
         let (store, id) = (with.store.clone(), *id);
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
         api = api.with_upstream(upstream.name.clone(), move |now| {

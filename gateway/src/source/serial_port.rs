@@ -3,12 +3,16 @@
 //! A port that hangs up reads as end of file for ever; holding it would renumber a USB device
 //! that comes back. So the end of a stream closes the port, and the search starts anew.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio_serial::{SerialPortBuilderExt, SerialPortType, SerialStream};
+use tokio_serial::{ErrorKind, SerialPortBuilderExt, SerialPortType, SerialStream};
 
 use crate::config::PortMatch;
 use crate::observe::Observe;
@@ -37,28 +41,23 @@ pub struct SerialPort {
 
 impl SerialPort {
     /// Opens the port, waiting for it as long as it takes; `None` on shutdown.
-    pub async fn open(&self, shutdown: &mut watch::Receiver<bool>) -> Option<SerialStream> {
-        let mut pause = REOPEN_MIN;
-        let mut told = false;
+    pub async fn open(&self, shutdown: &mut watch::Receiver<bool>) -> Option<OpenPort> {
+        let (source, mut pause) = (&*self.source, REOPEN_MIN);
         loop {
             match self.try_open() {
                 Ok((path, stream)) => {
-                    self.metrics.up("open");
-                    self.observe.emit(&PortOpened {
-                        source: &self.source,
-                        path: &path,
-                    });
-                    return Some(stream);
+                    self.metrics.port_opened(self.baud);
+                    let path = &path;
+                    let opened = PortOpened { source, path };
+                    self.metrics.up(&self.observe, "open", &opened);
+                    let metrics = self.metrics.clone();
+                    return Some(OpenPort { stream, metrics });
                 }
-                Err(why) if !told => {
-                    told = true;
-                    self.metrics.down("waiting", &why);
-                    self.observe.emit(&PortAbsent {
-                        source: &self.source,
-                        why: &why,
-                    });
+                Err(why) => {
+                    let why = &*why;
+                    let absent = PortAbsent { source, why };
+                    self.metrics.down(&self.observe, "waiting", why, &absent);
                 }
-                Err(_) => {}
             }
             tokio::select! {
                 () = stopped(shutdown) => return None,
@@ -70,11 +69,9 @@ impl SerialPort {
 
     /// Says that the port is gone.
     pub fn lost(&self, why: &str) {
-        self.metrics.down("waiting", why);
-        self.observe.emit(&PortLost {
-            source: &self.source,
-            why,
-        });
+        let source = &*self.source;
+        let lost = PortLost { source, why };
+        self.metrics.down(&self.observe, "waiting", why, &lost);
     }
 
     fn try_open(&self) -> Result<(PathBuf, SerialStream), String> {
@@ -85,8 +82,62 @@ impl SerialPort {
         let name = path.to_string_lossy();
         let stream = tokio_serial::new(name.as_ref(), self.baud)
             .open_native_async()
-            .map_err(|error| format!("{name} cannot be opened: {error}"))?;
+            .map_err(|error| not_opened(&name, &error))?;
         Ok((path.clone(), stream))
+    }
+}
+
+/// Why a port cannot be opened, and what to do.
+fn not_opened(name: &str, error: &tokio_serial::Error) -> String {
+    match error.kind() {
+        ErrorKind::Io(io::ErrorKind::NotFound) => {
+            format!("{name}: there is no such port; is the device plugged in?")
+        }
+        ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+            format!("{name}: no permission; add the gateway's user to the group dialout")
+        }
+        ErrorKind::NoDevice => format!("{name}: {error}; does another program hold it?"),
+        _ => format!("{name}: it cannot be opened: {error}"),
+    }
+}
+
+/// A port that is open: what it brings is counted.
+pub struct OpenPort {
+    stream: SerialStream,
+    metrics: SourceMetrics,
+}
+
+impl AsyncRead for OpenPort {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            self.metrics.read(count as u64);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OpenPort {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -109,10 +109,10 @@ impl Place {
         true
     }
 
-    fn summarise(&mut self, now: Instant, told: &mut Vec<Summary>) {
+    fn summarise(&mut self, now: Instant, is_end: bool, told: &mut Vec<Summary>) {
         let level = self.level;
         self.written.retain(|_, written| {
-            if now < written.until {
+            if now < written.until && !is_end {
                 return true;
             }
             if written.more == 0 {
@@ -129,7 +129,7 @@ impl Place {
             written.until = now + (within * 2).clamp(WINDOW, WINDOW_MAX);
             true
         });
-        if now < self.window_ends {
+        if now < self.window_ends && !is_end {
             return;
         }
         let began = self.window_ends.checked_sub(WINDOW).unwrap_or(now);
@@ -175,7 +175,16 @@ impl Repeats {
 
     /// Writes how much was held back, of what has repeated for long enough.
     pub fn write(&self, now: Instant) {
-        for summary in self.summaries(now) {
+        Repeats::write_summaries(self.summaries(now, false));
+    }
+
+    /// Writes how much was held back of everything: the log ends.
+    pub fn write_rest(&self, now: Instant) {
+        Repeats::write_summaries(self.summaries(now, true));
+    }
+
+    fn write_summaries(summaries: Vec<Summary>) {
+        for summary in summaries {
             let Summary {
                 level,
                 more,
@@ -191,11 +200,11 @@ impl Repeats {
         }
     }
 
-    fn summaries(&self, now: Instant) -> Vec<Summary> {
+    fn summaries(&self, now: Instant, is_end: bool) -> Vec<Summary> {
         let mut told = Vec::new();
         let mut places = self.places();
         for place in places.values_mut() {
-            place.summarise(now, &mut told);
+            place.summarise(now, is_end, &mut told);
         }
         told
     }
@@ -289,7 +298,7 @@ mod tests {
     }
 
     fn summaries(repeats: &Repeats, at: Instant) -> Vec<(u64, u64, String)> {
-        let all = repeats.summaries(at).into_iter();
+        let all = repeats.summaries(at, false).into_iter();
         all.map(|it| (it.more, it.within.as_secs(), it.words))
             .collect()
     }

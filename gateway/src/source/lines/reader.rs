@@ -170,11 +170,14 @@ impl LinesSource {
             )),
         };
         match made {
-            Ok((data, content_type)) => Some(Event {
-                content_type: Some(content_type.into()),
-                data,
-                ..self.template.clone()
-            }),
+            Ok((data, content_type)) => {
+                self.metrics.readable();
+                Some(Event {
+                    content_type: Some(content_type.into()),
+                    data,
+                    ..self.template.clone()
+                })
+            }
             Err(why) => {
                 self.refuse(&why);
                 None
@@ -185,6 +188,7 @@ impl LinesSource {
     fn refuse(&mut self, why: &str) {
         self.refused += 1;
         self.metrics.malformed("line");
+        self.metrics.unreadable(why);
         self.observe.emit(&LineRefused {
             source: &self.port.source,
             why,
