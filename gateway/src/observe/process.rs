@@ -104,7 +104,7 @@ pub fn is_short_of_descriptors(error: &io::Error) -> bool {
 pub fn descriptors_short(observe: &Observe, now: Instant) {
     let max = descriptors_max().unwrap_or_default();
     let what = format!(
-        "connections are turned away: nearly all of the {max} files that may be open at once are. Allow more with \
+        "connections are turned away: nearly all of the {max} files that may be open at once are open. Allow more with \
          LimitNOFILE= in the service (`ulimit -n` in a shell), or close connections"
     );
     let until = now + QUIET;

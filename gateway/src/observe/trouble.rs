@@ -288,8 +288,12 @@ mod tests {
         failed(1, 0);
         failed(2, 5);
         observe.clear_past(at(12));
-        let line = ["source floor: 2 logins failed (for 12 min)"];
-        assert_eq!(observe.troubles.lines(at(12)), line);
+        let line = ["source floor: 2 logins failed (for 11 min)"];
+        assert_eq!(
+            observe.troubles.lines(at(12)),
+            line,
+            "it began after the start"
+        );
         observe.clear_past(at(15));
         assert!(observe.troubles.lines(at(15)).is_empty());
         failed(3, 20);

@@ -51,7 +51,7 @@ impl Gateway {
     pub(super) async fn start(config: Config, held_back: Repeats) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        health::raise_limits(&config, &observe);
+        health::raise_limits();
         let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
@@ -59,6 +59,7 @@ impl Gateway {
         let rules = LoadedRules::load(&config, &lanes)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
+        health::check_limits(&config, &observe);
         let log = CommittedLog::new(store.clone());
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
@@ -75,14 +76,10 @@ impl Gateway {
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
-        let status = rules.status.subscribe();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_store(store.clone(), config.gateway.store_dir())
             .with_log(log.clone())
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone());
+            .with_redrive(channels.redrive);
+        let api = api_parts(api, &config, &store, &pipeline, &rules);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -122,6 +119,21 @@ impl Gateway {
             held_back,
         })
     }
+}
+
+/// What the API shows of everything but sources and upstreams.
+fn api_parts(
+    api: ApiContext,
+    config: &Config,
+    store: &Store,
+    pipeline: &Pipeline,
+    rules: &LoadedRules,
+) -> ApiContext {
+    let status = rules.status.subscribe();
+    api.with_store(store.clone(), config.gateway.store_dir())
+        .with_intake(pipeline.report())
+        .with_wear(Arc::clone(&pipeline.wear))
+        .with_rules(move || status.borrow().clone())
 }
 
 /// The metrics of what is there before anything runs.

@@ -28,15 +28,20 @@ const LETTERS_QUIET: Duration = Duration::from_secs(3600);
 const BUILT_UNIX_S: &str = env!("TIDEGATE_BUILT_UNIX_S");
 const STRANDED: &str = "stranded";
 
-/// Lets as many files be open as the system allows, and says if that is too few for what the
-/// configuration allows.
-pub(super) fn raise_limits(config: &Config, observe: &Observe) {
+/// Lets as many files be open as the system allows.
+pub(super) fn raise_limits() {
     let (before, now) = process::raise_descriptors_max();
     tracing::debug!(?before, ?now, "files that may be open at once");
+}
+
+/// Says if that is too few for what the configuration allows.
+pub(super) fn check_limits(config: &Config, observe: &Observe) {
     let sources = config.sources.iter();
     let connections: usize = sources.map(|source| source.kind.connections_max()).sum();
     let connections = connections as u64;
-    let Some(max) = now else { return };
+    let Some(max) = process::descriptors_max() else {
+        return;
+    };
     let room = process::descriptors_for_connections(max);
     if connections > room {
         let wanted = connections + (max - room);

@@ -17,6 +17,9 @@ use crate::observe::{Happening, Observe, SystemEvent};
 const TOLD_MAX: usize = 8;
 /// What has not changed for so long is stable.
 const CALM: Duration = Duration::from_secs(60);
+/// How soon other words for the same state are told again; it doubles.
+const WORDS_PAUSE_MIN: Duration = Duration::from_secs(10);
+const WORDS_PAUSE_MAX: Duration = Duration::from_secs(3600);
 const UNSTABLE: &str = "unstable";
 /// The word of everything at first.
 pub const STARTING: &str = "starting";
@@ -45,6 +48,11 @@ pub struct HealthState {
 
 struct State {
     now: HealthState,
+    /// Why it is failing, as it was told.
+    why: Option<String>,
+    /// Other words for the same state: when the next ones are told, and how long until those after.
+    words_after: Instant,
+    words_pause: Duration,
     /// When changes were told.
     told: VecDeque<Instant>,
     changed: Instant,
@@ -74,6 +82,9 @@ impl Health {
                     since: now,
                     last_error: None,
                 },
+                why: None,
+                words_after: now,
+                words_pause: Duration::ZERO,
                 told: VecDeque::new(),
                 changed: now,
                 withheld: 0,
@@ -137,16 +148,21 @@ impl Health {
             let mut state = self.lock();
             let is_up = why.is_none();
             let is_other = state.now.word != word || state.now.is_up != is_up;
-            if !is_other && (is_up || state.now.last_error.as_deref() == why) {
-                return;
-            }
-            if is_other {
-                state.now.since = now;
-            }
-            (state.now.word, state.now.is_up) = (word, is_up);
             if let Some(why) = why {
                 state.now.last_error = Some(why.to_owned());
             }
+            if is_other {
+                state.now.since = now;
+                (state.words_after, state.words_pause) = (now, Duration::ZERO);
+            } else if is_up || state.why.as_deref() == why || now < state.words_after {
+                return;
+            } else {
+                // Some servers never say the same twice.
+                state.words_pause = (state.words_pause * 2).clamp(WORDS_PAUSE_MIN, WORDS_PAUSE_MAX);
+                state.words_after = now + state.words_pause;
+            }
+            (state.now.word, state.now.is_up) = (word, is_up);
+            state.why = why.map(str::to_owned);
             self.up.set(i64::from(is_up));
             state.changed = now;
             let is_past = |at: &Instant| now.saturating_duration_since(*at) >= CALM;
@@ -275,6 +291,29 @@ mod tests {
             .map(|event| event.kind)
             .collect();
         assert_eq!(kinds, ["down", "down", "up"]);
+    }
+
+    #[test]
+    fn a_reason_that_changes_all_the_time_is_told_ever_more_seldom() {
+        let observe = Observe::default();
+        let (sender, mut events) = tokio::sync::mpsc::channel(64);
+        observe.route_system_events(sender);
+        let start = clock::monotonic();
+        let health = Health::new(Kind::Upstream, "hook", Gauge::default(), start);
+        let mut told = 0;
+        for second in 0..86_400 {
+            let now = start + Duration::from_secs(second);
+            let why = format!("503: request {second}");
+            health.down(Some(&observe), "failing", &why, now, &Told("down"));
+            health.look(&observe, now);
+            told += std::iter::from_fn(|| events.try_recv().ok()).count();
+            assert_eq!(health.state().last_error, Some(why), "the status has it");
+        }
+        assert!((20..40).contains(&told), "{told}");
+        assert!(
+            observe.troubles.lines(start).is_empty(),
+            "it is not unstable"
+        );
     }
 
     #[test]

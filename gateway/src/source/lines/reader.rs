@@ -44,11 +44,12 @@ pub fn payload(format: &LineFormat, line: &[u8]) -> Result<(Bytes, &'static str)
         LineFormat::Csv { columns, delimiter } => {
             let cells: Vec<&str> = text.split(*delimiter).map(str::trim).collect();
             if cells.len() != columns.len() {
-                return Err(format!(
-                    "it has {} columns, the configuration names {}",
-                    cells.len(),
-                    columns.len()
-                ));
+                let found = match cells.len() {
+                    1 => "1 column".to_owned(),
+                    count => format!("{count} columns"),
+                };
+                let wanted = columns.len();
+                return Err(format!("it has {found}, the configuration names {wanted}"));
             }
             let object: serde_json::Map<_, _> = columns
                 .iter()
