@@ -6,7 +6,7 @@
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |
 //! | `reader` | reading classes, backlog and live traffic |
-//! | `deliveries` | from stored records to deliveries |
+//! | `deliveries` | from stored records to deliveries, the first time and again |
 //! | `window` | what is in flight |
 //! | `retry_queue` | what was sent back |
 //! | `budget` | rate and bandwidth |
@@ -77,6 +77,8 @@ pub struct LaneContext {
     pub shutdown_max: Duration,
     /// Draws the pauses between attempts.
     pub seed: u64,
+    /// The mark of this start.
+    pub mark: Option<Arc<str>>,
 }
 
 impl LaneContext {
@@ -144,6 +146,7 @@ pub async fn forward<U: Upstream>(
         clock::monotonic(),
         jitter.draw(),
     );
+    let lane = lane.of_start(context.mark.clone());
     let log = StoreLog::new(context.store.clone(), context.id);
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
@@ -195,6 +198,7 @@ impl<U: Upstream> Forwarder<U> {
         let context = &self.context;
         context
             .metrics
+            .health
             .connected(context.told(), clock::monotonic());
         self.lane.connected();
         loop {
@@ -242,11 +246,13 @@ impl<U: Upstream> Forwarder<U> {
             return;
         }
         let now = clock::now();
-        self.reconnect.reset();
+        if answers.iter().any(|(_, outcome)| outcome.has_come_back()) {
+            self.reconnect.reset();
+        }
         self.lane.settle(now, answers);
         self.report();
         let context = &self.context;
-        context.metrics.judge(context.told(), now.instant);
+        context.metrics.health.judge(context.told(), now.instant);
     }
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.
@@ -257,8 +263,10 @@ impl<U: Upstream> Forwarder<U> {
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
         let pause = self.reconnect.next(self.jitter.draw()).max(asked);
         let context = &self.context;
-        context
-            .metrics
+        let metrics = &context.metrics;
+        metrics.count_disconnect();
+        metrics
+            .health
             .disconnected(context.told(), &trouble.message, now.instant);
         tokio::select! {
             () = sleep_until((now.instant + pause).into()) => false,

@@ -16,6 +16,7 @@ pub mod dedup;
 pub mod evaluator;
 pub mod gaps;
 pub mod group;
+mod loops;
 pub mod mint;
 mod null_control;
 pub mod pacing;
@@ -37,12 +38,14 @@ use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
+use crate::event::way::{STARTS_KEY, Way};
 use crate::observe::intake::IntakeMetrics;
 use crate::observe::{Observe, SystemEvent};
-use crate::time::clock;
+use crate::time::clock::{self, Now};
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
 use group::{CommitGroup, Done};
+use loops::Loops;
 use mint::{Mint, StartMark};
 use pacing::Pacing;
 use reused_ids::ReusedIds;
@@ -75,6 +78,8 @@ pub struct Settings {
     pub start: StartMark,
     /// How the commits are paced.
     pub pacing: Pacing,
+    /// What is known of the way of events.
+    pub way: Way,
 }
 
 /// The intake thread's state.
@@ -83,6 +88,9 @@ pub struct Intake {
     settings: Settings,
     dedup: Dedup,
     reused: ReusedIds,
+    loops: Loops,
+    /// The marks of the latest starts, until they are in the store.
+    starts: Option<Vec<u8>>,
     routed: Vec<Routed>,
     mint: Mint,
     group: CommitGroup,
@@ -115,15 +123,17 @@ impl Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
             mint: Mint::new(settings.start.clone(), ""),
             inputs,
-            settings,
             dedup,
-            reused: ReusedIds::new(observe),
+            reused: ReusedIds::new(Arc::clone(&observe)),
+            loops: Loops::new(settings.way.clone(), &settings.gateway_id, observe),
+            starts: Some(settings.way.starts()),
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
             commits: ends.commits,
             done: ends.done,
             metrics,
+            settings,
         }
     }
 
@@ -133,6 +143,13 @@ impl Intake {
         let mut open = true;
         while open || !self.group.is_empty() || self.spare.is_none() {
             let wait = self.hand_over(open, clock::monotonic());
+            let before = self.group.acks.len();
+            if let Some(short) = wait.filter(|wait| *wait < TIMER_STEP) {
+                // The commit thread is idle meanwhile, and who sends finds room in the channel.
+                std::thread::sleep(short);
+                self.gather(before);
+                continue;
+            }
             let gathering = open && self.group.has_room();
             let due = self.inputs.rules.next_wake().filter(|_| gathering);
             let due = due.map(|due| rest(due, clock::unix_ms()));
@@ -140,7 +157,7 @@ impl Intake {
                 biased;
                 Some(done) = self.done.recv() => self.finish(done, clock::monotonic()),
                 offer = self.inputs.offers.recv(), if gathering => match offer {
-                    Some(offer) => self.take(offer, clock::unix_ms()),
+                    Some(offer) => self.take(offer, clock::now()),
                     None => open = false,
                 },
                 Some(event) = self.inputs.system.recv(), if gathering => {
@@ -155,16 +172,20 @@ impl Intake {
                 () = self.inputs.rules.timers_differ(), if gathering => {}
                 () = after(wait.unwrap_or_default()), if wait.is_some() => {}
             }
-            self.gather();
+            self.gather(before);
         }
     }
 
-    /// Takes what is already queued, without waiting.
-    fn gather(&mut self) {
+    /// Takes what is already queued, without waiting. The group held `before` events when it was
+    /// last looked at.
+    fn gather(&mut self, before: usize) {
         while self.group.has_room()
             && let Ok(offer) = self.inputs.offers.try_recv()
         {
-            self.take(offer, clock::unix_ms());
+            self.take(offer, clock::now());
+        }
+        if self.group.acks.len() > before {
+            self.settings.pacing.arrived(clock::monotonic());
         }
     }
 
@@ -184,7 +205,10 @@ impl Intake {
         }
         let mut next = self.spare.take()?;
         next.epoch = self.group.epoch;
-        let full = std::mem::replace(&mut self.group, next);
+        let mut full = std::mem::replace(&mut self.group, next);
+        if let Some(starts) = self.starts.as_ref().filter(|_| full.commit.len() > 0) {
+            full.commit.mark(STARTS_KEY.as_bytes(), starts);
+        }
         self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.
         let _ = self.commits.send(full);
@@ -196,6 +220,7 @@ impl Intake {
     fn finish(&mut self, done: Done, now: Instant) {
         self.settings.pacing.finished(now);
         self.reused.look(now);
+        self.loops.look(now);
         if done.failed {
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
@@ -205,6 +230,8 @@ impl Intake {
             self.dedup.forget_undurable(&done.group.seen);
         } else {
             self.dedup.keep(&done.group.seen);
+            // It went with the first group that holds something.
+            self.starts.take_if(|_| done.group.commit.len() > 0);
         }
         self.group.epoch = self.group.epoch.max(done.epoch);
         let mut group = done.group;
@@ -212,14 +239,14 @@ impl Intake {
         self.spare = Some(group);
     }
 
-    fn take(&mut self, offer: Offer, now: UnixMs) {
+    fn take(&mut self, offer: Offer, now: Now) {
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
         }
     }
 
-    fn take_one(&mut self, arrival: Arrival, now: UnixMs) {
+    fn take_one(&mut self, arrival: Arrival, now: Now) {
         let Arrival {
             mut event,
             ack,
@@ -228,8 +255,13 @@ impl Intake {
             set_aside,
         } = arrival;
         if let Some(why) = set_aside {
-            return self.set_aside(event, &why, ack, now);
+            return self.set_aside(event, &why, ack, now.unix_ms);
         }
+        if let Some(why) = self.loops.objection(&mut event, now.instant) {
+            self.give_own_id(&mut event);
+            return self.set_aside(event, &why, ack, now.unix_ms);
+        }
+        let now = now.unix_ms;
         match self.dedup.seen(
             &event,
             &identity,
@@ -264,7 +296,7 @@ impl Intake {
         if at_most_once {
             self.group.note(Note::AtMostOnce);
         }
-        self.decide(Arc::new(event), ack, now);
+        self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
     }
@@ -272,6 +304,9 @@ impl Intake {
     /// Gives the event an id of ours, and keeps that of its sender.
     fn give_own_id(&mut self, event: &mut Event) {
         let of_sender = std::mem::replace(&mut event.id, self.mint.next_id());
+        if of_sender.is_empty() {
+            return;
+        }
         event.extensions.retain(|(name, _)| &**name != SENDER_ID);
         event.extensions.push((SENDER_ID.into(), of_sender));
     }
@@ -279,7 +314,9 @@ impl Intake {
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
     /// letters, past the rules and the subscribers.
     fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
-        event.id = self.mint.next_id();
+        if event.id.is_empty() {
+            event.id = self.mint.next_id();
+        }
         event.received = now;
         let routed = Routed {
             lane: self.inputs.rules.dead_letter_lane(),
@@ -296,14 +333,14 @@ impl Intake {
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
-    fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.inputs.rules.decide(&event, now, &mut self.routed);
+    fn decide(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.inputs.rules.decide(event, now, &mut self.routed);
         self.push(event, ack, now);
     }
 
     /// Adds an event to the group, with what was decided about it.
-    fn push(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.group.push(&event, &self.routed, now);
+    fn push(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.group.push(event, &self.routed, now);
         self.group.acks.push(ack);
     }
 
@@ -315,7 +352,7 @@ impl Intake {
         {
             if !self.routed.is_empty() {
                 self.group.note(Note::Hidden);
-                self.push(event, Ack::none(), now);
+                self.push(&event, Ack::none(), now);
             }
         }
     }
@@ -344,9 +381,12 @@ impl Intake {
             extensions: Vec::new(),
             data: system.data.to_string().into(),
         };
-        self.decide(Arc::new(event), Ack::none(), now);
+        self.decide(&event, Ack::none(), now);
     }
 }
+
+/// The runtime's timers have steps of so long; what is shorter is slept on the intake's own thread.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.
 const WAKE_WAIT_MAX: Duration = Duration::from_secs(1);

@@ -22,6 +22,7 @@ mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
+mod way;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;
@@ -77,6 +78,7 @@ pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
+    health::raise_limits();
     let gateway = Gateway::start(config, held_back).await?;
     gateway.run_until(terminate).await
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -202,17 +203,10 @@ impl Failing<'_> {
     }
 }
 
-#[test]
-fn what_does_not_work_is_told_everywhere_and_so_is_its_working_again() {
-    let Some(mut broker) = Mosquitto::new("health") else {
-        return;
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name);
-    let (gps, press) = (at("gps"), at("press"));
-    let nobody = port::free();
-    let url = format!("url = \"mqtt://{}\"", broker.address);
-    let config = format!(
+/// The configuration of ports, a broker and a server that are not there.
+fn broken(press: &Path, gps: &Path, broker: SocketAddr, nobody: SocketAddr) -> String {
+    let url = format!("url = \"mqtt://{broker}\"");
+    format!(
         "[sources.press]\ntype = \"serial\"\nport = \"{}\"\n\n\
          [sources.gps]\ntype = \"lines\"\nport = \"{}\"\nformat = \"text\"\n\n\
          [sources.usb]\ntype = \"lines\"\nmatch = {{ vid = \"ffff\" }}\nformat = \"text\"\n\n\
@@ -224,7 +218,19 @@ fn what_does_not_work_is_told_everywhere_and_so_is_its_working_again() {
          [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
         press.display(),
         gps.display()
-    );
+    )
+}
+
+#[test]
+fn what_does_not_work_is_told_everywhere_and_so_is_its_working_again() {
+    let Some(mut broker) = Mosquitto::new("health") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (gps, press) = (at("gps"), at("press"));
+    let nobody = port::free();
+    let config = broken(&press, &gps, broker.address, nobody);
     let mut gateway = Gateway::new_in(folder, &config);
     gateway.start();
     let here = broker.address.to_string();

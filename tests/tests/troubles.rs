@@ -36,6 +36,21 @@ fn user(source: &str) -> String {
     format!("[sources.{source}.users.press]\npassword_hash = \"{hash}\"\npublish = [\"#\"]\n\n")
 }
 
+/// Posts an event with a login, and is not let in.
+fn post_refused(address: SocketAddr, login: Option<&str>) {
+    let login = login
+        .map(|login| format!("{login}\r\n"))
+        .unwrap_or_default();
+    let request = format!(
+        "POST /topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n{login}\r\n1"
+    );
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
 #[test]
 fn whoever_is_not_let_in_is_told() {
     let Some(client) = peer::find("mosquitto_pub", "logins") else {
@@ -51,18 +66,7 @@ fn whoever_is_not_let_in_is_told() {
         let output = command.args(arguments).output().expect("it runs");
         assert!(!output.status.success(), "{arguments:?}");
     };
-    let post = |_: &Gateway, login: &[&str]| {
-        let login = login.first().map(|login| format!("{login}\r\n"));
-        let request = format!(
-            "POST /topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n{}\r\n1",
-            login.unwrap_or_default()
-        );
-        let mut stream = TcpStream::connect(hooks).expect("it listens");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    };
+    let post = |_: &Gateway, login: &[&str]| post_refused(hooks, login.first().copied());
     type Visit<'a> = &'a dyn Fn(&Gateway, &[&str]);
     let wrong = "the password of the user press is wrong";
     let unknown = "the user name is none of `users`";

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use tidegate_rules::event::Event;
 
 use super::delivery::Delivery;
+use super::way::{self, PATH};
 
 /// The version of CloudEvents that is written, and the only one that is read.
 pub const SPEC_VERSION: &str = "1.0";
@@ -80,7 +81,20 @@ pub fn of_delivery(delivery: &Delivery) -> Vec<Attribute<'_>> {
         attributes.push(("historical", Cow::Borrowed("true")));
     }
     attributes.extend(extensions(event).filter(|(name, _)| !derived || *name != "causationid"));
+    continue_way(&mut attributes, event, delivery.mark.as_deref());
     attributes
+}
+
+/// Adds the mark of the start that the event leaves to its way.
+pub fn continue_way<'a>(
+    attributes: &mut Vec<Attribute<'a>>,
+    event: &'a Event,
+    mark: Option<&'a str>,
+) {
+    if let Some(mark) = mark {
+        attributes.retain(|(name, _)| *name != PATH);
+        attributes.push((PATH, way::onward(event, mark)));
+    }
 }
 
 fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
@@ -145,7 +159,11 @@ pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), 
             "{name:?} is no name of an attribute: up to 20 lower-case letters and digits"
         ));
     }
-    if event.extensions.len() >= EXTENSIONS_MAX {
+    // It grows on the way, and must not make anybody refuse the event.
+    let others = event.extensions.iter().filter(|(name, _)| &**name != PATH);
+    if name == PATH {
+        event.extensions.retain(|(name, _)| &**name != PATH);
+    } else if others.count() >= EXTENSIONS_MAX {
         return bad(format!("it has more than {EXTENSIONS_MAX} extensions"));
     }
     event.extensions.push((Arc::from(name), Arc::from(value)));

@@ -30,6 +30,7 @@ struct Shared {
     end: watch::Sender<Sequence>,
     followers: AtomicUsize,
     notes: Mutex<Notes>,
+    mark: Option<Arc<str>>,
 }
 
 impl Shared {
@@ -41,7 +42,17 @@ impl Shared {
 impl CommittedLog {
     /// The log of a store.
     pub fn new(store: Store) -> CommittedLog {
+        CommittedLog::with(store, None)
+    }
+
+    /// The log of a store, opened by a start with this mark.
+    pub fn of_start(store: Store, mark: &Arc<str>) -> CommittedLog {
+        CommittedLog::with(store, Some(Arc::clone(mark)))
+    }
+
+    fn with(store: Store, mark: Option<Arc<str>>) -> CommittedLog {
         CommittedLog(Arc::new(Shared {
+            mark,
             end: watch::Sender::new(store.end()),
             followers: AtomicUsize::new(0),
             notes: Mutex::default(),
@@ -68,6 +79,11 @@ impl CommittedLog {
     /// The sequence after the last durable record.
     pub fn end(&self) -> Sequence {
         *self.0.end.borrow()
+    }
+
+    /// The mark of the start, which ends the way that events leave with.
+    pub fn mark(&self) -> Option<&str> {
+        self.0.mark.as_deref()
     }
 
     /// Whether anybody follows.

@@ -171,6 +171,30 @@ impl postcard::ser_flavors::Flavor for Appender<'_> {
 /// [`RecordError::Version`] for a version this gateway does not know,
 /// [`RecordError::Malformed`] for anything that is not what [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+    decode_sharing(bytes, &mut SharedTexts::default())
+}
+
+/// Texts that an event mostly has in common with the one before it.
+#[derive(Debug, Default)]
+pub struct SharedTexts {
+    source: Arc<str>,
+    kind: Arc<str>,
+    topic: Arc<str>,
+    publisher: Arc<str>,
+}
+
+fn share(known: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **known != *text {
+        *known = text.into();
+    }
+    Arc::clone(known)
+}
+
+/// As [`decode`], for records one after the other: what they have in common is kept once.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_sharing(bytes: &[u8], texts: &mut SharedTexts) -> Result<Record, RecordError> {
     let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
     if *version != VERSION {
         return Err(RecordError::Version(*version));
@@ -187,7 +211,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Malformed);
     }
     Ok(Record {
-        event: Arc::new(event(&head, data)),
+        event: Arc::new(event(&head, data, texts)),
         outputs,
     })
 }
@@ -226,14 +250,14 @@ fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError
     })
 }
 
-fn event(head: &RecordHead, data: Bytes) -> Event {
+fn event(head: &RecordHead, data: Bytes, texts: &mut SharedTexts) -> Event {
     Event {
         id: head.id.into(),
-        source: head.source.into(),
-        kind: head.kind.into(),
+        source: share(&mut texts.source, head.source),
+        kind: share(&mut texts.kind, head.kind),
         subject: head.subject.map(Arc::from),
-        topic: head.topic.into(),
-        publisher: head.publisher.into(),
+        topic: share(&mut texts.topic, head.topic),
+        publisher: share(&mut texts.publisher, head.publisher),
         time: head.time,
         received: head.received,
         content_type: head.content_type.map(Arc::from),
@@ -296,6 +320,35 @@ mod tests {
         let (event, outputs) = full();
         let record = decode(&encoded()).expect("a fresh record");
         assert_eq!((&*record.event, &record.outputs), (&event, &outputs));
+    }
+
+    #[test]
+    fn records_one_after_the_other_share_what_they_have_in_common_and_nothing_else() {
+        let mut texts = SharedTexts::default();
+        let (event, outputs) = full();
+        let others = [
+            Event {
+                topic: "plant/B".into(),
+                ..event.clone()
+            },
+            Event {
+                publisher: "press8".into(),
+                id: "17-43".into(),
+                ..event.clone()
+            },
+            Event {
+                kind: "alarm".into(),
+                source: "plant-b/floor".into(),
+                ..event.clone()
+            },
+        ];
+        for event in others.iter().flat_map(|other| [&event, other, other]) {
+            let mut buffer = Vec::new();
+            encode(event, &outputs, &mut buffer);
+            let record = decode_sharing(&buffer, &mut texts).expect("a fresh record");
+            assert_eq!(&*record.event, event);
+            assert!(Arc::ptr_eq(&record.event.topic, &texts.topic));
+        }
     }
 
     #[test]

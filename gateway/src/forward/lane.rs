@@ -17,19 +17,17 @@ use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
 
 use super::budget::Budget;
 use super::log::LaneLog;
-use super::poison_detector::{PoisonDetector, SOON};
+use super::poison_detector::{PoisonDetector, Verdict};
 use super::reader::{CLASSES, DoneRanges, Readers};
-use super::retry_queue::{Retry, RetryQueue};
+use super::retry_queue::RetryQueue;
 use super::window::{InFlight, Window};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
+use crate::event::record::SharedTexts;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
-
-/// Tokens remembered from broken connections, so that repeats are counted as such.
-const SEEN_MAX: usize = 8192;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -88,25 +86,29 @@ pub(super) enum Action {
 /// One lane between the log and an upstream.
 pub(super) struct Lane {
     pub(super) id: LaneId,
+    /// The mark of this start, for what leaves.
+    pub(super) mark: Option<Arc<str>>,
     pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
-    settings: LaneSettings,
+    /// Of the record read last.
+    pub(super) texts: SharedTexts,
+    pub(super) settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
     undeliverable: VecDeque<Undeliverable>,
-    has_actions: bool,
+    pub(super) has_actions: bool,
     finished: [[Vec<Sequence>; CLASSES]; Fate::ALL.len()],
     window: Window,
     readers: Readers,
-    poison: PoisonDetector,
+    pub(super) poison: PoisonDetector,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
     paused_until: Option<Instant>,
     read_again: Option<Instant>,
     hungry: bool,
-    jitter: Jitter,
+    pub(super) jitter: Jitter,
 }
 
 impl Lane {
@@ -119,10 +121,12 @@ impl Lane {
     ) -> Lane {
         Lane {
             id,
+            mark: None,
             metrics,
             retry_queue: RetryQueue::default(),
             ready: VecDeque::new(),
             seen: HashMap::new(),
+            texts: SharedTexts::default(),
             outstanding: BTreeMap::new(),
             undeliverable: VecDeque::new(),
             has_actions: false,
@@ -141,8 +145,14 @@ impl Lane {
         }
     }
 
+    /// The same lane, whose deliveries leave the start with this mark.
+    pub(super) fn of_start(self, mark: Option<Arc<str>>) -> Lane {
+        Lane { mark, ..self }
+    }
+
     /// A connection stands: everything not confirmed is read again from the cursors.
     pub(super) fn connected(&mut self, log: &impl LaneLog) {
+        self.poison.connected();
         let retry_queue = &self.retry_queue;
         let done = |class| -> DoneRanges {
             let mut done = log.cursor(class).above;
@@ -207,7 +217,11 @@ impl Lane {
     /// Why nothing may be offered now: `Some(None)` until something is settled,
     /// `Some(Some(time))` until then.
     fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
-        if self.window.is_full() || self.window.len() >= self.poison.in_flight_max() {
+        let on_trial = |oldest: &InFlight| self.poison.holds(oldest.token);
+        if self.window.is_full()
+            || self.window.len() >= self.poison.in_flight_max()
+            || self.window.oldest().is_some_and(on_trial)
+        {
             return Some(None);
         }
         let pauses = [self.paused_until, self.read_again];
@@ -225,14 +239,22 @@ impl Lane {
         if let Some(ready) = self.ready.pop_front() {
             return Ok(Some(ready));
         }
+        let is_held = |token| self.poison.holds(token);
+        if self.poison.is_proven() && self.retry_queue.has_due(now.instant, is_held) {
+            // It is tried alone.
+            return match self.window.is_empty() {
+                true => self.next_again(log, now, true),
+                false => Ok(None),
+            };
+        }
         for class in (0..CLASSES as u8).rev() {
-            while let Some((token, retry)) = self.retry_queue.take_due(class, now.instant) {
-                let again = self.read_again(log, class, token, retry, now)?;
-                if again.is_some() || self.has_actions {
-                    return Ok(again);
-                }
+            let again = self.next_again_of(log, class, now, false)?;
+            if again.is_some() || self.has_actions {
+                return Ok(again);
             }
-            if self.retry_queue.len() >= self.settings.inflight_max {
+            if self.retry_queue.len().saturating_sub(self.poison.held())
+                >= self.settings.inflight_max
+            {
                 continue;
             }
             while let Some(pending) = self.readers.pop(log, class)? {
@@ -243,7 +265,10 @@ impl Lane {
                 }
             }
         }
-        Ok(None)
+        match self.window.is_empty() {
+            true => self.next_again(log, now, true),
+            false => Ok(None),
+        }
     }
 
     /// Whether everything the log holds has been offered: then only a commit brings more.
@@ -257,7 +282,10 @@ impl Lane {
         let more = match self.blocked_until(now) {
             _ if room == 0 => None,
             Some(until) => until,
-            None => self.retry_queue.next_due(),
+            None => {
+                let held = |token| self.poison.holds(token);
+                self.retry_queue.next_due(now, held)
+            }
         };
         deadline.into_iter().chain(more).min()
     }
@@ -281,7 +309,11 @@ impl Lane {
                 self.metrics.count_unknown();
                 continue;
             };
-            self.poison.settled(token);
+            match &outcome {
+                // It never left.
+                Outcome::Undeliverable(_) => self.poison.forgive(token),
+                _ => self.poison.settled(token),
+            }
             match outcome {
                 Outcome::Confirmed => {
                     self.busy.reset();
@@ -310,9 +342,7 @@ impl Lane {
 
     fn retry_refused(&mut self, entry: &InFlight, reason: String, now: Now) {
         self.metrics.failed(reason);
-        let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
-        pause.skip(entry.refusals);
-        let due = now.instant + pause.next(self.jitter.draw());
+        let due = now.instant + self.pause_after(entry.refusals + 1);
         self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
     }
 
@@ -332,37 +362,31 @@ impl Lane {
         self.retry(entry, entry.attempts + 1, until, entry.refusals);
     }
 
-    fn retry(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
-        let retry = Retry {
-            due,
-            refusals,
-            attempts,
-            historical: entry.historical,
-        };
-        self.retry_queue.insert(entry.class, entry.token, retry);
-    }
-
     /// The connection is gone: what was in flight is forgotten and read again, but for what
     /// carries a count of refusals or is one of several outputs of a record.
     pub(super) fn broken(&mut self, now: Now, trouble: &Trouble) {
         let in_flight = self.window.len();
-        let strikes = self
-            .poison
-            .broken(self.window.oldest(), in_flight, now.instant);
+        let verdict = self.poison.broken(
+            self.window.oldest(),
+            in_flight,
+            now.instant,
+            self.settings.refusals_max,
+        );
         for entry in self.window.drain() {
-            if strikes > 0 && strikes >= self.settings.refusals_max {
-                let reason = format!(
-                    "the connection broke each time this event was offered: {}",
-                    trouble.message
-                );
-                self.give_up(entry, Cause::Poison, reason, None);
-            } else if in_flight == 1 && !self.poison.has_worked() {
-                // Nothing tells an upstream that works for nobody from an event that it cannot
-                // bear: others go first, and show it.
-                let due = now.instant + SOON;
-                self.retry(&entry, entry.attempts + 1, due, entry.refusals);
-            } else {
-                self.forget(&entry, entry.attempts + 1, now);
+            match verdict {
+                Verdict::None => self.forget(&entry, entry.attempts + 1, now),
+                Verdict::Suspect { strikes } => {
+                    let pause = self.pause_after(strikes);
+                    let due = now.instant + pause;
+                    self.retry(&entry, entry.attempts + 1, due, entry.refusals);
+                }
+                Verdict::Poison => {
+                    let reason = format!(
+                        "the connection broke each time this event was offered, and worked for others: {}",
+                        trouble.message
+                    );
+                    self.give_up(entry, Cause::Poison, reason, None);
+                }
             }
         }
         while let Some((entry, _)) = self.ready.pop_front() {
@@ -375,15 +399,7 @@ impl Lane {
         self.metrics.in_flight(0);
     }
 
-    fn forget(&mut self, entry: &InFlight, attempts: u32, now: Now) {
-        if self.is_remembered(entry) {
-            self.retry(entry, attempts, now.instant, entry.refusals);
-        } else if self.seen.len() < SEEN_MAX {
-            self.seen.insert(entry.token, attempts);
-        }
-    }
-
-    fn is_remembered(&self, entry: &InFlight) -> bool {
+    pub(super) fn is_remembered(&self, entry: &InFlight) -> bool {
         let place = (entry.class, entry.token.sequence);
         entry.refusals > 0 || self.outstanding.contains_key(&place)
     }
@@ -420,7 +436,7 @@ impl Lane {
         let entry = undeliverable.entry;
         match undeliverable.cause {
             Cause::Refused => self.retry_refused(&entry, undeliverable.reason, now),
-            Cause::Poison => self.forget(&entry, entry.attempts + 1, now),
+            Cause::Poison => self.retry(&entry, entry.attempts + 1, now.instant, entry.refusals),
             Cause::Unreadable | Cause::Rule | Cause::Source => {
                 let due = now.instant + self.settings.retry_max;
                 self.retry(&entry, entry.attempts, due, entry.refusals);

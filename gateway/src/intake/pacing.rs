@@ -2,9 +2,11 @@
 //!
 //! The first event of an idle gateway goes at once. Under load, the next group gathers for as
 //! long as a commit takes, measured, before it goes: that halves the time the disk is busy,
-//! grows the groups, and costs an ack at most one more commit's time. With `commit_delay` a group
-//! gathers for at least so long, counted from the last commit: fewer and larger commits, less wear.
-//! `commit_delay_max` bounds the wait whatever the measurement says.
+//! grows the groups, and costs an ack at most one more commit's time. It goes earlier when the
+//! burst is over: where nothing came for a fraction of a commit in which, at the pace so far,
+//! several events would have come, whoever publishes waits for acknowledgements. With
+//! `commit_delay` a group gathers for at least so long, counted from the last commit: fewer and
+//! larger commits, less wear. `commit_delay_max` bounds the wait whatever the measurement says.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +19,17 @@ pub struct Pacing {
     delay_max: Duration,
     commit: Duration,
     per_second: f64,
+    arrived: Option<Instant>,
     handed_over: Option<Instant>,
     finished: Option<Instant>,
 }
 
 /// Weight of the newest measurement in the running means.
 const NEWEST: f64 = 0.2;
+/// A burst is over when nothing came for this part of a commit …
+const QUIET_OF_COMMIT: f64 = 1.0 / 8.0;
+/// … in which so many events would have come.
+const QUIET_EVENTS: f64 = 4.0;
 
 impl Pacing {
     /// Pacing from `commit_delay` to `commit_delay_max`.
@@ -32,13 +39,14 @@ impl Pacing {
             delay_max,
             commit: Duration::ZERO,
             per_second: 0.0,
+            arrived: None,
             handed_over: None,
             finished: None,
         }
     }
 
-    /// How long `group` should still gather; `None` when it should go now, is empty, or the
-    /// commit thread is not free anyway.
+    /// How long `group` should still gather, if nothing more comes; `None` when it should go now,
+    /// is empty, or the commit thread is not free anyway.
     pub fn wait(&self, group: &CommitGroup, free: bool, now: Instant) -> Option<Duration> {
         if group.is_empty() || !free || !group.has_room() {
             return None;
@@ -52,8 +60,23 @@ impl Pacing {
         if company < 1.5 {
             return None;
         }
-        let since = now.saturating_duration_since(self.finished?);
-        gather.checked_sub(since).filter(|rest| !rest.is_zero())
+        let finished = self.finished?;
+        let over = self.arrived.unwrap_or(finished) + self.quiet();
+        let until = (finished + gather).min(over.max(finished + self.delay));
+        let rest = until.saturating_duration_since(now);
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// After how long without an event a burst is over.
+    fn quiet(&self) -> Duration {
+        let several = Duration::try_from_secs_f64(QUIET_EVENTS / self.per_second);
+        let several = several.unwrap_or(self.delay_max);
+        self.commit.mul_f64(QUIET_OF_COMMIT).max(several)
+    }
+
+    /// An event came.
+    pub fn arrived(&mut self, now: Instant) {
+        self.arrived = Some(now);
     }
 
     /// A group went to the commit thread.
@@ -120,21 +143,71 @@ mod tests {
     }
 
     #[test]
-    fn under_load_a_group_gathers_for_as_long_as_a_commit_takes() {
+    fn under_load_a_group_gathers_for_as_long_as_a_commit_takes_while_events_come() {
         let mut pacing = Pacing::new(Duration::ZERO, Duration::from_millis(5));
-        let now = after(
+        let finished = after(
             &mut pacing,
             clock::monotonic(),
             50,
             Duration::from_millis(1),
             Duration::from_micros(400),
         );
-        let wait = pacing.wait_at(now).expect("company is near");
-        assert!(
-            wait > Duration::from_micros(350) && wait <= Duration::from_micros(400),
-            "{wait:?}"
-        );
-        assert_eq!(pacing.wait_at(now + wait), None);
+        let mut now = finished;
+        while let Some(wait) = pacing.wait_at(now) {
+            assert!(
+                wait <= Duration::from_micros(90),
+                "{wait:?} until it is looked again"
+            );
+            now += wait / 2 + Duration::from_micros(1);
+            pacing.arrived(now);
+            assert!(
+                now < finished + Duration::from_micros(400),
+                "no longer than a commit"
+            );
+        }
+        let gathered = now - finished;
+        assert!(gathered > Duration::from_micros(350), "{gathered:?}");
+    }
+
+    #[test]
+    fn a_burst_that_is_over_is_not_waited_for() {
+        // `commit_delay`, events every so many µs, a commit's µs, and the µs waited for more.
+        let cases = [
+            (0, 100, 1_000, 400, 50),
+            (0, 500, 1_000, 400, 50),
+            (0, 100, 2_000, 1_600, 200),
+            (0, 30, 1_000, 400, 133),
+            // At an even pace the next one would come later than that.
+            (0, 5, 1_000, 400, 400),
+            (0, 2, 1_000, 900, 900),
+            (0, 1, 1_000, 400, 0),
+            // A slow disk, up to `commit_delay_max`.
+            (0, 5_000, 100_000, 90_000, 5_000),
+            (0, 5_000, 40_000, 24_000, 3_000),
+            // What is asked for is waited for.
+            (2_000, 100, 1_000, 400, 2_000),
+            (300, 100, 1_000, 400, 300),
+            (30, 100, 1_000, 400, 50),
+        ];
+        for case in cases {
+            let (delay, events, every, took, expected) = case;
+            let [delay, every, took] = [delay, every, took].map(Duration::from_micros);
+            let mut pacing = Pacing::new(delay, Duration::from_millis(5));
+            let finished = after(&mut pacing, clock::monotonic(), events, every, took);
+            pacing.arrived(finished);
+            let wait = pacing.wait_at(finished).unwrap_or_default().as_micros();
+            assert!(
+                wait.abs_diff(expected) <= 1 + expected / 100,
+                "{case:?}: {wait}"
+            );
+            pacing.arrived(finished - Duration::from_micros(200));
+            let later = pacing.wait_at(finished).unwrap_or_default().as_micros();
+            let rest = expected.saturating_sub(200).max(delay.as_micros());
+            assert!(
+                later >= rest.min(expected) - rest.min(1),
+                "{case:?}: {later}"
+            );
+        }
     }
 
     #[test]

@@ -68,60 +68,68 @@ impl SourceFamilies {
             failed_logins: Family::default(),
             links: LinkFamily::register(observe),
         };
-        observe.register(|registry| {
-            let f = &families;
-            registry.register(
+        families.register_all(observe);
+        families
+    }
+
+    fn register_all(&self, observe: &Observe) {
+        let counters = [
+            (
                 "source_events_accepted",
                 "Events acknowledged",
-                f.accepted.clone(),
-            );
-            registry.register(
+                &self.accepted,
+            ),
+            (
                 "source_bytes_accepted",
                 "Payload bytes acknowledged",
-                f.bytes.clone(),
-            );
-            registry.register(
+                &self.bytes,
+            ),
+            (
                 "source_events_refused",
                 "Events not acknowledged because they could not be stored",
-                f.refused.clone(),
-            );
+                &self.refused,
+            ),
+            (
+                "source_missed",
+                "Events that a subscriber missed: it lagged too far, or takes no packet so large",
+                &self.missed,
+            ),
+            (
+                "source_read_bytes",
+                "Bytes that a serial port brought",
+                &self.read_bytes,
+            ),
+            (
+                "source_failed_logins",
+                "Clients that were not let in: wrong or no password, certificate refused",
+                &self.failed_logins,
+            ),
+        ];
+        observe.register(|registry| {
+            for (name, help, counter) in counters {
+                registry.register(name, help, counter.clone());
+            }
             registry.register(
                 "source_malformed",
                 "Input refused, by reason",
-                f.malformed.clone(),
-            );
-            registry.register(
-                "source_missed",
-                "Events that a subscriber missed: it lagged too far, or takes no packet so large",
-                f.missed.clone(),
+                self.malformed.clone(),
             );
             registry.register(
                 "source_connections",
                 "Connections open",
-                f.connections.clone(),
+                self.connections.clone(),
             );
             registry.register(
                 "source_up",
                 "1 while it listens, is connected, or has its port",
-                f.up.clone(),
+                self.up.clone(),
             );
             registry.register(
                 "source_ack_seconds",
                 "From reading an event to acknowledging it",
-                f.ack_seconds.clone(),
-            );
-            registry.register(
-                "source_read_bytes",
-                "Bytes that a serial port brought",
-                f.read_bytes.clone(),
-            );
-            registry.register(
-                "source_failed_logins",
-                "Clients that were not let in: wrong or no password, certificate refused",
-                f.failed_logins.clone(),
+                self.ack_seconds.clone(),
             );
         });
-        families
     }
 
     /// The metrics of one source.

@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
-use super::health::{self, HealthWatch};
+use super::health::HealthWatch;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -18,9 +18,10 @@ use super::rules::LoadedRules;
 use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
-use super::{RunError, event_store, systemd};
+use super::{RunError, event_store, systemd, way};
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
+use crate::event::way::Way;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -51,7 +52,6 @@ impl Gateway {
     pub(super) async fn start(config: Config, held_back: Repeats) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        health::raise_limits();
         let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
@@ -59,10 +59,10 @@ impl Gateway {
         let rules = LoadedRules::load(&config, &lanes)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
-        health::check_limits(&config, &observe);
-        let log = CommittedLog::new(store.clone());
+        let way = way::open(&config, &store, &start);
+        let log = CommittedLog::of_start(store.clone(), way.mark());
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
+        let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
         let ids = lanes.ids.iter().copied();
         let counts = ids.zip(lane_metrics.iter().cloned()).collect();
         let context = PipelineContext {
@@ -76,9 +76,8 @@ impl Gateway {
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_log(log.clone())
-            .with_redrive(channels.redrive);
+        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
+        let api = api.with_log(log.clone()).with_redrive(channels.redrive);
         let api = api_parts(api, &config, &store, &pipeline, &rules);
         let with = UpstreamsContext {
             config: &config,
@@ -87,6 +86,7 @@ impl Gateway {
             observe: &observe,
             durable: &pipeline.durable,
             stop: &stop_forward,
+            way: &way,
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
         let with = SourcesContext {
@@ -102,11 +102,11 @@ impl Gateway {
         let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", control.run(stop_forward.clone()));
         let named = lanes.destinations.names().zip(&lane_metrics);
-        let health = HealthWatch::new(&observe, &api, &held_back, named);
+        let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
         tasks.spawn("health", health.run(stop_forward.clone()));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
-        let (watched, told) = (store.clone(), Arc::clone(&observe));
-        let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
+        let told = Arc::clone(&observe);
+        let watch = event_store::watch::run(store.clone(), quarantined, told, stopping.clone());
         tasks.spawn("store watch", watch);
         rules.watch(&mut tasks, &observe, &stopping);
         Ok(Gateway {
@@ -146,6 +146,7 @@ fn register(observe: &Observe, store: &Store) {
 fn intake_parts(
     config: &Config,
     start: StartMark,
+    way: &Way,
     rules: &LoadedRules,
     receivers: IntakeReceivers,
 ) -> (Settings, Inputs) {
@@ -153,6 +154,7 @@ fn intake_parts(
         gateway_id: config.gateway.id.as_str().into(),
         start,
         pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
+        way: way.clone(),
     };
     let inputs = Inputs {
         offers: receivers.offers,

@@ -35,7 +35,7 @@ pub(super) fn raise_limits() {
 }
 
 /// Says if that is too few for what the configuration allows.
-pub(super) fn check_limits(config: &Config, observe: &Observe) {
+fn check_limits(config: &Config, observe: &Observe) {
     let sources = config.sources.iter();
     let connections: usize = sources.map(|source| source.kind.connections_max()).sum();
     let connections = connections as u64;
@@ -118,11 +118,13 @@ pub(super) struct HealthWatch {
 impl HealthWatch {
     /// `lanes` are those of the configuration, with their names.
     pub(super) fn new<'a>(
+        config: &Config,
         observe: &Arc<Observe>,
         api: &Arc<ApiContext>,
         held_back: &Repeats,
         lanes: impl Iterator<Item = (&'a str, &'a Arc<LaneMetrics>)>,
     ) -> HealthWatch {
+        check_limits(config, observe);
         HealthWatch {
             observe: Arc::clone(observe),
             api: Arc::clone(api),

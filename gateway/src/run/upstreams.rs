@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
+use crate::event::way::Way;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
@@ -20,6 +21,7 @@ use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
 use crate::time::clock;
 use crate::upstream::Upstream;
+use crate::upstream::open::Opening;
 
 /// What all upstreams are opened with.
 pub(super) struct UpstreamsContext<'a> {
@@ -29,6 +31,7 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) observe: &'a Arc<Observe>,
     pub(super) durable: &'a watch::Receiver<Sequence>,
     pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) way: &'a Way,
 }
 
 /// The metrics of every lane, in the order of the destinations.
@@ -75,7 +78,7 @@ pub(super) fn spawn(
         let kind = with.start(tasks, upstream, context)?;
         let looked_at = Arc::clone(metrics);
         with.observe
-            .look_at(move |observe, now| looked_at.look(observe, now.instant));
+            .look_at(move |observe, now| looked_at.health.look(observe, now.instant));
         let (store, id) = (with.store.clone(), *id);
         let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
         api = api.with_upstream(upstream.name.clone(), move |now| {
@@ -113,6 +116,7 @@ impl UpstreamsContext<'_> {
             announced: name != Destinations::DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
             seed: fastrand::u64(..),
+            mark: Some(Arc::clone(self.way.mark())),
         }
     }
 
@@ -123,7 +127,11 @@ impl UpstreamsContext<'_> {
         mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
         let name = &upstream.name;
-        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = upstream.kind.open(Opening {
+            name,
+            gateway_id: &self.config.gateway.id,
+            way: self.way,
+        });
         let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
         let timeout = &mut context.config.ack_timeout;
         *timeout = upstream.kind.ack_timeout_min().max(*timeout);

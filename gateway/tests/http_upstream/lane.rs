@@ -58,6 +58,7 @@ impl Lane {
             announced: true,
             shutdown_max: Duration::from_secs(1),
             seed: 7,
+            mark: None,
         };
         let out = HttpOut::new(upstream).expect("an upstream");
         Lane {
