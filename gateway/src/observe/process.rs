@@ -86,7 +86,7 @@ pub fn descriptors_for_connections(max: u64) -> u64 {
     max - RESERVED.min(max / 4)
 }
 
-/// Whether a descriptor is one of those that connections from outside leave to others.
+/// Whether a descriptor, which had the lowest number that was free, is one of those that connections from outside leave to others.
 pub fn is_reserved(descriptor: RawFd) -> bool {
     let last = descriptors_max().map(descriptors_for_connections);
     last.is_some_and(|last| u64::try_from(descriptor).is_ok_and(|number| number >= last))

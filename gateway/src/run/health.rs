@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,13 +163,11 @@ impl HealthWatch {
     }
 
     fn look_at_descriptors(&self, now: Now) {
-        let Some(max) = process::descriptors_max() else {
-            return;
+        let is_short = match File::open("/dev/null") {
+            Ok(file) => process::is_reserved(file.as_raw_fd()),
+            Err(error) => process::is_short_of_descriptors(&error),
         };
-        let room = process::descriptors_for_connections(max);
-        // None is left where it cannot be counted.
-        let open = process::open_descriptors().unwrap_or(max);
-        if open >= room {
+        if is_short {
             process::descriptors_short(&self.observe, now.instant);
         }
     }
