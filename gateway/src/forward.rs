@@ -3,6 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane::acceptance` | when an event was accepted, and whether it is live |
+//! | `lane::pause` | what holds up a whole lane for a while |
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |
 //! | `reader` | reading classes, backlog and live traffic |
@@ -41,6 +43,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
+use crate::event::committed_log::CommitTimes;
+use crate::event::dead_letter::letters::Letters;
 use crate::observe::Observe;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
@@ -65,8 +69,12 @@ pub struct LaneContext {
     pub config: LaneSettings,
     /// The log.
     pub store: Store,
+    /// What is given up.
+    pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Counts.
@@ -147,7 +155,12 @@ pub async fn forward<U: Upstream>(
         jitter.draw(),
     );
     let lane = lane.of_start(context.mark.clone());
-    let log = StoreLog::new(context.store.clone(), context.id);
+    let log = StoreLog {
+        store: context.store.clone(),
+        lane: context.id,
+        letters: context.letters.clone(),
+        times: context.times.clone(),
+    };
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {
@@ -249,6 +262,7 @@ impl<U: Upstream> Forwarder<U> {
         if answers.iter().any(|(_, outcome)| outcome.has_come_back()) {
             self.reconnect.reset();
         }
+        self.context.metrics.deliveries.turn(now.instant);
         self.lane.settle(now, answers);
         self.report();
         let context = &self.context;

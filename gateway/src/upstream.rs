@@ -29,6 +29,8 @@ pub enum Outcome {
     /// What the upstream's protocol cannot carry, so that it was never sent: dead-lettered at once
     /// with this reason.
     Undeliverable(String),
+    /// Only of the dead letters themselves: it would have been one too many, and is let go.
+    Dropped,
     /// Not now (quota, 429, 503): the lane pauses and tries again, never dead-lettered.
     Busy {
         /// What the upstream said.

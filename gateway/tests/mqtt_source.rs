@@ -174,7 +174,7 @@ async fn what_a_source_does_not_take_is_set_aside_and_what_a_broker_does_not_gra
             let mut offer = source.offers.recv().await.expect("an offer");
             let arrival = offer.arrivals.pop().expect("the message");
             assert_eq!(&*arrival.event.topic, topic);
-            let said = arrival.set_aside.as_deref().unwrap_or_default();
+            let said = arrival.set_aside.as_ref().map_or("", |aside| &*aside.why);
             assert_eq!(said.is_empty(), why.is_empty(), "{topic}: {said}");
             assert!(said.contains(why), "{topic}: {said}");
             arrival.ack.settle(Verdict::Stored);

@@ -1,5 +1,6 @@
 //! What the store stands on: sled and what it takes to rely on it, the file system, room on the disk, time and locks.
 
+mod aside;
 pub(crate) mod ballast;
 pub(crate) mod clock;
 pub(crate) mod database_files;

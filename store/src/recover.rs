@@ -4,6 +4,7 @@
 //! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
+mod found;
 pub(crate) mod scan;
 pub(crate) mod unacknowledged;
 
@@ -24,24 +25,14 @@ use crate::generation::high_water::HighWater;
 use crate::generation::name::parse_revision;
 use crate::generation::quarantine::isolate;
 use crate::generation::ranges::Ranges;
-use crate::generation::removal::delete_dir;
 use crate::generation::running_time::{self, RunningTime};
 use crate::generation::summary::Summary;
 use crate::generation::survivors::Survivors;
 use crate::generation::{Generation, holes};
+use found::{GenerationDir, discard};
 use scan::{Scan, scan};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A generation's directory as found.
-#[derive(Clone)]
-struct GenerationDir {
-    id: u64,
-    first: Sequence,
-    revision: u32,
-    dir: PathBuf,
-}
 
 /// The outcome.
 pub(crate) struct Recovered {
@@ -71,10 +62,12 @@ pub(crate) struct Recovery<'a> {
     given_out: Sequence,
     /// Ranges that went from the middle of the log on purpose.
     holes: Ranges,
+    /// What the disk has no room to open is read from a copy in memory.
+    copies: bool,
 }
 
 impl<'a> Recovery<'a> {
-    pub(crate) fn new(options: &'a Options, report: OpenReport) -> Recovery<'a> {
+    pub(crate) fn new(options: &'a Options, report: OpenReport, copies: bool) -> Recovery<'a> {
         let high_water = HighWater::load(&options.dir).unwrap_or_default();
         Recovery {
             options,
@@ -82,6 +75,7 @@ impl<'a> Recovery<'a> {
             high_water,
             given_out: 0,
             holes: holes::load(&options.dir),
+            copies,
         }
     }
 
@@ -110,10 +104,11 @@ impl<'a> Recovery<'a> {
         let mut generation = highest;
         let mut engine = None;
         if let Some(newest) = newest {
-            // Sequences were lost behind this generation, or writing to it failed, or it was rewritten: a new one begins
-            // where the count goes on.
+            // Sequences were lost behind this generation, or writing to it failed, or it was rewritten, or it is read from a
+            // copy: a new one begins where the count goes on.
             let whole = newest.scan.summary.end == catalog.next && newest.survivors.is_none();
-            let goes_on = whole && !has_failed(&newest.found.dir);
+            let writable = !newest.engine.is_copy() && !has_failed(&newest.found.dir);
+            let goes_on = whole && writable;
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut catalog, newest, goes_on);
         }
@@ -195,7 +190,11 @@ impl<'a> Recovery<'a> {
     }
 
     fn open_engine(&self, found: &GenerationDir) -> Result<Result<Engine, String>, OpenError> {
-        self.usable(found, Engine::open(&found.dir, self.options.cache_bytes))
+        let open = match self.copies {
+            true => Engine::open_or_copy,
+            false => Engine::open,
+        };
+        self.usable(found, open(&found.dir, self.options.cache_bytes))
     }
 
     /// Damage is an answer, to be dealt with; a failing disk ends the opening.
@@ -490,9 +489,4 @@ impl<'a> Recovery<'a> {
         catalog.generations.push_back(generation);
         goes_on.then_some(engine)
     }
-}
-
-/// Deletes a generation that was never begun completely.
-fn discard(dir: &Path) -> Result<(), OpenError> {
-    delete_dir(dir).map_err(|error| OpenError::io(dir, &error))
 }

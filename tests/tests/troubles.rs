@@ -433,7 +433,7 @@ fn dead_letters_that_become_more_are_told_until_somebody_has_seen_them() {
     };
     let refused = Told {
         subject: "upstream hook",
-        kind: "dead_letters",
+        kind: "new dead letters",
         words: &[
             "3 events were set aside",
             "422",
@@ -443,7 +443,7 @@ fn dead_letters_that_become_more_are_told_until_somebody_has_seen_them() {
     };
     let aside = Told {
         subject: "dead letters",
-        kind: "dead_letters",
+        kind: "new dead letters",
         words: &["1 event was set aside", "by a rule", "dead-letters list"],
     };
     publish("hot/1", 3);

@@ -2,6 +2,7 @@
 //! it. What a slow one has still to read lies in the store, not in memory.
 
 mod notes;
+mod times;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::record::{self, Record};
 pub use notes::Note;
 use notes::Notes;
+pub use times::{CommitTime, CommitTimes};
 
 /// What a follower reads at once.
 const READ: ReadLimit = ReadLimit {
@@ -31,6 +33,7 @@ struct Shared {
     followers: AtomicUsize,
     notes: Mutex<Notes>,
     mark: Option<Arc<str>>,
+    times: CommitTimes,
 }
 
 impl Shared {
@@ -56,6 +59,7 @@ impl CommittedLog {
             end: watch::Sender::new(store.end()),
             followers: AtomicUsize::new(0),
             notes: Mutex::default(),
+            times: CommitTimes::new(store.end()),
             store,
         }))
     }
@@ -69,6 +73,11 @@ impl CommittedLog {
             }
         }
         self.0.end.send_replace(end);
+    }
+
+    /// When the commits of this run became durable.
+    pub fn times(&self) -> CommitTimes {
+        self.0.times.clone()
     }
 
     /// The sequence after the last durable record, as it changes.

@@ -11,7 +11,7 @@ use super::lane::{Fate, Lane};
 use super::log::LaneLog;
 use super::reader::{CLASSES, PendingRecord};
 use super::retry_queue::Retry;
-use super::window::InFlight;
+use super::window::{Accepted, InFlight};
 use crate::event::dead_letter::Cause;
 use crate::event::record::{self, Record};
 use crate::time::backoff::Backoff;
@@ -38,7 +38,7 @@ impl Lane {
             if routed.lane == self.id && routed.output.priority as u8 == class {
                 let token = Token { sequence, output };
                 let entry = InFlight {
-                    attempts: self.seen.get(&token).copied().unwrap_or(0),
+                    attempts: self.attempts(token),
                     ..entry(class, token, historical, now)
                 };
                 let (entry, delivery) = sized(entry, &decoded.event, routed.output);
@@ -156,6 +156,14 @@ impl Lane {
         Delivery { mark, ..delivery }
     }
 
+    /// How often it was offered on connections that broke.
+    fn attempts(&self, token: Token) -> u32 {
+        match self.seen.is_empty() {
+            true => 0,
+            false => self.seen.get(&token).copied().unwrap_or(0),
+        }
+    }
+
     fn unreadable(&mut self, entry: InFlight, stored: StoredRecord) {
         let reason = match record::decode(&stored.bytes) {
             Err(error) => error.to_string(),
@@ -180,6 +188,7 @@ fn entry(class: u8, token: Token, historical: bool, now: Now) -> InFlight {
         historical,
         size_bytes: 0,
         offered: now.instant,
+        accepted: Accepted::just_now(now.instant),
         refusals: 0,
         attempts: 0,
     }

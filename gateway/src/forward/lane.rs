@@ -9,11 +9,18 @@
 //! A lane changes nothing but itself. The time, the seed of its randomness and a view of the log
 //! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
+mod acceptance;
+mod pause;
+
+mod action;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
+
+pub(super) use action::{Action, Fate, Undeliverable};
 
 use super::budget::Budget;
 use super::log::LaneLog;
@@ -28,6 +35,7 @@ use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
+use acceptance::Acceptance;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -37,51 +45,12 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outstanding {
     left: u16,
-    dead: bool,
+    worst: Fate,
 }
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownLane;
-
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The upstream acknowledged all of it.
-    Delivered,
-    /// Some of it is a dead letter, or was shed.
-    Dead,
-    /// It has nothing for this lane.
-    Empty,
-}
-
-impl Fate {
-    const ALL: [Fate; 3] = [Fate::Delivered, Fate::Dead, Fate::Empty];
-}
-
-/// A delivery that is given up as soon as it is kept as a dead letter.
-#[derive(Debug)]
-pub(super) struct Undeliverable {
-    pub(super) entry: InFlight,
-    pub(super) cause: Cause,
-    pub(super) reason: String,
-    /// The record, where it has just been read and cannot be decoded.
-    pub(super) stored: Option<StoredRecord>,
-}
-
-/// What is to be done to the store.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Keep this as a dead letter; then say [`Lane::kept`] if it is durable, else
-    /// [`Lane::not_kept`].
-    KeepDeadLetter(Undeliverable),
-    /// These records of a class are done with.
-    Confirm {
-        class: u8,
-        sequences: Vec<Sequence>,
-        fate: Fate,
-    },
-}
 
 /// One lane between the log and an upstream.
 pub(super) struct Lane {
@@ -102,6 +71,7 @@ pub(super) struct Lane {
     window: Window,
     readers: Readers,
     pub(super) poison: PoisonDetector,
+    acceptance: Acceptance,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
@@ -133,6 +103,7 @@ impl Lane {
             finished: Default::default(),
             window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
             readers: Readers::default(),
+            acceptance: Acceptance::default(),
             poison: PoisonDetector::default(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
@@ -177,6 +148,8 @@ impl Lane {
     ) -> Result<Vec<Delivery>, UnknownLane> {
         let mut batch = Vec::new();
         self.hungry = false;
+        let end = log.end();
+        self.share_link(end, now.instant);
         while batch.len() < room && !self.has_actions && self.blocked_until(now.instant).is_none() {
             match self.next(log, now) {
                 Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
@@ -184,11 +157,15 @@ impl Lane {
                     break;
                 }
                 Ok(Some((entry, delivery))) => {
-                    self.offer(entry, now);
+                    let accepted = self.acceptance.of(log, &delivery, now);
+                    self.offer(InFlight { accepted, ..entry }, now);
                     batch.push(delivery);
                 }
                 Ok(None) => {
                     self.hungry = !self.has_actions;
+                    if self.hungry {
+                        self.acceptance.caught_up(end);
+                    }
                     break;
                 }
                 Err(ReadError::UnknownLane) => return Err(UnknownLane),
@@ -212,22 +189,6 @@ impl Lane {
             offered: now.instant,
             ..entry
         });
-    }
-
-    /// Why nothing may be offered now: `Some(None)` until something is settled,
-    /// `Some(Some(time))` until then.
-    fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
-        let on_trial = |oldest: &InFlight| self.poison.holds(oldest.token);
-        if self.window.is_full()
-            || self.window.len() >= self.poison.in_flight_max()
-            || self.window.oldest().is_some_and(on_trial)
-        {
-            return Some(None);
-        }
-        let pauses = [self.paused_until, self.read_again];
-        let pause = pauses.into_iter().flatten().filter(|until| *until > now);
-        let budgets = [self.events.ready_at(now), self.bytes.ready_at(now)];
-        pause.chain(budgets.into_iter().flatten()).max().map(Some)
     }
 
     /// The next delivery; `None` where there is none, or where an action is due before it.
@@ -315,10 +276,10 @@ impl Lane {
                 _ => self.poison.settled(token),
             }
             match outcome {
+                Outcome::Dropped => self.finish(entry.class, token, Fate::Dropped),
                 Outcome::Confirmed => {
                     self.busy.reset();
-                    self.metrics
-                        .observe_confirm(now.instant.saturating_duration_since(entry.offered));
+                    self.measure(&entry, now.instant);
                     self.finish(entry.class, token, Fate::Delivered);
                 }
                 Outcome::Refused(reason) => self.refused(entry, reason, now),
@@ -344,22 +305,6 @@ impl Lane {
         self.metrics.failed(reason);
         let due = now.instant + self.pause_after(entry.refusals + 1);
         self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
-    }
-
-    /// The whole lane pauses: the answer was about the upstream, not about this event.
-    fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
-        self.metrics.busy(reason, now.instant);
-        let paused = self.paused_until.filter(|until| *until > now.instant);
-        let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
-        let until = match paused {
-            Some(until) => asked.map_or(until, |asked| asked.max(until)),
-            None => {
-                let pause = now.instant + self.busy.next(self.jitter.draw());
-                asked.map_or(pause, |asked| asked.max(pause))
-            }
-        };
-        self.paused_until = Some(until);
-        self.retry(entry, entry.attempts + 1, until, entry.refusals);
     }
 
     /// The connection is gone: what was in flight is forgotten and read again, but for what
@@ -395,6 +340,7 @@ impl Lane {
             }
         }
         self.readers = Readers::default();
+        self.acceptance.interrupted();
         self.paused_until = None;
         self.metrics.in_flight(0);
     }
@@ -421,13 +367,13 @@ impl Lane {
         });
     }
 
-    /// The dead letter is durable, or the record is gone from the log.
-    pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
+    /// The dead letter is durable or was one too many, or the record is gone from the log.
+    pub(super) fn kept(&mut self, undeliverable: &Undeliverable, fate: Fate) {
         let Undeliverable { entry, cause, .. } = undeliverable;
         if *cause == Cause::Poison {
             self.poison.forgive(entry.token);
         }
-        self.finish(entry.class, entry.token, Fate::Dead);
+        self.finish(entry.class, entry.token, fate);
     }
 
     /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
@@ -448,7 +394,7 @@ impl Lane {
     pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
         let outstanding = Outstanding {
             left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            dead: false,
+            worst: Fate::Empty,
         };
         self.outstanding.insert((class, sequence), outstanding);
     }
@@ -460,10 +406,8 @@ impl Lane {
         let mut fate = fate;
         if let Some(outstanding) = self.outstanding.get_mut(&place) {
             outstanding.left = outstanding.left.saturating_sub(1);
-            outstanding.dead |= fate == Fate::Dead;
-            if outstanding.dead {
-                fate = Fate::Dead;
-            }
+            outstanding.worst = outstanding.worst.max(fate);
+            fate = outstanding.worst;
             if outstanding.left > 0 {
                 return;
             }

@@ -150,6 +150,7 @@ impl PoisonDetector {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::Accepted;
     use super::*;
 
     const REFUSALS_MAX: u32 = 5;
@@ -168,6 +169,7 @@ mod tests {
             historical: false,
             size_bytes: 1,
             offered,
+            accepted: Accepted::just_now(offered),
             refusals: 0,
             attempts: 0,
         }

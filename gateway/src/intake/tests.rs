@@ -21,10 +21,7 @@ fn active(text: &str) -> Arc<ActiveRules> {
         text: text.to_owned(),
     };
     let checked = compile(&[file], &Destinations::new(["cloud"])).expect("right rules");
-    Arc::new(ActiveRules {
-        rules: checked.rules,
-        lanes: vec![3, CLOUD],
-    })
+    Arc::new(ActiveRules::new(checked.rules, vec![3, CLOUD]))
 }
 
 fn event(topic: &str, data: &str) -> Event {

@@ -1,6 +1,8 @@
 //! What happens on the way to the upstreams, counted and told.
 
+mod delivery;
 pub mod health;
+mod histogram;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +17,8 @@ use tidegate_store::{GapReason, Sequence};
 
 use super::status::UpstreamStatus;
 use super::{Happening, Observe};
+use delivery::DeliveryFamily;
+pub use delivery::DeliveryTimes;
 use health::UpstreamHealth;
 
 /// Labels of an upstream's metrics.
@@ -27,6 +31,7 @@ pub struct UpstreamLabel {
 pub struct LaneFamilies {
     delivered: Family<UpstreamLabel, Counter>,
     dead_lettered: Family<UpstreamLabel, Counter>,
+    letters_dropped: Family<UpstreamLabel, Counter>,
     retried: Family<UpstreamLabel, Counter>,
     refused: Family<UpstreamLabel, Counter>,
     in_flight: Family<UpstreamLabel, Gauge<i64, AtomicI64>>,
@@ -34,6 +39,7 @@ pub struct LaneFamilies {
     unknown: Family<UpstreamLabel, Counter>,
     disconnects: Family<UpstreamLabel, Counter>,
     latency: Family<UpstreamLabel, Histogram, fn() -> Histogram>,
+    deliveries: DeliveryFamily,
 }
 
 /// Upper bounds in seconds: from a broker beside us to one behind a tired link.
@@ -49,6 +55,7 @@ impl LaneFamilies {
         let families = LaneFamilies {
             delivered: Family::default(),
             dead_lettered: Family::default(),
+            letters_dropped: Family::default(),
             retried: Family::default(),
             refused: Family::default(),
             in_flight: Family::default(),
@@ -56,6 +63,7 @@ impl LaneFamilies {
             unknown: Family::default(),
             disconnects: Family::default(),
             latency: Family::new_with_constructor(latency_buckets as fn() -> Histogram),
+            deliveries: DeliveryFamily::register(observe),
         };
         observe.register(|registry| {
             let f = &families;
@@ -68,6 +76,11 @@ impl LaneFamilies {
                 "upstream_dead_lettered",
                 "Events set aside",
                 f.dead_lettered.clone(),
+            );
+            registry.register(
+                "upstream_dead_letters_dropped",
+                "Events that would have been one dead letter too many",
+                f.letters_dropped.clone(),
             );
             registry.register(
                 "upstream_retried",
@@ -112,12 +125,14 @@ impl LaneFamilies {
         LaneMetrics {
             delivered: self.delivered.get_or_create_owned(&label),
             dead_lettered: self.dead_lettered.get_or_create_owned(&label),
+            letters_dropped: self.letters_dropped.get_or_create_owned(&label),
             retried: self.retried.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
             unknown: self.unknown.get_or_create_owned(&label),
             disconnects: self.disconnects.get_or_create_owned(&label),
             latency: self.latency.get_or_create_owned(&label),
+            deliveries: self.deliveries.of(upstream, now),
             waiting_at_start,
             routed: AtomicU64::new(0),
             shed: AtomicU64::new(0),
@@ -137,12 +152,15 @@ impl LaneFamilies {
 pub struct LaneMetrics {
     delivered: Counter,
     dead_lettered: Counter,
+    letters_dropped: Counter,
     retried: Counter,
     refused: Counter,
     in_flight: Gauge<i64, AtomicI64>,
     unknown: Counter,
     disconnects: Counter,
     latency: Histogram,
+    /// From acceptance to acknowledgement.
+    pub deliveries: DeliveryTimes,
     waiting_at_start: u64,
     routed: AtomicU64,
     shed: AtomicU64,
@@ -153,12 +171,19 @@ pub struct LaneMetrics {
 }
 
 impl LaneMetrics {
-    /// Records are done: every output of them was acknowledged, or one is a dead letter.
-    pub fn count_fates(&self, dead: bool, records: u64) {
-        match dead {
-            true => self.dead_lettered.inc_by(records),
-            false => self.delivered.inc_by(records),
-        };
+    /// Records are done: every output of them was acknowledged.
+    pub fn count_delivered(&self, records: u64) {
+        self.delivered.inc_by(records);
+    }
+
+    /// Records are done: an output of them is a dead letter.
+    pub fn count_dead_letters(&self, records: u64) {
+        self.dead_lettered.inc_by(records);
+    }
+
+    /// Records are done: an output of them would have been one dead letter too many.
+    pub fn count_dropped(&self, records: u64) {
+        self.letters_dropped.inc_by(records);
     }
 
     /// Records were given up undelivered.
@@ -252,10 +277,12 @@ impl LaneMetrics {
             routed: self.routed.load(Ordering::Relaxed),
             delivered: self.delivered.get(),
             dead_lettered: self.dead_lettered.get(),
+            letters_dropped: self.letters_dropped.get(),
             shed: self.shed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             retried: self.retried.get(),
             last_error: state.last_error,
+            delivery: self.deliveries.status(now),
             ..Default::default()
         }
     }

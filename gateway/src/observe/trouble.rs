@@ -23,7 +23,7 @@ use crate::time::clock;
 const TROUBLES_MAX: usize = 256;
 
 /// The kind of trouble that dead letters are, until somebody has seen them.
-pub const DEAD_LETTERS: &str = "dead_letters";
+pub const NEW_DEAD_LETTERS: &str = "new dead letters";
 
 /// What a trouble is about and of which kind it is: two of one subject stand side by side.
 type Key = (String, &'static str);
@@ -46,8 +46,13 @@ impl Troubles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One line each, by subject.
-    pub fn lines(&self, now: Instant) -> Vec<String> {
+    /// One line each, by subject, as they are now.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines_at(clock::monotonic())
+    }
+
+    /// The same as they are at `now`.
+    pub fn lines_at(&self, now: Instant) -> Vec<String> {
         let all = self.all();
         let lines = all.iter().map(|((subject, _), trouble)| {
             let lasts = now.saturating_duration_since(trouble.since);
@@ -267,7 +272,7 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(
-            observe.troubles.lines(clock::monotonic()),
+            observe.troubles.lines(),
             ["source press: no reading for 60 s"]
         );
         let metric = "tidegate_trouble{subject=\"source press\",kind=\"readings\"} 1\n";
@@ -290,12 +295,12 @@ mod tests {
         observe.clear_past(at(12));
         let line = ["source floor: 2 logins failed (for 11 min)"];
         assert_eq!(
-            observe.troubles.lines(at(12)),
+            observe.troubles.lines_at(at(12)),
             line,
             "it began after the start"
         );
         observe.clear_past(at(15));
-        assert!(observe.troubles.lines(at(15)).is_empty());
+        assert!(observe.troubles.lines_at(at(15)).is_empty());
         failed(3, 20);
         observe.clear_kind("logins");
         let told = std::iter::from_fn(|| events.try_recv().ok());
@@ -310,9 +315,6 @@ mod tests {
         for number in 0..2 * TROUBLES_MAX {
             observe.raise(&format!("device {number}"), "boot", "twice");
         }
-        assert_eq!(
-            observe.troubles.lines(clock::monotonic()).len(),
-            TROUBLES_MAX
-        );
+        assert_eq!(observe.troubles.lines().len(), TROUBLES_MAX);
     }
 }

@@ -1,11 +1,12 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidegate_store::Store;
+use tidegate_store::{Store, Writer};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -19,14 +20,18 @@ use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd, way};
+use crate::config::WhenTooMany;
 use crate::control::{ApiContext, Control};
 use crate::event::committed_log::CommittedLog;
+use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::way::Way;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
+use crate::observe::intake::LaneCounts;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
 
@@ -45,30 +50,35 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Opens and starts everything.
+    /// Starts everything over the store.
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Config, held_back: Repeats) -> Result<Gateway, RunError> {
+    pub(super) async fn start(
+        config: Config,
+        held_back: Repeats,
+        writer: Writer,
+        store: Store,
+    ) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        let (writer, store) = event_store::open(&config)?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes)?;
+        let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
         let log = CommittedLog::of_start(store.clone(), way.mark());
+        let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
-        let ids = lanes.ids.iter().copied();
-        let counts = ids.zip(lane_metrics.iter().cloned()).collect();
+        let counts = counts(&lanes, &lane_metrics);
         let context = PipelineContext {
             config: &config,
             store: &store,
             log: &log,
+            letters: &letters,
             observe: &observe,
         };
         let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
@@ -77,14 +87,18 @@ impl Gateway {
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
-        let api = api.with_log(log.clone()).with_redrive(channels.redrive);
-        let api = api_parts(api, &config, &store, &pipeline, &rules);
+        let api = with_held(api, &context, &rules)
+            .with_redrive(channels.redrive)
+            .with_intake(pipeline.report())
+            .with_wear(Arc::clone(&pipeline.wear))
+            .with_rules_report(pipeline.rules_report());
         let with = UpstreamsContext {
             config: &config,
             store: &store,
             lanes: &lanes,
+            letters: &letters,
             observe: &observe,
-            durable: &pipeline.durable,
+            pipeline: &pipeline,
             stop: &stop_forward,
             way: &way,
         };
@@ -98,17 +112,13 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-        let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
-        tasks.spawn("control", control.run(stop_forward.clone()));
         let named = lanes.destinations.names().zip(&lane_metrics);
         let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
         tasks.spawn("health", health.run(stop_forward.clone()));
-        tasks.spawn("watchdog", watchdog(api, stop_forward));
-        let told = Arc::clone(&observe);
-        let watch = event_store::watch::run(store.clone(), quarantined, told, stopping.clone());
-        tasks.spawn("store watch", watch);
-        rules.watch(&mut tasks, &observe, &stopping);
+        serve(&mut tasks, &config, api, stop_forward).await?;
+        watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
+        let folder = config.gateway.rules.as_deref();
+        rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -121,18 +131,51 @@ impl Gateway {
     }
 }
 
-/// What the API shows of everything but sources and upstreams.
-fn api_parts(
-    api: ApiContext,
+/// The API, and the watchdog that asks it.
+async fn serve(
+    tasks: &mut Tasks,
     config: &Config,
+    api: Arc<ApiContext>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
+    let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
+    tasks.spawn("control", control.run(stop.clone()));
+    tasks.spawn("watchdog", watchdog(api, stop));
+    Ok(())
+}
+
+fn watch_store(
+    tasks: &mut Tasks,
     store: &Store,
-    pipeline: &Pipeline,
-    rules: &LoadedRules,
-) -> ApiContext {
+    quarantined: HashSet<String>,
+    observe: &Arc<Observe>,
+    stop: &watch::Receiver<bool>,
+) {
+    let (watched, told) = (store.clone(), Arc::clone(observe));
+    let watch = event_store::watch::run(watched, quarantined, told, stop.clone());
+    tasks.spawn("store watch", watch);
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max: config.dead_letters.max,
+        max_size_bytes: config.dead_letters.max_size_bytes,
+        drops: config.dead_letters.when_full == WhenTooMany::Drop,
+    }
+}
+
+fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
+    let ids = lanes.ids.iter().copied();
+    ids.zip(metrics.iter().cloned()).collect()
+}
+
+/// The API over what is held: the store, the log, the dead letters, the rules.
+fn with_held(api: ApiContext, of: &PipelineContext<'_>, rules: &LoadedRules) -> ApiContext {
     let status = rules.status.subscribe();
-    api.with_store(store.clone(), config.gateway.store_dir())
-        .with_intake(pipeline.report())
-        .with_wear(Arc::clone(&pipeline.wear))
+    api.with_store(of.store.clone(), of.config.gateway.store_dir())
+        .with_log(of.log.clone())
+        .with_letters(of.letters.clone())
         .with_rules(move || status.borrow().clone())
 }
 

@@ -18,7 +18,7 @@ use crate::observe::Observe;
 use crate::observe::forward::LaneMetrics;
 use crate::observe::log::repeats::Repeats;
 use crate::observe::process;
-use crate::observe::trouble::DEAD_LETTERS;
+use crate::observe::trouble::NEW_DEAD_LETTERS;
 use crate::time::clock::{self, Now};
 use crate::time::shutdown::stopped;
 
@@ -94,7 +94,7 @@ impl Letters {
                 )
             }
         };
-        if !observe.is_raised(&subject, DEAD_LETTERS) {
+        if !observe.is_raised(&subject, NEW_DEAD_LETTERS) {
             self.before = before;
         }
         let new = count - self.before;
@@ -104,7 +104,7 @@ impl Letters {
              to say that you have seen it"
         );
         let until = Some(now.instant + LETTERS_QUIET);
-        observe.follow(&subject, DEAD_LETTERS, &what, until);
+        observe.follow(&subject, NEW_DEAD_LETTERS, &what, until);
     }
 }
 

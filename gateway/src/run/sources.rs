@@ -15,6 +15,7 @@ use crate::event::inlet::Inlet;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
+use crate::source::device_claims::DeviceClaims;
 use crate::source::open::Opening;
 use crate::time::clock::Now;
 
@@ -39,12 +40,13 @@ pub(super) async fn spawn(
     mut api: ApiContext,
 ) -> Result<ApiContext, RunError> {
     let families = SourceFamilies::register(with.observe);
+    let devices = Arc::new(DeviceClaims::default());
     for source in &with.config.sources {
         let metrics = families.of(&source.name);
         let (looked_at, has_port) = (metrics.clone(), source.kind.has_port());
         with.observe
             .look_at(move |observe, now| looked_at.look(observe, has_port, now));
-        with.start(tasks, source, &metrics).await?;
+        with.start(tasks, source, &metrics, &devices).await?;
         let source = source.clone();
         api = api.with_source(move |now| status(&source, &metrics, now));
     }
@@ -75,6 +77,7 @@ impl SourcesContext<'_> {
         tasks: &mut Tasks,
         source: &SourceSection<SourceKind>,
         metrics: &SourceMetrics,
+        devices: &Arc<DeviceClaims>,
     ) -> Result<(), RunError> {
         let opening = Opening {
             name: &source.name,
@@ -82,6 +85,7 @@ impl SourcesContext<'_> {
             inlet: self.inlet.clone(),
             log: self.log.clone(),
             store: self.store.clone(),
+            devices: Arc::clone(devices),
             observe: Arc::clone(self.observe),
             metrics: metrics.clone(),
             stop: self.stop.clone(),

@@ -12,6 +12,15 @@ pub fn ready(summary: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(summary)]);
 }
 
+/// Says that the start waits for `what`, and asks for `more` time.
+pub fn waiting(more: Duration, what: &str) {
+    let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+    send(&[
+        NotifyState::Status(what),
+        NotifyState::ExtendTimeoutUsec(micros),
+    ]);
+}
+
 /// Says that the gateway drains and will end, and asks for `shutdown_max` to do so.
 pub fn stopping(shutdown_max: Duration) {
     let micros = u32::try_from(shutdown_max.as_micros()).unwrap_or(u32::MAX);

@@ -451,7 +451,7 @@ impl MqttClient {
             "set aside: {why}"
         );
         let payload = oversized.unwrap_or_else(|| KeptPayload::of(&event.data));
-        Arrival::set_aside(event, payload, &why, ack)
+        Arrival::set_aside(event, payload, &why, &self.template.source, ack)
     }
 
     fn event(&self, message: ReceivedMessage) -> Event {

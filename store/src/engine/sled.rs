@@ -1,6 +1,7 @@
 //! One sled database with the two trees of a generation, fenced: sled's panics become errors, and its three ways to
 //! fail (no room, damaged, failed) are told apart. The only file that names sled's types.
 
+use super::aside::Aside;
 use super::database_files::{
     note_failure, read_through, remove_torn_snapshots, set_snapshots_aside,
 };
@@ -91,6 +92,8 @@ struct Trees {
 pub(crate) struct Engine {
     trees: Option<Trees>,
     dir: PathBuf,
+    /// It is a copy in memory.
+    aside: bool,
 }
 
 impl Engine {
@@ -105,6 +108,30 @@ impl Engine {
             Ok(_) => {}
         }
         opened
+    }
+
+    /// Opens a database to read it; where its disk has no room for that, a copy of it in memory.
+    pub(crate) fn open_or_copy(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
+        match Engine::open(dir, cache_bytes) {
+            Err(EngineError::NoSpace(why)) => Engine::open_copy(dir, cache_bytes, why),
+            other => other,
+        }
+    }
+
+    /// Opens a copy in memory; `why` there is no room on the disk.
+    fn open_copy(dir: &Path, cache_bytes: u64, why: String) -> Result<Engine, EngineError> {
+        let copy = Aside::of(dir).map_err(|_| EngineError::NoSpace(why))?;
+        remove_torn_snapshots(copy.dir())?;
+        Ok(Engine {
+            trees: Some(open_trees_or_replay(copy.dir(), cache_bytes)?),
+            dir: dir.to_path_buf(),
+            aside: true,
+        })
+    }
+
+    /// True if it is a copy in memory: nothing can be made durable in it.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.aside
     }
 
     /// Makes the names and the configuration file that sled created durable; sled itself does not.
@@ -138,6 +165,13 @@ impl Engine {
 
     /// Applies the writes, blocks first, and returns when they are on the disk.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
+        match self.aside {
+            true => Err(EngineError::NoSpace("it is a copy in memory".into())),
+            false => self.apply(writes),
+        }
+    }
+
+    fn apply(&self, writes: Writes) -> Result<(), EngineError> {
         let written = self.call(|trees| {
             for (key, value) in writes.blocks {
                 trees.entries.insert(key, value)?;
@@ -151,7 +185,7 @@ impl Engine {
             trees.database.flush()?;
             Ok(())
         });
-        if written.is_err() {
+        if written.is_err() && !self.aside {
             note_failure(&self.dir);
         }
         written
@@ -207,7 +241,8 @@ impl Engine {
             }
             Ok(())
         })?;
-        self.write(writes)
+        // A copy is cut too: what is cut off would be taken for records.
+        self.apply(writes)
     }
 }
 
@@ -217,7 +252,7 @@ impl Drop for Engine {
         let flushed = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
         let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
-        if flushed.is_err() || closed.is_err() {
+        if (flushed.is_err() || closed.is_err()) && !self.aside {
             note_failure(&self.dir);
         }
     }
@@ -228,21 +263,25 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     disk::create_dir(dir)?;
     remove_torn_snapshots(dir)?;
     read_through(dir)?;
-    let opened = match open_trees(dir, cache_bytes) {
-        Err(EngineError::Damaged(_)) => {
-            set_snapshots_aside(dir)?;
-            open_trees(dir, cache_bytes)
-        }
-        other => other,
-    };
     let engine = Engine {
-        trees: Some(opened?),
+        trees: Some(open_trees_or_replay(dir, cache_bytes)?),
         dir: dir.to_path_buf(),
+        aside: false,
     };
     if created {
         engine.sync_names()?;
     }
     Ok(engine)
+}
+
+fn open_trees_or_replay(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
+    match open_trees(dir, cache_bytes) {
+        Err(EngineError::Damaged(_)) => {
+            set_snapshots_aside(dir)?;
+            open_trees(dir, cache_bytes)
+        }
+        other => other,
+    }
 }
 
 /// The key of the block that may hold `from`: the last block that starts at or before it.
@@ -284,7 +323,7 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
 }
 
 /// Writes one key to a database in `scratch` and flushes it: the self-test watches what that calls.
-pub(crate) fn flush_once(scratch: &Path) -> Result<(), String> {
+pub(crate) fn flush_once(scratch: &Path) -> Result<(), EngineError> {
     let flush = || {
         let database = sled::Config::new()
             .path(scratch)
@@ -294,8 +333,5 @@ pub(crate) fn flush_once(scratch: &Path) -> Result<(), String> {
         database.insert(b"key", b"value")?;
         database.flush()
     };
-    match flush() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
+    fenced(|| Ok(flush().map(drop)?))
 }

@@ -37,11 +37,18 @@ fn status(gateway: &Gateway) -> Value {
 
 /// The dead letters' topics and reasons.
 fn letters(gateway: &Gateway) -> Vec<(String, String)> {
-    let asked = gateway.ask(&["dead-letters", "list", "--format", "json"]);
+    let asked = gateway.ask(&[
+        "dead-letters",
+        "list",
+        "--limit",
+        "1000",
+        "--format",
+        "json",
+    ]);
     let listed: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
     let all = listed.as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    all.map(|letter| (text(&letter["topic"]), text(&letter["reason"])))
+    all.map(|letter| (text(&letter["event"]["topic"]), text(&letter["reason"])))
         .collect()
 }
 
@@ -232,7 +239,7 @@ fn what_no_event_passes_holds_the_lane_with_one_trouble() {
     ] {
         let broker = Broker::start(properties, |_| Answer::Cut);
         let gateway = gateway(broker.address, keys);
-        publish(&gateway, &[("t", b"x"); 3]);
+        publish(&gateway, &[("t", &b"x"[..]); 3]);
         wait::for_count("it tries again", 8, || broker.seen().connections);
         let status = status(&gateway);
         let troubles: Vec<&str> = status["troubles"]

@@ -66,13 +66,13 @@ mod tests {
         for _ in 0..3 {
             metrics.login_failed(&observe, peer, "no user name and password");
         }
-        let lines = observe.troubles.lines(clock::monotonic());
+        let lines = observe.troubles.lines();
         let expected = "source floor: 3 logins failed, the last from 10.0.0.7: no user name and password. Give it what \
                         it needs to log in, or take it off the network";
         assert_eq!(lines, [expected]);
         observe.clear_past(clock::monotonic() + QUIET);
         metrics.login_failed(&observe, peer, "the password of the user p is wrong");
-        let line = &observe.troubles.lines(clock::monotonic())[0];
+        let line = &observe.troubles.lines()[0];
         assert!(line.contains("a login failed"), "{line}");
         let metric = "source_failed_logins_total{source=\"floor\"} 4";
         assert!(observe.metrics_text().contains(metric));

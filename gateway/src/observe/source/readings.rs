@@ -130,7 +130,7 @@ mod tests {
         }
         port.unreadable("it is not UTF-8");
         assert!(look(110, 500, 0));
-        let line = &observe.troubles.lines(start)[0];
+        let line = &observe.troubles.lines_at(start)[0];
         assert!(
             line.contains("9600") && line.contains("not UTF-8"),
             "{line}"

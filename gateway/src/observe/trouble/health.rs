@@ -311,7 +311,7 @@ mod tests {
         }
         assert!((20..40).contains(&told), "{told}");
         assert!(
-            observe.troubles.lines(start).is_empty(),
+            observe.troubles.lines_at(start).is_empty(),
             "it is not unstable"
         );
     }
@@ -332,7 +332,7 @@ mod tests {
             health.look(&observe, now);
         }
         assert!(observe.is_raised("upstream cloud", UNSTABLE));
-        assert!(observe.troubles.lines(start)[0].contains("refused"));
+        assert!(observe.troubles.lines_at(start)[0].contains("refused"));
         let mut kinds = Vec::new();
         while let Ok(event) = events.try_recv() {
             kinds.push(event.kind);

@@ -300,13 +300,20 @@ fn authorize(access: &TopicAccess, topic: &str) -> Result<(), Rejection> {
 }
 
 fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => {
-            let what = "a Content-Encoding is not understood; send the body as it is";
-            Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what))
-        }
-        _ => Ok(()),
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(());
+    };
+    let encoding = String::from_utf8_lossy(encoding.as_bytes());
+    let encoding = encoding.trim();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Ok(());
     }
+    let what = format!(
+        "Content-Encoding: {} is not understood; send the body as it is",
+        encoding.escape_debug()
+    );
+    let rejection = Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what);
+    Err(rejection.with(header::ACCEPT_ENCODING, "identity"))
 }
 
 /// User name and password of HTTP basic (RFC 7617).

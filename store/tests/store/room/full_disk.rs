@@ -137,6 +137,73 @@ fn opened_and_drained(disk: &SmallDisk) {
 }
 
 #[test]
+fn a_disk_that_has_nothing_left_is_opened_again_and_again_without_a_ballast() {
+    for ended_well in [true, false] {
+        SmallDisk::each(40).for_each(|disk| opened_without_room(&disk, ended_well));
+    }
+}
+
+fn opened_without_room(disk: &SmallDisk, ended_well: bool) {
+    let mut case = Case::with(|given| {
+        *given = Options {
+            free_bytes_min: 0,
+            ballast_bytes: 0,
+            ..options(&disk.dir)
+        }
+    });
+    let lane = case.store().lane("cloud").unwrap();
+    for _ in 0..8 {
+        case.append_many(&[Route { lane, class: 0 }], 500, 300)
+            .unwrap();
+    }
+    for n in 1..=5 {
+        let letter = bytes_of(n, 500);
+        case.store().put_dead_letter((n, 0), &letter).unwrap();
+    }
+    case.close();
+    if !ended_well {
+        // As after a kill before the newest summary was written: more is to be opened.
+        for entry in fs::read_dir(case.dir().join("generations")).unwrap() {
+            let _ = fs::remove_file(entry.unwrap().path().join("summary"));
+        }
+    }
+    let (hog, hogs) = (disk.hog(64 << 20), disk.hog_inodes());
+    for _ in 0..3 {
+        case.reopen();
+        let refused = case.append_many(&[], 1, 300).unwrap_err();
+        assert!(
+            matches!(refused, CommitError::NoSpace { .. }),
+            "{refused:?}"
+        );
+        assert_eq!(case.store().backlog(lane).events, 4000);
+        let found = case.read_from(lane, 0, 1);
+        let right = |(sequence, bytes): &(u64, Vec<u8>)| *bytes == bytes_of(*sequence, 300);
+        assert!(found.len() == 4000 && found.iter().all(right));
+        let letters = case.store().dead_letters((0, 0), 100).unwrap();
+        assert_eq!(letters.len(), 5);
+    }
+    let new = case.store().lane("new").unwrap();
+    assert_eq!(case.drain(lane, 0), 4000);
+    assert_eq!(case.store().remove_all_dead_letters(), Ok(5));
+    assert_eq!(case.store().dead_letter_count(), 0);
+    let _ = case.writer().persist_cursors_if_dirty();
+    fs::remove_dir_all(hogs).unwrap();
+    fs::remove_file(hog).unwrap();
+    let route = [Route {
+        lane: new,
+        class: 0,
+    }];
+    assert_eq!(case.append_many(&route, 10, 300).unwrap().first, 4001);
+    case.reopen();
+    assert_eq!(case.store().lane("new"), Ok(new));
+    assert_eq!(case.drain(new, 0), 10);
+    assert_eq!(case.store().backlog(lane).events, 0);
+    assert!(case.store().open_report().quarantined.is_empty());
+    assert!(case.store().open_report().damage.is_empty());
+    case.close();
+}
+
+#[test]
 fn when_all_inodes_are_used_the_backlog_is_delivered_and_the_store_recovers_without_a_reopen() {
     for keep_for_ms in [0, u64::MAX] {
         if let Some(disk) = SmallDisk::ext4(60, 200) {

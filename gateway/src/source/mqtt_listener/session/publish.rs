@@ -67,7 +67,13 @@ impl ClientSession {
             }
             let payload = KeptPayload::of(&event.data);
             let ack = self.receipt(qos, id, event.data.len(), now)?;
-            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+            arrivals.push(Arrival::set_aside(
+                event,
+                payload,
+                &objection.why,
+                &self.source,
+                ack,
+            ));
             return Ok(());
         }
         let ack = self.receipt(qos, id, event.data.len(), now)?;
@@ -110,7 +116,13 @@ impl ClientSession {
         self.tell_of(&objection, &event.topic);
         if !self.is_answered(qos, id, &objection, out) {
             let ack = self.receipt(qos, id, bytes as usize, now)?;
-            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+            arrivals.push(Arrival::set_aside(
+                event,
+                payload,
+                &objection.why,
+                &self.source,
+                ack,
+            ));
         }
         Ok(())
     }
