@@ -9,7 +9,6 @@
 //! | `babbler` | what talks without end at a serial port |
 //! | `books` | what was acknowledged against what arrived |
 //! | `crash` | plans of kills, and what is left after them |
-//! | `told` | whom a trouble is told to |
 //! | `trace` | what a system-call trace says about acknowledgements |
 //! | `wait` | waiting for something, with a limit |
 //! | `port` | ports that nobody else takes |
@@ -26,6 +25,5 @@ pub mod node;
 pub mod peer;
 pub mod port;
 pub mod tidy;
-pub mod told;
 pub mod trace;
 pub mod wait;

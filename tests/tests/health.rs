@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tidegate_tests::gateway::Gateway;
+use tidegate_tests::gateway::told::troubles;
 use tidegate_tests::node::pseudo_terminal;
 use tidegate_tests::peer::mosquitto::Mosquitto;
-use tidegate_tests::told::troubles;
 use tidegate_tests::{mqtt, port, wait};
 
 /// A server that answers every request with the status it is set to.

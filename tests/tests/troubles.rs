@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::gateway::binary;
+use tidegate_tests::gateway::told::{Told, troubles};
 use tidegate_tests::node::pseudo_terminal;
-use tidegate_tests::told::{Told, troubles};
 use tidegate_tests::{mqtt, peer, port, wait};
 
 const ARCHIVE: &str = "[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n";

@@ -82,16 +82,11 @@ impl Gateway {
             observe: &observe,
         };
         let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
-
         let (stop_sources, stopping) = watch::channel(false);
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
-        let api = with_held(api, &context, &rules)
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules_report(pipeline.rules_report());
+        let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -171,11 +166,19 @@ fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
 }
 
 /// The API over what is held: the store, the log, the dead letters, the rules.
-fn with_held(api: ApiContext, of: &PipelineContext<'_>, rules: &LoadedRules) -> ApiContext {
+fn with_held(
+    api: ApiContext,
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    pipeline: &Pipeline,
+) -> ApiContext {
     let status = rules.status.subscribe();
     api.with_store(of.store.clone(), of.config.gateway.store_dir())
         .with_log(of.log.clone())
         .with_letters(of.letters.clone())
+        .with_intake(pipeline.report())
+        .with_wear(Arc::clone(&pipeline.wear))
+        .with_rules_report(pipeline.rules_report())
         .with_rules(move || status.borrow().clone())
 }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::client::{Client, V5, connect, dial, publish};
 use crate::gateway::{Gateway, start_in, stored};
 use crate::users::hash;
-use tidegate_tests::told::Told;
+use tidegate_tests::gateway::told::Told;
 use tidegate_tests::wait;
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;

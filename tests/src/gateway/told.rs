@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::gateway::Gateway;
+use super::Gateway;
 use crate::wait;
 
 /// What is told of one trouble.
