@@ -14,6 +14,7 @@
 pub mod config;
 mod event_store;
 mod gateway;
+mod health;
 mod lanes;
 mod pipeline;
 pub mod rules;
@@ -30,6 +31,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use config::Config;
 use gateway::Gateway;
 use rules::folder::FolderError;
+
+use crate::observe::log::repeats::Repeats;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -71,18 +74,19 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs one gateway until SIGTERM or SIGINT.
+/// Runs one gateway until SIGTERM or SIGINT; `held_back` is what repeats in its log.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
+    health::raise_limits();
     let opened = event_store::open_when_there_is_room(&config, &mut terminate).await?;
     let Some((writer, store)) = opened else {
         return Ok(());
     };
-    let gateway = Gateway::start(config, writer, store).await?;
+    let gateway = Gateway::start(config, held_back, writer, store).await?;
     gateway.run_until(terminate).await
 }

@@ -12,11 +12,11 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::response::{self, ApiResponse};
 use super::{ApiContext, route};
+use crate::observe::trouble::slots::Slots;
 use allowed_hosts::AllowedHosts;
 
 /// Connections at once, at each of the two.
@@ -30,12 +30,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the unix socket for ever.
 pub(super) async fn serve_socket(listener: &UnixListener, context: &Arc<ApiContext>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = slots("control socket", context);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let context = Arc::clone(context);
@@ -60,12 +58,10 @@ pub(super) async fn serve_api(
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = slots("[api] listen", context);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (context, hosts) = (Arc::clone(context), hosts.clone());
@@ -79,6 +75,11 @@ pub(super) async fn serve_api(
         }
         while connections.try_join_next().is_some() {}
     }
+}
+
+fn slots(subject: &str, context: &ApiContext) -> Slots {
+    let observe = Arc::clone(&context.observe);
+    Slots::new(subject.to_owned(), "the API", CONNECTIONS_MAX, observe)
 }
 
 async fn guarded(

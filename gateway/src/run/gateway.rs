@@ -11,6 +11,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::health::HealthWatch;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -31,6 +32,7 @@ use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
 use crate::observe::forward::LaneMetrics;
 use crate::observe::intake::LaneCounts;
+use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
 
 /// How long sources may take to say goodbye to their clients.
@@ -44,6 +46,7 @@ pub(super) struct Gateway {
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
+    held_back: Repeats,
 }
 
 impl Gateway {
@@ -53,6 +56,7 @@ impl Gateway {
     /// The first thing that could not be opened.
     pub(super) async fn start(
         config: Config,
+        held_back: Repeats,
         writer: Writer,
         store: Store,
     ) -> Result<Gateway, RunError> {
@@ -82,11 +86,7 @@ impl Gateway {
         let (stop_upstreams, stop_forward) = watch::channel(false);
         let mut tasks = Tasks::default();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
-        let api = with_held(api, &context, &rules)
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules_report(pipeline.rules_report());
+        let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -107,6 +107,9 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
+        let named = lanes.destinations.names().zip(&lane_metrics);
+        let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
+        tasks.spawn("health", health.run(stop_forward.clone()));
         serve(&mut tasks, &config, api, stop_forward).await?;
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
@@ -118,6 +121,7 @@ impl Gateway {
             stop_sources,
             stop_upstreams,
             pipeline,
+            held_back,
         })
     }
 }
@@ -162,11 +166,19 @@ fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
 }
 
 /// The API over what is held: the store, the log, the dead letters, the rules.
-fn with_held(api: ApiContext, of: &PipelineContext<'_>, rules: &LoadedRules) -> ApiContext {
+fn with_held(
+    api: ApiContext,
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    pipeline: &Pipeline,
+) -> ApiContext {
     let status = rules.status.subscribe();
     api.with_store(of.store.clone(), of.config.gateway.store_dir())
         .with_log(of.log.clone())
         .with_letters(of.letters.clone())
+        .with_intake(pipeline.report())
+        .with_wear(Arc::clone(&pipeline.wear))
+        .with_rules_report(pipeline.rules_report())
         .with_rules(move || status.borrow().clone())
 }
 
@@ -232,6 +244,7 @@ impl Gateway {
         drop(tasks);
         self.pipeline.finish.send_replace(true);
         join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        self.held_back.write_rest(clock::monotonic());
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");
