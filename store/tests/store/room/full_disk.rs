@@ -5,7 +5,7 @@ use super::small_disk::SmallDisk;
 use crate::support::{Case, bytes_of};
 use std::fs;
 use std::path::Path;
-use tidegate_store::{Append, Commit, CommitError, Options, Route};
+use tidegate_store::{Append, Commit, CommitError, LaneId, Options, Route};
 
 fn options(dir: &Path) -> Options {
     Options {
@@ -143,21 +143,17 @@ fn a_disk_that_has_nothing_left_is_opened_again_and_again_without_a_ballast() {
     }
 }
 
-fn opened_without_room(disk: &SmallDisk, ended_well: bool) {
-    let mut case = Case::with(|given| {
-        *given = Options {
-            free_bytes_min: 0,
-            ballast_bytes: 0,
-            ..options(&disk.dir)
-        }
-    });
-    let lane = case.store().lane("cloud").unwrap();
-    let idle = case.store().lane("idle").unwrap();
+/// 4000 records for the first lane, and behind them a generation that has next to nothing but the marks, and
+/// dead letters.
+fn with_a_bare_newest_generation(
+    case: &mut Case,
+    (lane, idle): (LaneId, LaneId),
+    ended_well: bool,
+) {
     for _ in 0..8 {
         case.append_many(&[Route { lane, class: 0 }], 500, 300)
             .unwrap();
     }
-    // The newest generation is to have next to nothing but the marks.
     case.close();
     for entry in fs::read_dir(case.dir().join("generations")).unwrap() {
         fs::write(entry.unwrap().path().join("failed"), b"").unwrap();
@@ -185,6 +181,19 @@ fn opened_without_room(disk: &SmallDisk, ended_well: bool) {
             let _ = fs::remove_file(entry.unwrap().path().join("summary"));
         }
     }
+}
+
+fn opened_without_room(disk: &SmallDisk, ended_well: bool) {
+    let mut case = Case::with(|given| {
+        *given = Options {
+            free_bytes_min: 0,
+            ballast_bytes: 0,
+            ..options(&disk.dir)
+        }
+    });
+    let lane = case.store().lane("cloud").unwrap();
+    let idle = case.store().lane("idle").unwrap();
+    with_a_bare_newest_generation(&mut case, (lane, idle), ended_well);
     let (hog, hogs) = (disk.hog(64 << 20), disk.hog_inodes());
     let mut next = 4002;
     for round in 0..3 {
