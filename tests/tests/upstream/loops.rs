@@ -1,14 +1,14 @@
 //! What goes round comes to an end after a few rounds, is told, and costs no event; what only looks like it is left alone.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::mqtt::subscriber::Subscriber;
 use tidegate_tests::peer::mosquitto::Mosquitto;
-use tidegate_tests::{mqtt, wait};
+use tidegate_tests::{mqtt, port, wait};
 
 /// Events that are sent into a ring.
 const EVENTS: usize = 4;
@@ -250,33 +250,78 @@ fn a_sensor_that_repeats_its_reading_is_no_loop() {
     }
 }
 
+/// Posts a structured event that came this way.
+fn post(address: SocketAddr, id: &str, path: &str) {
+    let body = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","topic":"t/{id}","tidegatepath":"{path}","data":1}}"#
+    );
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/cloudevents+json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let request = head + &body;
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "acknowledged: {answer}");
+}
+
 #[test]
 fn after_a_restart_the_marks_of_earlier_starts_are_known() {
-    const TEST: &str = "after_a_restart_the_marks_of_earlier_starts_are_known";
-    let Some(mut broker) = Mosquitto::new(TEST) else {
-        return;
-    };
-    broker.start();
-    // It publishes under one topic and takes another: a bridge that the test is brings it back.
+    let door = port::free();
     let mut gateway = Gateway::new(&format!(
-        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nformat = \"structured\"\n",
-        broker.address
+        "[sources.door]\ntype = \"http\"\nlisten = \"{door}\"\n\n[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n"
     ));
-    let subscriber = Subscriber::start(broker.address);
-    let mut payload = br#"{"v":1}"#.to_vec();
-    for round in 1..=4 {
+    let mut marks = Vec::new();
+    for start in 0..3 {
         gateway.start();
-        let mut bridge =
-            mqtt::connect(gateway.address, &format!("bridge{round}"), true).expect("let in");
-        publish(&mut bridge, "plant/t", &payload);
-        if round == 4 {
-            break;
+        let id = format!("start{start}");
+        post(door, &id, "none");
+        let line = wait::find("it is written", || {
+            let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
+            let line = text.lines().find(|line| line.contains(&id));
+            line.map(str::to_owned).ok_or(text)
+        });
+        let written: Value = serde_json::from_str(&line).expect("JSON");
+        marks.push(written["tidegatepath"].as_str().expect("a way").to_owned());
+        // However it ends.
+        match start {
+            0 => drop(gateway.kill()),
+            1 => assert!(gateway.terminate().success()),
+            _ => {}
         }
-        let arrived = subscriber.settle(round, Duration::from_millis(200));
-        payload.clone_from(&arrived[round - 1].foreign);
-        assert!(gateway.terminate().success());
     }
-    // Structured documents over MQTT 3.1.1 are opened by nobody: their way is in the payload alone.
-    let text = String::from_utf8_lossy(&payload).into_owned();
-    assert!(text.contains("\"tidegatepath\":\""), "{text}");
+    assert!(marks[0] != marks[1] && marks[1] != marks[2] && marks[0].len() == 16);
+    let foreign = "00000000000000aa";
+    for (id, path, is_stopped) in [
+        ("first", [&marks[0], &marks[0], &marks[0]], true),
+        ("mixed", [&marks[0], &marks[1], &marks[2]], true),
+        ("twice", [&marks[0], &marks[2], &foreign.to_owned()], false),
+        (
+            "foreign",
+            [
+                &foreign.to_owned(),
+                &foreign.to_owned(),
+                &foreign.to_owned(),
+            ],
+            false,
+        ),
+    ] {
+        let before = letters(&gateway).len();
+        post(door, id, &path.map(String::as_str).join("."));
+        match is_stopped {
+            true => wait::until(id, || letters(&gateway).len() > before),
+            false => wait::until(id, || {
+                let text = std::fs::read_to_string(gateway.path("archive.jsonl"));
+                text.unwrap_or_default().contains(&format!("t/{id}"))
+            }),
+        }
+        assert_eq!(
+            letters(&gateway).len(),
+            before + usize::from(is_stopped),
+            "{id}"
+        );
+    }
+    assert!(is_told(&gateway));
 }
