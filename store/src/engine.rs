@@ -11,4 +11,5 @@ pub(crate) mod self_test;
 #[allow(unsafe_code)]
 pub(crate) mod shim;
 pub(crate) mod sled;
+pub(crate) mod value_log;
 mod watchdog;

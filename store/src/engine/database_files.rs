@@ -2,6 +2,7 @@
 //! put right before it is opened, and the note that writing to it failed.
 
 use super::disk;
+use super::value_log;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,12 +29,12 @@ pub(crate) fn has_failed(dir: &Path) -> bool {
     dir.join(FAILED).exists()
 }
 
-/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files are
-/// read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
+/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files of its
+/// own are read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
 pub(crate) fn read_through(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        if entry.file_type()?.is_file() && entry.file_name() != value_log::FILE {
             let mut file = io::BufReader::with_capacity(READ_BYTES, fs::File::open(entry.path())?);
             io::copy(&mut file, &mut io::sink())?;
         }

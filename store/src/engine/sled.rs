@@ -6,7 +6,9 @@ use super::database_files::{
 };
 use super::disk;
 use super::failure::{EngineError, fenced};
+use super::value_log::{Placed, ValueLog};
 use super::watchdog::Watchdog;
+use bytes::Bytes;
 use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,9 +44,36 @@ pub(crate) struct Writes {
     small_keys: sled::Batch,
     /// False while `small_keys` is empty: then that tree is not touched at all.
     pub(crate) has_small_keys: bool,
+    /// What goes to the value log, before all else.
+    frames: Vec<Placed>,
+    /// Where the value log ends with them.
+    frames_end: u64,
 }
 
 impl Writes {
+    /// For a database whose value log is appended to.
+    pub(crate) fn to(engine: &Engine) -> Writes {
+        Writes {
+            frames_end: engine.values.end(),
+            ..Writes::default()
+        }
+    }
+
+    /// Where the next frame will stand in the value log.
+    pub(crate) fn frames_end(&self) -> u64 {
+        self.frames_end
+    }
+
+    pub(crate) fn put_frame(&mut self, frame: Bytes) {
+        self.put_frame_at(self.frames_end, frame);
+    }
+
+    /// Puts a frame where its head says that it is; frames come in order.
+    pub(crate) fn put_frame_at(&mut self, offset: u64, frame: Bytes) {
+        self.frames_end = offset + frame.len() as u64;
+        self.frames.push((offset, frame));
+    }
+
     pub(crate) fn put_entry(&mut self, key: &[u8], value: &[u8]) {
         self.entries.insert(key, value);
         self.has_entries = true;
@@ -91,6 +120,7 @@ struct Trees {
 pub(crate) struct Engine {
     trees: Option<Trees>,
     dir: PathBuf,
+    values: ValueLog,
 }
 
 impl Engine {
@@ -120,6 +150,16 @@ impl Engine {
         &self.dir
     }
 
+    /// The large records beside the database.
+    pub(crate) fn values(&self) -> &ValueLog {
+        &self.values
+    }
+
+    /// Bytes that the log takes on the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        disk::allocated_bytes(&self.dir.join("db")) + self.values.disk_bytes()
+    }
+
     fn trees(&self) -> Result<&Trees, EngineError> {
         self.trees
             .as_ref()
@@ -136,9 +176,42 @@ impl Engine {
         fenced(|| WATCHDOG.watched(database, || call(trees)))
     }
 
-    /// Applies the writes, blocks first, and returns when they are on the disk.
+    /// Applies the writes and returns when they are on the disk. What goes to the value log is there before the small
+    /// keys are, since these cannot be taken back; without any it is synced at the same time as the blocks that name it.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
-        let written = self.call(|trees| {
+        let written = if writes.frames.is_empty() {
+            self.apply(writes)
+        } else if writes.has_small_keys {
+            let appended = self.values.append(&writes.frames);
+            let synced = appended.and_then(|()| self.values.sync());
+            synced.and_then(|()| self.apply(writes))
+        } else {
+            let appended = self.values.append(&writes.frames);
+            appended.and_then(|()| self.apply_beside_sync(writes))
+        };
+        if written.is_err() {
+            note_failure(&self.dir);
+        }
+        written
+    }
+
+    /// Two waits for the disk, of which the file system makes one where it can.
+    fn apply_beside_sync(&self, writes: Writes) -> Result<(), EngineError> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("store-values".into());
+            let Ok(synced) = thread.spawn_scoped(scope, || self.values.sync()) else {
+                return self.values.sync().and_then(|()| self.apply(writes));
+            };
+            let applied = self.apply(writes);
+            let panicked = || EngineError::Failed("the value log's sync panicked".into());
+            synced.join().unwrap_or_else(|_| Err(panicked()))?;
+            applied
+        })
+    }
+
+    /// Blocks first.
+    fn apply(&self, writes: Writes) -> Result<(), EngineError> {
+        self.call(|trees| {
             for (key, value) in writes.blocks {
                 trees.entries.insert(key, value)?;
             }
@@ -150,11 +223,7 @@ impl Engine {
             }
             trees.database.flush()?;
             Ok(())
-        });
-        if written.is_err() {
-            note_failure(&self.dir);
-        }
-        written
+        })
     }
 
     /// Visits blocks in order, from the one holding `from`, with their parts.
@@ -237,6 +306,7 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     };
     let engine = Engine {
         trees: Some(opened?),
+        values: ValueLog::of(dir),
         dir: dir.to_path_buf(),
     };
     if created {

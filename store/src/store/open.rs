@@ -169,7 +169,7 @@ impl Parts {
             rotation,
             space.clone(),
             recovered.engine,
-            options.payload_bytes_max(),
+            options.generation_limits(),
             Compressor::new(!options.compress),
         );
         let reader = Reader {
@@ -247,7 +247,7 @@ impl Parts {
             open: self.open.clone(),
             acknowledging: self.acknowledging.clone(),
         };
-        let step_bytes = options.payload_bytes_max();
+        let step_bytes = options.generation_limits().block_bytes;
         let chosen = options.when_full == WhenFull::Shed;
         Writer {
             catalog: self.catalog.clone(),
@@ -260,7 +260,7 @@ impl Parts {
                 retention,
                 rewriting,
                 max_size_bytes: options.max_size_bytes,
-                reserve_bytes: if chosen { step_bytes } else { 0 },
+                reserve_bytes_min: chosen.then_some(step_bytes),
             },
             shedding: Shedding {
                 catalog: self.catalog.clone(),
