@@ -170,3 +170,63 @@ fn more_publishes_under_way_than_agreed_close_the_connection() {
     client.send(&many);
     assert_eq!(client.reason(), Some(0x93));
 }
+
+#[test]
+fn with_mqtt_5_a_qos_2_publish_counts_as_under_way_until_its_pubcomp() {
+    let gateway = start("receive_max = 2");
+    let stored = |client: &mut Client, level: u8, id: u16| {
+        client.send(&publish(level, 2, id, "eager", b"1"));
+        assert_eq!(client.packet(), (PUBREC, id.to_be_bytes().to_vec()));
+    };
+    let mut client = Client::connect(gateway.address, V5, "five");
+    for round in 0..3 {
+        for id in 1..3 {
+            stored(&mut client, V5, id + round);
+        }
+        for id in 1..3 {
+            client.send(&packet(PUBREL, &(id + round).to_be_bytes()));
+            assert_eq!(client.packet().0, PUBCOMP);
+        }
+    }
+    for id in 1..3 {
+        stored(&mut client, V5, id);
+    }
+    // A repetition is no further one.
+    stored(&mut client, V5, 2);
+    client.send(&publish(V5, 2, 3, "eager", b"1"));
+    assert_eq!(client.reason(), Some(0x93));
+
+    // MQTT 3.1.1 has no such number.
+    let mut client = Client::connect(gateway.address, V3, "three");
+    for id in 1..9 {
+        stored(&mut client, V3, id);
+    }
+}
+
+#[test]
+fn who_is_told_why_its_connection_ends_can_read_it_however_much_it_sent_before() {
+    let gateway = start("receive_max = 2");
+    for kind in ["publishes", "topic alias", "a second CONNECT"] {
+        let mut client = Client::connect(gateway.address, V5, "eager");
+        let (wrong, expected) = match kind {
+            "publishes" => (
+                (1..4)
+                    .flat_map(|id| publish(V5, 2, id, "eager", b"1"))
+                    .collect(),
+                0x93,
+            ),
+            "topic alias" => (
+                packet(0x30, &[&text("")[..], &[3, 0x23, 0, 1]].concat()),
+                0x94,
+            ),
+            _ => (connect(V5, "again"), 0x82),
+        };
+        client.send(&wrong);
+        // It sends on before it looks.
+        for id in 1..200 {
+            client.send(&packet(PUBREL, &u16::to_be_bytes(id)));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(client.reason(), Some(expected), "{kind}");
+    }
+}

@@ -33,6 +33,9 @@ const READ_BYTES: usize = 32 * 1024;
 const WRITE_MAX: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; with TLS it is written too.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How long, and how many bytes, a client that was told why its connection ends is still heard.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1 << 20;
 /// How long a refused MQTT 3.1.1 client stays connected before it is made to try again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How long events under way may take at shutdown.
@@ -91,11 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Ok(connect) => connect,
             Err(disconnect) => {
                 // MQTT 3.1.1 has no code for a CONNECT that cannot be read.
+                self.report("", &disconnect);
                 if self.claimed_level == V5 && disconnect.reason != 0 {
                     encode::connack(&mut self.out, V5, disconnect.reason, None);
                     let _ = self.flush().await;
+                    self.linger(&mut shutdown).await;
                 }
-                return self.report("", &disconnect);
+                return;
             }
         };
         let level = connect.level;
@@ -104,16 +109,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                 encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
                 self.report(connect.client_id.as_str(), &disconnect);
+                self.linger(&mut shutdown).await;
             }
             Ok((mut session, lease)) => {
                 self.listener.session_context.metrics.connections(1);
                 let disconnect = self
-                    .run_session(&mut session, &lease, &connect, shutdown)
+                    .run_session(&mut session, &lease, &connect, shutdown.clone())
                     .await;
                 self.listener.session_context.metrics.connections(-1);
                 self.close(&mut session, &disconnect).await;
                 drop(lease);
+                if level == V5 && disconnect.reason != reason::SUCCESS {
+                    self.linger(&mut shutdown).await;
+                }
             }
+        }
+    }
+
+    /// Reads on for a moment and forgets what it reads. A socket that is closed on unread bytes is
+    /// reset, and a reset may take away what the client has not read yet: the reason.
+    async fn linger(&mut self, shutdown: &mut watch::Receiver<bool>) {
+        let rest = async {
+            self.stream.shutdown().await?;
+            let mut bytes = 0;
+            while bytes < LINGER_BYTES_MAX {
+                self.buffer.clear();
+                match read_more(&mut self.stream, &mut self.buffer).await? {
+                    0 => break,
+                    count => bytes += count,
+                }
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        tokio::select! {
+            () = stopped(shutdown) => {}
+            _ = tokio::time::timeout(LINGER_MAX, rest) => {}
         }
     }
 

@@ -63,6 +63,8 @@ pub struct ClientSession {
     outgoing_inflight: HashSet<u16>,
     next_packet_id: u16,
     qos2: HashMap<u16, Qos2State>,
+    /// How many of these are stored and wait for their PUBREL.
+    pub(super) unreleased: usize,
     /// Every publish not settled yet.
     pub(super) receipts: Receipts<InflightPublish>,
     access: TopicAccess,
@@ -110,6 +112,7 @@ impl ClientSession {
             outgoing_inflight: HashSet::new(),
             next_packet_id: 0,
             qos2: HashMap::new(),
+            unreleased: 0,
             receipts: Receipts::default(),
             access,
             told: 0,
@@ -140,7 +143,9 @@ impl ClientSession {
             )),
             Packet::Publish(publish) => self.publish(publish, now, arrivals, out),
             Packet::PubRel(id) => {
-                self.qos2.remove(&id);
+                if self.qos2.remove(&id) == Some(Qos2State::Stored) {
+                    self.unreleased -= 1;
+                }
                 encode::acknowledge(out, self.level, encode::PUBCOMP, id, reason::SUCCESS);
                 Ok(())
             }
@@ -229,8 +234,11 @@ impl ClientSession {
     fn settle_qos2(&mut self, id: u16, verdict: Verdict) {
         match verdict {
             Verdict::Stored => {
-                if let Some(state) = self.qos2.get_mut(&id) {
+                if let Some(state) = self.qos2.get_mut(&id)
+                    && *state == Qos2State::UnderWay
+                {
                     *state = Qos2State::Stored;
+                    self.unreleased += 1;
                 }
             }
             Verdict::Refused(_) => drop(self.qos2.remove(&id)),

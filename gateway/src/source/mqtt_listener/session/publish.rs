@@ -115,7 +115,7 @@ impl ClientSession {
         payload_bytes: usize,
         received: Instant,
     ) -> Result<Ack, Disconnect> {
-        if qos > 0 && self.inflight >= usize::from(self.limits.receive_max) {
+        if qos > 0 && self.under_way() >= usize::from(self.limits.receive_max) {
             let why = format!("more than {} publishes under way", self.limits.receive_max);
             return Err(Disconnect::new(reason::RECEIVE_MAX_EXCEEDED, why));
         }
@@ -129,6 +129,12 @@ impl ClientSession {
             payload_bytes,
             received,
         }))
+    }
+
+    /// What counts against the Receive Maximum: in MQTT 5 a QoS 2 publish does until its PUBCOMP (4.9).
+    fn under_way(&self) -> usize {
+        let unreleased = if self.level == V5 { self.unreleased } else { 0 };
+        self.inflight + unreleased
     }
 
     /// Why a publish is not taken, though it is good MQTT; its payload has `bytes`.
