@@ -3,7 +3,8 @@
 //!
 //! One set of answers, reached two ways. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
 //! serves everything. `[api] listen` serves only what changes nothing and tells no payload:
-//! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both.
+//! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both. They answer as soon as the store's lock is
+//! held: until the store is open, they say how far that is.
 
 mod blocking;
 mod context;
@@ -20,14 +21,13 @@ mod server;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::config::Api;
 pub use context::ApiContext;
 use server::allowed_hosts::AllowedHosts;
+pub use server::answers::Answers;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
@@ -75,7 +75,13 @@ pub struct Control {
     path: PathBuf,
     api: Option<TcpListener>,
     hosts: AllowedHosts,
-    context: Arc<ApiContext>,
+    answers: Answers,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Control {
@@ -89,7 +95,7 @@ impl Control {
     pub async fn bind(
         data_dir: &Path,
         api: &Api,
-        context: Arc<ApiContext>,
+        answers: impl Into<Answers>,
     ) -> Result<Control, ControlError> {
         let path = data_dir.join(SOCKET);
         let socket = bind_socket(&path)?;
@@ -108,7 +114,7 @@ impl Control {
             path,
             api: listener,
             hosts: AllowedHosts::new(&api.hosts),
-            context,
+            answers: answers.into(),
         })
     }
 
@@ -117,19 +123,18 @@ impl Control {
         self.api.as_ref()?.local_addr().ok()
     }
 
-    /// Serves both until `shutdown`, then removes the socket.
+    /// Serves both until `shutdown`; the socket is removed when this is dropped.
     ///
     /// # Errors
     /// None: both are served until `shutdown`.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
-        let over_socket = server::serve_socket(&self.socket, &self.context);
-        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.context);
+        let over_socket = server::serve_socket(&self.socket, &self.answers);
+        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.answers);
         tokio::select! {
             () = over_socket => {}
             () = over_tcp => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
-        let _ = std::fs::remove_file(&self.path);
         Ok(())
     }
 }

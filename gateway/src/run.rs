@@ -1,7 +1,8 @@
 //! Puts the rooms together, watches over them, and takes them apart.
 //!
-//! Start: store → rules → intake and commit thread → upstreams → sources → control. Nothing
-//! listens before what it leads to stands. Shutdown runs the way of an event: sources stop and
+//! Start: store → rules → intake and commit thread → upstreams → sources. Nothing listens before
+//! what it leads to stands, but for control: from the moment that the store's lock is held it
+//! says how far the opening is. Shutdown runs the way of an event: sources stop and
 //! their channels close, the intake drains and commits, forwarders get `shutdown_max` to finish
 //! what is in flight, the last cursors are written. A task that ends by itself stops the
 //! gateway with its name; nothing dies silently.
@@ -74,6 +75,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(std::sync::Arc::new(config)).await?;
     gateway.run_until(terminate).await
 }

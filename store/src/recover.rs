@@ -11,7 +11,7 @@ pub(crate) mod unacknowledged;
 use crate::Sequence;
 use crate::api::error::OpenError;
 use crate::api::options::Options;
-use crate::api::status::{Counters, Damage, OpenReport};
+use crate::api::status::{Counters, Damage, OpenProgress, OpenReport};
 use crate::catalog::Catalog;
 use crate::catalog::small_keys::SmallKeys;
 use crate::catalog::tail::Tail;
@@ -61,10 +61,16 @@ pub(crate) struct Recovery<'a> {
     given_out: Sequence,
     /// Ranges that went from the middle of the log on purpose.
     holes: Ranges,
+    told: &'a mut dyn FnMut(OpenProgress),
+    progress: OpenProgress,
 }
 
 impl<'a> Recovery<'a> {
-    pub(crate) fn new(options: &'a Options, report: OpenReport) -> Recovery<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        report: OpenReport,
+        told: &'a mut dyn FnMut(OpenProgress),
+    ) -> Recovery<'a> {
         let high_water = HighWater::load(&options.dir).unwrap_or_default();
         Recovery {
             options,
@@ -72,11 +78,15 @@ impl<'a> Recovery<'a> {
             high_water,
             given_out: 0,
             holes: holes::load(&options.dir),
+            told,
+            progress: OpenProgress::default(),
         }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
         let mut found = directories::find(self.options, &mut self.report)?;
+        self.progress.generations = found.len() as u64;
+        (self.told)(self.progress);
         let highest = found
             .last()
             .map_or(0, |last| last.id)
@@ -285,6 +295,8 @@ impl<'a> Recovery<'a> {
     ) -> Result<VecDeque<Generation>, OpenError> {
         let mut sealed = VecDeque::new();
         for (at, candidate) in found.iter().enumerate() {
+            self.progress.done = at as u64;
+            (self.told)(self.progress);
             let behind = found
                 .get(at + 1)
                 .map(|next| next.first)

@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tidegate_rules::event::Event;
-use tidegate_store::Commit;
+use tidegate_store::{Commit, Sequence};
 
 use crate::event::arrival::{Identity, SENDER_ID};
 use crate::event::device_mark::{Boots, device_mark_key};
@@ -59,12 +59,31 @@ pub struct Fingerprint {
     id: u64,
 }
 
+/// Reads an event of the log, if it is still there.
+type ReadEvent = Box<dyn Fn(Sequence) -> Option<Arc<Event>> + Send>;
+
+/// A durable event as the window counts it.
+enum Remembered {
+    Known(Fingerprint),
+    /// One whose data is in the log.
+    Unread {
+        of_sender: u64,
+        id: u64,
+        sequence: Sequence,
+    },
+}
+
 /// What was stored before, durable or under way.
 pub struct Dedup {
     events: HashSet<u128>,
     /// How many of `events` bear an id: `of_sender` and `id` of their fingerprints.
     ids: HashMap<u64, u32>,
-    durable: VecDeque<Fingerprint>,
+    durable: VecDeque<Remembered>,
+    /// Large events recalled by their attributes alone, by `of_sender`: read when that comes again.
+    unread: HashMap<u64, Vec<Sequence>>,
+    /// Those that were read since.
+    read: HashMap<(u64, Sequence), u128>,
+    log: Option<ReadEvent>,
     window: usize,
     /// In front of the source of every event whose sender named none.
     own: String,
@@ -80,6 +99,9 @@ impl Dedup {
             ids: HashMap::new(),
             own: format!("{gateway_id}/"),
             durable: VecDeque::new(),
+            unread: HashMap::new(),
+            read: HashMap::new(),
+            log: None,
             window,
             devices: HashMap::new(),
             keys: [RandomState::new(), RandomState::new()],
@@ -93,6 +115,47 @@ impl Dedup {
             let print = self.fingerprint(event, id);
             if self.insert(print) {
                 self.keep_event(print);
+            }
+        }
+    }
+
+    /// Where events are read that were recalled by their attributes alone.
+    #[must_use]
+    pub fn with_log(
+        mut self,
+        read: impl Fn(Sequence) -> Option<Arc<Event>> + Send + 'static,
+    ) -> Dedup {
+        self.log = Some(Box::new(read));
+        self
+    }
+
+    /// As [`Dedup::recall`], for a large event of which only the attributes are at hand.
+    pub fn recall_unread(&mut self, event: &Event, sequence: Sequence) {
+        for id in event.extension(SENDER_ID).into_iter().chain([&*event.id]) {
+            let Fingerprint { of_sender, id, .. } = self.fingerprint(event, id);
+            self.count_id(of_sender, id);
+            self.unread.entry(of_sender).or_default().push(sequence);
+            self.keep_remembered(Remembered::Unread {
+                of_sender,
+                id,
+                sequence,
+            });
+        }
+    }
+
+    /// Reads what was recalled unread of this sender and id. What is not there any more cannot be compared: the event that
+    /// asks is stored.
+    fn read_alike(&mut self, of_sender: u64) {
+        let alike = self.unread.remove(&of_sender).unwrap_or_default();
+        for sequence in alike {
+            let Some(event) = self.log.as_ref().and_then(|read| read(sequence)) else {
+                continue;
+            };
+            for id in event.extension(SENDER_ID).into_iter().chain([&*event.id]) {
+                let print = self.fingerprint(&event, id);
+                if print.of_sender == of_sender && self.events.insert(print.event) {
+                    self.read.insert((of_sender, sequence), print.event);
+                }
             }
         }
     }
@@ -125,6 +188,7 @@ impl Dedup {
 
     fn seen_id(&mut self, event: &Event, entries: &mut Vec<DedupEntry>) -> Seen {
         let print = self.fingerprint(event, &event.id);
+        self.read_alike(print.of_sender);
         let known = self.ids.contains_key(&print.id);
         let same_sender = self.ids.contains_key(&print.of_sender);
         if !self.insert(print) {
@@ -141,18 +205,25 @@ impl Dedup {
     fn insert(&mut self, print: Fingerprint) -> bool {
         let new = self.events.insert(print.event);
         if new {
-            for id in [print.of_sender, print.id] {
-                *self.ids.entry(id).or_default() += 1;
-            }
+            self.count_id(print.of_sender, print.id);
         }
         new
     }
 
-    fn remove(&mut self, print: Fingerprint) {
-        if !self.events.remove(&print.event) {
-            return;
+    fn count_id(&mut self, of_sender: u64, id: u64) {
+        for id in [of_sender, id] {
+            *self.ids.entry(id).or_default() += 1;
         }
-        for id in [print.of_sender, print.id] {
+    }
+
+    fn remove(&mut self, print: Fingerprint) {
+        if self.events.remove(&print.event) {
+            self.uncount_id(print.of_sender, print.id);
+        }
+    }
+
+    fn uncount_id(&mut self, of_sender: u64, id: u64) {
+        for id in [of_sender, id] {
             if let Some(count) = self.ids.get_mut(&id) {
                 *count -= 1;
                 if *count == 0 {
@@ -214,10 +285,33 @@ impl Dedup {
     }
 
     fn keep_event(&mut self, print: Fingerprint) {
-        self.durable.push_back(print);
+        self.keep_remembered(Remembered::Known(print));
+    }
+
+    fn keep_remembered(&mut self, event: Remembered) {
+        self.durable.push_back(event);
         while self.durable.len() > self.window {
-            if let Some(oldest) = self.durable.pop_front() {
-                self.remove(oldest);
+            match self.durable.pop_front() {
+                Some(Remembered::Known(print)) => self.remove(print),
+                Some(Remembered::Unread {
+                    of_sender,
+                    id,
+                    sequence,
+                }) => self.forget_unread(of_sender, id, sequence),
+                None => {}
+            }
+        }
+    }
+
+    fn forget_unread(&mut self, of_sender: u64, id: u64, sequence: Sequence) {
+        self.uncount_id(of_sender, id);
+        if let Some(event) = self.read.remove(&(of_sender, sequence)) {
+            self.events.remove(&event);
+        }
+        if let Some(alike) = self.unread.get_mut(&of_sender) {
+            alike.retain(|unread| *unread != sequence);
+            if alike.is_empty() {
+                self.unread.remove(&of_sender);
             }
         }
     }
@@ -286,6 +380,85 @@ mod tests {
         dedup.forget_undurable(&group.seen);
         assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
         assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+    }
+
+    fn event(id: &str, data: &str) -> Event {
+        Event {
+            id: id.into(),
+            source: "camera".into(),
+            kind: "picture".into(),
+            subject: None,
+            topic: "yard".into(),
+            publisher: "".into(),
+            time: None,
+            received: 1,
+            content_type: None,
+            schema: None,
+            extensions: Vec::new(),
+            data: bytes::Bytes::copy_from_slice(data.as_bytes()),
+        }
+    }
+
+    /// A dedup that knows some events of the log unread: sequence n has the n-th id of `log` and its data.
+    fn recalled(window: usize, log: &'static [(&str, Option<&str>)]) -> Dedup {
+        let read = |sequence: Sequence| {
+            let (id, data) = log[sequence as usize];
+            data.map(|data| Arc::new(event(id, data)))
+        };
+        let mut dedup = Dedup::new(window, "plant").with_log(read);
+        for (sequence, (id, _)) in (0..).zip(log) {
+            dedup.recall_unread(&event(id, ""), sequence);
+        }
+        dedup
+    }
+
+    #[test]
+    fn what_was_recalled_unread_is_read_when_its_id_comes_again() {
+        let same_sender = true;
+        let reused = Seen::Reused { same_sender };
+        let log = &[
+            ("a", Some("one")),
+            ("b", Some("two")),
+            ("a", Some("three")),
+            ("gone", None),
+        ];
+        let cases = [
+            ("a", "one", Seen::Again),
+            ("a", "three", Seen::Again),
+            ("a", "four", reused),
+            ("b", "two", Seen::Again),
+            ("b", "one", reused),
+            // It cannot be compared any more: stored rather than lost.
+            ("gone", "one", reused),
+            ("new", "one", Seen::New),
+        ];
+        for (id, data, expected) in cases {
+            let (mut dedup, mut entries) = (recalled(8, log), Vec::new());
+            assert_eq!(
+                dedup.seen_id(&event(id, data), &mut entries),
+                expected,
+                "{id} {data}"
+            );
+            assert_eq!(dedup.seen_id(&event(id, data), &mut entries), Seen::Again);
+        }
+        // Those that the window has no room for are forgotten, read or not.
+        for read_before in [false, true] {
+            let (mut dedup, mut entries) = (recalled(4, log), Vec::new());
+            if read_before {
+                assert_eq!(dedup.seen_id(&event("a", "one"), &mut entries), Seen::Again);
+            }
+            for number in 0..4 {
+                dedup.recall(&event(&format!("later {number}"), ""));
+            }
+            for (id, data) in [("a", "one"), ("b", "two"), ("gone", "one")] {
+                assert_eq!(
+                    dedup.seen_id(&event(id, data), &mut entries),
+                    Seen::New,
+                    "{id}"
+                );
+            }
+            assert!(dedup.unread.is_empty() && dedup.read.is_empty());
+        }
     }
 
     #[test]

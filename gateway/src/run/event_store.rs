@@ -1,15 +1,20 @@
 //! The event store: opened as the configuration says, its damage told.
 
+pub(super) mod opening;
+pub(super) mod recall;
 pub(super) mod watch;
 
-use tidegate_store::{Store, Writer};
+use tidegate_store::{OpenProgress, Store, Writer};
 
 use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
 
-/// Opens the store with the settings of `[store]`.
-pub(super) fn open(config: &Config) -> Result<(Writer, Store), RunError> {
+/// Opens the store with the settings of `[store]`; `told` hears how far it is, first of all when its lock is held.
+pub(super) fn open(
+    config: &Config,
+    told: impl FnMut(OpenProgress),
+) -> Result<(Writer, Store), RunError> {
     let options = tidegate_store::Options {
         max_size_bytes: config.store.max_size_bytes,
         keep_for_ms: config.store.keep_for.as_millis() as u64,
@@ -25,5 +30,5 @@ pub(super) fn open(config: &Config) -> Result<(Writer, Store), RunError> {
             .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         ..tidegate_store::Options::new(config.gateway.store_dir())
     };
-    tidegate_store::open(options).map_err(|error| RunError::Store(error.to_string()))
+    tidegate_store::open_telling(options, told).map_err(|error| RunError::Store(error.to_string()))
 }

@@ -10,6 +10,8 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::event_store::opening::{self, Telling};
+use super::event_store::recall::recall;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -18,8 +20,9 @@ use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd};
-use crate::control::{ApiContext, Control};
+use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
+use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -32,7 +35,7 @@ const SOURCES_MAX: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
-    config: Config,
+    config: Arc<Config>,
     store: Store,
     tasks: Tasks,
     stop_sources: watch::Sender<bool>,
@@ -45,10 +48,15 @@ impl Gateway {
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Config) -> Result<Gateway, RunError> {
+    pub(super) async fn start(config: Arc<Config>) -> Result<Gateway, RunError> {
         let started = clock::monotonic();
         let observe = Arc::new(Observe::default());
-        let (writer, store) = event_store::open(&config)?;
+        let answers = Answers::opening(config.gateway.id.clone(), started);
+        let (stop_sources, stopping) = watch::channel(false);
+        let (stop_upstreams, stop_forward) = watch::channel(false);
+        let mut tasks = Tasks::default();
+        let opened = opening::open(&config, &answers, &mut tasks, stop_forward.clone()).await;
+        let (writer, store) = opened?;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -62,15 +70,12 @@ impl Gateway {
         let counts = ids.zip(lane_metrics.iter().cloned()).collect();
         let context = PipelineContext {
             config: &config,
-            store: &store,
             log: &log,
             observe: &observe,
         };
-        let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
-
-        let (stop_sources, stopping) = watch::channel(false);
-        let (stop_upstreams, stop_forward) = watch::channel(false);
-        let mut tasks = Tasks::default();
+        let dedup = recalled(&config, &store, &answers).await?;
+        answers.nearly_there();
+        let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let status = rules.status.subscribe();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
             .with_store(store.clone(), config.gateway.store_dir())
@@ -97,9 +102,7 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-        let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
-        tasks.spawn("control", control.run(stop_forward.clone()));
+        answers.open(Arc::clone(&api));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
         let (watched, told) = (store.clone(), Arc::clone(&observe));
         let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
@@ -120,6 +123,25 @@ impl Gateway {
 fn register(observe: &Observe, store: &Store) {
     crate::observe::process::register(observe);
     crate::observe::store::register(observe, store.clone());
+}
+
+/// The dedup filled from the log, which may take a while.
+async fn recalled(
+    config: &Arc<Config>,
+    store: &Store,
+    answers: &Answers,
+) -> Result<Dedup, RunError> {
+    let (config, store, mut telling) = (
+        Arc::clone(config),
+        store.clone(),
+        Telling::new(answers.clone()),
+    );
+    let recalled = tokio::task::spawn_blocking(move || {
+        let gateway = &config.gateway;
+        recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
+    });
+    let failed = |error| RunError::Store(format!("the last events cannot be read: {error}"));
+    recalled.await.map_err(failed)
 }
 
 /// What the intake is told and what it reads.

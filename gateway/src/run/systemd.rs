@@ -12,6 +12,14 @@ pub fn ready(summary: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(summary)]);
 }
 
+/// Says how far a long opening is, and asks for more time.
+pub fn opening(line: &str) {
+    send(&[
+        NotifyState::Status(line),
+        NotifyState::ExtendTimeoutUsec(60_000_000),
+    ]);
+}
+
 /// Says that the gateway drains and will end, and asks for `shutdown_max` to do so.
 pub fn stopping(shutdown_max: Duration) {
     let micros = u32::try_from(shutdown_max.as_micros()).unwrap_or(u32::MAX);

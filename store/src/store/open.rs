@@ -8,7 +8,7 @@ use super::stats::Statistics;
 use super::writer::Writer;
 use crate::api::error::{BackupError, DeadLetterError, OpenError};
 use crate::api::options::{Options, WhenFull};
-use crate::api::status::OpenReport;
+use crate::api::status::{OpenProgress, OpenReport};
 use crate::append::appender::Appender;
 use crate::append::lanes::Lanes;
 use crate::append::rotation::Rotation;
@@ -47,7 +47,15 @@ use std::sync::{Arc, Mutex};
 
 /// Opens the store, or creates it. Blocks while it recovers from a crash.
 pub fn open(options: Options) -> Result<(Writer, Store), OpenError> {
-    let parts = Parts::find(options, false)?;
+    open_telling(options, |_| {})
+}
+
+/// As [`open`]; `told` hears how far it is: first of all that the directory is this process's own.
+pub fn open_telling(
+    options: Options,
+    mut told: impl FnMut(OpenProgress),
+) -> Result<(Writer, Store), OpenError> {
+    let parts = Parts::find(options, false, &mut told)?;
     parts.begin_writing()?;
     Ok((parts.writer(), parts.store()))
 }
@@ -66,7 +74,7 @@ pub fn inspect(dir: impl Into<PathBuf>) -> Result<Store, OpenError> {
         max_size_bytes: u64::MAX,
         ..Options::new(dir)
     };
-    Ok(Parts::find(options, true)?.store())
+    Ok(Parts::find(options, true, &mut |_| {})?.store())
 }
 
 /// Makes a store in `to`, which must be absent or empty, from the backup in `from`. `progress` is told bytes done and
@@ -99,12 +107,17 @@ struct Parts {
 
 impl Parts {
     /// Takes the directory, tidies it and recovers what is there.
-    fn find(options: Options, read_only: bool) -> Result<Parts, OpenError> {
+    fn find(
+        options: Options,
+        read_only: bool,
+        told: &mut dyn FnMut(OpenProgress),
+    ) -> Result<Parts, OpenError> {
         let started = clock::now();
         let dir = options.dir.clone();
         let io = |error: io::Error| OpenError::io(&dir, &error);
         disk::create_dir(&dir).map_err(io)?;
         let lock = take_lock(&dir)?;
+        told(OpenProgress::default());
         check_format(&dir)?;
         self_test::self_test(&dir.join("generations.selftest")).map_err(OpenError::NoBarrier)?;
         disk::create_dir(&generations_dir(&dir)).map_err(io)?;
@@ -114,7 +127,7 @@ impl Parts {
         };
         report.finished_deletions = finish_deletions(&dir).map_err(io)?;
         let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
-        let mut recovered = recover(&options, &ballast, &report)?;
+        let mut recovered = recover(&options, &ballast, &report, told)?;
         let free = disk::free_bytes(&dir).map_err(io)?;
         if !read_only
             && !ballast.is_present()
@@ -326,10 +339,11 @@ fn recover(
     options: &Options,
     ballast: &Ballast,
     report: &OpenReport,
+    told: &mut dyn FnMut(OpenProgress),
 ) -> Result<Recovered, OpenError> {
-    match Recovery::new(options, report.clone()).run() {
+    match Recovery::new(options, report.clone(), told).run() {
         Err(OpenError::NoSpace { .. }) if ballast.release() => {
-            Recovery::new(options, report.clone()).run()
+            Recovery::new(options, report.clone(), told).run()
         }
         other => other,
     }
