@@ -48,21 +48,26 @@ fn figure(path: &Path, name: &str) -> u64 {
     line.expect("a figure").trim().parse().expect("a number")
 }
 
-/// Events that are in the store.
-fn held(gateway: &Gateway) -> u64 {
-    let answer = gateway.ask(&["store", "status", "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("JSON");
-    report["events"].as_u64().expect("a count")
+/// An HTTP source, and an upstream that is down.
+fn with_hooks(address: SocketAddr) -> String {
+    format!(
+        "[sources.hooks]\ntype = \"http\"\nlisten = \"{address}\"\n\n\
+         [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n",
+        port::free()
+    )
+}
+
+/// Events of the camera that are in the store.
+fn held(gateway: &Gateway) -> usize {
+    gateway
+        .events(&["--type", "picture", "--limit", "100"])
+        .len()
 }
 
 #[test]
 fn a_backlog_of_large_events_is_written_once_and_not_read_at_a_start() {
     let address = port::free();
-    let mut gateway = Gateway::new(&format!(
-        "[sources.hooks]\ntype = \"http\"\nlisten = \"{address}\"\n\n\
-         [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n",
-        port::free()
-    ));
+    let mut gateway = Gateway::new(&with_hooks(address));
     gateway.start();
     let before = gateway.disk_bytes();
     let io = format!("/proc/{}/io", gateway.pid());
@@ -99,24 +104,22 @@ fn a_backlog_of_large_events_is_written_once_and_not_read_at_a_start() {
 
 /// Fills a store with many generations, and makes the next opening read each.
 fn with_many_generations() -> Gateway {
+    let address = port::free();
     let mut gateway = Gateway::new(&format!(
-        "[store]\ngeneration_size = \"64KiB\"\n\n\
-         [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n",
-        port::free()
+        "[store]\ngeneration_size = \"64KiB\"\n\n{}",
+        with_hooks(address)
     ));
     gateway.start();
-    let share = tidegate_tests::mqtt::load::Share {
-        count: 40_000,
-        per_second: 40_000.0,
-        window: 100,
-    };
-    let load = tidegate_tests::mqtt::load::Load::start(gateway.address, 0..1, share);
-    assert_eq!(load.end().1, 0);
+    for number in 0..600 {
+        let answer = post(address, &format!("{number}"), &noise(number)[..3_500]);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
     gateway.kill();
     let generations = std::fs::read_dir(gateway.path("data/store/generations"));
     let generations = generations.expect("generations").flatten();
     let removed = generations.filter(|g| std::fs::remove_file(g.path().join("summary")).is_ok());
-    assert!(removed.count() > 20);
+    let removed = removed.count();
+    assert!(removed > 20, "{removed} generations are complete");
     gateway
 }
 
