@@ -44,6 +44,9 @@ impl Appender {
         limits: GenerationLimits,
         compressor: Compressor,
     ) -> Appender {
+        if let Some(engine) = &engine {
+            engine.take_room_ahead(limits.block_bytes, space.bytes_min());
+        }
         Appender {
             catalog: rotation.catalog.clone(),
             space,
@@ -231,7 +234,9 @@ impl Appender {
     fn begin_generation(&mut self) -> Result<(), EngineError> {
         match self.rotation.begin() {
             Ok((engine, generation)) => {
-                self.engine = Some(engine);
+                engine.take_room_ahead(self.limits.block_bytes, self.space.bytes_min());
+                drop(self.engine.replace(engine));
+                self.rotation.measure(self.generation);
                 self.generation = generation;
                 self.cursors_written = clock::now();
                 Ok(())

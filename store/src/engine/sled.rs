@@ -6,6 +6,8 @@ use super::database_files::{
 };
 use super::disk;
 use super::failure::{EngineError, fenced};
+use super::lock::locked;
+use super::shim::room_ahead::RoomAhead;
 use super::value_log::{Placed, ValueLog};
 use super::watchdog::Watchdog;
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What sled says when another process, or one of its own threads, has the database open.
@@ -121,6 +124,7 @@ pub(crate) struct Engine {
     trees: Option<Trees>,
     dir: PathBuf,
     values: ValueLog,
+    room_ahead: Mutex<Option<RoomAhead>>,
 }
 
 impl Engine {
@@ -148,6 +152,13 @@ impl Engine {
     /// Where its files are.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Much will be written here: the file gets room ahead. Where it cannot be had, all goes on without.
+    pub(crate) fn take_room_ahead(&self, generation_bytes: u64, free_bytes_min: u64) {
+        let database = self.dir.join("db");
+        let room = RoomAhead::of(&database, generation_bytes, free_bytes_min);
+        *locked(&self.room_ahead) = room.ok();
     }
 
     /// The large records beside the database.
@@ -286,6 +297,7 @@ impl Drop for Engine {
         let flushed = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
         let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        drop(locked(&self.room_ahead).take());
         if flushed.is_err() || closed.is_err() {
             note_failure(&self.dir);
         }
@@ -307,6 +319,7 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     let engine = Engine {
         trees: Some(opened?),
         values: ValueLog::of(dir),
+        room_ahead: Mutex::new(None),
         dir: dir.to_path_buf(),
     };
     if created {
