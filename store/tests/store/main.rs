@@ -6,7 +6,6 @@ mod dead_letters;
 mod fixtures;
 mod kill;
 mod lanes;
-mod large;
 mod live;
 mod log;
 mod opening;

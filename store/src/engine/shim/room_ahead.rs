@@ -91,7 +91,7 @@ pub(super) fn written(fd: libc::c_int, end: u64) {
     let Ok(found) = rustix::fs::fstat(descriptor) else {
         return;
     };
-    let (device, inode) = (found.st_dev as u64, found.st_ino as u64);
+    let (device, inode) = (found.st_dev, found.st_ino);
     let of_this = |w: &&mut Watched| (w.device, w.inode) == (device, inode);
     let Some(file) = watched.iter_mut().find(of_this) else {
         return;
