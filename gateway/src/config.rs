@@ -32,6 +32,7 @@ pub use key::unit;
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;
 pub use reference::Reference;
+pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
 pub use value::secret;
 
@@ -44,6 +45,8 @@ pub struct Config<S, U> {
     pub gateway: Gateway,
     /// `[store]`
     pub store: Store,
+    /// `[dead_letters]`
+    pub dead_letters: DeadLetters,
     /// `[api]`
     pub api: Api,
     /// `[sources.NAME]`, in the order of the file.
@@ -52,6 +55,8 @@ pub struct Config<S, U> {
     pub upstreams: Vec<UpstreamSection<U>>,
     /// What is probably not meant, though it can be run.
     pub warnings: Vec<Diagnostic>,
+    /// What is wrong where the rules folder is not there; see [`load::load_to_run`].
+    pub rules_missing: Option<Diagnostic>,
 }
 
 /// `[sources.NAME]`

@@ -21,6 +21,8 @@ mod server;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
@@ -34,6 +36,9 @@ pub const SOCKET: &str = "tidegate.sock";
 
 /// Bytes that fit into the address of a unix socket, with its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// How often the socket is tried where the disk had no room for it.
+const SOCKET_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why the API could not be opened.
 #[derive(Debug)]
@@ -71,7 +76,8 @@ impl std::error::Error for ControlError {}
 
 /// The unix socket and the TCP listener, bound and not yet served.
 pub struct Control {
-    socket: UnixListener,
+    /// `None` while the disk has no room for it.
+    socket: Option<UnixListener>,
     path: PathBuf,
     api: Option<TcpListener>,
     hosts: AllowedHosts,
@@ -88,7 +94,7 @@ impl Control {
     /// Opens the socket in `data_dir` and the address of `[api]`.
     ///
     /// The caller must hold the lock of the store in `data_dir`: a socket that is left there
-    /// belongs to a process that is gone, and is replaced.
+    /// belongs to a process that is gone, and is replaced. On a full disk it may come later.
     ///
     /// # Errors
     /// [`ControlError`] with the place and what to do.
@@ -98,7 +104,16 @@ impl Control {
         answers: impl Into<Answers>,
     ) -> Result<Control, ControlError> {
         let path = data_dir.join(SOCKET);
-        let socket = bind_socket(&path)?;
+        let socket = match bind_socket(&path) {
+            Ok(socket) => Some(socket),
+            Err(ControlError::Bind { at, error }) if is_no_space(&error) => {
+                tracing::warn!(
+                    "no room for the control socket {at}: {error}; it is made once there is"
+                );
+                None
+            }
+            Err(other) => return Err(other),
+        };
         let listener = match api.listen {
             None => None,
             Some(address) => {
@@ -127,8 +142,15 @@ impl Control {
     ///
     /// # Errors
     /// None: both are served until `shutdown`.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
-        let over_socket = server::serve_socket(&self.socket, &self.answers);
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
+        let made = self.socket.take();
+        let over_socket = async {
+            let socket = match made {
+                Some(socket) => socket,
+                None => socket_once_there_is_room(&self.path).await,
+            };
+            server::serve_socket(&socket, &self.answers).await;
+        };
         let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.answers);
         tokio::select! {
             () = over_socket => {}
@@ -137,6 +159,20 @@ impl Control {
         }
         Ok(())
     }
+}
+
+async fn socket_once_there_is_room(path: &Path) -> UnixListener {
+    loop {
+        tokio::time::sleep(SOCKET_AGAIN).await;
+        if let Ok(socket) = bind_socket(path) {
+            return socket;
+        }
+    }
+}
+
+fn is_no_space(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Binds the socket under a name of its own and moves it into place once its mode is right, so
@@ -151,7 +187,15 @@ fn bind_socket(path: &Path) -> Result<UnixListener, ControlError> {
         error,
     };
     let _ = std::fs::remove_file(&fresh);
-    let socket = UnixListener::bind(&fresh).map_err(failed)?;
+    let bound = UnixListener::bind(&fresh).or_else(|error| {
+        if !is_no_space(&error) {
+            return Err(error);
+        }
+        // The one that was left gives its inode.
+        let _ = std::fs::remove_file(path);
+        UnixListener::bind(&fresh)
+    });
+    let socket = bound.map_err(failed)?;
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     std::fs::rename(&fresh, path).map_err(failed)?;
     Ok(socket)

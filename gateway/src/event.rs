@@ -12,3 +12,4 @@ pub mod inlet;
 pub mod receipts;
 pub mod record;
 pub mod system_topic;
+pub mod way;

@@ -3,10 +3,12 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
+//! | `lane::acceptance` | when an event was accepted, and whether it is live |
+//! | `lane::pause` | what holds up a whole lane for a while |
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |
 //! | `reader` | reading classes, backlog and live traffic |
-//! | `deliveries` | from stored records to deliveries |
+//! | `deliveries` | from stored records to deliveries, the first time and again |
 //! | `window` | what is in flight |
 //! | `retry_queue` | what was sent back |
 //! | `budget` | rate and bandwidth |
@@ -41,8 +43,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
-use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
-use crate::observe::{Happening, Observe};
+use crate::event::committed_log::CommitTimes;
+use crate::event::dead_letter::letters::Letters;
+use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -65,8 +69,12 @@ pub struct LaneContext {
     pub config: LaneSettings,
     /// The log.
     pub store: Store,
+    /// What is given up.
+    pub letters: Letters,
     /// Wakes when the log grows.
     pub durable: watch::Receiver<Sequence>,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Counts.
@@ -77,13 +85,14 @@ pub struct LaneContext {
     pub shutdown_max: Duration,
     /// Draws the pauses between attempts.
     pub seed: u64,
+    /// The mark of this start.
+    pub mark: Option<Arc<str>>,
 }
 
 impl LaneContext {
-    fn tell(&self, happening: &dyn Happening) {
-        if self.announced {
-            self.observe.emit(happening);
-        }
+    /// Whom changes are told to.
+    fn told(&self) -> Option<&Observe> {
+        self.announced.then_some(&*self.observe)
     }
 }
 
@@ -145,7 +154,13 @@ pub async fn forward<U: Upstream>(
         clock::monotonic(),
         jitter.draw(),
     );
-    let log = StoreLog::new(context.store.clone(), context.id);
+    let lane = lane.of_start(context.mark.clone());
+    let log = StoreLog {
+        store: context.store.clone(),
+        lane: context.id,
+        letters: context.letters.clone(),
+        times: context.times.clone(),
+    };
     let lane = LaneDriver::new(lane, log, &context.name, metrics);
     let reconnect = Backoff::new(context.config.retry_min, context.config.retry_max);
     let mut forwarder = Forwarder {
@@ -193,10 +208,11 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
     async fn serve(&mut self) -> Result<ForwardingEnd, ForwardError> {
-        self.context.metrics.up(clock::monotonic());
-        self.context.tell(&UpstreamUp {
-            upstream: &self.context.name,
-        });
+        let context = &self.context;
+        context
+            .metrics
+            .health
+            .connected(context.told(), clock::monotonic());
         self.lane.connected();
         loop {
             let now = self.offer()?;
@@ -243,18 +259,14 @@ impl<U: Upstream> Forwarder<U> {
             return;
         }
         let now = clock::now();
-        self.reconnect.reset();
+        if answers.iter().any(|(_, outcome)| outcome.has_come_back()) {
+            self.reconnect.reset();
+        }
+        self.context.metrics.deliveries.turn(now.instant);
         self.lane.settle(now, answers);
         self.report();
-        let (upstream, metrics) = (&*self.context.name, &self.context.metrics);
-        match metrics.judge(now.instant) {
-            None => {}
-            Some(HealthChange::Failing(why)) => self.context.tell(&UpstreamDown {
-                upstream,
-                why: &why,
-            }),
-            Some(HealthChange::Recovered) => self.context.tell(&UpstreamUp { upstream }),
-        }
+        let context = &self.context;
+        context.metrics.health.judge(context.told(), now.instant);
     }
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.
@@ -264,13 +276,12 @@ impl<U: Upstream> Forwarder<U> {
         self.report();
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
         let pause = self.reconnect.next(self.jitter.draw()).max(asked);
-        let LaneContext { name, metrics, .. } = &self.context;
-        if metrics.down(&trouble.message, now.instant) {
-            self.context.tell(&UpstreamDown {
-                upstream: name,
-                why: &trouble.message,
-            });
-        }
+        let context = &self.context;
+        let metrics = &context.metrics;
+        metrics.count_disconnect();
+        metrics
+            .health
+            .disconnected(context.told(), &trouble.message, now.instant);
         tokio::select! {
             () = sleep_until((now.instant + pause).into()) => false,
             () = stopped(&mut self.shutdown) => true,
@@ -292,6 +303,7 @@ impl<U: Upstream> Forwarder<U> {
 
     fn report(&mut self) {
         for happened in std::mem::take(&mut self.lane.happened) {
+            self.context.metrics.dead_lettered(&happened);
             self.context.observe.emit(&happened);
         }
     }

@@ -16,6 +16,7 @@ pub mod dedup;
 pub mod evaluator;
 pub mod gaps;
 pub mod group;
+mod loops;
 pub mod mint;
 mod null_control;
 pub mod pacing;
@@ -31,20 +32,22 @@ use tidegate_rules::event::{Event, UnixMs};
 use tokio::sync::mpsc;
 
 use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::{Arrival, Identity, SENDER_ID};
+use crate::event::arrival::{Arrival, Identity, SENDER_ID, SetAside};
 use crate::event::committed_log::Note;
 use crate::event::dead_letter::BY_SOURCE;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
+use crate::event::way::{STARTS_KEY, Way};
 use crate::observe::intake::IntakeMetrics;
 use crate::observe::{Observe, SystemEvent};
-use crate::time::clock;
+use crate::time::clock::{self, Now};
 use dedup::{Dedup, Seen};
 use evaluator::Evaluator;
 use group::{CommitGroup, Done};
+use loops::Loops;
 use mint::{Mint, StartMark};
-use pacing::Pacing;
+use pacing::{Pacing, TIMER_STEP};
 use reused_ids::ReusedIds;
 
 /// An event with its consequences already decided: a dead letter on its way back.
@@ -75,7 +78,12 @@ pub struct Settings {
     pub start: StartMark,
     /// How the commits are paced.
     pub pacing: Pacing,
+    /// What is known of the way of events.
+    pub way: Way,
 }
+
+const TOO_MANY_DEVICES: &str = "readings of 10,000 serial devices are stored, those of further ones are not taken: look for a \
+     line on which ever new devices appear";
 
 /// The intake thread's state.
 pub struct Intake {
@@ -83,6 +91,9 @@ pub struct Intake {
     settings: Settings,
     dedup: Dedup,
     reused: ReusedIds,
+    loops: Loops,
+    /// The marks of the latest starts, until they are in the store.
+    starts: Option<Vec<u8>>,
     routed: Vec<Routed>,
     mint: Mint,
     group: CommitGroup,
@@ -90,6 +101,7 @@ pub struct Intake {
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
     metrics: Arc<IntakeMetrics>,
+    observe: Arc<Observe>,
     system_source: Arc<str>,
 }
 
@@ -115,15 +127,22 @@ impl Intake {
             system_source: format!("{}/gateway", settings.gateway_id).into(),
             mint: Mint::new(settings.start.clone(), ""),
             inputs,
-            settings,
             dedup,
-            reused: ReusedIds::new(observe),
+            reused: ReusedIds::new(Arc::clone(&observe)),
+            loops: Loops::new(
+                settings.way.clone(),
+                &settings.gateway_id,
+                Arc::clone(&observe),
+            ),
+            starts: Some(settings.way.starts()),
+            observe,
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
             commits: ends.commits,
             done: ends.done,
             metrics,
+            settings,
         }
     }
 
@@ -133,6 +152,13 @@ impl Intake {
         let mut open = true;
         while open || !self.group.is_empty() || self.spare.is_none() {
             let wait = self.hand_over(open, clock::monotonic());
+            let before = self.group.acks.len();
+            if let Some(short) = wait.filter(|wait| *wait < TIMER_STEP) {
+                // The commit thread is idle meanwhile, and who sends finds room in the channel.
+                std::thread::sleep(short);
+                self.gather(before);
+                continue;
+            }
             let gathering = open && self.group.has_room();
             let due = self.inputs.rules.next_wake().filter(|_| gathering);
             let due = due.map(|due| rest(due, clock::unix_ms()));
@@ -140,7 +166,7 @@ impl Intake {
                 biased;
                 Some(done) = self.done.recv() => self.finish(done, clock::monotonic()),
                 offer = self.inputs.offers.recv(), if gathering => match offer {
-                    Some(offer) => self.take(offer, clock::unix_ms()),
+                    Some(offer) => self.take(offer, clock::now()),
                     None => open = false,
                 },
                 Some(event) = self.inputs.system.recv(), if gathering => {
@@ -155,16 +181,20 @@ impl Intake {
                 () = self.inputs.rules.timers_differ(), if gathering => {}
                 () = after(wait.unwrap_or_default()), if wait.is_some() => {}
             }
-            self.gather();
+            self.gather(before);
         }
     }
 
-    /// Takes what is already queued, without waiting.
-    fn gather(&mut self) {
+    /// Takes what is already queued, without waiting. The group held `before` events when it was
+    /// last looked at.
+    fn gather(&mut self, before: usize) {
         while self.group.has_room()
             && let Ok(offer) = self.inputs.offers.try_recv()
         {
-            self.take(offer, clock::unix_ms());
+            self.take(offer, clock::now());
+        }
+        if self.group.acks.len() > before {
+            self.settings.pacing.arrived(clock::monotonic());
         }
     }
 
@@ -184,18 +214,20 @@ impl Intake {
         }
         let mut next = self.spare.take()?;
         next.epoch = self.group.epoch;
-        let full = std::mem::replace(&mut self.group, next);
+        let mut full = std::mem::replace(&mut self.group, next);
+        if let Some(starts) = self.starts.as_ref().filter(|_| !full.commit.is_empty()) {
+            full.commit.mark(STARTS_KEY.as_bytes(), starts);
+        }
         self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.
         let _ = self.commits.send(full);
-        // Between two commits: the new group is empty and no event is half done.
-        self.inputs.rules.refresh();
         None
     }
 
     fn finish(&mut self, done: Done, now: Instant) {
         self.settings.pacing.finished(now);
         self.reused.look(now);
+        self.loops.look(now);
         if done.failed {
             if self.group.epoch < done.epoch {
                 self.dedup.forget_undurable(&self.group.seen);
@@ -205,6 +237,8 @@ impl Intake {
             self.dedup.forget_undurable(&done.group.seen);
         } else {
             self.dedup.keep(&done.group.seen);
+            // It went with the first group that holds something.
+            self.starts.take_if(|_| !done.group.commit.is_empty());
         }
         self.group.epoch = self.group.epoch.max(done.epoch);
         let mut group = done.group;
@@ -212,14 +246,22 @@ impl Intake {
         self.spare = Some(group);
     }
 
-    fn take(&mut self, offer: Offer, now: UnixMs) {
+    /// Between two commits, with nothing half done: the newest rules decide about the next group.
+    fn begin_group(&mut self) {
+        if self.group.is_empty() {
+            self.inputs.rules.refresh();
+        }
+    }
+
+    fn take(&mut self, offer: Offer, now: Now) {
+        self.begin_group();
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
         }
     }
 
-    fn take_one(&mut self, arrival: Arrival, now: UnixMs) {
+    fn take_one(&mut self, arrival: Arrival, now: Now) {
         let Arrival {
             mut event,
             ack,
@@ -227,8 +269,23 @@ impl Intake {
             at_most_once,
             set_aside,
         } = arrival;
-        if let Some(why) = set_aside {
-            return self.set_aside(event, &why, ack, now);
+        if let Some(aside) = set_aside {
+            return self.set_aside(event, &aside, ack, now.unix_ms);
+        }
+        // A device makes its readings: none comes back by it.
+        if !matches!(identity, Identity::Device { .. })
+            && let Some(why) = self.loops.objection(&mut event, now.instant)
+        {
+            self.give_own_id(&mut event);
+            let by = match &identity {
+                Identity::Id { taken_by } => Arc::clone(taken_by),
+                _ => Arc::clone(&self.system_source),
+            };
+            let aside = SetAside {
+                why: why.into(),
+                by,
+            };
+            return self.set_aside(event, &aside, ack, now.unix_ms);
         }
         match self.dedup.seen(
             &event,
@@ -243,49 +300,64 @@ impl Intake {
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();
+                self.loops.repeated(&event, now.instant);
                 return self.group.acks.push(ack);
             }
             Seen::Reused { same_sender } => {
                 self.metrics.reused_ids.inc();
-                if let (Identity::Id { taken_by }, true) = (&identity, same_sender) {
+                // What went out under another topic and came back is no other event.
+                let is_other = same_sender && !self.settings.way.is_own(&event);
+                if let (Identity::Id { taken_by }, true) = (&identity, is_other) {
                     self.reused.tell(taken_by, &event);
                 }
                 self.give_own_id(&mut event);
             }
-            Seen::OutOfTurn => {
-                self.metrics.refused.inc();
-                return ack.settle(Verdict::Refused(Refusal::Failed));
+            Seen::OutOfTurn | Seen::OtherNode => return self.refuse(ack),
+            Seen::TooManyDevices => {
+                self.observe.raise("devices", "devices", TOO_MANY_DEVICES);
+                return self.refuse(ack);
             }
         }
         if event.id.is_empty() {
             event.id = self.mint.next_id();
         }
+        let now = now.unix_ms;
         event.received = now;
         if at_most_once {
             self.group.note(Note::AtMostOnce);
         }
-        self.decide(Arc::new(event), ack, now);
+        self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    fn refuse(&self, ack: Ack) {
+        self.metrics.refused.inc();
+        ack.settle(Verdict::Refused(Refusal::Failed));
     }
 
     /// Gives the event an id of ours, and keeps that of its sender.
     fn give_own_id(&mut self, event: &mut Event) {
         let of_sender = std::mem::replace(&mut event.id, self.mint.next_id());
+        if of_sender.is_empty() {
+            return;
+        }
         event.extensions.retain(|(name, _)| &**name != SENDER_ID);
         event.extensions.push((SENDER_ID.into(), of_sender));
     }
 
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
     /// letters, past the rules and the subscribers.
-    fn set_aside(&mut self, mut event: Event, why: &str, ack: Ack, now: UnixMs) {
-        event.id = self.mint.next_id();
+    fn set_aside(&mut self, mut event: Event, aside: &SetAside, ack: Ack, now: UnixMs) {
+        if event.id.is_empty() {
+            event.id = self.mint.next_id();
+        }
         event.received = now;
         let routed = Routed {
             lane: self.inputs.rules.dead_letter_lane(),
             output: Output {
-                reason: Some(why.into()),
-                rule: Some(BY_SOURCE.into()),
+                reason: Some((*aside.why).into()),
+                rule: Some(format!("{BY_SOURCE} {}", name_of(&aside.by)).into()),
                 ..Output::default()
             },
         };
@@ -296,26 +368,27 @@ impl Intake {
     }
 
     /// Lets the rules decide, and adds the event with its consequences to the group.
-    fn decide(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.inputs.rules.decide(&event, now, &mut self.routed);
+    fn decide(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.inputs.rules.decide(event, now, &mut self.routed);
         self.push(event, ack, now);
     }
 
     /// Adds an event to the group, with what was decided about it.
-    fn push(&mut self, event: Arc<Event>, ack: Ack, now: UnixMs) {
-        self.group.push(&event, &self.routed, now);
+    fn push(&mut self, event: &Event, ack: Ack, now: UnixMs) {
+        self.group.push(event, &self.routed, now);
         self.group.acks.push(ack);
     }
 
     /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
     /// once more. Nobody offers again what a group that fails held of it, as with system events.
     fn wake(&mut self, now: UnixMs) {
+        self.begin_group();
         while self.group.has_room()
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
             if !self.routed.is_empty() {
                 self.group.note(Note::Hidden);
-                self.push(event, Ack::none(), now);
+                self.push(&event, Ack::none(), now);
             }
         }
     }
@@ -328,6 +401,7 @@ impl Intake {
     }
 
     fn raise(&mut self, system: SystemEvent, now: UnixMs) {
+        self.begin_group();
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {
@@ -344,8 +418,13 @@ impl Intake {
             extensions: Vec::new(),
             data: system.data.to_string().into(),
         };
-        self.decide(Arc::new(event), Ack::none(), now);
+        self.decide(&event, Ack::none(), now);
     }
+}
+
+/// The name of a source of this gateway, from its CloudEvents `source`.
+fn name_of(source: &str) -> &str {
+    source.split_once('/').map_or(source, |(_, name)| name)
 }
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.

@@ -15,6 +15,7 @@
 pub mod config;
 mod event_store;
 mod gateway;
+mod health;
 mod lanes;
 mod pipeline;
 pub mod rules;
@@ -22,6 +23,7 @@ mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
+mod way;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;
@@ -31,15 +33,20 @@ use config::Config;
 use gateway::Gateway;
 use rules::folder::FolderError;
 
+use crate::observe::log::repeats::Repeats;
+
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
 pub enum RunError {
     /// The data directory cannot be used; the message says what to do.
     Store(String),
-    /// The rules have mistakes: all of them, with the files they are in.
-    Rules(Vec<Diagnostic>, Vec<RuleFile>),
-    /// The rules folder cannot be read.
-    Folder(FolderError),
+    /// The rules have mistakes: all of them, with the files they are in, and why the last good ones cannot be
+    /// run either, where there are some.
+    Rules(Vec<Diagnostic>, Vec<RuleFile>, Option<String>),
+    /// The rules folder cannot be read or holds no rules any more; as above.
+    Folder(FolderError, Option<String>),
+    /// The rules folder is not where the configuration says; as above.
+    BadConfig(Box<Diagnostic>, Option<String>),
     /// A source or the control socket could not be opened.
     Bind(String),
     /// A task or thread ended although nobody asked it to.
@@ -55,8 +62,9 @@ impl std::fmt::Display for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             RunError::Store(message) | RunError::Bind(message) => f.write_str(message),
-            RunError::Rules(errors, _) => write!(f, "the rules have {} errors", errors.len()),
-            RunError::Folder(error) => write!(f, "{error}"),
+            RunError::Rules(errors, ..) => write!(f, "the rules have {} errors", errors.len()),
+            RunError::Folder(error, _) => write!(f, "{error}"),
+            RunError::BadConfig(error, _) => f.write_str(&error.message),
             RunError::EndedByItself { task, why } => write!(
                 f,
                 "{task} ended by itself: {why}; the gateway stops so that nothing goes unnoticed"
@@ -67,14 +75,20 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs one gateway until SIGTERM or SIGINT.
+/// Runs one gateway until SIGTERM or SIGINT; `held_back` is what repeats in its log.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
-    let terminate = signal(SignalKind::terminate())
+    let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
-    let gateway = Gateway::start(std::sync::Arc::new(config)).await?;
+    health::raise_limits();
+    let config = std::sync::Arc::new(config);
+    let opened = event_store::opening::open(&config, &mut terminate).await?;
+    let Some(opened) = opened else {
+        return Ok(());
+    };
+    let gateway = Gateway::start(config, held_back, opened).await?;
     gateway.run_until(terminate).await
 }

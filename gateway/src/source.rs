@@ -3,6 +3,7 @@
 //! A source hands on arrivals through the inlet ([`crate::event`]) and acknowledges to its sender
 //! what it is told is stored. The kinds stand in the list at the end of this file and nowhere else.
 
+pub mod device_claims;
 pub mod http;
 pub(crate) mod id_field;
 pub mod lines;
@@ -10,6 +11,7 @@ pub mod listener;
 pub mod mqtt;
 pub mod mqtt_listener;
 pub mod open;
+pub mod port_budget;
 pub mod serial;
 #[cfg(feature = "serial")]
 pub mod serial_port;
@@ -40,6 +42,20 @@ macro_rules! registry {
             pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
                 match self {
                     $(SourceKind::$Variant(config) => config.open(opening).await),*
+                }
+            }
+
+            /// See [`OpenSource::HAS_PORT`].
+            pub(crate) fn has_port(&self) -> bool {
+                match self {
+                    $(SourceKind::$Variant(_) => <$Config as OpenSource>::HAS_PORT),*
+                }
+            }
+
+            /// See [`OpenSource::connections_max`].
+            pub(crate) fn connections_max(&self) -> usize {
+                match self {
+                    $(SourceKind::$Variant(config) => OpenSource::connections_max(config)),*
                 }
             }
 

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::config::kinds::{List, kinds};
-use open::OpenUpstream;
+use open::{OpenUpstream, Opening};
 
 pub use crate::event::delivery::{Delivery, Token};
 
@@ -29,6 +29,8 @@ pub enum Outcome {
     /// What the upstream's protocol cannot carry, so that it was never sent: dead-lettered at once
     /// with this reason.
     Undeliverable(String),
+    /// Only of the dead letters themselves: it would have been one too many, and is let go.
+    Dropped,
     /// Not now (quota, 429, 503): the lane pauses and tries again, never dead-lettered.
     Busy {
         /// What the upstream said.
@@ -48,6 +50,11 @@ pub struct Trouble {
 }
 
 impl Outcome {
+    /// Whether the upstream said it: the connection works.
+    pub fn has_come_back(&self) -> bool {
+        !matches!(self, Outcome::Undeliverable(_))
+    }
+
     /// Busy without a wish for a pause.
     pub fn busy(reason: impl Into<String>) -> Outcome {
         Outcome::Busy {
@@ -116,10 +123,10 @@ macro_rules! registry {
 
         impl UpstreamKind {
             /// See [`OpenUpstream::open`].
-            pub(crate) fn open(&self, gateway_id: &str) -> Result<AnyUpstream, String> {
+            pub(crate) fn open(&self, opening: Opening<'_>) -> Result<AnyUpstream, String> {
                 match self {
                     $(UpstreamKind::$Variant(config) => {
-                        config.open(gateway_id).map(Box::new).map(AnyUpstream::$Variant)
+                        config.open(opening).map(Box::new).map(AnyUpstream::$Variant)
                     })*
                 }
             }

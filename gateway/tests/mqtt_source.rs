@@ -174,7 +174,7 @@ async fn what_a_source_does_not_take_is_set_aside_and_what_a_broker_does_not_gra
             let mut offer = source.offers.recv().await.expect("an offer");
             let arrival = offer.arrivals.pop().expect("the message");
             assert_eq!(&*arrival.event.topic, topic);
-            let said = arrival.set_aside.as_deref().unwrap_or_default();
+            let said = arrival.set_aside.as_ref().map_or("", |aside| &*aside.why);
             assert_eq!(said.is_empty(), why.is_empty(), "{topic}: {said}");
             assert!(said.contains(why), "{topic}: {said}");
             arrival.ack.settle(Verdict::Stored);
@@ -182,7 +182,11 @@ async fn what_a_source_does_not_take_is_set_aside_and_what_a_broker_does_not_gra
             stream.read_exact(&mut read).await.expect("PUBACK");
             assert_eq!(read, [0x40, 2, 0, id], "{topic}");
         }
-        let told = source.observe.troubles.lines().join("\n");
+        let told = source
+            .observe
+            .troubles
+            .lines(std::time::Instant::now())
+            .join("\n");
         assert!(told.contains("refused to subscribe to no/#;"), "{told}");
         assert!(told.contains("only QoS 0 to zero:"), "{told}");
         assert_eq!(

@@ -63,8 +63,8 @@ pub struct Output {
     /// Why, for dead letters: the `reason` of the rule, or the evaluation error as
     /// `rules/hot.rules:12:8: division by zero in …`.
     pub reason: Option<Arc<str>>,
-    /// The rule that sends it, `unmatched` for that block; `None` for a gateway without rules, for a
-    /// broken declaration and for what the gateway sends itself.
+    /// The rule that sends it, `unmatched` for that block, `event NAME` for a broken declaration; `None` for a gateway
+    /// without rules and for what the gateway sends itself.
     pub rule: Option<Arc<str>>,
     /// How urgent.
     pub priority: Priority,

@@ -362,3 +362,37 @@ fn what_is_probably_not_meant_is_a_warning() {
         assert_eq!(complaints(text), [format!("a.rules:{expected}")], "{text}");
     }
 }
+
+#[test]
+fn characters_that_mqtt_does_not_carry_are_found_in_what_is_sent_to() {
+    for character in [
+        "\u{1}",
+        "\\n",
+        "\\t",
+        "\u{1f}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{9f}",
+        "\u{fdd0}",
+        "\u{ffff}",
+        "\u{1fffe}",
+    ] {
+        let code = match character {
+            "\\n" => 0xa,
+            "\\t" => 0x9,
+            literal => u32::from(literal.chars().next().expect("one")),
+        };
+        for topic in [format!("a{character}"), format!("{{line}}/{character}b")] {
+            let found = about(&format!("send to cloud topic \"{topic}\""));
+            let named = format!("cannot contain U+{code:04X}, which MQTT does not carry");
+            assert!(
+                found.iter().any(|said| said.contains(&named)),
+                "{topic:?}: {found:?}"
+            );
+        }
+    }
+    assert_eq!(
+        about("send to cloud topic \"grün/{line}/🌡\""),
+        Vec::<String>::new()
+    );
+}

@@ -117,6 +117,26 @@ fn an_evaluation_error_is_a_dead_letter_and_other_rules_still_run() {
 }
 
 #[test]
+fn an_event_makes_one_dead_letter_for_all_rules_that_fail_on_it_and_one_for_all_its_declarations() {
+    let mut text = String::new();
+    for n in 0..1000 {
+        text += &format!("rule r{n} {{ on \"t\" when a / b > {n} send to cloud }}\n");
+    }
+    text += "event one { topic \"t\"\n a float required in 5..9 }\n";
+    text += "event two { topic \"t\"\n c float required }\n";
+    let sent = decide(&rules(&text), &event("t", r#"{"a":3,"b":0}"#));
+    let of: Vec<_> = sent
+        .outputs
+        .iter()
+        .map(|sent| sent.output.rule.as_deref().unwrap_or_default())
+        .collect();
+    assert_eq!(of, ["event one", "r0"]);
+    let said = sent.outputs[1].output.reason.as_deref().unwrap_or_default();
+    let expected = "division by zero in `a / b` (a=3, b=0); and 999 more rules failed";
+    assert!(said.ends_with(expected), "{said}");
+}
+
+#[test]
 fn a_topic_that_cannot_be_made_is_a_dead_letter() {
     let rules = rules("rule r { on \"t\" send to cloud topic \"x/{a}\" }");
     let cases = [
@@ -181,6 +201,12 @@ fn a_content_type_that_says_little_silences_no_rule() {
         (Some(""), hot, true),
         (Some("text/plain"), "[INFO] v = 98", false),
         (Some("text/plain"), "98", false),
+        (Some("APPLICATION/JSON"), hot, true),
+        (Some("application/json;charset=UTF-8"), hot, true),
+        (Some("application/json"), "\u{feff}{\"v\": 98}", true),
+        (None, "\u{feff} {\"v\": 98}", true),
+        (Some("text/plain"), "\u{feff}{\"v\": 98}", true),
+        (Some("application/vnd.x+json"), hot, true),
         (Some("application/cbor"), hot, false),
         (Some("image/png"), hot, false),
     ];
@@ -190,8 +216,85 @@ fn a_content_type_that_says_little_silences_no_rule() {
         let expected: &[&str] = if passes { &["cloud"] } else { &[] };
         assert_eq!(outputs(&rules, &event), expected, "{content_type:?} {data}");
     }
-    let odd = event("t", r#"{"name": "\ud800", "far": 1e400, "v": 98}"#);
-    assert_eq!(outputs(&rules, &odd), ["cloud"]);
+}
+
+#[test]
+fn what_nobody_reads_silences_no_rule() {
+    let hot = rules("rule hot { on \"t\" when v > 80 send to cloud }");
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let odd: [&[u8]; 16] = [
+        br#""\ud800""#,
+        br#""\udc00x""#,
+        b"1e400",
+        b"-1e400",
+        b"123456789012345678901234567890123456789012345678901234567890",
+        b"NaN",
+        b"nan",
+        b"-Infinity",
+        b"\"21.5 \xb0C\"",
+        b"\"half of a letter \xc3\"",
+        b"\"tab\there\"",
+        b"\"line\nbreak\"",
+        b"{\"\xff\": \"\xfe\"}",
+        b"null",
+        br#"{"v": 1, "v": 2}"#,
+        deep.as_bytes(),
+    ];
+    for odd in odd {
+        let around = [
+            (&b"{\"odd\": "[..], &b", \"v\": 98}"[..]),
+            (b"{\"v\": 98, \"odd\":", b"}"),
+        ];
+        for (before, behind) in around {
+            for kind in [None, Some("application/json"), Some("text/plain")] {
+                let mut event = event("t", "");
+                event.data = [before, odd, behind].concat().into();
+                event.content_type = kind.map(Into::into);
+                let shown = String::from_utf8_lossy(&event.data[..event.data.len().min(60)]);
+                assert_eq!(outputs(&hot, &event), ["cloud"], "{kind:?} {shown}");
+            }
+        }
+    }
+    let twice = event("t", r#"{"v": 1, "v": 98}"#);
+    assert_eq!(outputs(&hot, &twice), ["cloud"], "the last of equal names");
+}
+
+#[test]
+fn what_no_value_stands_for_is_undefined_where_it_is_read_and_leaves_as_it_came() {
+    let set = rules(
+        "rule there { on \"t\" when exists(v) send to archive }
+         rule other { on \"t\" set w = v ?? \"none\" send to cloud }",
+    );
+    for odd in [
+        &b"1e400"[..],
+        b"NaN",
+        b"\"\xb0C\"",
+        b"\"a\tb\"",
+        br#""\ud800""#,
+    ] {
+        let mut event = event("t", "");
+        event.data = [b"{\"v\":", odd, b", \"w\":1}"].concat().into();
+        let decided = decide(&set, &event);
+        assert_eq!(decided.outputs.len(), 1, "{odd:?}");
+        let data = decided.outputs[0].output.data.as_deref();
+        let expected = [b"{\"v\":", odd, b",\"w\":\"none\"}"].concat();
+        assert_eq!(data, Some(&*expected), "{odd:?}");
+    }
+}
+
+#[test]
+fn a_text_that_is_a_number_is_one_whatever_little_its_type_says() {
+    let rules = rules("rule r { on \"t\" when payload > 20 send to cloud }");
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/octet-stream"),
+        Some(""),
+    ] {
+        let mut event = event("t", " 21.5\n");
+        event.content_type = kind.map(Into::into);
+        assert_eq!(outputs(&rules, &event), ["cloud"], "{kind:?}");
+    }
 }
 
 #[test]
@@ -236,8 +339,7 @@ fn without_rules_everything_goes_everywhere_but_to_the_dead_letters() {
 fn a_rule_on_several_topics_runs_once_with_the_captures_of_the_first_that_fits() {
     let rules = rules(
         "event a { topic \"x/{line}/a\" v float required }
-         event b { topic \"x/{line}/{rest...}\" v int required w text }
-         rule r { on a, b, \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
+         rule r { on a, \"x/{line}/{rest...}\", \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
     );
     let sent = |topic: &str, data: &str| {
         let outputs = decide(&rules, &event(topic, data)).outputs;

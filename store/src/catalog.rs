@@ -339,6 +339,12 @@ impl Catalog {
         cursor::encode(done, &unacknowledged)
     }
 
+    /// True if some cursor changed since it was last written.
+    pub(crate) fn has_dirty(&self) -> bool {
+        let positions = self.lanes.values().flat_map(|lane| &lane.positions);
+        positions.into_iter().any(|position| position.dirty)
+    }
+
     /// All cursors that changed since they were last written, now counted as written.
     pub(crate) fn take_dirty(&mut self) -> Vec<(LaneId, u8)> {
         let mut dirty = Vec::new();

@@ -10,42 +10,40 @@
 //!
 //! sled gives no room back for what is removed, so when most of the database is dead it is copied to `<n+1>`, whose
 //! `complete` file is written last; at an opening the highest complete one counts. `count` beside it says how many dead
-//! letters there must be: a database that lost some goes to quarantine as it is, and the rest is copied.
+//! letters there must be: a database that lost some goes to quarantine as it is, and the rest is copied. Without any dead
+//! letter left it goes as a whole, which takes no room; and where there is no room to open it, that is done later.
 
 mod count;
+mod database;
 mod encoding;
 
 use crate::api::dead_letter::{DeadLetter, DeadLetterId};
 use crate::api::error::DeadLetterError;
 use crate::api::status::Quarantined;
-use crate::engine::database_files::{has_blobs, has_failed};
+use crate::engine::database_files::has_blobs;
 use crate::engine::disk;
 use crate::engine::failure::EngineError;
+use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
 use crate::engine::sled::{Engine, Writes};
 use crate::format::directory::{dead_letters_dir, quarantine_dir};
-use crate::generation::quarantine::{copy_dead_letters, move_dead_letters};
-use crate::generation::removal::delete_dir;
+use database::{Database, copy_entries, mark_complete};
 use encoding::{
-    after, put_dead_letter, read_dead_letter, read_dead_letters, read_head, remove_dead_letter,
-    stored_bytes,
+    after, put_dead_letter, read_dead_letter, read_dead_letters, remove_dead_letter, stored_bytes,
 };
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// Bytes that are copied at a time.
-const COPY_BYTES: usize = 256 << 10;
-/// A database smaller than this is not worth copying.
-const COMPACT_BYTES_MIN: u64 = 8 << 20;
-
-struct Database {
-    number: u64,
-    engine: Option<Engine>,
-    live_bytes: u64,
-    /// A write failed: what the disk has of the file is not known, and nothing more is written to it.
-    poisoned: bool,
+/// Where dead letters are kept, and how.
+pub(crate) struct Place {
+    /// The store's directory.
+    pub(crate) store: PathBuf,
+    pub(crate) cache_bytes: u64,
+    /// Bytes that they may take on the disk.
+    pub(crate) disk_bytes_max: u64,
+    pub(crate) read_only: bool,
 }
 
 /// See the module.
@@ -55,51 +53,38 @@ pub(crate) struct DeadLetters {
     cache_bytes: u64,
     disk_bytes_max: u64,
     read_only: bool,
+    space: Arc<FreeSpace>,
     database: Mutex<Database>,
     count: AtomicU64,
     /// Letters that must be there and are not.
     missing: AtomicU64,
     disk_bytes: AtomicU64,
+    /// What went to quarantine after the opening.
+    isolated: Mutex<Vec<Quarantined>>,
 }
 
 impl DeadLetters {
-    /// Finds the database of the store in `store`; nothing is created before the first dead letter. Tells what went to quarantine.
+    /// Finds the database; nothing is created before the first dead letter. Tells what went to quarantine.
     pub(crate) fn open(
-        store: &Path,
-        cache_bytes: u64,
-        disk_bytes_max: u64,
-        read_only: bool,
+        at: Place,
+        space: Arc<FreeSpace>,
     ) -> Result<(DeadLetters, Vec<Quarantined>), DeadLetterError> {
-        let dir = &dead_letters_dir(store);
         let found = DeadLetters {
-            dir: dir.clone(),
-            quarantine: quarantine_dir(store),
-            cache_bytes,
-            disk_bytes_max,
-            read_only,
-            database: Mutex::new(Database {
-                number: 0,
-                engine: None,
-                live_bytes: 0,
-                poisoned: false,
-            }),
+            dir: dead_letters_dir(&at.store),
+            quarantine: quarantine_dir(&at.store),
+            cache_bytes: at.cache_bytes,
+            disk_bytes_max: at.disk_bytes_max,
+            read_only: at.read_only,
+            space,
+            database: Mutex::default(),
             count: AtomicU64::new(0),
             missing: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
+            isolated: Mutex::default(),
         };
-        let number = newest_complete(dir).map_err(|error| failed(error.into()))?;
-        let mut quarantined = None;
-        let mut database = locked(&found.database);
-        database.number = number.unwrap_or(0);
-        if !read_only {
-            delete_older(dir, database.number);
-        }
-        if number.is_some() {
-            database.poisoned = has_failed(&found.path(database.number));
-            quarantined = found.reopen_or_isolate(&mut database)?;
-        }
-        drop(database);
-        Ok((found, quarantined.into_iter().collect()))
+        found.find(&mut locked(&found.database))?;
+        let isolated = std::mem::take(&mut *locked(&found.isolated));
+        Ok((found, isolated))
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -114,38 +99,64 @@ impl DeadLetters {
         has_blobs(&self.path(locked(&self.database).number))
     }
 
-    fn path(&self, number: u64) -> PathBuf {
-        self.dir.join(number.to_string())
+    /// What went to quarantine since the opening.
+    pub(crate) fn isolated(&self) -> Vec<Quarantined> {
+        locked(&self.isolated).clone()
     }
 
-    /// Keeps a dead letter.
-    pub(crate) fn put(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
-        if self.read_only {
-            return Err(DeadLetterError::ReadOnly);
+    /// Keeps dead letters: all of them, or none.
+    pub(crate) fn put(&self, letters: &[(DeadLetterId, &[u8])]) -> Result<(), DeadLetterError> {
+        let letters: BTreeMap<DeadLetterId, &[u8]> = letters.iter().copied().collect();
+        if letters.is_empty() {
+            return Ok(());
         }
-        let mut database = locked(&self.database);
-        let (disk_bytes, max_bytes) = (self.disk_bytes(), self.disk_bytes_max);
-        if disk_bytes + bytes.len() as u64 > max_bytes {
-            return Err(DeadLetterError::Full {
-                disk_bytes,
-                max_bytes,
-            });
-        }
-        self.renew(&mut database)?;
-        let before = self.with(&mut database, |engine| stored_bytes(engine, id))?;
+        self.with_ballast(|database| self.put_in(database, &letters))
+    }
+
+    fn put_in(
+        &self,
+        database: &mut Database,
+        letters: &BTreeMap<DeadLetterId, &[u8]>,
+    ) -> Result<(), DeadLetterError> {
+        let bytes: u64 = letters.values().map(|bytes| bytes.len() as u64).sum();
+        self.make_room(database, bytes)?;
+        self.make_writable(database)?;
         let mut writes = Writes::default();
-        if let Some(before) = before {
-            remove_dead_letter(&mut writes, id, before);
+        let (mut fresh, mut replaced) = (0, 0);
+        for (&id, bytes) in letters {
+            let before = self.with(database, |engine| stored_bytes(engine, id))?;
+            match before {
+                Some(before) => remove_dead_letter(&mut writes, id, before),
+                None => fresh += 1,
+            }
+            replaced += before.unwrap_or(0) as u64;
+            put_dead_letter(&mut writes, id, bytes);
         }
-        put_dead_letter(&mut writes, id, bytes);
-        self.write(&mut database, writes)?;
-        let replaced = before.unwrap_or(0) as u64;
-        database.live_bytes = (database.live_bytes + bytes.len() as u64).saturating_sub(replaced);
-        self.count
-            .fetch_add(u64::from(before.is_none()), Ordering::Relaxed);
+        self.write(database, writes)?;
+        database.live_bytes = (database.live_bytes + bytes).saturating_sub(replaced);
+        database.dead_bytes += replaced;
+        self.count.fetch_add(fresh, Ordering::Relaxed);
         count::raise(&self.path(database.number), self.count());
-        self.measure(&database);
+        self.measure(database);
         Ok(())
+    }
+
+    /// Dead letters have their share of the cap; what is dead in their database does not count against it.
+    fn make_room(&self, database: &mut Database, bytes: u64) -> Result<(), DeadLetterError> {
+        let max_bytes = self.disk_bytes_max;
+        let is_full = || self.disk_bytes() + bytes > max_bytes;
+        if is_full() && database.dead_bytes >= self.disk_bytes() / 4 {
+            // The answer is below, whatever came of it.
+            let _ = self.make_writable(database);
+            let _ = self.copy(database);
+        }
+        match is_full() {
+            true => Err(DeadLetterError::Full {
+                disk_bytes: self.disk_bytes(),
+                max_bytes,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Reads a dead letter.
@@ -186,28 +197,58 @@ impl DeadLetters {
 
     /// Removes a dead letter.
     pub(crate) fn remove(&self, id: DeadLetterId) -> Result<bool, DeadLetterError> {
-        if self.read_only {
-            return Err(DeadLetterError::ReadOnly);
-        }
-        let mut database = locked(&self.database);
-        if self.is_empty(&database) {
+        self.with_ballast(|database| self.remove_in(database, id))
+    }
+
+    fn remove_in(
+        &self,
+        database: &mut Database,
+        id: DeadLetterId,
+    ) -> Result<bool, DeadLetterError> {
+        if self.is_empty(database) {
             return Ok(false);
         }
-        self.renew(&mut database)?;
-        let Some(before) = self.with(&mut database, |engine| stored_bytes(engine, id))? else {
+        self.make_writable(database)?;
+        let Some(before) = self.with(database, |engine| stored_bytes(engine, id))? else {
             return Ok(false);
         };
         count::lower(&self.path(database.number), self.count() - 1)
             .map_err(|error| failed(error.into()))?;
         let mut writes = Writes::default();
         remove_dead_letter(&mut writes, id, before);
-        self.write(&mut database, writes)?;
+        self.write(database, writes)?;
         database.live_bytes = database.live_bytes.saturating_sub(before as u64);
+        database.dead_bytes += before as u64;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        self.measure(&database);
+        self.measure(database);
         // The dead letter is gone whether or not room could be given back now.
-        let _ = self.compact(&mut database);
+        let _ = self.compact(database);
         Ok(true)
+    }
+
+    /// Removes all of them with their database, readable or not; gives how many there were. It takes no room.
+    pub(crate) fn remove_all(&self) -> Result<u64, DeadLetterError> {
+        if self.read_only {
+            return Err(DeadLetterError::ReadOnly);
+        }
+        let count = self.count();
+        self.discard(&mut locked(&self.database))?;
+        Ok(count)
+    }
+
+    /// Runs what writes; where the disk is full, once more with the ballast's room.
+    fn with_ballast<T>(
+        &self,
+        work: impl Fn(&mut Database) -> Result<T, DeadLetterError>,
+    ) -> Result<T, DeadLetterError> {
+        if self.read_only {
+            return Err(DeadLetterError::ReadOnly);
+        }
+        let mut database = locked(&self.database);
+        match work(&mut database) {
+            Err(DeadLetterError::NoSpace(_)) if self.space.release_ballast() => work(&mut database),
+            other => other,
+        }
     }
 
     /// Letters that were there once and were not when the database was opened.
@@ -260,7 +301,7 @@ impl DeadLetters {
 
     /// True if there is surely no dead letter: what a failed write left shows when the files are opened anew.
     fn is_empty(&self, database: &Database) -> bool {
-        self.count() == 0 && !database.poisoned
+        self.count() == 0 && !database.poisoned && !database.unchecked
     }
 
     /// Runs `work` on the open database. A handle that failed is dropped, the next call opens the files anew.
@@ -279,80 +320,6 @@ impl DeadLetters {
         })
     }
 
-    fn ensure_open(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        if database.engine.is_some() {
-            return Ok(());
-        }
-        let opened = self.reopen(database);
-        database.poisoned |= opened.is_err() || has_failed(&self.path(database.number));
-        opened
-    }
-
-    fn reopen(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        if database.number == 0 {
-            database.number = 1;
-        }
-        let dir = self.path(database.number);
-        disk::create_dir(&self.dir).map_err(|error| failed(error.into()))?;
-        let engine = Engine::open(&dir, self.cache_bytes).map_err(failed)?;
-        mark_complete(&dir).map_err(|error| failed(error.into()))?;
-        let (mut count, mut live_bytes) = (0, 0);
-        engine
-            .blocks(0, |key, value| {
-                if key.len() == 10 {
-                    count += 1;
-                    live_bytes += read_head(value).map_or(0, |(bytes, _)| bytes as u64);
-                }
-                ControlFlow::Continue(())
-            })
-            .map_err(failed)?;
-        self.count.store(count, Ordering::Relaxed);
-        database.live_bytes = live_bytes;
-        database.engine = Some(engine);
-        self.measure(database);
-        Ok(())
-    }
-
-    /// Opens what is there. Damage must not keep the gateway from running: a database that cannot be used goes to
-    /// quarantine, one that lost dead letters is copied there and the others go on.
-    fn reopen_or_isolate(
-        &self,
-        database: &mut Database,
-    ) -> Result<Option<Quarantined>, DeadLetterError> {
-        let dir = self.path(database.number);
-        let noted = count::noted(&dir).unwrap_or(0);
-        match self.reopen(database) {
-            Err(DeadLetterError::Damaged(why)) => {
-                let moved = move_dead_letters(&dir, &self.quarantine, &why);
-                database.number += 1;
-                moved.map(Some).map_err(|error| failed(error.into()))
-            }
-            Err(other) => Err(other),
-            Ok(()) if noted <= self.count() => Ok(None),
-            Ok(()) => {
-                let missing = noted - self.count();
-                self.missing.store(missing, Ordering::Relaxed);
-                if self.read_only {
-                    return Ok(None);
-                }
-                let why = format!("{missing} of {noted} dead letters are missing");
-                let copied = copy_dead_letters(&dir, &self.quarantine, &why).ok();
-                // Without room for copies the damaged database goes on.
-                match copied.is_some() && self.copy(database).is_err() {
-                    true => self.reopen(database).map(|()| copied),
-                    false => Ok(copied),
-                }
-            }
-        }
-    }
-
-    fn measure(&self, database: &Database) {
-        self.disk_bytes.store(
-            disk::allocated_bytes(&self.path(database.number)),
-            Ordering::Relaxed,
-        );
-    }
-
     fn write(&self, database: &mut Database, writes: Writes) -> Result<(), DeadLetterError> {
         let mut writes = Some(writes);
         let written = self.with(database, |engine| {
@@ -360,67 +327,6 @@ impl DeadLetters {
         });
         database.poisoned |= written.is_err();
         written
-    }
-
-    /// Copies the dead letters to a new database if a write to this one failed.
-    fn renew(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        self.ensure_open(database)?;
-        match database.poisoned {
-            true => self.copy(database),
-            false => Ok(()),
-        }
-    }
-
-    /// Copies the dead letters to a new database when most of the old one is dead.
-    fn compact(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        if self.disk_bytes() < COMPACT_BYTES_MIN || self.disk_bytes() / 4 < database.live_bytes {
-            return Ok(());
-        }
-        self.copy(database)
-    }
-
-    /// Copies everything, damaged dead letters too, to a new database, and goes on with that.
-    fn copy(&self, database: &mut Database) -> Result<(), DeadLetterError> {
-        let Some(old) = &database.engine else {
-            return Ok(());
-        };
-        let dir = self.path(database.number + 1);
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).map_err(|error| failed(error.into()))?;
-        }
-        let fresh = Engine::open(&dir, self.cache_bytes).map_err(failed)?;
-        copy_entries(old, &fresh).map_err(failed)?;
-        count::raise(&dir, self.count());
-        mark_complete(&dir).map_err(|error| failed(error.into()))?;
-        let before = self.path(database.number);
-        database.engine = Some(fresh);
-        database.number += 1;
-        database.poisoned = false;
-        self.measure(database);
-        // What cannot be deleted now is at the next opening.
-        let _ = delete_dir(&before);
-        Ok(())
-    }
-}
-
-fn copy_entries(from: &Engine, to: &Engine) -> Result<(), EngineError> {
-    let mut next = Vec::new();
-    loop {
-        let mut writes = Writes::default();
-        let mut bytes = 0;
-        let mut last = None;
-        from.entries(&next, |key, value| {
-            writes.put_entry(key, value);
-            bytes += value.len();
-            last = Some([key, &[0]].concat());
-            match bytes < COPY_BYTES {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        })?;
-        let Some(last) = last else { return Ok(()) };
-        to.write(writes)?;
-        next = last;
     }
 }
 
@@ -430,41 +336,4 @@ fn failed(error: EngineError) -> DeadLetterError {
         EngineError::Damaged(why) => DeadLetterError::Damaged(why),
         EngineError::Failed(why) => DeadLetterError::Failed(why),
     }
-}
-
-fn mark_complete(dir: &Path) -> std::io::Result<()> {
-    let path = dir.join("complete");
-    if path.exists() {
-        Ok(())
-    } else {
-        disk::write_atomically(&path, b"")
-    }
-}
-
-/// The newest complete database.
-fn newest_complete(dir: &Path) -> std::io::Result<Option<u64>> {
-    if !dir.try_exists()? {
-        return Ok(None);
-    }
-    let mut newest = None;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let number = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        if number > newest && entry.path().join("complete").try_exists()? {
-            newest = number;
-        }
-    }
-    Ok(newest)
-}
-
-/// Databases whose dead letters have been copied; one that cannot be deleted does no harm.
-fn delete_older(dir: &Path, number: u64) {
-    (1..number)
-        .rev()
-        .map(|older| dir.join(older.to_string()))
-        .take_while(|older| older.exists())
-        .for_each(|older| drop(delete_dir(&older)));
 }

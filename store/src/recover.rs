@@ -63,12 +63,15 @@ pub(crate) struct Recovery<'a> {
     holes: Ranges,
     told: &'a mut dyn FnMut(OpenProgress),
     progress: OpenProgress,
+    /// What the disk has no room to open is read from a copy in memory.
+    copies: bool,
 }
 
 impl<'a> Recovery<'a> {
     pub(crate) fn new(
         options: &'a Options,
         report: OpenReport,
+        copies: bool,
         told: &'a mut dyn FnMut(OpenProgress),
     ) -> Recovery<'a> {
         let high_water = HighWater::load(&options.dir).unwrap_or_default();
@@ -80,6 +83,7 @@ impl<'a> Recovery<'a> {
             holes: holes::load(&options.dir),
             told,
             progress: OpenProgress::default(),
+            copies,
         }
     }
 
@@ -109,10 +113,11 @@ impl<'a> Recovery<'a> {
         let mut generation = highest;
         let mut engine = None;
         if let Some(newest) = newest {
-            // Sequences were lost behind this generation, or writing to it failed, or it was rewritten: a new one begins
-            // where the count goes on.
+            // Sequences were lost behind this generation, or writing to it failed, or it was rewritten, or it is read from a
+            // copy: a new one begins where the count goes on.
             let whole = newest.scan.summary.end == catalog.next && newest.survivors.is_none();
-            let goes_on = whole && !has_failed(&newest.found.dir);
+            let writable = !newest.engine.is_copy() && !has_failed(&newest.found.dir);
+            let goes_on = whole && writable;
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut catalog, newest, goes_on)?;
         }
@@ -173,7 +178,11 @@ impl<'a> Recovery<'a> {
     }
 
     fn open_engine(&self, found: &GenerationDir) -> Result<Result<Engine, String>, OpenError> {
-        self.usable(found, Engine::open(&found.dir, self.options.cache_bytes))
+        let open = match self.copies {
+            true => Engine::open_or_copy,
+            false => Engine::open,
+        };
+        self.usable(found, open(&found.dir, self.options.cache_bytes))
     }
 
     /// Damage is an answer, to be dealt with; a failing disk ends the opening.

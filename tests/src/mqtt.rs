@@ -1,5 +1,6 @@
 //! Just enough MQTT 3.1.1 for an oracle that shares no code with the program under test.
 
+pub mod broker;
 pub mod load;
 pub mod publisher;
 pub mod subscriber;

@@ -1,5 +1,8 @@
 //! `tidegate status`: the gateway at a glance.
 
+mod delivery;
+mod rules;
+
 use std::io::Write;
 
 use super::Failure;
@@ -14,6 +17,9 @@ use crate::observe::status::{Status, UpstreamStatus};
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
+    /// Rule by rule: events seen, stopped, undefined and why, sent
+    #[arg(long)]
+    rules: bool,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -34,12 +40,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     };
     let mut output = std::io::stdout().lock();
-    match arguments.format {
-        OutputFormat::Json => {
-            let status: serde_json::Value = client.get("/status")?;
+    let path = if arguments.rules {
+        "/status/rules"
+    } else {
+        "/status"
+    };
+    match (arguments.format, arguments.rules) {
+        (OutputFormat::Json, _) => {
+            let status: serde_json::Value = client.get(path)?;
             writeln!(output, "{status:#}")?;
         }
-        OutputFormat::Text => write_status(&mut output, &client.get("/status")?)?,
+        (OutputFormat::Text, true) => rules::write(&mut output, &client.get(path)?)?,
+        (OutputFormat::Text, false) => write_status(&mut output, &client.get(path)?)?,
     }
     Ok(())
 }
@@ -64,6 +76,7 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
     write_rules(output, status)?;
     write_sources(output, status)?;
     write_upstreams(output, &status.upstreams)?;
+    delivery::write(output, &status.upstreams)?;
     write_store(output, status)?;
     write_books(output, status)
 }
@@ -80,6 +93,16 @@ fn write_rules(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
             "\nrules    {} in {folder}, generation {} ({})",
             rules.rules, rules.generation, rules.fingerprint
         )?,
+    }
+    if let Some(kept) = rules.last_good_ms {
+        let kept = figures::time(kept);
+        writeln!(
+            output,
+            "  the last good set, of {kept}: the folder was refused at the start"
+        )?;
+    }
+    for name in &rules.ignored {
+        writeln!(output, "  not read: {}", printable(name))?;
     }
     for error in &rules.refused {
         writeln!(output, "  refused: {}", printable(error))?;
@@ -176,10 +199,11 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     };
     writeln!(
         output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} shed, {} expired, {} waiting: {verdict}",
+        "outputs  {} routed, {} delivered, {} dead-lettered, {} dropped as one too many, {} shed, {} expired, {} waiting: {verdict}",
         figures::count(books.routed),
         figures::count(books.delivered),
         figures::count(books.dead_lettered),
+        figures::count(books.letters_dropped),
         figures::count(books.shed),
         figures::count(books.expired),
         figures::count(books.waiting)

@@ -104,6 +104,20 @@ pub(crate) struct AtBroker<'a> {
     pub(crate) topic: &'a str,
 }
 
+impl AtBroker<'_> {
+    /// Whether both are at one broker, as far as names tell.
+    pub(crate) fn is_beside(&self, other: &AtBroker<'_>) -> bool {
+        let host = |host: &str| match host.to_ascii_lowercase() {
+            host if host == "localhost" || host == "::1" || host.starts_with("127.") => {
+                "localhost".to_owned()
+            }
+            host => host,
+        };
+        let ((host_a, port_a), (host_b, port_b)) = (self.broker, other.broker);
+        port_a == port_b && host(host_a) == host(host_b)
+    }
+}
+
 /// All kinds of a room; [`kinds!`] implements it.
 pub(crate) trait Kinds: Sized + 'static {
     /// Where they stand in the file.

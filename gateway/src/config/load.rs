@@ -15,6 +15,7 @@ use super::key::{Entries, Rows, Table, keys, table, tables};
 use super::kinds::{Entry, Kinds, Listed};
 use super::lane::{LaneKeys, LaneSettings};
 use super::section::Section;
+use super::store::dead_letters::{DeadLetterKeys, DeadLetters};
 use super::store::{Store, StoreKeys};
 use super::value::files;
 use super::{Config, SourceSection, UpstreamSection};
@@ -27,6 +28,7 @@ keys! {
     ROOT: RootKeys {
         gateway: Option<Table> = table(GatewayKeys::ROWS).required("who this gateway is"),
         store: Option<Table> = table(StoreKeys::ROWS).optional("all defaults", "the event store"),
+        dead_letters: Option<Table> = table(DeadLetterKeys::ROWS).optional("all defaults", "what is kept of events that are set aside"),
         api: Option<Table> = table(ApiKeys::ROWS).optional("no API", "metrics and health over HTTP"),
         sources: Option<Entries> = tables().optional("none", "where events come from"),
         upstreams: Option<Entries> = tables().optional("none", "where events go to"),
@@ -38,6 +40,17 @@ keys! {
 /// # Errors
 /// Everything that is wrong with it, at least one error, in the order of the file.
 pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    load_to_run(path).and_then(with_rules)
+}
+
+/// The same where the rules folder need not be there, for a gateway that may know its last good rules and for
+/// whoever asks one that runs.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_to_run<S: Kinds, U: Kinds>(
+    path: &Path,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let refused = |message: String| vec![Diagnostic::error(&file, "", 0..0, message)];
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -46,7 +59,20 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    parse(path, &text, &|name| std::env::var(name).ok())
+    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+}
+
+/// Refuses what has no rules folder.
+fn with_rules<S, U>(config: Config<S, U>) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    match config.rules_missing {
+        None => Ok(config),
+        Some(missing) => {
+            let mut found = config.warnings;
+            found.push(missing);
+            found.sort_by_key(|diagnostic| diagnostic.span.start);
+            Err(found)
+        }
+    }
 }
 
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.
@@ -54,6 +80,14 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
 /// # Errors
 /// As [`load`].
 pub(crate) fn parse<S: Kinds, U: Kinds>(
+    path: &Path,
+    text: &str,
+    variables: Variables<'_>,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    parse_to_run(path, text, variables).and_then(with_rules)
+}
+
+fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     variables: Variables<'_>,
@@ -66,13 +100,19 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     })?;
     let context = Context::new(path, &file, text, variables);
     let config = config(&context, path, document.as_table());
-    let found = context.into_diagnostics();
+    let rules_missing = context.rules_missing();
+    let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
             warnings: found,
+            rules_missing,
             ..config
         }),
-        _ => Err(found),
+        _ => {
+            found.extend(rules_missing);
+            found.sort_by_key(|diagnostic| diagnostic.span.start);
+            Err(found)
+        }
     }
 }
 
@@ -109,6 +149,16 @@ fn config<S: Kinds, U: Kinds>(
         .table(&ROOT.store)
         .unwrap_or_else(|| Section::open(context, "[store]", None, 0..0, &[StoreKeys::ROWS]));
     let store = Store::read(&store);
+    let dead_letters = root.table(&ROOT.dead_letters).unwrap_or_else(|| {
+        Section::open(
+            context,
+            "[dead_letters]",
+            None,
+            0..0,
+            &[DeadLetterKeys::ROWS],
+        )
+    });
+    let dead_letters = DeadLetters::read(&dead_letters, store.max_size_bytes);
     let api = root.table(&ROOT.api).map(|section| Api::read(&section));
     let api = api.unwrap_or_default();
     let sources = read_sources::<S>(&root, id);
@@ -118,6 +168,7 @@ fn config<S: Kinds, U: Kinds>(
         path: path.to_owned(),
         gateway: gateway?,
         store,
+        dead_letters,
         api,
         sources: sources.into_iter().map(Read::into_source).collect(),
         upstreams: upstreams
@@ -126,6 +177,7 @@ fn config<S: Kinds, U: Kinds>(
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
         warnings: Vec::new(),
+        rules_missing: None,
     })
 }
 

@@ -6,6 +6,7 @@ use super::key::{AnyKey, Rows};
 use super::kinds::{KeyGroup, Kinds, Listed};
 use super::lane::LaneKeys;
 use super::store::StoreKeys;
+use super::store::dead_letters::DeadLetterKeys;
 
 /// One heading of the table.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub(crate) fn all<S: Kinds, U: Kinds>() -> Vec<Reference> {
     let mut table = Table::default();
     table.push("[gateway]", GatewayKeys::ROWS);
     table.push("[store]", StoreKeys::ROWS);
+    table.push("[dead_letters]", DeadLetterKeys::ROWS);
     table.push("[api]", ApiKeys::ROWS);
     let later: Vec<SharedSections> = U::ALL.iter().map(shared).collect();
     table.push_kinds::<S>(&[], &later);

@@ -1,5 +1,7 @@
 //! `[store]`: how much the event store holds, for how long, and when it commits.
 
+pub(super) mod dead_letters;
+
 use std::time::Duration;
 
 use super::key::unit;

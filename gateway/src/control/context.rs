@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 use super::health;
 use super::history::{self, HistoryError};
 use crate::event::committed_log::CommittedLog;
+use crate::event::dead_letter::letters::Letters;
 use crate::intake::Redrive;
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
+use crate::observe::rules::report::RulesReport;
 use crate::observe::status::{
     GatewayStatus, Readiness, RulesStatus, SourceStatus, Status, StoreStatus, StrandedLane,
     UpstreamStatus, Wear,
@@ -33,10 +35,13 @@ pub struct ApiContext {
     id: String,
     started: Instant,
     pub(super) observe: Arc<Observe>,
-    sources: Vec<Read<SourceStatus>>,
+    sources: Vec<ReadAt<SourceStatus>>,
     upstream_names: Vec<String>,
     upstreams: Vec<ReadAt<UpstreamStatus>>,
+    dead_letter_lane: Option<ReadAt<UpstreamStatus>>,
+    letters: Option<Letters>,
     rules: Read<RulesStatus>,
+    rules_report: Read<RulesReport>,
     intake: ReadAt<IntakeReport>,
     store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
@@ -54,7 +59,10 @@ impl ApiContext {
             sources: Vec::new(),
             upstream_names: Vec::new(),
             upstreams: Vec::new(),
+            dead_letter_lane: None,
+            letters: None,
             rules: Box::new(RulesStatus::default),
+            rules_report: Box::new(RulesReport::default),
             store: None,
             wear: None,
             log: None,
@@ -65,7 +73,10 @@ impl ApiContext {
 
     /// Adds a source.
     #[must_use]
-    pub fn with_source(mut self, read: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+    pub fn with_source(
+        mut self,
+        read: impl Fn(Now) -> SourceStatus + Send + Sync + 'static,
+    ) -> Self {
         self.sources.push(Box::new(read));
         self
     }
@@ -82,10 +93,37 @@ impl ApiContext {
         self
     }
 
+    /// Adds the lane of what rules and sources send to the dead letters: it is in the books.
+    #[must_use]
+    pub fn with_dead_letter_lane(
+        mut self,
+        read: impl Fn(Now) -> UpstreamStatus + Send + Sync + 'static,
+    ) -> Self {
+        self.dead_letter_lane = Some(Box::new(read));
+        self
+    }
+
+    /// Hands in the dead letters.
+    #[must_use]
+    pub fn with_letters(mut self, letters: Letters) -> Self {
+        self.letters = Some(letters);
+        self
+    }
+
     /// Says which rules are in force.
     #[must_use]
     pub fn with_rules(mut self, read: impl Fn() -> RulesStatus + Send + Sync + 'static) -> Self {
         self.rules = Box::new(read);
+        self
+    }
+
+    /// Says what happened at each rule.
+    #[must_use]
+    pub fn with_rules_report(
+        mut self,
+        read: impl Fn() -> RulesReport + Send + Sync + 'static,
+    ) -> Self {
+        self.rules_report = Box::new(read);
         self
     }
 
@@ -132,7 +170,13 @@ impl ApiContext {
         // The lanes first and the intake last: an event that moves on meanwhile is then counted
         // as waiting, not as missing.
         let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
-        let sources: Vec<_> = self.sources.iter().map(|read| read()).collect();
+        let mut lanes = upstreams.clone();
+        lanes.extend(
+            self.dead_letter_lane
+                .iter()
+                .map(|read| to_dead_letters(read(now))),
+        );
+        let sources: Vec<_> = self.sources.iter().map(|read| read(now)).collect();
         let intake = (self.intake)(now);
         let mut status = Status {
             gateway: GatewayStatus {
@@ -146,19 +190,26 @@ impl ApiContext {
                 refusing: intake.refusing,
                 ..self.store_status()
             },
-            books: intake.books.clone().with_lanes(&upstreams),
+            books: intake.books.clone().with_lanes(&lanes),
             sources,
             upstreams,
             stranded: self.stranded(),
             troubles: Vec::new(),
         };
         status.troubles = health::troubles(&status, &intake);
-        status.troubles.extend(self.observe.troubles.lines());
+        status
+            .troubles
+            .extend(self.observe.troubles.lines_at(now.instant));
         status
     }
 
+    /// What happened at each rule.
+    pub(super) fn rules_report(&self) -> RulesReport {
+        (self.rules_report)()
+    }
+
     /// What waits for upstreams that are not configured.
-    pub(super) fn stranded(&self) -> Vec<StrandedLane> {
+    pub fn stranded(&self) -> Vec<StrandedLane> {
         let Some((store, _)) = &self.store else {
             return Vec::new();
         };
@@ -200,6 +251,15 @@ impl ApiContext {
         self.store.as_ref().map(|(store, _)| store).ok_or_else(none)
     }
 
+    /// The dead letters.
+    ///
+    /// # Errors
+    /// As [`ApiContext::store`].
+    pub(super) fn letters(&self) -> Result<&Letters, HistoryError> {
+        let none = || HistoryError::NotFound("this gateway has no dead letters yet".to_owned());
+        self.letters.as_ref().ok_or_else(none)
+    }
+
     /// The folder the store lies in.
     pub(super) fn store_folder(&self) -> &Path {
         self.store
@@ -219,5 +279,14 @@ impl ApiContext {
     /// Whether the commit thread still comes round: what the watchdog and `/healthz` ask.
     pub fn is_alive(&self, now: Now) -> bool {
         health::is_alive(&(self.intake)(now))
+    }
+}
+
+/// What is delivered to the dead letters is one.
+fn to_dead_letters(lane: UpstreamStatus) -> UpstreamStatus {
+    UpstreamStatus {
+        dead_lettered: lane.dead_lettered + lane.delivered,
+        delivered: 0,
+        ..lane
     }
 }

@@ -20,13 +20,21 @@ use crate::event::dead_letter::Cause;
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
+use crate::observe::trouble::NEW_DEAD_LETTERS;
 
 /// How long a letter may wait for its commit.
 const COMMIT_MAX: Duration = Duration::from_secs(30);
 
 /// `GET /dead-letters`
 pub(super) fn list(context: &ApiContext, query: &QueryString) -> ApiResponse {
-    let found = || stored::list(context.store()?, query.get("upstream"), query.limit()?);
+    let found = || {
+        let from = match query.get("from") {
+            Some(id) => stored::parse_id(id)?,
+            None => (0, 0),
+        };
+        let (upstream, limit) = (query.get("upstream"), query.limit()?);
+        stored::list(context.store()?, upstream, from, limit)
+    };
     response::of_history(found())
 }
 
@@ -39,8 +47,22 @@ pub(super) fn show(context: &ApiContext, id: &str) -> ApiResponse {
 /// `DELETE /dead-letters/ID`
 pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
     let dropped = || {
-        stored::remove(context.store()?, stored::parse_id(id)?)?;
-        Ok(json!({ "dropped": id }))
+        let id = stored::parse_id(id)?;
+        stored::removed(context.letters()?.remove(id), id)?;
+        // Whoever sends one again or drops it has looked.
+        context.observe.clear_kind(NEW_DEAD_LETTERS);
+        Ok(json!({ "dropped": stored::id_text(id) }))
+    };
+    response::of_history(dropped())
+}
+
+/// `DELETE /dead-letters`: all of them. It needs no room on the disk.
+pub(super) fn drop_all(context: &ApiContext) -> ApiResponse {
+    let dropped = || {
+        let dropped = context.letters()?.remove_all().map_err(stored::failed)?;
+        tracing::warn!(dropped, "all dead letters were dropped, as asked");
+        context.observe.clear_kind(NEW_DEAD_LETTERS);
+        Ok(json!({ "dropped": dropped }))
     };
     response::of_history(dropped())
 }
@@ -79,7 +101,7 @@ async fn retried(
     to: Option<String>,
 ) -> Result<String, RetryError> {
     let id = stored::parse_id(id)?;
-    let held = context.store()?.clone();
+    let letters = context.letters()?.clone();
     let (upstream, record) = off_thread({
         let context = Arc::clone(&context);
         move || addressed(&context, id, to)
@@ -90,7 +112,8 @@ async fn retried(
         .as_ref()
         .ok_or(RetryError::Commit("this gateway takes no letters"))?;
     commit(redrive, vec![((), record)]).await.1?;
-    off_thread(move || stored::remove(&held, id)).await??;
+    off_thread(move || stored::removed(letters.remove(id), id)).await??;
+    context.observe.clear_kind(NEW_DEAD_LETTERS);
     Ok(upstream)
 }
 
@@ -104,7 +127,7 @@ fn addressed(
     let letter = stored::read(store, id)?;
     let mut record = record::decode(&letter.record)
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
-    let upstream = to.unwrap_or(letter.upstream);
+    let upstream = to.unwrap_or_else(|| letter.upstream.clone());
     if upstream == Destinations::DEAD_LETTER {
         let why = "this event was set aside before it was bound for an upstream: say which one it should go to";
         return Err(HistoryError::InvalidQuery(why.to_owned()));
@@ -120,7 +143,7 @@ fn addressed(
     for routed in &mut record.outputs {
         routed.lane = lane;
         routed.output.reason = None;
-        if letter.cause == Cause::Source {
+        if letter.of_rule().is_none() {
             routed.output.rule = None;
         }
     }

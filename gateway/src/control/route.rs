@@ -62,6 +62,7 @@ async fn public(request: Request<Incoming>, context: Arc<ApiContext>, now: Now) 
         "/metrics" => reading(move || metrics(&context)).await,
         "/healthz" => health(&context, now),
         "/readyz" => reading(move || readiness(&context, now)).await,
+        "/status/rules" => reading(move || response::json(&context.rules_report())).await,
         "/status" => reading(move || response::json(&context.status(now))).await,
         path => response::error(StatusCode::NOT_FOUND, format!("there is no {path} here")),
     }
@@ -100,6 +101,9 @@ async fn on_dead_letters(
         }
         (Method::GET, None) if path.is_empty() => {
             reading(move || dead_letters::list(&context, &query)).await
+        }
+        (Method::DELETE, None) if path.is_empty() => {
+            reading(move || dead_letters::drop_all(&context)).await
         }
         (Method::GET, None) => reading(move || dead_letters::show(&context, &path)).await,
         (Method::DELETE, None) => reading(move || dead_letters::drop(&context, &path)).await,

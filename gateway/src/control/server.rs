@@ -13,11 +13,11 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::response::{self, ApiResponse};
 use super::route;
+use crate::observe::trouble::slots::Slots;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
 
@@ -32,12 +32,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the unix socket for ever.
 pub(super) async fn serve_socket(listener: &UnixListener, answers: &Answers) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = slots("control socket", answers);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let answers = answers.clone();
@@ -62,12 +60,10 @@ pub(super) async fn serve_api(
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = slots("[api] listen", answers);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (answers, hosts) = (answers.clone(), hosts.clone());
@@ -88,6 +84,11 @@ async fn over_socket(request: Request<Incoming>, answers: Answers) -> ApiRespons
         Ok(context) => route::over_socket(request, context).await,
         Err(answer) => *answer,
     }
+}
+
+fn slots(subject: &str, answers: &Answers) -> Slots {
+    let observe = Arc::clone(answers.observe());
+    Slots::new(subject.to_owned(), "the API", CONNECTIONS_MAX, observe)
 }
 
 async fn guarded(

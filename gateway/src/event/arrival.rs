@@ -28,6 +28,8 @@ pub enum Identity {
         device: Arc<str>,
         /// Unique per boot of the device.
         boot: u64,
+        /// Minted for this boot, and no other node's: two nodes may claim one name and boot.
+        session: u16,
         /// Counts up by one per reading within the boot.
         sequence: u64,
         /// The sequence that must be stored, or on its way into the store, before this one: the
@@ -59,15 +61,30 @@ pub struct Arrival {
     pub identity: Identity,
     /// Its sender asked for no acknowledgement: subscribers get it with QoS 0.
     pub at_most_once: bool,
-    /// Why it is kept as a dead letter and goes nowhere: no rule sees it.
-    pub set_aside: Option<Box<str>>,
+    /// It is kept as a dead letter and goes nowhere: no rule sees it.
+    pub set_aside: Option<Box<SetAside>>,
+}
+
+/// An event that its source does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Why.
+    pub why: Box<str>,
+    /// The CloudEvents `source` of the gateway's source that set it aside.
+    pub by: Arc<str>,
 }
 
 impl Arrival {
     /// An event that its source does not take and its sender cannot be told about: kept with the
     /// reason, and acknowledged as any other once it is on disk. Its id is ours, for the sender may
     /// give its own to the event that it sends instead; it stands in the extension `senderid`.
-    pub fn set_aside(mut event: Event, payload: KeptPayload, why: &str, ack: Ack) -> Arrival {
+    pub fn set_aside(
+        mut event: Event,
+        payload: KeptPayload,
+        why: &str,
+        by: &Arc<str>,
+        ack: Ack,
+    ) -> Arrival {
         let id = std::mem::take(&mut event.id);
         let ours = [SENDER_ID, CUT_LENGTH];
         event
@@ -100,7 +117,10 @@ impl Arrival {
             ack,
             identity: Identity::None,
             at_most_once: false,
-            set_aside: Some(why.into()),
+            set_aside: Some(Box::new(SetAside {
+                why: why.into(),
+                by: Arc::clone(by),
+            })),
         }
     }
 }
@@ -192,10 +212,11 @@ mod tests {
                 extensions: vec![(CUT_LENGTH.into(), "1".into())],
                 data: bytes::Bytes::new(),
             };
-            let arrival = Arrival::set_aside(event, payload, "too long", Ack::none());
+            let by = "a/b".into();
+            let arrival = Arrival::set_aside(event, payload, "too long", &by, Ack::none());
             assert_eq!(arrival.event.data.len(), length.min(KEPT_BYTES_MAX));
             assert_eq!(is_cut(&arrival.event), cut, "{length}");
-            let why = arrival.set_aside.unwrap_or_default();
+            let why = arrival.set_aside.map_or("".into(), |aside| aside.why);
             assert_eq!(why.contains("of 65537 bytes, the SHA-256"), cut, "{why}");
             assert!(arrival.event.id.is_empty(), "the intake gives it one");
             assert_eq!(&*arrival.event.extensions[0].1, "7");

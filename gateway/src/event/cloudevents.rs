@@ -24,11 +24,14 @@ use std::sync::Arc;
 use tidegate_rules::event::Event;
 
 use super::delivery::Delivery;
+use super::way::{self, PATH};
 
 /// The version of CloudEvents that is written, and the only one that is read.
 pub const SPEC_VERSION: &str = "1.0";
 /// Extension attributes of one event.
 const EXTENSIONS_MAX: usize = 32;
+/// Attributes that an event may leave with beside its extensions.
+const OWN_ATTRIBUTES: usize = 11;
 /// The longest value of an attribute, in bytes.
 pub const VALUE_BYTES_MAX: usize = 1024;
 
@@ -80,16 +83,30 @@ pub fn of_delivery(delivery: &Delivery) -> Vec<Attribute<'_>> {
         attributes.push(("historical", Cow::Borrowed("true")));
     }
     attributes.extend(extensions(event).filter(|(name, _)| !derived || *name != "causationid"));
+    continue_way(&mut attributes, event, delivery.mark.as_deref());
     attributes
 }
 
+/// Adds the mark of the start that the event leaves to its way.
+pub fn continue_way<'a>(
+    attributes: &mut Vec<Attribute<'a>>,
+    event: &'a Event,
+    mark: Option<&'a str>,
+) {
+    if let Some(mark) = mark {
+        attributes.retain(|(name, _)| *name != PATH);
+        attributes.push((PATH, way::onward(event, mark)));
+    }
+}
+
 fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
-    let mut attributes = vec![
+    let mut attributes = Vec::with_capacity(OWN_ATTRIBUTES + event.extensions.len());
+    attributes.extend([
         ("id", id),
         ("source", Cow::Borrowed(&*event.source)),
         ("type", Cow::Borrowed(&*event.kind)),
         ("time", Cow::Owned(rfc3339(event.happened()))),
-    ];
+    ]);
     let optional = [("subject", &event.subject), ("dataschema", &event.schema)];
     for (name, value) in optional {
         attributes.extend(value.as_deref().map(|value| (name, Cow::Borrowed(value))));
@@ -145,7 +162,11 @@ pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), 
             "{name:?} is no name of an attribute: up to 20 lower-case letters and digits"
         ));
     }
-    if event.extensions.len() >= EXTENSIONS_MAX {
+    // It grows on the way, and must not make anybody refuse the event.
+    let others = event.extensions.iter().filter(|(name, _)| &**name != PATH);
+    if name == PATH {
+        event.extensions.retain(|(name, _)| &**name != PATH);
+    } else if others.count() >= EXTENSIONS_MAX {
         return bad(format!("it has more than {EXTENSIONS_MAX} extensions"));
     }
     event.extensions.push((Arc::from(name), Arc::from(value)));

@@ -2,6 +2,7 @@
 //! it. What a slow one has still to read lies in the store, not in memory.
 
 mod notes;
+mod times;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::record::{self, Record};
 pub use notes::Note;
 use notes::Notes;
+pub use times::{CommitTime, CommitTimes};
 
 /// What a follower reads at once.
 const READ: ReadLimit = ReadLimit {
@@ -30,6 +32,8 @@ struct Shared {
     end: watch::Sender<Sequence>,
     followers: AtomicUsize,
     notes: Mutex<Notes>,
+    mark: Option<Arc<str>>,
+    times: CommitTimes,
 }
 
 impl Shared {
@@ -41,10 +45,21 @@ impl Shared {
 impl CommittedLog {
     /// The log of a store.
     pub fn new(store: Store) -> CommittedLog {
+        CommittedLog::with(store, None)
+    }
+
+    /// The log of a store, opened by a start with this mark.
+    pub fn of_start(store: Store, mark: &Arc<str>) -> CommittedLog {
+        CommittedLog::with(store, Some(Arc::clone(mark)))
+    }
+
+    fn with(store: Store, mark: Option<Arc<str>>) -> CommittedLog {
         CommittedLog(Arc::new(Shared {
+            mark,
             end: watch::Sender::new(store.end()),
             followers: AtomicUsize::new(0),
             notes: Mutex::default(),
+            times: CommitTimes::new(store.end()),
             store,
         }))
     }
@@ -60,6 +75,11 @@ impl CommittedLog {
         self.0.end.send_replace(end);
     }
 
+    /// When the commits of this run became durable.
+    pub fn times(&self) -> CommitTimes {
+        self.0.times.clone()
+    }
+
     /// The sequence after the last durable record, as it changes.
     pub fn durable(&self) -> watch::Receiver<Sequence> {
         self.0.end.subscribe()
@@ -68,6 +88,11 @@ impl CommittedLog {
     /// The sequence after the last durable record.
     pub fn end(&self) -> Sequence {
         *self.0.end.borrow()
+    }
+
+    /// The mark of the start, which ends the way that events leave with.
+    pub fn mark(&self) -> Option<&str> {
+        self.0.mark.as_deref()
     }
 
     /// Whether anybody follows.

@@ -11,6 +11,8 @@
 //! A dead letter is named by its record's sequence and the number of the output within the record,
 //! so that writing it again after a crash replaces it.
 
+pub mod letters;
+
 use serde::{Deserialize, Serialize};
 use tidegate_rules::decision::Destinations;
 use tidegate_rules::event::UnixMs;
@@ -38,8 +40,8 @@ pub enum Cause {
     Source,
 }
 
-/// Stands where a rule's name would, in the output of an event that its source set aside: no rule
-/// has a name with a space in it.
+/// Stands where a rule's name would, in the output of an event that its source set aside, with the source's name behind
+/// it: no rule has a name with a space in it.
 pub const BY_SOURCE: &str = "the source";
 
 /// A dead letter.
@@ -51,7 +53,8 @@ pub struct DeadLetter {
     pub cause: Cause,
     /// What the upstream or the rule said.
     pub reason: String,
-    /// The rule that sent the event, where one did.
+    /// The rule that sent the event, where one did; `event NAME` where the event is not as it is declared under that name,
+    /// and [`BY_SOURCE`] with the name of the source that set it aside.
     pub rule: Option<String>,
     /// Times it was offered to the upstream.
     pub attempts: u32,
@@ -108,17 +111,36 @@ impl DeadLetter {
 
     /// The dead letter of what was sent to the dead letters, by a rule or by a source.
     pub fn sent_here(delivery: &Delivery, time_ms: UnixMs) -> DeadLetter {
-        let by_source = delivery.output.rule.as_deref() == Some(BY_SOURCE);
+        let by_source = source_in(delivery.output.rule.as_deref()).is_some();
         let (cause, said) = match by_source {
             true => (Cause::Source, "not taken by its source"),
             false => (Cause::Rule, "sent here by a rule"),
         };
         let reason = delivery.output.reason.as_deref().unwrap_or(said).to_owned();
-        let letter = DeadLetter::of(delivery, Destinations::DEAD_LETTER, cause, reason, time_ms);
-        DeadLetter {
-            rule: letter.rule.filter(|_| !by_source),
-            ..letter
+        DeadLetter::of(delivery, Destinations::DEAD_LETTER, cause, reason, time_ms)
+    }
+
+    /// What it is of, as a person calls it: the rule, the declaration, the source or the upstream that there is something
+    /// wrong with.
+    pub fn owner(&self) -> String {
+        match (self.cause, self.rule.as_deref()) {
+            (Cause::Rule, Some(rule)) if rule.contains(' ') => rule.to_owned(),
+            (Cause::Rule, Some(rule)) => format!("rule {rule}"),
+            (Cause::Rule, None) => "event declarations".to_owned(),
+            (Cause::Source, rule) => match source_in(rule) {
+                Some(name) if !name.is_empty() => format!("source {name}"),
+                _ => "sources".to_owned(),
+            },
+            (Cause::Refused | Cause::Poison | Cause::Unreadable, _) => {
+                format!("upstream {}", self.upstream)
+            }
         }
+    }
+
+    /// The rule that sent it, if one did.
+    pub fn of_rule(&self) -> Option<&str> {
+        let rule = self.rule.as_deref();
+        rule.filter(|rule| !rule.contains(' '))
     }
 
     /// The stored form.
@@ -165,6 +187,11 @@ impl DeadLetter {
     }
 }
 
+/// The name of the source that stands where a rule's name would.
+fn source_in(rule: Option<&str>) -> Option<&str> {
+    rule?.strip_prefix(BY_SOURCE).map(str::trim_start)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +224,34 @@ mod tests {
         let frozen = b"\x01\x05cloud\x01\x1b0x99 payload format invalid\x01\x09hot_press\x05\x80\xa0\xab\xfe\xf9b\x01 the record";
         assert_eq!(DeadLetter::decode(frozen), Ok(dead_letter()));
         assert_eq!(dead_letter().encode(), frozen);
+    }
+
+    #[test]
+    fn a_letter_is_of_what_is_wrong() {
+        let of = |cause, rule: Option<&str>| {
+            let rule = rule.map(str::to_owned);
+            let letter = DeadLetter {
+                cause,
+                rule,
+                ..dead_letter()
+            };
+            letter.owner()
+        };
+        let cases = [
+            (Cause::Rule, Some("hot"), "rule hot"),
+            (Cause::Rule, Some("unmatched"), "rule unmatched"),
+            (Cause::Rule, Some("event press_temp"), "event press_temp"),
+            (Cause::Rule, None, "event declarations"),
+            (Cause::Source, Some("the source floor"), "source floor"),
+            (Cause::Source, Some("the source"), "sources"),
+            (Cause::Source, None, "sources"),
+            (Cause::Refused, Some("hot"), "upstream cloud"),
+            (Cause::Poison, None, "upstream cloud"),
+            (Cause::Unreadable, None, "upstream cloud"),
+        ];
+        for (cause, rule, owner) in cases {
+            assert_eq!(of(cause, rule), owner, "{cause:?} {rule:?}");
+        }
     }
 
     #[test]

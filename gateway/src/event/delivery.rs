@@ -30,6 +30,8 @@ pub struct Delivery {
     pub historical: bool,
     /// How often this delivery was handed to the upstream before (0 the first time).
     pub attempts: u32,
+    /// The mark of this start, which ends the way that the event leaves with.
+    pub mark: Option<Arc<str>>,
 }
 
 impl Delivery {
@@ -103,6 +105,7 @@ mod tests {
             },
             historical: false,
             attempts: 0,
+            mark: None,
         }
     }
 

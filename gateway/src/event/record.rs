@@ -171,23 +171,49 @@ impl postcard::ser_flavors::Flavor for Appender<'_> {
 /// [`RecordError::Version`] for a version this gateway does not know,
 /// [`RecordError::Malformed`] for anything that is not what [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+    decode_sharing(&Bytes::copy_from_slice(bytes), &mut SharedTexts::default())
+}
+
+/// Texts that an event mostly has in common with the one before it.
+#[derive(Debug, Default)]
+pub struct SharedTexts {
+    source: Arc<str>,
+    kind: Arc<str>,
+    topic: Arc<str>,
+    publisher: Arc<str>,
+}
+
+fn share(known: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **known != *text {
+        *known = text.into();
+    }
+    Arc::clone(known)
+}
+
+/// As [`decode`], for records one after the other: what they have in common is kept once, and
+/// payloads are views into their bytes.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_sharing(bytes: &Bytes, texts: &mut SharedTexts) -> Result<Record, RecordError> {
     let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
     if *version != VERSION {
         return Err(RecordError::Version(*version));
     }
     let (head, mut payloads) =
         postcard::take_from_bytes::<RecordHead>(rest).map_err(|_| RecordError::Malformed)?;
-    let data = take(&mut payloads, head.data_len)?;
+    let mut take = |len| take(bytes, &mut payloads, len);
+    let data = take(head.data_len)?;
     let outputs = head
         .outputs
         .iter()
-        .map(|output| routed(output, &mut payloads))
+        .map(|output| routed(output, &mut take))
         .collect::<Result<Vec<_>, _>>()?;
     if !payloads.is_empty() {
         return Err(RecordError::Malformed);
     }
     Ok(Record {
-        event: Arc::new(event(&head, data)),
+        event: Arc::new(event(&head, data, texts)),
         outputs,
     })
 }
@@ -203,7 +229,7 @@ pub fn attributes(bytes: &[u8]) -> Result<Event, RecordError> {
     }
     let (head, _) =
         postcard::take_from_bytes::<RecordHead>(rest).map_err(|_| RecordError::Malformed)?;
-    Ok(event(&head, Bytes::new()))
+    Ok(event(&head, Bytes::new(), &mut SharedTexts::default()))
 }
 
 /// The source of a stored event, read without the rest; empty where the bytes are no record.
@@ -214,20 +240,23 @@ pub fn source(bytes: &[u8]) -> &str {
     postcard::take_from_bytes::<RecordHead>(rest).map_or("", |(head, _)| head.source)
 }
 
-fn take(payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
+fn take(bytes: &Bytes, payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
     let (data, rest) = payloads
         .split_at_checked(len as usize)
         .ok_or(RecordError::Malformed)?;
     *payloads = rest;
-    Ok(Bytes::copy_from_slice(data))
+    Ok(bytes.slice_ref(data))
 }
 
-fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError> {
+fn routed(
+    head: &OutputHead,
+    mut take: impl FnMut(u32) -> Result<Bytes, RecordError>,
+) -> Result<Routed, RecordError> {
     let output = Output {
         topic: head.topic.map(Arc::from),
         key: head.key.map(Arc::from),
         data: match head.data_len {
-            Some(len) => Some(take(payloads, len)?),
+            Some(len) => Some(take(len)?),
             None => None,
         },
         reason: head.reason.map(Arc::from),
@@ -240,14 +269,14 @@ fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError
     })
 }
 
-fn event(head: &RecordHead, data: Bytes) -> Event {
+fn event(head: &RecordHead, data: Bytes, texts: &mut SharedTexts) -> Event {
     Event {
         id: head.id.into(),
-        source: head.source.into(),
-        kind: head.kind.into(),
+        source: share(&mut texts.source, head.source),
+        kind: share(&mut texts.kind, head.kind),
         subject: head.subject.map(Arc::from),
-        topic: head.topic.into(),
-        publisher: head.publisher.into(),
+        topic: share(&mut texts.topic, head.topic),
+        publisher: share(&mut texts.publisher, head.publisher),
         time: head.time,
         received: head.received,
         content_type: head.content_type.map(Arc::from),
@@ -310,6 +339,35 @@ mod tests {
         let (event, outputs) = full();
         let record = decode(&encoded()).expect("a fresh record");
         assert_eq!((&*record.event, &record.outputs), (&event, &outputs));
+    }
+
+    #[test]
+    fn records_one_after_the_other_share_what_they_have_in_common_and_nothing_else() {
+        let mut texts = SharedTexts::default();
+        let (event, outputs) = full();
+        let others = [
+            Event {
+                topic: "plant/B".into(),
+                ..event.clone()
+            },
+            Event {
+                publisher: "press8".into(),
+                id: "17-43".into(),
+                ..event.clone()
+            },
+            Event {
+                kind: "alarm".into(),
+                source: "plant-b/floor".into(),
+                ..event.clone()
+            },
+        ];
+        for event in others.iter().flat_map(|other| [&event, other, other]) {
+            let mut buffer = Vec::new();
+            encode(event, &outputs, &mut buffer);
+            let record = decode_sharing(&buffer.into(), &mut texts).expect("a fresh record");
+            assert_eq!(&*record.event, event);
+            assert!(Arc::ptr_eq(&record.event.topic, &texts.topic));
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use tidegate_rules::event::Event;
 /// System events are published under topics that start with this; wildcards at the first level do
 /// not match it.
 pub const SYSTEM_TOPIC: &str = "$tidegate";
+/// The type of what says that events were given up.
+pub const GAP_KIND: &str = "dev.tidegate.store.gap";
 /// The types of system events start with this.
 const SYSTEM_KIND: &str = "dev.tidegate.";
 

@@ -1,6 +1,7 @@
-//! From stored records to deliveries.
+//! From stored records to deliveries, the first time and again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tidegate_rules::decision::Output;
 use tidegate_rules::event::Event;
@@ -8,13 +9,17 @@ use tidegate_store::{ReadError, StoredRecord};
 
 use super::lane::{Fate, Lane};
 use super::log::LaneLog;
-use super::reader::PendingRecord;
+use super::reader::{CLASSES, PendingRecord};
 use super::retry_queue::Retry;
-use super::window::InFlight;
+use super::window::{Accepted, InFlight};
 use crate::event::dead_letter::Cause;
 use crate::event::record::{self, Record};
+use crate::time::backoff::Backoff;
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Token};
+
+/// Tokens remembered from broken connections, so that repeats are counted as such.
+const SEEN_MAX: usize = 8192;
 
 impl Lane {
     /// Makes ready what a record has for this lane in this class. A record that cannot be read
@@ -26,24 +31,59 @@ impl Lane {
             sequence,
             output: 0,
         };
-        let Ok(decoded) = record::decode(&record.bytes) else {
+        let Ok(decoded) = record::decode_sharing(&record.bytes, &mut self.texts) else {
             return self.unreadable(entry(class, first, historical, now), record);
         };
         for (output, routed) in (0u16..).zip(decoded.outputs) {
             if routed.lane == self.id && routed.output.priority as u8 == class {
                 let token = Token { sequence, output };
                 let entry = InFlight {
-                    attempts: self.seen.get(&token).copied().unwrap_or(0),
+                    attempts: self.attempts(token),
                     ..entry(class, token, historical, now)
                 };
-                self.ready
-                    .push_back(sized(entry, &decoded.event, routed.output));
+                let (entry, delivery) = sized(entry, &decoded.event, routed.output);
+                self.ready.push_back((entry, self.marked(delivery)));
             }
         }
         match self.ready.len() {
             0 => self.finish(class, first, Fate::Empty),
             1 => {}
             outputs => self.expect(class, sequence, outputs),
+        }
+    }
+
+    /// The next delivery that was sent back, of any class.
+    pub(super) fn next_again(
+        &mut self,
+        log: &impl LaneLog,
+        now: Now,
+        held: bool,
+    ) -> Result<Option<(InFlight, Delivery)>, ReadError> {
+        for class in (0..CLASSES as u8).rev() {
+            let again = self.next_again_of(log, class, now, held)?;
+            if again.is_some() || self.has_actions {
+                return Ok(again);
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn next_again_of(
+        &mut self,
+        log: &impl LaneLog,
+        class: u8,
+        now: Now,
+        held: bool,
+    ) -> Result<Option<(InFlight, Delivery)>, ReadError> {
+        loop {
+            let goes = |token| self.poison.holds(token) == held;
+            let Some((token, retry)) = self.retry_queue.take_due(class, now.instant, goes) else {
+                return Ok(None);
+            };
+            let again = self.read_again(log, class, token, retry, now)?;
+            if again.is_some() || self.has_actions {
+                return Ok(again);
+            }
         }
     }
 
@@ -74,11 +114,53 @@ impl Lane {
             ..entry(class, token, retry.historical, now)
         };
         match delivery_of(&entry, &stored) {
-            Some(delivery) => Ok(Some(delivery)),
+            Some((entry, delivery)) => Ok(Some((entry, self.marked(delivery)))),
             None => {
                 self.unreadable(entry, stored);
                 Ok(None)
             }
+        }
+    }
+
+    pub(super) fn retry(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
+        let retry = Retry {
+            due,
+            refusals,
+            attempts,
+            historical: entry.historical,
+        };
+        self.retry_queue.insert(entry.class, entry.token, retry);
+    }
+
+    /// What is not to be remembered is read again from the log.
+    pub(super) fn forget(&mut self, entry: &InFlight, attempts: u32, now: Now) {
+        if self.is_remembered(entry) {
+            self.retry(entry, attempts, now.instant, entry.refusals);
+        } else if self.seen.len() < SEEN_MAX {
+            self.seen.insert(entry.token, attempts);
+        }
+    }
+
+    /// The pause before an event goes again that was refused so often.
+    pub(super) fn pause_after(&mut self, refusals: u32) -> Duration {
+        let Some(before) = refusals.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
+        pause.skip(before);
+        pause.next(self.jitter.draw())
+    }
+
+    fn marked(&self, delivery: Delivery) -> Delivery {
+        let mark = self.mark.clone();
+        Delivery { mark, ..delivery }
+    }
+
+    /// How often it was offered on connections that broke.
+    fn attempts(&self, token: Token) -> u32 {
+        match self.seen.is_empty() {
+            true => 0,
+            false => self.seen.get(&token).copied().unwrap_or(0),
         }
     }
 
@@ -106,6 +188,7 @@ fn entry(class: u8, token: Token, historical: bool, now: Now) -> InFlight {
         historical,
         size_bytes: 0,
         offered: now.instant,
+        accepted: Accepted::just_now(now.instant),
         refusals: 0,
         attempts: 0,
     }
@@ -118,6 +201,7 @@ fn sized(entry: InFlight, event: &Arc<Event>, output: Output) -> (InFlight, Deli
         output,
         historical: entry.historical,
         attempts: entry.attempts,
+        mark: None,
     };
     let size_bytes = delivery.size_bytes();
     (

@@ -9,27 +9,33 @@
 //! A lane changes nothing but itself. The time, the seed of its randomness and a view of the log
 //! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
+mod acceptance;
+mod pause;
+
+mod action;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
 
+pub(super) use action::{Action, Fate, Undeliverable};
+
 use super::budget::Budget;
 use super::log::LaneLog;
-use super::poison_detector::{PoisonDetector, SOON};
+use super::poison_detector::{PoisonDetector, Verdict};
 use super::reader::{CLASSES, DoneRanges, Readers};
-use super::retry_queue::{Retry, RetryQueue};
+use super::retry_queue::RetryQueue;
 use super::window::{InFlight, Window};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::Cause;
+use crate::event::record::SharedTexts;
 use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
-
-/// Tokens remembered from broken connections, so that repeats are counted as such.
-const SEEN_MAX: usize = 8192;
+use acceptance::Acceptance;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -39,74 +45,40 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outstanding {
     left: u16,
-    dead: bool,
+    worst: Fate,
 }
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownLane;
 
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The upstream acknowledged all of it.
-    Delivered,
-    /// Some of it is a dead letter, or was shed.
-    Dead,
-    /// It has nothing for this lane.
-    Empty,
-}
-
-impl Fate {
-    const ALL: [Fate; 3] = [Fate::Delivered, Fate::Dead, Fate::Empty];
-}
-
-/// A delivery that is given up as soon as it is kept as a dead letter.
-#[derive(Debug)]
-pub(super) struct Undeliverable {
-    pub(super) entry: InFlight,
-    pub(super) cause: Cause,
-    pub(super) reason: String,
-    /// The record, where it has just been read and cannot be decoded.
-    pub(super) stored: Option<StoredRecord>,
-}
-
-/// What is to be done to the store.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Keep this as a dead letter; then say [`Lane::kept`] if it is durable, else
-    /// [`Lane::not_kept`].
-    KeepDeadLetter(Undeliverable),
-    /// These records of a class are done with.
-    Confirm {
-        class: u8,
-        sequences: Vec<Sequence>,
-        fate: Fate,
-    },
-}
-
 /// One lane between the log and an upstream.
 pub(super) struct Lane {
     pub(super) id: LaneId,
+    /// The mark of this start, for what leaves.
+    pub(super) mark: Option<Arc<str>>,
     pub(super) retry_queue: RetryQueue,
     pub(super) ready: VecDeque<(InFlight, Delivery)>,
     pub(super) seen: HashMap<Token, u32>,
-    settings: LaneSettings,
+    /// Of the record read last.
+    pub(super) texts: SharedTexts,
+    pub(super) settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
     undeliverable: VecDeque<Undeliverable>,
-    has_actions: bool,
+    pub(super) has_actions: bool,
     finished: [[Vec<Sequence>; CLASSES]; Fate::ALL.len()],
     window: Window,
     readers: Readers,
-    poison: PoisonDetector,
+    pub(super) poison: PoisonDetector,
+    acceptance: Acceptance,
     events: Budget,
     bytes: Budget,
     busy: Backoff,
     paused_until: Option<Instant>,
     read_again: Option<Instant>,
     hungry: bool,
-    jitter: Jitter,
+    pub(super) jitter: Jitter,
 }
 
 impl Lane {
@@ -119,16 +91,19 @@ impl Lane {
     ) -> Lane {
         Lane {
             id,
+            mark: None,
             metrics,
             retry_queue: RetryQueue::default(),
             ready: VecDeque::new(),
             seen: HashMap::new(),
+            texts: SharedTexts::default(),
             outstanding: BTreeMap::new(),
             undeliverable: VecDeque::new(),
             has_actions: false,
             finished: Default::default(),
             window: Window::new(settings.inflight_max, settings.inflight_bytes_max),
             readers: Readers::default(),
+            acceptance: Acceptance::default(),
             poison: PoisonDetector::default(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
@@ -141,8 +116,14 @@ impl Lane {
         }
     }
 
+    /// The same lane, whose deliveries leave the start with this mark.
+    pub(super) fn of_start(self, mark: Option<Arc<str>>) -> Lane {
+        Lane { mark, ..self }
+    }
+
     /// A connection stands: everything not confirmed is read again from the cursors.
     pub(super) fn connected(&mut self, log: &impl LaneLog) {
+        self.poison.connected();
         let retry_queue = &self.retry_queue;
         let done = |class| -> DoneRanges {
             let mut done = log.cursor(class).above;
@@ -167,6 +148,8 @@ impl Lane {
     ) -> Result<Vec<Delivery>, UnknownLane> {
         let mut batch = Vec::new();
         self.hungry = false;
+        let end = log.end();
+        self.share_link(end, now.instant);
         while batch.len() < room && !self.has_actions && self.blocked_until(now.instant).is_none() {
             match self.next(log, now) {
                 Ok(Some((entry, delivery))) if !self.window.fits(entry.size_bytes) => {
@@ -174,11 +157,15 @@ impl Lane {
                     break;
                 }
                 Ok(Some((entry, delivery))) => {
-                    self.offer(entry, now);
+                    let accepted = self.acceptance.of(log, &delivery, now);
+                    self.offer(InFlight { accepted, ..entry }, now);
                     batch.push(delivery);
                 }
                 Ok(None) => {
                     self.hungry = !self.has_actions;
+                    if self.hungry {
+                        self.acceptance.caught_up(end);
+                    }
                     break;
                 }
                 Err(ReadError::UnknownLane) => return Err(UnknownLane),
@@ -204,18 +191,6 @@ impl Lane {
         });
     }
 
-    /// Why nothing may be offered now: `Some(None)` until something is settled,
-    /// `Some(Some(time))` until then.
-    fn blocked_until(&mut self, now: Instant) -> Option<Option<Instant>> {
-        if self.window.is_full() || self.window.len() >= self.poison.in_flight_max() {
-            return Some(None);
-        }
-        let pauses = [self.paused_until, self.read_again];
-        let pause = pauses.into_iter().flatten().filter(|until| *until > now);
-        let budgets = [self.events.ready_at(now), self.bytes.ready_at(now)];
-        pause.chain(budgets.into_iter().flatten()).max().map(Some)
-    }
-
     /// The next delivery; `None` where there is none, or where an action is due before it.
     fn next(
         &mut self,
@@ -225,14 +200,22 @@ impl Lane {
         if let Some(ready) = self.ready.pop_front() {
             return Ok(Some(ready));
         }
+        let is_held = |token| self.poison.holds(token);
+        if self.poison.is_proven() && self.retry_queue.has_due(now.instant, is_held) {
+            // It is tried alone.
+            return match self.window.is_empty() {
+                true => self.next_again(log, now, true),
+                false => Ok(None),
+            };
+        }
         for class in (0..CLASSES as u8).rev() {
-            while let Some((token, retry)) = self.retry_queue.take_due(class, now.instant) {
-                let again = self.read_again(log, class, token, retry, now)?;
-                if again.is_some() || self.has_actions {
-                    return Ok(again);
-                }
+            let again = self.next_again_of(log, class, now, false)?;
+            if again.is_some() || self.has_actions {
+                return Ok(again);
             }
-            if self.retry_queue.len() >= self.settings.inflight_max {
+            if self.retry_queue.len().saturating_sub(self.poison.held())
+                >= self.settings.inflight_max
+            {
                 continue;
             }
             while let Some(pending) = self.readers.pop(log, class)? {
@@ -243,7 +226,10 @@ impl Lane {
                 }
             }
         }
-        Ok(None)
+        match self.window.is_empty() {
+            true => self.next_again(log, now, true),
+            false => Ok(None),
+        }
     }
 
     /// Whether everything the log holds has been offered: then only a commit brings more.
@@ -257,7 +243,10 @@ impl Lane {
         let more = match self.blocked_until(now) {
             _ if room == 0 => None,
             Some(until) => until,
-            None => self.retry_queue.next_due(),
+            None => {
+                let held = |token| self.poison.holds(token);
+                self.retry_queue.next_due(now, held)
+            }
         };
         deadline.into_iter().chain(more).min()
     }
@@ -281,12 +270,16 @@ impl Lane {
                 self.metrics.count_unknown();
                 continue;
             };
-            self.poison.settled(token);
+            match &outcome {
+                // It never left.
+                Outcome::Undeliverable(_) => self.poison.forgive(token),
+                _ => self.poison.settled(token),
+            }
             match outcome {
+                Outcome::Dropped => self.finish(entry.class, token, Fate::Dropped),
                 Outcome::Confirmed => {
                     self.busy.reset();
-                    self.metrics
-                        .observe_confirm(now.instant.saturating_duration_since(entry.offered));
+                    self.measure(&entry, now.instant);
                     self.finish(entry.class, token, Fate::Delivered);
                 }
                 Outcome::Refused(reason) => self.refused(entry, reason, now),
@@ -310,59 +303,35 @@ impl Lane {
 
     fn retry_refused(&mut self, entry: &InFlight, reason: String, now: Now) {
         self.metrics.failed(reason);
-        let mut pause = Backoff::new(self.settings.retry_min, self.settings.retry_max);
-        pause.skip(entry.refusals);
-        let due = now.instant + pause.next(self.jitter.draw());
+        let due = now.instant + self.pause_after(entry.refusals + 1);
         self.retry(entry, entry.attempts + 1, due, entry.refusals + 1);
-    }
-
-    /// The whole lane pauses: the answer was about the upstream, not about this event.
-    fn busy(&mut self, entry: &InFlight, reason: String, retry_ms: Option<u64>, now: Now) {
-        self.metrics.busy(reason, now.instant);
-        let paused = self.paused_until.filter(|until| *until > now.instant);
-        let asked = retry_ms.map(|ms| now.instant + Duration::from_millis(ms));
-        let until = match paused {
-            Some(until) => asked.map_or(until, |asked| asked.max(until)),
-            None => {
-                let pause = now.instant + self.busy.next(self.jitter.draw());
-                asked.map_or(pause, |asked| asked.max(pause))
-            }
-        };
-        self.paused_until = Some(until);
-        self.retry(entry, entry.attempts + 1, until, entry.refusals);
-    }
-
-    fn retry(&mut self, entry: &InFlight, attempts: u32, due: Instant, refusals: u32) {
-        let retry = Retry {
-            due,
-            refusals,
-            attempts,
-            historical: entry.historical,
-        };
-        self.retry_queue.insert(entry.class, entry.token, retry);
     }
 
     /// The connection is gone: what was in flight is forgotten and read again, but for what
     /// carries a count of refusals or is one of several outputs of a record.
     pub(super) fn broken(&mut self, now: Now, trouble: &Trouble) {
         let in_flight = self.window.len();
-        let strikes = self
-            .poison
-            .broken(self.window.oldest(), in_flight, now.instant);
+        let verdict = self.poison.broken(
+            self.window.oldest(),
+            in_flight,
+            now.instant,
+            self.settings.refusals_max,
+        );
         for entry in self.window.drain() {
-            if strikes > 0 && strikes >= self.settings.refusals_max {
-                let reason = format!(
-                    "the connection broke each time this event was offered: {}",
-                    trouble.message
-                );
-                self.give_up(entry, Cause::Poison, reason, None);
-            } else if in_flight == 1 && !self.poison.has_worked() {
-                // Nothing tells an upstream that works for nobody from an event that it cannot
-                // bear: others go first, and show it.
-                let due = now.instant + SOON;
-                self.retry(&entry, entry.attempts + 1, due, entry.refusals);
-            } else {
-                self.forget(&entry, entry.attempts + 1, now);
+            match verdict {
+                Verdict::None => self.forget(&entry, entry.attempts + 1, now),
+                Verdict::Suspect { strikes } => {
+                    let pause = self.pause_after(strikes);
+                    let due = now.instant + pause;
+                    self.retry(&entry, entry.attempts + 1, due, entry.refusals);
+                }
+                Verdict::Poison => {
+                    let reason = format!(
+                        "the connection broke each time this event was offered, and worked for others: {}",
+                        trouble.message
+                    );
+                    self.give_up(entry, Cause::Poison, reason, None);
+                }
             }
         }
         while let Some((entry, _)) = self.ready.pop_front() {
@@ -371,19 +340,12 @@ impl Lane {
             }
         }
         self.readers = Readers::default();
+        self.acceptance.interrupted();
         self.paused_until = None;
         self.metrics.in_flight(0);
     }
 
-    fn forget(&mut self, entry: &InFlight, attempts: u32, now: Now) {
-        if self.is_remembered(entry) {
-            self.retry(entry, attempts, now.instant, entry.refusals);
-        } else if self.seen.len() < SEEN_MAX {
-            self.seen.insert(entry.token, attempts);
-        }
-    }
-
-    fn is_remembered(&self, entry: &InFlight) -> bool {
+    pub(super) fn is_remembered(&self, entry: &InFlight) -> bool {
         let place = (entry.class, entry.token.sequence);
         entry.refusals > 0 || self.outstanding.contains_key(&place)
     }
@@ -405,13 +367,13 @@ impl Lane {
         });
     }
 
-    /// The dead letter is durable, or the record is gone from the log.
-    pub(super) fn kept(&mut self, undeliverable: &Undeliverable) {
+    /// The dead letter is durable or was one too many, or the record is gone from the log.
+    pub(super) fn kept(&mut self, undeliverable: &Undeliverable, fate: Fate) {
         let Undeliverable { entry, cause, .. } = undeliverable;
         if *cause == Cause::Poison {
             self.poison.forgive(entry.token);
         }
-        self.finish(entry.class, entry.token, Fate::Dead);
+        self.finish(entry.class, entry.token, fate);
     }
 
     /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
@@ -420,7 +382,7 @@ impl Lane {
         let entry = undeliverable.entry;
         match undeliverable.cause {
             Cause::Refused => self.retry_refused(&entry, undeliverable.reason, now),
-            Cause::Poison => self.forget(&entry, entry.attempts + 1, now),
+            Cause::Poison => self.retry(&entry, entry.attempts + 1, now.instant, entry.refusals),
             Cause::Unreadable | Cause::Rule | Cause::Source => {
                 let due = now.instant + self.settings.retry_max;
                 self.retry(&entry, entry.attempts, due, entry.refusals);
@@ -432,7 +394,7 @@ impl Lane {
     pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
         let outstanding = Outstanding {
             left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            dead: false,
+            worst: Fate::Empty,
         };
         self.outstanding.insert((class, sequence), outstanding);
     }
@@ -444,10 +406,8 @@ impl Lane {
         let mut fate = fate;
         if let Some(outstanding) = self.outstanding.get_mut(&place) {
             outstanding.left = outstanding.left.saturating_sub(1);
-            outstanding.dead |= fate == Fate::Dead;
-            if outstanding.dead {
-                fate = Fate::Dead;
-            }
+            outstanding.worst = outstanding.worst.max(fate);
+            fate = outstanding.worst;
             if outstanding.left > 0 {
                 return;
             }

@@ -6,11 +6,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidegate_rules::event::Event;
+use tidegate_store::StoredRecord;
+
 use super::deliveries::delivery_of;
 use super::lane::{Action, Fate, Lane, Undeliverable, UnknownLane};
 use super::log::LaneStore;
 use crate::event::dead_letter::DeadLetter;
+use crate::event::dead_letter::letters::{Kept, Letter};
 use crate::event::record;
+use crate::event::system_topic::GAP_KIND;
 use crate::observe::forward::{DeadLettered, LaneMetrics};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
@@ -92,8 +97,8 @@ impl<S: LaneStore> LaneDriver<S> {
             match action {
                 Action::KeepDeadLetter(undeliverable) => {
                     match self.keep_dead_letter(&undeliverable, now) {
-                        true => self.lane.kept(&undeliverable),
-                        false => self.lane.not_kept(undeliverable, now),
+                        Some(fate) => self.lane.kept(&undeliverable, fate),
+                        None => self.lane.not_kept(undeliverable, now),
                     }
                 }
                 Action::Confirm {
@@ -102,8 +107,11 @@ impl<S: LaneStore> LaneDriver<S> {
                     fate,
                 } => {
                     let counted = self.store.confirm(class, &sequences);
-                    if fate != Fate::Empty {
-                        self.metrics.count_fates(fate == Fate::Dead, counted);
+                    match fate {
+                        Fate::Delivered => self.metrics.count_delivered(counted),
+                        Fate::Dead => self.metrics.count_dead_letters(counted),
+                        Fate::Dropped => self.metrics.count_dropped(counted),
+                        Fate::Empty => {}
                     }
                 }
             }
@@ -111,31 +119,69 @@ impl<S: LaneStore> LaneDriver<S> {
         acted
     }
 
-    /// Whether the delivery may be confirmed: its dead letter is durable, or its record is gone,
-    /// which the store reports.
-    fn keep_dead_letter(&mut self, undeliverable: &Undeliverable, now: Now) -> bool {
+    /// The fate under which the delivery may be confirmed: its dead letter is durable or was one too many, or its record
+    /// is gone, which the store reports.
+    fn keep_dead_letter(&mut self, undeliverable: &Undeliverable, now: Now) -> Option<Fate> {
         let Undeliverable { entry, stored, .. } = undeliverable;
         let stored = match stored {
             Some(stored) => stored.clone(),
             None => match self.store.record(entry.class, entry.token.sequence) {
                 Ok(Some(stored)) => stored,
-                Ok(None) => return true,
+                Ok(None) => return Some(Fate::Dead),
                 Err(error) => {
                     self.metrics.failed(error.to_string());
-                    return false;
+                    return None;
                 }
             },
         };
+        let (letter, event) = self.letter(undeliverable, &stored, now);
+        let Token { sequence, output } = entry.token;
+        let happened = DeadLettered {
+            upstream: letter.upstream.clone(),
+            sequence,
+            output,
+            event_id: event
+                .as_ref()
+                .map_or_else(String::new, |event| event.id.to_string()),
+            reason: letter.reason.clone(),
+            attempts: letter.attempts,
+        };
+        let kept = self.store.keep(Letter {
+            id: (sequence, output),
+            letter,
+            source: event.as_ref().map_or("", |event| &event.source),
+            untold: event.as_ref().is_some_and(|event| &*event.kind == GAP_KIND),
+        });
+        match kept {
+            Ok(Kept::Held) => {
+                self.happened.push(happened);
+                Some(Fate::Dead)
+            }
+            Ok(Kept::Dropped) => Some(Fate::Dropped),
+            Err(error) => {
+                self.metrics.failed(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The letter, and its event if that can be read.
+    fn letter(
+        &self,
+        undeliverable: &Undeliverable,
+        stored: &StoredRecord,
+        now: Now,
+    ) -> (DeadLetter, Option<Arc<Event>>) {
+        let (entry, name) = (&undeliverable.entry, &self.name);
         let (cause, reason) = (undeliverable.cause, undeliverable.reason.clone());
-        let (dead_letter, event_id) = match delivery_of(entry, &stored) {
+        match delivery_of(entry, stored) {
             Some((_, delivery)) => {
-                let name = &self.name;
-                let dead_letter = DeadLetter::of(&delivery, name, cause, reason, now.unix_ms);
-                (dead_letter, delivery.event.id.to_string())
+                let letter = DeadLetter::of(&delivery, name, cause, reason, now.unix_ms);
+                (letter, Some(delivery.event))
             }
             None => {
-                let dead_letter = DeadLetter {
-                    upstream: self.name.clone(),
+                let letter = DeadLetter {
+                    upstream: name.clone(),
                     cause,
                     reason,
                     rule: None,
@@ -143,29 +189,9 @@ impl<S: LaneStore> LaneDriver<S> {
                     time_ms: now.unix_ms,
                     record: stored.bytes.to_vec(),
                 };
-                let decoded = record::decode(&stored.bytes);
-                (
-                    dead_letter,
-                    decoded.map_or_else(|_| String::new(), |of| of.event.id.to_string()),
-                )
+                let decoded = record::decode(&stored.bytes).ok();
+                (letter, decoded.map(|record| record.event))
             }
-        };
-        let Token { sequence, output } = entry.token;
-        let kept = self
-            .store
-            .put_dead_letter((sequence, output), &dead_letter.encode());
-        if let Err(error) = kept {
-            self.metrics.failed(error.to_string());
-            return false;
         }
-        self.happened.push(DeadLettered {
-            upstream: dead_letter.upstream,
-            sequence,
-            output,
-            event_id,
-            reason: dead_letter.reason,
-            attempts: dead_letter.attempts,
-        });
-        true
     }
 }

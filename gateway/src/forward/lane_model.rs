@@ -18,6 +18,8 @@ use super::lane::Lane;
 use super::lane_driver::LaneDriver;
 use super::log::{LaneLog, LaneStore};
 use crate::config::{Backfill, LaneSettings};
+use crate::event::committed_log::CommitTime;
+use crate::event::dead_letter::letters::{Kept, Letter};
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
@@ -56,7 +58,11 @@ pub(super) struct Held {
     /// What the upstream acknowledged.
     pub(super) acked: BTreeSet<Token>,
     pub(super) letters_full: bool,
+    /// There are as many as are kept; what is dropped counts as acknowledged.
+    pub(super) letters_dropped: bool,
     pub(super) reads_fail: bool,
+    /// When records of this run became durable.
+    pub(super) times: Vec<(Sequence, Instant)>,
 }
 
 /// Shared with the lane, so that it outlives a crash.
@@ -192,6 +198,16 @@ impl LaneLog for ListLog {
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.0.borrow().confirmed.contains(&(class, sequence))
     }
+
+    fn commit_time(&self, sequence: Sequence, _: Instant) -> Option<CommitTime> {
+        let held = self.0.borrow();
+        let mut times = held.times.iter();
+        let (first, durable) = *times.find(|(known, _)| *known == sequence)?;
+        Some(CommitTime {
+            sequences: first..first + 1,
+            durable,
+        })
+    }
 }
 
 impl LaneStore for ListLog {
@@ -214,12 +230,19 @@ impl LaneStore for ListLog {
         new
     }
 
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
         let mut held = self.0.borrow_mut();
         if held.letters_full {
             return Err(DeadLetterError::NoSpace("full".into()));
         }
-        held.letters.insert(id, bytes.to_vec());
-        Ok(())
+        if held.letters_dropped {
+            held.acked.insert(Token {
+                sequence: letter.id.0,
+                output: letter.id.1,
+            });
+            return Ok(Kept::Dropped);
+        }
+        held.letters.insert(letter.id, letter.letter.encode());
+        Ok(Kept::Held)
     }
 }

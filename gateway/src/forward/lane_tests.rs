@@ -1,5 +1,7 @@
 //! The lane against a plain model, and its promises one by one.
 
+mod connections;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -179,50 +181,6 @@ fn a_busy_upstream_pauses_the_lane_keeps_the_order_and_never_counts() {
         now = wake;
     }
     assert_eq!(sequences(&drain(&mut lane, &mut now)), [1, 2, 3, 4, 5]);
-    assert!(log.0.borrow().letters.is_empty());
-}
-
-#[test]
-fn the_event_that_alone_breaks_the_connection_five_times_becomes_a_dead_letter() {
-    let (log, mut lane, now) = start(settings(10, Backfill::InOrder), &[NORMAL; 5]);
-    let mut offered = Vec::new();
-    for _ in 0..8 {
-        lane.connected();
-        let batch = lane.take(at(now), 10).expect("a batch");
-        offered.push(batch.len());
-        let good: Vec<_> = batch
-            .iter()
-            .take_while(|d| d.token.sequence != 3)
-            .cloned()
-            .collect();
-        acknowledge(&mut lane, now, &good);
-        if good.len() < batch.len() {
-            lane.broken(at(now), &Trouble::new("closed by the peer"));
-        }
-    }
-    assert_eq!(offered, [5, 1, 1, 1, 1, 1, 1, 1], "alone after a break");
-    assert!(log.is_done());
-    let letters = log.0.borrow().letters.clone();
-    assert_eq!(letters.keys().collect::<Vec<_>>(), [&(3, 1)]);
-    let letter = DeadLetter::decode(&letters[&(3, 1)]).expect("a letter");
-    assert_eq!(letter.cause, Cause::Poison);
-    assert!(
-        letter.reason.ends_with("closed by the peer"),
-        "{}",
-        letter.reason
-    );
-}
-
-#[test]
-fn a_link_that_breaks_again_and_again_makes_no_dead_letter() {
-    let (log, mut lane, mut now) = start(settings(4, Backfill::InOrder), &[NORMAL; 40]);
-    while !log.is_done() {
-        lane.connected();
-        let batch = lane.take(at(now), 10).expect("a batch");
-        acknowledge(&mut lane, now, &batch[..1]);
-        lane.broken(at(now), &Trouble::new("reset"));
-        now += Duration::from_millis(50);
-    }
     assert!(log.0.borrow().letters.is_empty());
 }
 

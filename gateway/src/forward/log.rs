@@ -1,10 +1,14 @@
 //! What a lane needs from the log: the store in the gateway, a list in memory in the tests.
 
+use std::time::Instant;
+
 use tidegate_store::{
-    Cursor, DeadLetterError, DeadLetterId, LaneId, ReadBatch, ReadError, ReadLimit, Sequence,
-    Store, StoredRecord,
+    Cursor, DeadLetterError, LaneId, ReadBatch, ReadError, ReadLimit, Sequence, Store, StoredRecord,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::event::committed_log::{CommitTime, CommitTimes};
+use crate::event::dead_letter::letters::{Kept, Letter, Letters};
 
 /// Exactly one record.
 const ONE: ReadLimit = ReadLimit {
@@ -22,6 +26,9 @@ pub(crate) trait LaneLog {
     fn read(&self, class: u8, from: Sequence, limit: ReadLimit) -> Result<ReadBatch, ReadError>;
     /// Whether a record is done with, or was shed.
     fn is_done(&self, class: u8, sequence: Sequence) -> bool;
+
+    /// When a record became durable; `None` where that was before this run.
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime>;
 
     /// Reads one record; `None` when it was shed or is no longer there, which the store reports.
     fn record(&self, class: u8, sequence: Sequence) -> Result<Option<StoredRecord>, ReadError> {
@@ -41,21 +48,17 @@ pub(crate) trait LaneLog {
 pub(crate) trait LaneStore: LaneLog {
     /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
-    /// Keeps a dead letter; durable when it returns.
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError>;
+    /// Keeps a dead letter: durable when it returns, or dropped because there are too many.
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError>;
 }
 
 /// A lane of the store. Waiting for the disk is announced to the runtime, so that other tasks
 /// move to another thread; what the store has in memory is read in place.
 pub(crate) struct StoreLog {
-    store: Store,
-    lane: LaneId,
-}
-
-impl StoreLog {
-    pub(crate) fn new(store: Store, lane: LaneId) -> StoreLog {
-        StoreLog { store, lane }
-    }
+    pub(crate) store: Store,
+    pub(crate) lane: LaneId,
+    pub(crate) letters: Letters,
+    pub(crate) times: CommitTimes,
 }
 
 impl LaneLog for StoreLog {
@@ -79,6 +82,10 @@ impl LaneLog for StoreLog {
     fn is_done(&self, class: u8, sequence: Sequence) -> bool {
         self.store.is_done(self.lane, class, sequence)
     }
+
+    fn commit_time(&self, sequence: Sequence, now: Instant) -> Option<CommitTime> {
+        self.times.of(sequence, now)
+    }
 }
 
 impl LaneStore for StoreLog {
@@ -86,8 +93,9 @@ impl LaneStore for StoreLog {
         self.store.confirm(self.lane, class, sequences)
     }
 
-    fn put_dead_letter(&self, id: DeadLetterId, bytes: &[u8]) -> Result<(), DeadLetterError> {
-        waiting_for_the_disk(|| self.store.put_dead_letter(id, bytes))
+    fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
+        let kept = waiting_for_the_disk(|| self.letters.keep(&[letter]))?;
+        Ok(kept.first().copied().unwrap_or(Kept::Held))
     }
 }
 

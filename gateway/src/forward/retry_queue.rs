@@ -35,14 +35,19 @@ impl RetryQueue {
         self.by_place.insert((class, token), retry);
     }
 
-    /// Takes the first delivery of the class whose time has come.
-    pub(super) fn take_due(&mut self, class: u8, now: Instant) -> Option<(Token, Retry)> {
+    /// Takes the first delivery of the class whose time has come and that `goes`.
+    pub(super) fn take_due(
+        &mut self,
+        class: u8,
+        now: Instant,
+        goes: impl Fn(Token) -> bool,
+    ) -> Option<(Token, Retry)> {
         if self.by_place.is_empty() {
             return None;
         }
         let place = self
             .of_class(class)
-            .find(|(_, retry)| retry.due <= now)
+            .find(|(token, retry)| retry.due <= now && goes(*token))
             .map(|(token, _)| token)?;
         let retry = self.by_place.remove(&(class, place))?;
         Some((place, retry))
@@ -53,9 +58,17 @@ impl RetryQueue {
         self.of_class(class).map(|(token, _)| token.sequence)
     }
 
-    /// When the next one is due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.by_place.values().map(|retry| retry.due).min()
+    /// When the next one is due. One that is held and due already waits for something else.
+    pub(super) fn next_due(&self, now: Instant, held: impl Fn(Token) -> bool) -> Option<Instant> {
+        let waiting = self.by_place.iter();
+        let waiting = waiting.filter(|((_, token), retry)| retry.due > now || !held(*token));
+        waiting.map(|(_, retry)| retry.due).min()
+    }
+
+    /// Whether the time of one that is held has come.
+    pub(super) fn has_due(&self, now: Instant, held: impl Fn(Token) -> bool) -> bool {
+        let mut all = self.by_place.iter();
+        all.any(|((_, token), retry)| retry.due <= now && held(*token))
     }
 
     fn of_class(&self, class: u8) -> impl Iterator<Item = (Token, Retry)> + '_ {

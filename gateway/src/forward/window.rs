@@ -5,6 +5,33 @@ use std::time::{Duration, Instant};
 
 use crate::upstream::Token;
 
+/// When an event was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// When it became durable; of an event of an earlier run, when it was offered.
+    pub(super) at: Instant,
+    /// How long ago it had arrived by then, by the wall clock: only of an event of an earlier run.
+    pub(super) before: Duration,
+    pub(super) live: bool,
+}
+
+impl Accepted {
+    /// What an entry has that is not offered yet.
+    pub(super) fn just_now(at: Instant) -> Accepted {
+        Accepted {
+            at,
+            before: Duration::ZERO,
+            live: false,
+        }
+    }
+
+    /// How long ago that is.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.at);
+        since.saturating_add(self.before)
+    }
+}
+
 /// One delivery in flight. Its bytes are with the upstream, and in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InFlight {
@@ -13,6 +40,7 @@ pub(super) struct InFlight {
     pub(super) historical: bool,
     pub(super) size_bytes: usize,
     pub(super) offered: Instant,
+    pub(super) accepted: Accepted,
     pub(super) refusals: u32,
     pub(super) attempts: u32,
 }
@@ -124,6 +152,7 @@ mod tests {
             historical: false,
             size_bytes,
             offered,
+            accepted: Accepted::just_now(offered),
             refusals: 0,
             attempts: 0,
         }

@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, watch};
 use super::gaps::{Gaps, GivenUp};
 use super::group::{CommitGroup, Done, Epoch};
 use crate::event::ack::Refusal;
-use crate::event::committed_log::CommittedLog;
+use crate::event::committed_log::{CommitTimes, CommittedLog};
+use crate::event::dead_letter::letters::Letters;
 use crate::observe::Observe;
+use crate::observe::dead_letters::Bound;
 use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMetrics};
 use crate::time::clock;
@@ -33,16 +35,22 @@ pub struct Committer {
     pub done: mpsc::UnboundedSender<Done>,
     /// Tells forwarders and subscribers how far the log is durable.
     pub log: CommittedLog,
+    /// When commits became durable.
+    pub times: CommitTimes,
     /// Counts and times.
     pub metrics: Arc<IntakeMetrics>,
     /// For log lines and system events.
     pub observe: Arc<Observe>,
     /// Gives up events under a policy.
     pub gaps: Gaps,
+    /// What is held of dead letters.
+    pub letters: Letters,
     /// Whether room is made by shedding.
     pub sheds: bool,
     /// Set once the forwarders are finished: the last cursors may be written.
     pub finish: watch::Receiver<bool>,
+    /// The latest attempt to write cursors failed, which was told.
+    pub cursors_fail: bool,
 }
 
 impl Committer {
@@ -61,11 +69,13 @@ impl Committer {
                 expired = now;
                 let given_up = self.gaps.expire(&mut self.writer, clock::unix_ms());
                 self.gave_up(&given_up);
+                self.tell_of_letters(clock::unix_ms());
             }
         }
         while !*self.finish.borrow() && self.finish.has_changed().is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.tell_of_letters(clock::unix_ms());
         self.persist_cursors(clock::monotonic());
         self.writer
     }
@@ -103,6 +113,7 @@ impl Committer {
                 crate::intake::null_control::after_commit();
                 // Before the acknowledgements: who subscribes behind one begins behind its event.
                 let end = self.writer.next_sequence();
+                self.times.committed(end, clock::monotonic());
                 self.log.committed(committed.first, end, &group.notes);
                 group.accept_all();
                 let counts = CommitCounts {
@@ -153,13 +164,51 @@ impl Committer {
             self.observe.emit(&EventsGivenUp { gap });
         }
         let end = self.writer.next_sequence();
+        self.times.committed(end, clock::monotonic());
         self.log.committed(end, end, &[]);
+    }
+
+    /// What is held as dead letters, and a gap record for what was dropped of them; one that cannot be stored now comes
+    /// with the next.
+    fn tell_of_letters(&mut self, now: UnixMs) {
+        let bounds = self.letters.bounds();
+        for (owner, held) in self.letters.changes() {
+            let bound = match held.letters >= bounds.max {
+                true => Bound::Letters(bounds.max),
+                false => Bound::Bytes(bounds.max_size_bytes),
+            };
+            let full = held.is_full.then_some((bound, bounds.drops));
+            self.observe.dead_letters_of(&owner, held.letters, full);
+        }
+        let accounts = self.letters.take_accounts();
+        if accounts.is_empty() {
+            return;
+        }
+        let (mut commit, mut routed) = (Commit::new(), Vec::new());
+        for (owner, account) in &accounts {
+            routed.extend(self.gaps.make_of_letters(owner, account, now, &mut commit));
+        }
+        match self.writer.commit(&commit) {
+            Ok(committed) => {
+                self.metrics.gave_up(&[], &routed);
+                let end = self.writer.next_sequence();
+                self.times.committed(end, clock::monotonic());
+                self.log.committed(committed.first, end, &[]);
+            }
+            Err(_) => {
+                for (owner, account) in accounts {
+                    self.letters.put_back(owner, account);
+                }
+            }
+        }
     }
 
     fn persist_cursors(&mut self, now: Instant) {
         self.metrics.beat(now);
-        if let Err(error) = self.writer.persist_cursors_if_dirty() {
-            tracing::warn!(%error, "cursors were not written; a crash now repeats deliveries, it loses nothing");
+        let written = self.writer.persist_cursors_if_dirty();
+        let failed_before = std::mem::replace(&mut self.cursors_fail, written.is_err());
+        if let (Err(error), false) = (written, failed_before) {
+            tracing::warn!(%error, "cursors are not written; a crash now repeats deliveries, it loses nothing");
         }
     }
 }

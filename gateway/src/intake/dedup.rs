@@ -31,6 +31,10 @@ pub enum Seen {
     /// An earlier event of the device was refused, this one must be too: the device's mark says
     /// that everything up to it is stored.
     OutOfTurn,
+    /// Of another node than the one whose events are stored under this name and boot.
+    OtherNode,
+    /// Of a device that nothing is stored of yet, and there are too many devices.
+    TooManyDevices,
 }
 
 /// Something a group made the dedup remember.
@@ -71,6 +75,17 @@ enum Remembered {
         id: u64,
         sequence: Sequence,
     },
+}
+
+/// Devices remembered. A mark is never forgotten, so a line on which ever new devices appear must not fill the store.
+pub const DEVICES_MAX: usize = 10_000;
+
+/// One event's place among those of its device.
+struct Place {
+    boot: u64,
+    session: u16,
+    sequence: u64,
+    after: Option<u64>,
 }
 
 /// What was stored before, durable or under way.
@@ -180,9 +195,18 @@ impl Dedup {
             Identity::Device {
                 device,
                 boot,
+                session,
                 sequence,
                 after,
-            } => self.seen_device(device, *boot, (*after, *sequence), entries, commit),
+            } => {
+                let place = Place {
+                    boot: *boot,
+                    session: *session,
+                    sequence: *sequence,
+                    after: *after,
+                };
+                self.seen_device(device, &place, entries, commit)
+            }
         }
     }
 
@@ -236,25 +260,31 @@ impl Dedup {
     fn seen_device(
         &mut self,
         device: &Arc<str>,
-        boot: u64,
-        (after, sequence): (Option<u64>, u64),
+        place: &Place,
         entries: &mut Vec<DedupEntry>,
         commit: &mut Commit,
     ) -> Seen {
+        if self.devices.len() >= DEVICES_MAX && !self.devices.contains_key(device) {
+            return Seen::TooManyDevices;
+        }
         let boots = self.devices.entry(Arc::clone(device)).or_default();
-        let highest = boots.sequence(boot);
-        if highest.is_some_and(|highest| sequence <= highest) {
+        let known = boots.mark(place.boot);
+        if known.is_some_and(|known| known.session != 0 && known.session != place.session) {
+            return Seen::OtherNode;
+        }
+        let highest = known.map(|known| known.sequence);
+        if highest.is_some_and(|highest| place.sequence <= highest) {
             return Seen::Again;
         }
         // `None` is less than any sequence.
-        if highest < after {
+        if highest < place.after {
             return Seen::OutOfTurn;
         }
         entries.push(DedupEntry::Device {
             device: Arc::clone(device),
             before: boots.clone(),
         });
-        boots.advance(boot, sequence);
+        boots.advance(place.boot, place.sequence, place.session);
         if crate::intake::null_control::stores_device_marks() {
             let key = device_mark_key(device);
             commit.mark(&key, &boots.to_bytes());
@@ -336,158 +366,4 @@ impl Dedup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::device_mark::BOOTS_PER_DEVICE_MAX;
-    use crate::intake::group::CommitGroup;
-
-    /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
-    fn offer(
-        dedup: &mut Dedup,
-        after: Option<u64>,
-        sequence: u64,
-        group: &mut CommitGroup,
-    ) -> Seen {
-        dedup.seen_device(
-            &"node".into(),
-            1,
-            (after, sequence),
-            &mut group.seen,
-            &mut group.commit,
-        )
-    }
-
-    #[test]
-    fn after_a_refused_event_of_a_device_the_ones_behind_it_are_out_of_turn() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        dedup.keep(&group.seen);
-        let mut refused = CommitGroup::default();
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut refused), Seen::New);
-        dedup.forget_undurable(&refused.seen);
-        let mut group = CommitGroup::default();
-        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::OutOfTurn);
-        assert!(group.seen.is_empty(), "nothing of it is remembered");
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::Again);
-    }
-
-    #[test]
-    fn the_first_event_of_a_boot_refused_leaves_nothing_to_follow_on() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        dedup.forget_undurable(&group.seen);
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-    }
-
-    fn event(id: &str, data: &str) -> Event {
-        Event {
-            id: id.into(),
-            source: "camera".into(),
-            kind: "picture".into(),
-            subject: None,
-            topic: "yard".into(),
-            publisher: "".into(),
-            time: None,
-            received: 1,
-            content_type: None,
-            schema: None,
-            extensions: Vec::new(),
-            data: bytes::Bytes::copy_from_slice(data.as_bytes()),
-        }
-    }
-
-    /// A dedup that knows some events of the log unread: sequence n has the n-th id of `log` and its data.
-    fn recalled(window: usize, log: &'static [(&str, Option<&str>)]) -> Dedup {
-        let read = |sequence: Sequence| {
-            let (id, data) = log[sequence as usize];
-            data.map(|data| Arc::new(event(id, data)))
-        };
-        let mut dedup = Dedup::new(window, "plant").with_log(read);
-        for (sequence, (id, _)) in (0..).zip(log) {
-            dedup.recall_unread(&event(id, ""), sequence);
-        }
-        dedup
-    }
-
-    #[test]
-    fn what_was_recalled_unread_is_read_when_its_id_comes_again() {
-        let same_sender = true;
-        let reused = Seen::Reused { same_sender };
-        let log = &[
-            ("a", Some("one")),
-            ("b", Some("two")),
-            ("a", Some("three")),
-            ("gone", None),
-        ];
-        let cases = [
-            ("a", "one", Seen::Again),
-            ("a", "three", Seen::Again),
-            ("a", "four", reused),
-            ("b", "two", Seen::Again),
-            ("b", "one", reused),
-            // It cannot be compared any more: stored rather than lost.
-            ("gone", "one", reused),
-            ("new", "one", Seen::New),
-        ];
-        for (id, data, expected) in cases {
-            let (mut dedup, mut entries) = (recalled(8, log), Vec::new());
-            assert_eq!(
-                dedup.seen_id(&event(id, data), &mut entries),
-                expected,
-                "{id} {data}"
-            );
-            assert_eq!(dedup.seen_id(&event(id, data), &mut entries), Seen::Again);
-        }
-        // Those that the window has no room for are forgotten, read or not.
-        for read_before in [false, true] {
-            let (mut dedup, mut entries) = (recalled(4, log), Vec::new());
-            if read_before {
-                assert_eq!(dedup.seen_id(&event("a", "one"), &mut entries), Seen::Again);
-            }
-            for number in 0..4 {
-                dedup.recall(&event(&format!("later {number}"), ""));
-            }
-            for (id, data) in [("a", "one"), ("b", "two"), ("gone", "one")] {
-                assert_eq!(
-                    dedup.seen_id(&event(id, data), &mut entries),
-                    Seen::New,
-                    "{id}"
-                );
-            }
-            assert!(dedup.unread.is_empty() && dedup.read.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_gap_may_be_followed_on() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(0), 20, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(20), 21, &mut group), Seen::New);
-    }
-
-    #[test]
-    fn two_failed_groups_leave_the_marks_from_before_the_first() {
-        let (mut dedup, device) = (Dedup::new(8, "plant"), Arc::from("node"));
-        let mut durable = CommitGroup::default();
-        for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
-            dedup.seen_device(
-                &device,
-                boot,
-                (None, 7),
-                &mut durable.seen,
-                &mut durable.commit,
-            );
-        }
-        let before = dedup.devices[&device].clone();
-        let (mut first, mut second) = (CommitGroup::default(), CommitGroup::default());
-        dedup.seen_device(&device, 8, (None, 0), &mut first.seen, &mut first.commit);
-        dedup.seen_device(&device, 9, (None, 0), &mut second.seen, &mut second.commit);
-        dedup.forget_undurable(&second.seen);
-        dedup.forget_undurable(&first.seen);
-        assert_eq!(dedup.devices[&device], before);
-    }
-}
+mod tests;

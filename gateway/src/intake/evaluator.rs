@@ -5,11 +5,13 @@
 //! Each holds the lock for one event or one look and waits for nothing meanwhile, so none can
 //! keep the others from going on.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_rules::decision::{Decision, Destination};
+use bytes::Bytes;
+use tidegate_rules::decision::{Decision, Destination, Output};
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_rules::{Counters, RuleSet, State};
+use tidegate_rules::{Counters, Handover, RuleSet, State};
 use tidegate_store::LaneId;
 use tokio::sync::{Notify, watch};
 
@@ -22,6 +24,40 @@ pub struct ActiveRules {
     pub rules: RuleSet,
     /// Lane of each [`Destination`], by its number.
     pub lanes: Vec<LaneId>,
+    /// From the rules before, worked out while those went on.
+    handover: Mutex<Option<Handover>>,
+}
+
+impl ActiveRules {
+    /// Rules that know of none before.
+    pub fn new(rules: RuleSet, lanes: Vec<LaneId>) -> ActiveRules {
+        ActiveRules {
+            rules,
+            lanes,
+            handover: Mutex::default(),
+        }
+    }
+
+    /// With the handover from those before.
+    pub fn after(self, handover: Handover) -> ActiveRules {
+        ActiveRules {
+            handover: Mutex::new(Some(handover)),
+            ..self
+        }
+    }
+
+    /// The state under these rules, which was under those `before`, and what is left of it.
+    fn take_over(&self, before: &RuleSet, state: State) -> (State, State) {
+        let ready = self
+            .handover
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let ready = ready.filter(|ready| ready.is_from(before.fingerprint()));
+        // Of two sets in a row the first may never have been in force.
+        let handover = ready.unwrap_or_else(|| self.rules.handover(before));
+        handover.apply(state)
+    }
 }
 
 /// Decides about events; all clones are one.
@@ -92,14 +128,23 @@ impl Evaluator {
         Some(event)
     }
 
-    /// Switches to the newest rules. Rules that say what they said before keep their state.
+    /// Switches to the newest rules. Rules that say what they said before keep their state. To be
+    /// called between two groups; what was is dropped elsewhere, for there may be much of it.
     pub fn refresh(&self) {
-        let in_force = &mut *self.lock();
-        if in_force.newest.has_changed().unwrap_or(false) {
+        let left = {
+            let in_force = &mut *self.lock();
+            if !in_force.newest.has_changed().unwrap_or(false) {
+                return;
+            }
             let newest = Arc::clone(&in_force.newest.borrow_and_update());
             let state = std::mem::take(&mut in_force.state);
-            in_force.state = newest.rules.carry(&in_force.active.rules, state);
-            in_force.active = newest;
+            let (state, left) = newest.take_over(&in_force.active.rules, state);
+            in_force.state = state;
+            (std::mem::replace(&mut in_force.active, newest), left)
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(left))),
+            Err(_) => drop(left),
         }
     }
 
@@ -141,6 +186,25 @@ impl Evaluator {
     }
 }
 
+/// What makes a dead letter of an event another one, apart from the rule.
+type Said = (
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+    Option<Bytes>,
+);
+
+fn what_is_said(output: &Output) -> Said {
+    let Output {
+        reason,
+        topic,
+        key,
+        data,
+        ..
+    } = output;
+    (reason.clone(), topic.clone(), key.clone(), data.clone())
+}
+
 impl RulesInForce {
     /// The lanes of what was decided. A destination the rules know but the gateway does not cannot
     /// occur: both come from the same list of names.
@@ -153,8 +217,15 @@ impl RulesInForce {
             return;
         }
         let lanes = &self.active.lanes;
+        let mut set_aside = HashSet::new();
         for addressed in self.decision.outputs.drain(..) {
             let Destination(number) = addressed.destination;
+            // What several rules set aside for one reason is one dead letter.
+            if addressed.destination == Destination::DEAD_LETTER
+                && !set_aside.insert(what_is_said(&addressed.output))
+            {
+                continue;
+            }
             if let Some(lane) = lanes.get(usize::from(number)) {
                 routed.push(Routed {
                     lane: *lane,

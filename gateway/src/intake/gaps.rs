@@ -1,5 +1,6 @@
 //! Giving up events under a policy: at the cap the least urgent first (`when_full = "shed"`), and what nobody took for
-//! `expire_after`. Each step of the store is one commit with a gap record: a system event that says what was lost.
+//! `expire_after`. Each step of the store is one commit with a gap record: a system event that says what was lost. Dead
+//! letters beyond their bounds have gap records too, about one a second while it lasts.
 //!
 //! It goes to every upstream that loses something, whatever the rules say, and where a rule asks for its topic.
 
@@ -11,11 +12,12 @@ use tidegate_store::{Append, Commit, Gap, GapWriter, LaneId, Route, Shed, Writer
 
 use super::evaluator::Evaluator;
 use super::mint::{Mint, StartMark};
+use crate::event::dead_letter::letters::Account;
 use crate::event::record::{self, Routed};
+use crate::event::system_topic::GAP_KIND;
 
 /// Where a gap record is published.
 pub const GAP_TOPIC: &str = "$tidegate/store/gap";
-const KIND: &str = "dev.tidegate.store.gap";
 
 /// Makes gap records; belongs to the commit thread.
 pub struct Gaps {
@@ -70,10 +72,32 @@ impl Gaps {
 
     /// Adds the gap record to the commit; gives the lanes it goes to.
     pub(super) fn make(&mut self, gap: &Gap, now: UnixMs, commit: &mut Commit) -> Vec<LaneId> {
-        let event = Event {
+        let event = self.event(&describe(gap), now);
+        let outputs = self.outputs(&event, gap, now);
+        push(&event, &outputs, now, commit)
+    }
+
+    /// The same for dead letters that were dropped. It goes where a rule asks for its topic: an upstream that refuses
+    /// events would refuse it too.
+    pub(super) fn make_of_letters(
+        &mut self,
+        owner: &str,
+        account: &Account,
+        now: UnixMs,
+        commit: &mut Commit,
+    ) -> Vec<LaneId> {
+        let event = self.event(&describe_letters(owner, account), now);
+        let mut outputs = Vec::new();
+        self.rules.decide(&event, now, &mut outputs);
+        self.rules.timers_may_differ();
+        push(&event, &outputs, now, commit)
+    }
+
+    fn event(&mut self, data: &serde_json::Value, now: UnixMs) -> Event {
+        Event {
             id: self.mint.next_id(),
             source: format!("{}/gateway", self.gateway_id).into(),
-            kind: KIND.into(),
+            kind: GAP_KIND.into(),
             subject: Some("store".into()),
             topic: GAP_TOPIC.into(),
             publisher: Arc::clone(&self.gateway_id),
@@ -82,28 +106,8 @@ impl Gaps {
             content_type: Some("application/json".into()),
             schema: None,
             extensions: Vec::new(),
-            data: describe(gap).to_string().into(),
-        };
-        let outputs = self.outputs(&event, gap, now);
-        let mut routes: Vec<Route> = Vec::new();
-        for routed in &outputs {
-            let class = routed.output.priority as u8;
-            let route = Route {
-                lane: routed.lane,
-                class,
-            };
-            if !routes.contains(&route) {
-                routes.push(route);
-            }
+            data: data.to_string().into(),
         }
-        let mut bytes = Vec::new();
-        record::encode(&event, &outputs, &mut bytes);
-        commit.push(Append {
-            routes: &routes,
-            time_ms: now.max(0) as u64,
-            bytes: &bytes,
-        });
-        routes.iter().map(|route| route.lane).collect()
     }
 
     fn outputs(&self, event: &Event, gap: &Gap, now: UnixMs) -> Vec<Routed> {
@@ -122,6 +126,29 @@ impl Gaps {
         }
         outputs
     }
+}
+
+/// Adds a gap record to the commit; gives the lanes it goes to.
+fn push(event: &Event, outputs: &[Routed], now: UnixMs, commit: &mut Commit) -> Vec<LaneId> {
+    let mut routes: Vec<Route> = Vec::new();
+    for routed in outputs {
+        let class = routed.output.priority as u8;
+        let route = Route {
+            lane: routed.lane,
+            class,
+        };
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    let mut bytes = Vec::new();
+    record::encode(event, outputs, &mut bytes);
+    commit.push(Append {
+        routes: &routes,
+        time_ms: now.max(0) as u64,
+        bytes: &bytes,
+    });
+    routes.iter().map(|route| route.lane).collect()
 }
 
 fn to_loser(lane: LaneId) -> Routed {
@@ -174,5 +201,18 @@ fn describe(gap: &Gap) -> serde_json::Value {
         "upstreams": upstreams,
         "sources": sources,
         "other_sources": gap.other_labels,
+    })
+}
+
+fn describe_letters(owner: &str, account: &Account) -> serde_json::Value {
+    serde_json::json!({
+        "reason": "dead_letters",
+        "of": owner,
+        "events": account.letters,
+        "bytes": account.bytes,
+        "first_dropped_ms": account.first_ms,
+        "last_dropped_ms": account.last_ms,
+        "sources": account.sources,
+        "other_sources": account.other_sources,
     })
 }

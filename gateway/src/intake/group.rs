@@ -1,5 +1,7 @@
 //! One group of events on its way to the disk.
 
+use std::sync::Arc;
+
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Append, Commit, LaneId, Route};
 use tokio::sync::OwnedSemaphorePermit;
@@ -44,6 +46,8 @@ pub struct CommitGroup {
     buffer: Vec<u8>,
     routes: Vec<Route>,
     tags: Vec<u64>,
+    /// Topic, source and type that `tags` are of: those of a sender's next event are mostly the same.
+    tagged: Option<[Arc<str>; 3]>,
 }
 
 impl CommitGroup {
@@ -83,14 +87,26 @@ impl CommitGroup {
             }
         }
         self.payload_bytes += event.data.len() as u64;
-        self.tags.clear();
-        tags::of_event(event, &mut self.tags);
+        self.tag(event);
         let append = Append {
             routes: &self.routes,
             time_ms: now.max(0) as u64,
             bytes: &self.buffer,
         };
         self.commit.push_tagged(append, &self.tags);
+    }
+
+    fn tag(&mut self, event: &Event) {
+        let of = [&event.topic, &event.source, &event.kind];
+        let same = |known: &[Arc<str>; 3]| {
+            let mut both = known.iter().zip(of);
+            both.all(|(known, of)| Arc::ptr_eq(known, of))
+        };
+        if !self.tagged.as_ref().is_some_and(same) {
+            self.tags.clear();
+            tags::of_event(event, &mut self.tags);
+            self.tagged = Some(of.map(Arc::clone));
+        }
     }
 
     /// Settles every ack: all of the group is on disk.

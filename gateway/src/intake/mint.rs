@@ -35,17 +35,19 @@ impl StartMark {
 /// Mints `<start>-<series><number>`: two mints of one start have different series.
 #[derive(Debug)]
 pub struct Mint {
-    start: StartMark,
-    series: &'static str,
+    /// `<start>-<series>`, and behind it the number of the last id.
+    text: String,
+    number_at: usize,
     minted: u64,
 }
 
 impl Mint {
     /// One that has minted nothing.
     pub fn new(start: StartMark, series: &'static str) -> Mint {
+        let text = format!("{}-{series}", start.0);
         Mint {
-            start,
-            series,
+            number_at: text.len(),
+            text,
             minted: 0,
         }
     }
@@ -53,7 +55,18 @@ impl Mint {
     /// The next id.
     pub fn next_id(&mut self) -> Arc<str> {
         self.minted += 1;
-        format!("{}-{}{}", self.start.0, self.series, self.minted).into()
+        let (mut rest, mut places) = (self.minted, 1);
+        while rest >= 10 {
+            rest /= 10;
+            places *= 10;
+        }
+        self.text.truncate(self.number_at);
+        while places > 0 {
+            let digit = self.minted / places % 10;
+            self.text.push(char::from(b'0' + digit as u8));
+            places /= 10;
+        }
+        self.text.as_str().into()
     }
 }
 
@@ -75,5 +88,11 @@ mod tests {
         }
         let id = Mint::new(StartMark::of(0x2a), "").next_id();
         assert_eq!(&*id, "000000000000002a-1", "always as long");
+        let mut mint = Mint::new(StartMark::of(0x2a), "gap-");
+        for number in 1..2_000 {
+            assert_eq!(*mint.next_id(), format!("000000000000002a-gap-{number}"));
+        }
+        mint.minted = u64::MAX - 1;
+        assert!(mint.next_id().ends_with("-18446744073709551615"));
     }
 }

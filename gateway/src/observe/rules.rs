@@ -1,5 +1,7 @@
 //! What happens to the rules in force and at them.
 
+pub mod report;
+
 use std::fmt;
 use std::path::Path;
 
@@ -7,7 +9,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use tidegate_rules::{Counters, RuleCounters, RuleCounts, Totals};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use tidegate_rules::{BrokenCounters, Counters, RuleCounters, RuleCounts, Totals, UnreadCounters};
 
 use super::{Happening, Observe, SystemEvent};
 
@@ -15,6 +19,10 @@ use super::{Happening, Observe, SystemEvent};
 pub const RULES_MAX: usize = 200;
 /// Names of what was undefined with metrics of their own; the others are counted as one.
 pub const UNDEFINED_MAX: usize = 200;
+/// Pairs of a rule and a destination with metrics of their own; the others are counted as one.
+pub const OUTPUTS_MAX: usize = 400;
+/// Declared fields with metrics of their own; the others are counted as one.
+pub const BROKEN_MAX: usize = 200;
 /// What the others are called: no rule and no expression can be.
 const OTHERS: &str = "(others)";
 
@@ -38,7 +46,10 @@ impl Collector for RulesCollector {
         encode_totals(&mut encoder, &counters.totals)?;
         let (own, others) = counters.rules.split_at(counters.rules.len().min(RULES_MAX));
         encode_rules(&mut encoder, own, others)?;
-        encode_undefined(&mut encoder, &counters.rules)
+        encode_sent(&mut encoder, own, others)?;
+        encode_undefined(&mut encoder, &counters.rules)?;
+        encode_unread(&mut encoder, &counters.unread)?;
+        encode_broken(&mut encoder, &counters.broken)
     }
 }
 
@@ -95,10 +106,84 @@ fn encode_rules(
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
     }
+    Ok(())
+}
+
+/// What rules sent where, and when they last did.
+fn encode_sent(
+    encoder: &mut DescriptorEncoder,
+    own: &[RuleCounters],
+    others: &[RuleCounters],
+) -> Result<(), fmt::Error> {
     let help = "Outputs of a rule";
     let mut family = encoder.encode_descriptor("rule_outputs", help, None, MetricType::Counter)?;
-    for (rule, count) in figures(|counts| counts.sent) {
-        ConstCounter::new(count).encode(family.encode_family(&[("rule", rule)])?)?;
+    let mut sent = own.iter().flat_map(|rule| {
+        let sent = rule.sent.iter();
+        sent.map(move |(to, count)| (&*rule.rule, &**to, *count))
+    });
+    for (rule, to, count) in sent.by_ref().take(OUTPUTS_MAX) {
+        let labels = [("rule", rule), ("destination", to)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    let of_others: u64 = others.iter().map(|rule| rule.counts.sent).sum();
+    let rest = sent.map(|(_, _, count)| count).sum::<u64>() + of_others;
+    if rest > 0 {
+        let labels = [("rule", OTHERS), ("destination", OTHERS)];
+        ConstCounter::new(rest).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "When a rule last sent something, by the wall clock";
+    let unit = Some(&Unit::Seconds);
+    let mut family = encoder.encode_descriptor("rule_last_fired", help, unit, MetricType::Gauge)?;
+    for rule in own {
+        if let Some(ms) = rule.counts.last_fired {
+            let fired = ConstGauge::new(ms as f64 / 1000.0);
+            fired.encode(family.encode_family(&[("rule", &*rule.rule)])?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Payloads whose fields rules wanted and could not read. There are some 200 at most.
+fn encode_unread(
+    encoder: &mut DescriptorEncoder,
+    unread: &[UnreadCounters],
+) -> Result<(), fmt::Error> {
+    let help = "Payloads whose fields rules wanted and could not read";
+    let name = "payloads_without_fields";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for of in unread {
+        for (why, count) in [("not_json", of.not_json), ("other", of.other)] {
+            if count > 0 {
+                let content_type = of.content_type.as_deref().unwrap_or_default();
+                let labels = [
+                    ("source", &*of.source),
+                    ("content_type", content_type),
+                    ("why", why),
+                ];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Events that broke their declaration, by event and field.
+fn encode_broken(
+    encoder: &mut DescriptorEncoder,
+    broken: &[BrokenCounters],
+) -> Result<(), fmt::Error> {
+    let help = "Events that broke their declaration";
+    let name = "declarations_broken";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    let (own, others) = broken.split_at(broken.len().min(BROKEN_MAX));
+    for of in own {
+        let labels = [("event", &*of.event), ("field", &*of.field)];
+        ConstCounter::new(of.count).encode(family.encode_family(&labels)?)?;
+    }
+    let rest: u64 = others.iter().map(|of| of.count).sum();
+    if rest > 0 {
+        let labels = [("event", OTHERS), ("field", OTHERS)];
+        ConstCounter::new(rest).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }
@@ -197,10 +282,20 @@ mod tests {
         let mut counts = RuleCounts::default();
         (counts.passed, counts.stopped) = (4, 3);
         (counts.undefined, counts.errors, counts.sent) = (2, 1, 5);
+        counts.last_fired = Some(1_760_277_802_118);
         RuleCounters {
             rule: rule.into(),
             counts,
             undefined: vec![(name.into(), 2)],
+            sent: vec![("cloud".into(), 3), ("archive".into(), 2)],
+        }
+    }
+
+    fn broken(at: usize) -> BrokenCounters {
+        BrokenCounters {
+            event: "temp".into(),
+            field: format!("f{at}").into(),
+            count: 2,
         }
     }
 
@@ -215,6 +310,13 @@ mod tests {
         register(&observe, move || Counters {
             totals,
             rules: rules.clone(),
+            unread: vec![UnreadCounters {
+                source: "plant-a/floor".into(),
+                content_type: Some("text/csv".into()),
+                not_json: 0,
+                other: 9,
+            }],
+            broken: (0..300).map(broken).collect(),
         });
         observe.metrics_text()
     }
@@ -227,7 +329,12 @@ mod tests {
             r#"tidegate_rule_events_total{rule="hot",outcome="stopped"} 3"#,
             r#"tidegate_rule_events_total{rule="hot",outcome="undefined"} 2"#,
             r#"tidegate_rule_events_total{rule="unmatched",outcome="error"} 1"#,
-            r#"tidegate_rule_outputs_total{rule="hot"} 5"#,
+            r#"tidegate_rule_outputs_total{rule="hot",destination="cloud"} 3"#,
+            r#"tidegate_rule_outputs_total{rule="hot",destination="archive"} 2"#,
+            r#"tidegate_rule_last_fired_seconds{rule="hot"} 1760277802.118"#,
+            r#"tidegate_payloads_without_fields_total{source="plant-a/floor",content_type="text/csv",why="other"} 9"#,
+            r#"tidegate_declarations_broken_total{event="temp",field="f199"} 2"#,
+            r#"tidegate_declarations_broken_total{event="(others)",field="(others)"} 200"#,
             r#"tidegate_rule_undefined_total{rule="hot",name="a[\"b\"]"} 2"#,
             r#"tidegate_rule_undefined_total{rule="unmatched",name="c"} 2"#,
             "tidegate_events_unmatched_total 6",
@@ -236,7 +343,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        assert!(!text.contains(OTHERS), "{text}");
+        let others = format!("rule=\"{OTHERS}\"");
+        assert!(!text.contains(&others), "{text}");
     }
 
     #[test]
@@ -245,10 +353,12 @@ mod tests {
         let text = metrics(rules.collect());
         let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(count("tidegate_rule_events_total"), 4 * (RULES_MAX + 1));
-        assert_eq!(count("tidegate_rule_outputs_total"), RULES_MAX + 1);
+        assert_eq!(count("tidegate_rule_outputs_total"), OUTPUTS_MAX + 1);
+        assert_eq!(count("tidegate_rule_last_fired"), RULES_MAX);
         assert_eq!(count("tidegate_rule_undefined_total"), UNDEFINED_MAX + 1);
         let others = 5 * (10_000 - RULES_MAX);
-        let line = format!("tidegate_rule_outputs_total{{rule=\"{OTHERS}\"}} {others}");
+        let labels = format!("rule=\"{OTHERS}\",destination=\"{OTHERS}\"");
+        let line = format!("tidegate_rule_outputs_total{{{labels}}} {others}");
         assert!(text.contains(&line), "{line}");
     }
 }

@@ -53,6 +53,12 @@ pub struct RulesStatus {
     pub rules: usize,
     /// Errors of the folder as it is now, where it was refused: one line each.
     pub refused: Vec<String>,
+    /// When the rules in force were kept, where the gateway started with the last good ones.
+    #[serde(default)]
+    pub last_good_ms: Option<i64>,
+    /// Names in the folder that were probably meant to be read and are not.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// One source.
@@ -62,11 +68,14 @@ pub struct SourceStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `listening`, `connected`, `waiting`, …
+    /// In a word: `starting`, `listening`, `connected`, `waiting`, …
     pub state: String,
     /// Whether it listens, is connected, or has its port.
     #[serde(default)]
     pub up: bool,
+    /// How long it has been in this state.
+    #[serde(default)]
+    pub since_ms: u64,
     /// Events it handed on.
     pub events: u64,
     /// Events it could not hand on: malformed, too large, not allowed, or not stored.
@@ -84,7 +93,7 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `up`, `connecting`, `down`, or `failing`: connected, but it takes nothing.
+    /// In a word: `starting`, `up`, `down`, or `failing`: connected, but it takes nothing.
     pub state: String,
     /// How long it has been in this state.
     pub since_ms: u64,
@@ -104,6 +113,9 @@ pub struct UpstreamStatus {
     pub delivered: u64,
     /// Deliveries that became dead letters.
     pub dead_lettered: u64,
+    /// Deliveries that would have been one dead letter too many.
+    #[serde(default)]
+    pub letters_dropped: u64,
     /// Deliveries given up because the room was needed.
     #[serde(default)]
     pub shed: u64,
@@ -112,8 +124,44 @@ pub struct UpstreamStatus {
     pub expired: u64,
     /// Deliveries sent more than once.
     pub retried: u64,
+    /// How long events took to it.
+    #[serde(default)]
+    pub delivery: DeliveryStatus,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+}
+
+/// How long events took from their acceptance to the upstream's acknowledgement.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// Of late.
+    pub recent: DeliveryWindow,
+    /// All of them.
+    pub since_start: DeliveryWindow,
+}
+
+/// What was acknowledged in some time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryWindow {
+    /// How long that is: for the recent one a minute at most.
+    pub window_ms: u64,
+    /// Acknowledgements in it, by the second.
+    pub events_per_s: f64,
+    /// Events that waited behind no interruption.
+    pub live: DeliveryTraffic,
+    /// Events that waited behind an outage, a pause or a restart.
+    pub backlog: DeliveryTraffic,
+}
+
+/// Live events, or those of a backlog.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryTraffic {
+    /// How many were acknowledged.
+    pub events: u64,
+    /// What half of them took at most.
+    pub p50_ms: Option<f64>,
+    /// What 99 of 100 took at most.
+    pub p99_ms: Option<f64>,
 }
 
 impl UpstreamStatus {
@@ -122,6 +170,7 @@ impl UpstreamStatus {
         let came = self.waiting_at_start.saturating_add(self.routed);
         let delivered = self.delivered.saturating_add(self.dead_lettered);
         let given_up = self.shed.saturating_add(self.expired);
+        let given_up = given_up.saturating_add(self.letters_dropped);
         let went = delivered.saturating_add(given_up);
         came as i64 - went.saturating_add(self.waiting) as i64
     }
@@ -185,7 +234,7 @@ pub struct Wear {
 }
 
 /// Events and their fates. The books balance when every routed output is delivered, a dead
-/// letter, shed, expired, or still waiting.
+/// letter, dropped as one too many, shed, expired, or still waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Events made durable and acknowledged.
@@ -200,8 +249,11 @@ pub struct Books {
     pub routed: u64,
     /// Outputs an upstream acknowledged.
     pub delivered: u64,
-    /// Outputs that became dead letters.
+    /// Outputs that became dead letters: an upstream's, or sent there by a rule or a source.
     pub dead_lettered: u64,
+    /// Outputs that would have been one dead letter too many.
+    #[serde(default)]
+    pub letters_dropped: u64,
     /// Outputs given up because the room was needed.
     #[serde(default)]
     pub shed: u64,
@@ -225,6 +277,7 @@ impl Books {
         self.routed = lanes.iter().map(|lane| lane.routed).sum();
         self.delivered = lanes.iter().map(|lane| lane.delivered).sum();
         self.dead_lettered = lanes.iter().map(|lane| lane.dead_lettered).sum();
+        self.letters_dropped = lanes.iter().map(|lane| lane.letters_dropped).sum();
         self.shed = lanes.iter().map(|lane| lane.shed).sum();
         self.expired = lanes.iter().map(|lane| lane.expired).sum();
         self.waiting = lanes.iter().map(|lane| lane.waiting).sum();

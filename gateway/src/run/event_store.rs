@@ -4,17 +4,13 @@ pub(super) mod opening;
 pub(super) mod recall;
 pub(super) mod watch;
 
-use tidegate_store::{OpenProgress, Store, Writer};
+use tidegate_store::{OpenError, OpenProgress, Store, Writer};
 
-use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
 
 /// Opens the store with the settings of `[store]`; `told` hears how far it is, first of all when its lock is held.
-pub(super) fn open(
-    config: &Config,
-    told: impl FnMut(OpenProgress),
-) -> Result<(Writer, Store), RunError> {
+fn open(config: &Config, told: impl FnMut(OpenProgress)) -> Result<(Writer, Store), OpenError> {
     let options = tidegate_store::Options {
         max_size_bytes: config.store.max_size_bytes,
         keep_for_ms: config.store.keep_for.as_millis() as u64,
@@ -30,5 +26,5 @@ pub(super) fn open(
             .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         ..tidegate_store::Options::new(config.gateway.store_dir())
     };
-    tidegate_store::open_telling(options, told).map_err(|error| RunError::Store(error.to_string()))
+    tidegate_store::open_telling(options, told)
 }

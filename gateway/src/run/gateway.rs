@@ -1,6 +1,7 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
-use super::event_store::opening::{self, Telling};
+use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
+use super::health::HealthWatch;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -19,15 +21,21 @@ use super::rules::LoadedRules;
 use super::sources::{self, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
-use super::{RunError, event_store, systemd};
+use super::{RunError, event_store, systemd, way};
+use crate::config::WhenTooMany;
 use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
+use crate::event::dead_letter::letters::{Bounds, Letters};
+use crate::event::way::Way;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
+use crate::observe::intake::LaneCounts;
+use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
 
 /// How long sources may take to say goodbye to their clients.
@@ -41,56 +49,63 @@ pub(super) struct Gateway {
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
+    held_back: Repeats,
 }
 
 impl Gateway {
-    /// Opens and starts everything.
+    /// Starts everything over the store.
     ///
     /// # Errors
     /// The first thing that could not be opened.
-    pub(super) async fn start(config: Arc<Config>) -> Result<Gateway, RunError> {
-        let started = clock::monotonic();
-        let observe = Arc::new(Observe::default());
-        let answers = Answers::opening(config.gateway.id.clone(), started);
-        let (stop_sources, stopping) = watch::channel(false);
-        let (stop_upstreams, stop_forward) = watch::channel(false);
-        let mut tasks = Tasks::default();
-        let opened = opening::open(&config, &answers, &mut tasks, stop_forward.clone()).await;
-        let (writer, store) = opened?;
+    pub(super) async fn start(
+        config: Arc<Config>,
+        held_back: Repeats,
+        opened: Opened,
+    ) -> Result<Gateway, RunError> {
+        let Opened {
+            writer,
+            store,
+            started,
+            observe,
+            answers,
+            mut tasks,
+            stop_upstreams,
+        } = opened;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes)?;
+        let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
-        let log = CommittedLog::new(store.clone());
+        let way = way::open(&config, &store, &start);
+        let log = CommittedLog::of_start(store.clone(), way.mark());
+        let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) = intake_parts(&config, start, &rules, channels.receivers);
-        let ids = lanes.ids.iter().copied();
-        let counts = ids.zip(lane_metrics.iter().cloned()).collect();
+        let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
+        let counts = counts(&lanes, &lane_metrics);
         let context = PipelineContext {
             config: &config,
+            store: &store,
             log: &log,
+            letters: &letters,
             observe: &observe,
         };
         let dedup = recalled(&config, &store, &answers).await?;
         answers.nearly_there();
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
-        let status = rules.status.subscribe();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe))
-            .with_store(store.clone(), config.gateway.store_dir())
-            .with_log(log.clone())
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules(move || status.borrow().clone());
+        let (stop_sources, stopping) = watch::channel(false);
+        let stop_forward = stop_upstreams.subscribe();
+        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
+        let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
             lanes: &lanes,
+            letters: &letters,
             observe: &observe,
-            durable: &pipeline.durable,
+            pipeline: &pipeline,
             stop: &stop_forward,
+            way: &way,
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
         let with = SourcesContext {
@@ -102,12 +117,14 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
+        let named = lanes.destinations.names().zip(&lane_metrics);
+        let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
+        tasks.spawn("health", health.run(stop_forward.clone()));
         answers.open(Arc::clone(&api));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
-        let (watched, told) = (store.clone(), Arc::clone(&observe));
-        let watch = event_store::watch::run(watched, quarantined, told, stopping.clone());
-        tasks.spawn("store watch", watch);
-        rules.watch(&mut tasks, &observe, &stopping);
+        watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
+        let folder = config.gateway.rules.as_deref();
+        rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -115,8 +132,51 @@ impl Gateway {
             stop_sources,
             stop_upstreams,
             pipeline,
+            held_back,
         })
     }
+}
+
+fn watch_store(
+    tasks: &mut Tasks,
+    store: &Store,
+    quarantined: HashSet<String>,
+    observe: &Arc<Observe>,
+    stop: &watch::Receiver<bool>,
+) {
+    let (watched, told) = (store.clone(), Arc::clone(observe));
+    let watch = event_store::watch::run(watched, quarantined, told, stop.clone());
+    tasks.spawn("store watch", watch);
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max: config.dead_letters.max,
+        max_size_bytes: config.dead_letters.max_size_bytes,
+        drops: config.dead_letters.when_full == WhenTooMany::Drop,
+    }
+}
+
+fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
+    let ids = lanes.ids.iter().copied();
+    ids.zip(metrics.iter().cloned()).collect()
+}
+
+/// The API over what is held: the store, the log, the dead letters, the rules.
+fn with_held(
+    api: ApiContext,
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    pipeline: &Pipeline,
+) -> ApiContext {
+    let status = rules.status.subscribe();
+    api.with_store(of.store.clone(), of.config.gateway.store_dir())
+        .with_log(of.log.clone())
+        .with_letters(of.letters.clone())
+        .with_intake(pipeline.report())
+        .with_wear(Arc::clone(&pipeline.wear))
+        .with_rules_report(pipeline.rules_report())
+        .with_rules(move || status.borrow().clone())
 }
 
 /// The metrics of what is there before anything runs.
@@ -148,6 +208,7 @@ async fn recalled(
 fn intake_parts(
     config: &Config,
     start: StartMark,
+    way: &Way,
     rules: &LoadedRules,
     receivers: IntakeReceivers,
 ) -> (Settings, Inputs) {
@@ -155,6 +216,7 @@ fn intake_parts(
         gateway_id: config.gateway.id.as_str().into(),
         start,
         pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
+        way: way.clone(),
     };
     let inputs = Inputs {
         offers: receivers.offers,
@@ -198,6 +260,7 @@ impl Gateway {
         drop(tasks);
         self.pipeline.finish.send_replace(true);
         join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        self.held_back.write_rest(clock::monotonic());
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tidegate_store::{Sequence, Writer};
+use tidegate_store::{Sequence, Store, Writer};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 use super::config::Config;
 use crate::config::WhenFull;
-use crate::event::committed_log::CommittedLog;
+use crate::event::committed_log::{CommitTimes, CommittedLog};
+use crate::event::dead_letter::letters::Letters;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
+use crate::intake::evaluator::Evaluator;
 use crate::intake::gaps::Gaps;
 use crate::intake::{CommitEnds, Inputs, Intake, Settings};
 use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
+use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
 
@@ -27,15 +30,19 @@ pub(super) struct Pipeline {
     pub(super) commit_thread: JoinHandle<Writer>,
     pub(super) intake_thread: JoinHandle<()>,
     pub(super) durable: watch::Receiver<Sequence>,
+    pub(super) times: CommitTimes,
     pub(super) finish: watch::Sender<bool>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
+    evaluator: Evaluator,
 }
 
 /// What the parts of the pipeline are made with.
 pub(super) struct PipelineContext<'a> {
     pub(super) config: &'a Config,
+    pub(super) store: &'a Store,
     pub(super) log: &'a CommittedLog,
+    pub(super) letters: &'a Letters,
     pub(super) observe: &'a Arc<Observe>,
 }
 
@@ -52,19 +59,15 @@ impl Pipeline {
         let PipelineContext {
             config,
             log,
+            letters,
             observe,
+            ..
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
-        let rules = inputs.rules.clone();
+        let (rules, evaluator) = (inputs.rules.clone(), inputs.rules.clone());
         crate::observe::rules::register(observe, move || rules.counters());
-        let wear = Arc::new(Meter::start(
-            now,
-            &config.gateway.data_dir,
-            metrics.accepted_bytes.clone(),
-            config.store.endurance_bytes,
-        ));
-        crate::observe::wear::register(observe, Arc::clone(&wear));
+        let wear = meter(config, &metrics, observe, now);
         let (finish, finished) = watch::channel(false);
         let (commits, groups) = std::sync::mpsc::sync_channel(1);
         let (done, done_receiver) = mpsc::unbounded_channel();
@@ -73,6 +76,7 @@ impl Pipeline {
             groups,
             done,
             log: CommittedLog::clone(log),
+            times: log.times(),
             metrics: Arc::clone(&metrics),
             observe: Arc::clone(observe),
             gaps: Gaps::new(
@@ -80,8 +84,10 @@ impl Pipeline {
                 Arc::clone(&settings.gateway_id),
                 settings.start.clone(),
             ),
+            letters: Letters::clone(letters),
             sheds: config.store.when_full == WhenFull::Shed,
             finish: finished,
+            cursors_fail: false,
         };
         let ends = CommitEnds {
             commits,
@@ -100,16 +106,36 @@ impl Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
             durable: log.durable(),
+            times: log.times(),
             finish,
             wear,
             metrics,
+            evaluator,
         })
+    }
+
+    /// What happened at each rule.
+    pub(super) fn rules_report(&self) -> impl Fn() -> RulesReport + Send + Sync + use<> {
+        let evaluator = self.evaluator.clone();
+        move || RulesReport::from(&evaluator.counters())
     }
 
     pub(super) fn report(&self) -> impl Fn(Now) -> IntakeReport + Send + Sync + use<> {
         let metrics = Arc::clone(&self.metrics);
         move |now| metrics.report(now.instant)
     }
+}
+
+/// What measures the disk's wear, registered.
+fn meter(config: &Config, metrics: &IntakeMetrics, observe: &Observe, now: Instant) -> Arc<Meter> {
+    let wear = Arc::new(Meter::start(
+        now,
+        &config.gateway.data_dir,
+        metrics.accepted_bytes.clone(),
+        config.store.endurance_bytes,
+    ));
+    crate::observe::wear::register(observe, Arc::clone(&wear));
+    wear
 }
 
 fn thread<T: Send + 'static>(

@@ -12,11 +12,12 @@ pub fn ready(summary: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(summary)]);
 }
 
-/// Says how far a long opening is, and asks for more time.
-pub fn opening(line: &str) {
+/// Says that the start waits for `what`, and asks for `more` time.
+pub fn waiting(more: Duration, what: &str) {
+    let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
     send(&[
-        NotifyState::Status(line),
-        NotifyState::ExtendTimeoutUsec(60_000_000),
+        NotifyState::Status(what),
+        NotifyState::ExtendTimeoutUsec(micros),
     ]);
 }
 

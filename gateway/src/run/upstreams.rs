@@ -4,31 +4,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_rules::decision::Destinations;
-use tidegate_store::{LaneId, Sequence, Store};
+use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
 use super::lanes::Lanes;
+use super::pipeline::Pipeline;
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
+use crate::event::dead_letter::letters::Letters;
+use crate::event::way::Way;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
 use crate::observe::Observe;
 use crate::observe::forward::{LaneFamilies, LaneMetrics};
 use crate::observe::status::UpstreamStatus;
-use crate::time::clock;
+use crate::time::clock::{self, Now};
 use crate::upstream::Upstream;
+use crate::upstream::open::Opening;
 
 /// What all upstreams are opened with.
 pub(super) struct UpstreamsContext<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a Store,
     pub(super) lanes: &'a Lanes,
+    pub(super) letters: &'a Letters,
     pub(super) observe: &'a Arc<Observe>,
-    pub(super) durable: &'a watch::Receiver<Sequence>,
+    pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) way: &'a Way,
 }
 
 /// The metrics of every lane, in the order of the destinations.
@@ -61,7 +67,8 @@ pub(super) fn spawn(
     let mut lanes = with.lanes.ids.iter().zip(metrics);
     if let Some((id, metrics)) = lanes.next() {
         let context = with.context(Destinations::DEAD_LETTER, *id, for_dead_letters(), metrics);
-        let upstream = ToDeadLetters::new(with.store.clone(), clock::unix_ms);
+        let upstream = ToDeadLetters::new(with.letters.clone(), clock::unix_ms);
+        api = api.with_dead_letter_lane(lane_status(with.store, *id, metrics));
         start(
             tasks,
             Destinations::DEAD_LETTER,
@@ -73,22 +80,39 @@ pub(super) fn spawn(
     for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
         let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
         let kind = with.start(tasks, upstream, context)?;
-        let (store, id) = (with.store.clone(), *id);
-        let (name, metrics) = (upstream.name.clone(), Arc::clone(metrics));
-        api = api.with_upstream(upstream.name.clone(), move |now| {
-            let backlog = store.backlog(id);
-            let unix_ms = now.unix_ms.max(0) as u64;
-            UpstreamStatus {
-                waiting: backlog.events,
-                waiting_bytes: backlog.bytes,
-                oldest_ms: backlog
-                    .oldest_time_ms
-                    .map(|time| unix_ms.saturating_sub(time)),
-                ..metrics.status(&name, kind, now.instant)
-            }
+        let looked_at = Arc::clone(metrics);
+        with.observe
+            .look_at(move |observe, now| looked_at.health.look(observe, now.instant));
+        let read = lane_status(with.store, *id, metrics);
+        let name = upstream.name.clone();
+        api = api.with_upstream(upstream.name.clone(), move |now| UpstreamStatus {
+            name: name.clone(),
+            kind: kind.to_owned(),
+            ..read(now)
         });
     }
     Ok(api)
+}
+
+/// How a lane is, whatever its name.
+fn lane_status(
+    store: &Store,
+    id: LaneId,
+    metrics: &Arc<LaneMetrics>,
+) -> impl Fn(Now) -> UpstreamStatus + Send + Sync + use<> {
+    let (store, metrics) = (store.clone(), Arc::clone(metrics));
+    move |now| {
+        let backlog = store.backlog(id);
+        let unix_ms = now.unix_ms.max(0) as u64;
+        UpstreamStatus {
+            waiting: backlog.events,
+            waiting_bytes: backlog.bytes,
+            oldest_ms: backlog
+                .oldest_time_ms
+                .map(|time| unix_ms.saturating_sub(time)),
+            ..metrics.status("", "", now.instant)
+        }
+    }
 }
 
 impl UpstreamsContext<'_> {
@@ -104,12 +128,15 @@ impl UpstreamsContext<'_> {
             id,
             config,
             store: self.store.clone(),
-            durable: self.durable.clone(),
+            letters: self.letters.clone(),
+            durable: self.pipeline.durable.clone(),
+            times: self.pipeline.times.clone(),
             observe: Arc::clone(self.observe),
             metrics: Arc::clone(metrics),
             announced: name != Destinations::DEAD_LETTER,
             shutdown_max: self.config.gateway.shutdown_max,
             seed: fastrand::u64(..),
+            mark: Some(Arc::clone(self.way.mark())),
         }
     }
 
@@ -120,7 +147,11 @@ impl UpstreamsContext<'_> {
         mut context: LaneContext,
     ) -> Result<&'static str, RunError> {
         let name = &upstream.name;
-        let opened = upstream.kind.open(&self.config.gateway.id);
+        let opened = upstream.kind.open(Opening {
+            name,
+            gateway_id: &self.config.gateway.id,
+            way: self.way,
+        });
         let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
         let timeout = &mut context.config.ack_timeout;
         *timeout = upstream.kind.ack_timeout_min().max(*timeout);

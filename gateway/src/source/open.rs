@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_store::Store;
 use tokio::sync::watch;
 
+use super::device_claims::DeviceClaims;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
@@ -24,6 +25,8 @@ pub struct Opening<'a> {
     pub log: CommittedLog,
     /// Where marks of devices are.
     pub store: Store,
+    /// Which source each device is at.
+    pub devices: Arc<DeviceClaims>,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Its counts.
@@ -47,6 +50,13 @@ pub trait OpenSource {
     /// Whether it is open already while nobody is there, so that it counts as connected only
     /// once a device has joined.
     const WAITS_FOR_DEVICE: bool = false;
+    /// Whether bytes come to it from a serial port.
+    const HAS_PORT: bool = false;
+
+    /// How many connections it takes at once.
+    fn connections_max(&self) -> usize {
+        0
+    }
 
     /// Opens it: what can fail at once, such as listening, has failed or succeeded when this
     /// returns.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 
-use super::open::OpenUpstream;
+use super::open::{OpenUpstream, Opening};
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::event::cloudevents::json;
 use appended::{AppendedFile, sync_folder};
@@ -40,7 +40,7 @@ pub struct FileOut {
 impl OpenUpstream for FileUpstream {
     type Upstream = FileOut;
 
-    fn open(&self, _: &str) -> Result<FileOut, String> {
+    fn open(&self, _: Opening<'_>) -> Result<FileOut, String> {
         Ok(FileOut::new(self.clone()))
     }
 }

@@ -20,7 +20,7 @@ mod webhook;
 
 use std::time::Duration;
 
-use super::open::OpenUpstream;
+use super::open::{OpenUpstream, Opening};
 use config::HttpUpstream;
 #[cfg(feature = "http")]
 pub use webhook::HttpOut;
@@ -35,12 +35,12 @@ impl OpenUpstream for HttpUpstream {
     type Upstream = super::open::NotBuilt;
 
     #[cfg(feature = "http")]
-    fn open(&self, _: &str) -> Result<HttpOut, String> {
+    fn open(&self, _: Opening<'_>) -> Result<HttpOut, String> {
         HttpOut::new(self.clone())
     }
 
     #[cfg(not(feature = "http"))]
-    fn open(&self, _: &str) -> Result<super::open::NotBuilt, String> {
+    fn open(&self, _: Opening<'_>) -> Result<super::open::NotBuilt, String> {
         Err("this build has no `http` feature".into())
     }
 

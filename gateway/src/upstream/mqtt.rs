@@ -1,39 +1,48 @@
 //! Publishes to an MQTT broker, 3.1.1 or 5.
 //!
-//! The client library forgets what it was given when a session is lost, so it is never trusted
-//! with more than the window: on every disconnect its event loop is thrown away, and the lane
-//! offers everything unconfirmed again. The library tells the packet identifier of a publish
-//! only when it leaves; deliveries queue in the order they were handed over and are paired with
-//! those identifiers first in, first out.
+//! The store is the only queue: a session of the broker ends with its connection, and the lane offers everything unconfirmed
+//! again on the next one. The client library writes the packets; the session itself is ours, for the library ends a
+//! connection over reasons that it does not know, and goes on counting what was refused.
 
 pub mod config;
 mod connection;
+mod limits;
+mod packet;
+mod reason;
 mod text;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::format::Format;
-use super::open::OpenUpstream;
+use super::open::{OpenUpstream, Opening};
 use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::MqttVersion;
 use crate::event::cloudevents::{json, mqtt};
+use crate::event::way::Way;
+use crate::event::way::sent::Content;
+use crate::time::clock;
 use config::MqttUpstream;
-use connection::{
-    BrokerConnection, BrokerLimits, ConnectionEvent, ConnectionEvents, OutgoingMessage,
-};
+use connection::BrokerConnection;
+use limits::BrokerLimits;
+use packet::{Acknowledgement, Incoming, OutgoingMessage};
 
-/// Publishes in the library at once; its packet identifiers wrap above.
+/// Publishes under way at once.
 const WINDOW_MAX: usize = 4096;
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether what is held may go on.
+const HELD_LOOK: Duration = Duration::from_millis(50);
 
 /// An `mqtt` upstream.
 pub struct MqttOut {
     config: MqttUpstream,
+    name: Arc<str>,
     gateway: Arc<str>,
+    way: Way,
     tls: Option<Arc<rustls::ClientConfig>>,
     session: Option<PublishSession>,
     /// Settled without being sent.
@@ -42,22 +51,43 @@ pub struct MqttOut {
 
 struct PublishSession {
     connection: BrokerConnection,
-    events: ConnectionEvents,
-    /// Handed to the library, packet identifier not known yet.
-    queued: VecDeque<Token>,
-    sent: HashMap<u16, Token>,
     limits: BrokerLimits,
-    /// Refused, and in flight for the library all the same.
-    stuck: usize,
+    last_id: u16,
+    /// By packet identifier.
+    under_way: HashMap<u16, UnderWay, BuildHasherDefault<IdHasher>>,
     /// Why the connection is over, to be told after what was settled on it.
-    broken: Option<Trouble>,
+    broken: Option<String>,
+}
+
+/// Spreads packet identifiers, which are ours: nobody aims at a collision.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+}
+
+/// A publish that is not settled.
+struct UnderWay {
+    token: Token,
+    qos: u8,
+    /// PUBREC came.
+    received: bool,
 }
 
 impl OpenUpstream for MqttUpstream {
     type Upstream = MqttOut;
 
-    fn open(&self, gateway_id: &str) -> Result<MqttOut, String> {
-        MqttOut::new(self.clone(), gateway_id)
+    fn open(&self, opening: Opening<'_>) -> Result<MqttOut, String> {
+        MqttOut::new(self.clone(), opening)
     }
 }
 
@@ -66,7 +96,7 @@ impl MqttOut {
     ///
     /// # Errors
     /// When a certificate cannot be read.
-    pub fn new(config: MqttUpstream, gateway: &str) -> Result<MqttOut, String> {
+    pub fn new(config: MqttUpstream, opening: Opening<'_>) -> Result<MqttOut, String> {
         let tls = config
             .broker
             .tls
@@ -74,7 +104,9 @@ impl MqttOut {
             .map(crate::config::connection::tls::client::config);
         Ok(MqttOut {
             tls: tls.transpose()?.map(Arc::new),
-            gateway: gateway.into(),
+            name: opening.name.into(),
+            gateway: opening.gateway_id.into(),
+            way: opening.way.clone(),
             session: None,
             refused: Vec::new(),
             config,
@@ -82,24 +114,26 @@ impl MqttOut {
     }
 
     /// The message of a delivery.
-    fn message(&self, delivery: &Delivery) -> Result<OutgoingMessage, String> {
+    fn message<'a>(&self, delivery: &'a Delivery) -> Result<OutgoingMessage<'a>, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
         text::check_topic(&topic)?;
         let structured = self.config.format == Format::Structured;
+        let v5 = self.config.broker.version == MqttVersion::V5;
         let content_type = match structured {
-            true => Some(json::CONTENT_TYPE.into()),
-            false => delivery.event.content_type.as_deref().map(str::to_owned),
+            true => Some(json::CONTENT_TYPE),
+            false => delivery.event.content_type.as_deref(),
         };
-        let user = match structured {
-            true => Vec::new(),
-            false => mqtt::properties_of(delivery),
+        let user = match (v5, structured) {
+            (false, _) => Vec::new(),
+            (true, true) => mqtt::way_of(delivery),
+            (true, false) => mqtt::properties_of(delivery),
         };
         let payload = match structured {
             true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
-        if self.config.broker.version == MqttVersion::V5 {
-            text::check_properties(content_type.as_deref(), &user)?;
+        if v5 {
+            text::check_properties(content_type, &user)?;
         }
         Ok(OutgoingMessage {
             topic,
@@ -116,55 +150,58 @@ impl Upstream for MqttOut {
     async fn connect(&mut self) -> Result<(), Trouble> {
         self.session = None;
         self.refused.clear();
-        let broker = &self.config.broker;
-        let (connection, events) = BrokerConnection::start(broker, self.tls.clone(), WINDOW_MAX);
-        let mut session = PublishSession {
-            connection,
-            events,
-            queued: VecDeque::new(),
-            sent: HashMap::new(),
-            limits: BrokerLimits::NONE,
-            stuck: 0,
-            broken: None,
-        };
-        let events = tokio::time::timeout(CONNECT_MAX, session.events.recv()).await;
-        // Nothing was sent yet, so that CONNACK comes alone or an error does.
-        match events.map(|events| events.and_then(|events| events.into_iter().next())) {
-            Ok(Some(Ok(ConnectionEvent::Connected(limits)))) => {
-                let MqttUpstream { qos, retain, .. } = self.config;
-                if let Some(obstacle) = limits.obstacle(qos, retain) {
-                    session.connection.disconnect().await;
-                    return Err(Trouble::new(format!("{}: {obstacle}", broker.url)));
-                }
-                session.limits = limits;
-                self.session = Some(session);
-                Ok(())
+        let MqttUpstream {
+            broker,
+            qos,
+            retain,
+            ..
+        } = &self.config;
+        let trouble = |why: &str| Trouble::new(format!("{}: {why}", broker.url));
+        let opened = BrokerConnection::open(broker, self.tls.clone());
+        let (connection, limits) = match tokio::time::timeout(CONNECT_MAX, opened).await {
+            Ok(opened) => opened.map_err(|why| trouble(&why))?,
+            Err(_) => {
+                let seconds = CONNECT_MAX.as_secs();
+                return Err(trouble(&format!("no CONNACK within {seconds} s")));
             }
-            Ok(Some(Err(why))) => Err(Trouble::new(format!("{}: {why}", broker.url))),
-            Ok(_) => Err(Trouble::new(format!(
-                "{}: the connection ended before CONNACK",
-                broker.url
-            ))),
-            Err(_) => Err(Trouble::new(format!(
-                "{}: no CONNACK within {} s",
-                broker.url,
-                CONNECT_MAX.as_secs()
-            ))),
+        };
+        if let Some(obstacle) = limits.obstacle(*qos, *retain) {
+            connection.close().await;
+            return Err(trouble(&obstacle));
         }
+        self.session = Some(PublishSession {
+            connection,
+            limits,
+            last_id: 0,
+            under_way: HashMap::default(),
+            broken: None,
+        });
+        Ok(())
     }
 
     fn room(&self) -> usize {
-        self.session.as_ref().map_or(0, PublishSession::room)
+        let room = self.session.as_ref().map_or(0, PublishSession::room);
+        match room > 0 && self.way.holds(&self.name, clock::monotonic()) {
+            true => 0,
+            false => room,
+        }
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
+        let now = clock::monotonic();
         for delivery in batch {
-            let refused = match self.message(&delivery) {
-                Err(why) => Some(Outcome::Undeliverable(why)),
-                Ok(message) => self
-                    .session
-                    .as_mut()
-                    .and_then(|session| session.send(delivery.token, message)),
+            let message = self.message(&delivery);
+            let refused = match (message, &mut self.session) {
+                (Err(why), _) => Some(Outcome::Undeliverable(why)),
+                (Ok(_), None) => None,
+                (Ok(message), Some(session)) => {
+                    let content = Content {
+                        topic: &message.topic,
+                        payload: &message.payload,
+                    };
+                    self.way.sent(&self.name, content, &delivery.event, now);
+                    session.send(delivery.token, &message, self.config.broker.version)
+                }
             };
             if let Some(outcome) = refused {
                 self.refused.push((delivery.token, outcome));
@@ -176,100 +213,132 @@ impl Upstream for MqttOut {
         if !self.refused.is_empty() {
             return Ok(std::mem::take(&mut self.refused));
         }
+        let held = self.way.holds(&self.name, clock::monotonic());
         let Some(session) = &mut self.session else {
             return Err(Trouble::new("not connected"));
         };
-        if let Some(trouble) = session.broken.take() {
-            return Err(trouble);
-        }
-        let mut settled = Vec::new();
-        while settled.is_empty() && session.broken.is_none() {
-            let events = session.events.recv().await;
-            for event in events.ok_or_else(|| Trouble::new("the connection ended"))? {
-                let taken = event.and_then(|event| session.take(event));
-                match taken {
-                    Ok(answer) => settled.extend(answer),
-                    Err(why) => {
-                        let url = &self.config.broker.url;
-                        session.broken = Some(Trouble::new(format!("{url}: {why}")));
-                    }
-                }
-            }
-        }
-        match session.broken.take_if(|_| settled.is_empty()) {
-            Some(trouble) => Err(trouble),
-            None => Ok(settled),
+        tokio::select! {
+            settled = session.settled() => settled.map_err(|why| {
+                Trouble::new(format!("{}: {why}", self.config.broker.url))
+            }),
+            () = tokio::time::sleep(HELD_LOOK), if held => Ok(Vec::new()),
         }
     }
 
     async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            session.connection.disconnect().await;
+            session.connection.close().await;
         }
     }
 }
 
 impl PublishSession {
-    /// Hands a message to the library; what comes back is settled at once.
-    fn send(&mut self, token: Token, message: OutgoingMessage) -> Option<Outcome> {
-        let (bytes, max) = (message.packet_bytes(), self.limits.packet_bytes_max);
+    /// Writes a message; what comes back is settled at once.
+    fn send(
+        &mut self,
+        token: Token,
+        message: &OutgoingMessage<'_>,
+        version: MqttVersion,
+    ) -> Option<Outcome> {
+        let qos = message.qos;
+        let (bytes, max) = (message.size(version), self.limits.packet_bytes_max);
         if bytes > max {
             return Some(Outcome::Undeliverable(format!(
                 "{bytes} bytes are over the broker's maximum packet size {max}"
             )));
         }
-        match self.connection.publish(message) {
-            Ok(()) => {
-                self.queued.push_back(token);
-                None
-            }
-            Err(why) => Some(Outcome::busy(why)),
+        let id = self.next_id();
+        if let Err(why) = message.write(version, id, &mut self.connection.out) {
+            return Some(Outcome::Undeliverable(why));
         }
+        let received = false;
+        self.under_way.insert(
+            id,
+            UnderWay {
+                token,
+                qos,
+                received,
+            },
+        );
+        None
     }
 
-    fn under_way(&self) -> usize {
-        self.queued.len() + self.sent.len()
+    /// A packet identifier that is not under way; the window keeps most of them free.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1).max(1);
+            if !self.under_way.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
     }
 
     fn room(&self) -> usize {
         let max = self.limits.in_flight_max.min(WINDOW_MAX);
-        max.saturating_sub(self.under_way() + self.stuck)
+        max.saturating_sub(self.under_way.len())
     }
 
-    /// What an event settles.
+    /// Drives the connection until something is settled; may be given up at any time.
+    async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, String> {
+        loop {
+            if let Some(why) = self.broken.take() {
+                return Err(why);
+            }
+            let mut settled = Vec::new();
+            for incoming in self.connection.receive().await? {
+                match self.take(incoming) {
+                    Ok(answer) => settled.extend(answer),
+                    Err(why) => {
+                        self.broken = Some(why);
+                        break;
+                    }
+                }
+            }
+            if !settled.is_empty() {
+                return Ok(settled);
+            }
+        }
+    }
+
+    /// What a packet settles.
     ///
     /// # Errors
     /// Why the connection is of no more use.
-    fn take(&mut self, event: ConnectionEvent) -> Result<Option<(Token, Outcome)>, String> {
-        let settled = match event {
-            ConnectionEvent::Connected(_) => None,
-            ConnectionEvent::Sent(id) => {
-                let token = self.queued.pop_front();
-                token.and_then(|token| self.sent.insert(id, token));
-                None
-            }
-            ConnectionEvent::Settled(id, outcome) => {
-                self.sent.remove(&id).map(|token| (token, outcome))
-            }
-            ConnectionEvent::RefusedReceipt(id, outcome) => {
-                self.stuck += 1;
-                let settled = self.sent.remove(&id).map(|token| (token, outcome));
-                if self.under_way() == 0 && self.room() == 0 {
-                    self.broken = Some(Trouble::new("refused events fill the window of QoS 2"));
+    fn take(&mut self, incoming: Incoming) -> Result<Option<(Token, Outcome)>, String> {
+        let Acknowledgement { id, reason, said } = match incoming {
+            Incoming::PubAck(acknowledgement) => acknowledgement,
+            Incoming::PubRec(acknowledgement) if acknowledgement.reason < 0x80 => {
+                if let Some(publish) = self.under_way.get_mut(&acknowledgement.id) {
+                    publish.received = true;
                 }
-                settled
+                let pubrel = packet::pubrel(acknowledgement.id);
+                self.connection.out.extend_from_slice(&pubrel);
+                return Ok(None);
             }
-            ConnectionEvent::Unreadable(reason) => {
-                let reason = connection::unreadable(reason);
-                let mut sent = self.sent.drain();
-                let (Some((_, token)), None) = (sent.next(), sent.next()) else {
-                    return Err(format!(
-                        "the broker refused one of several events: {reason}"
-                    ));
-                };
-                Some((token, Outcome::Refused(reason)))
-            }
+            Incoming::PubRec(acknowledgement) => acknowledgement,
+            // It has had the event since PUBREC, whatever it says now.
+            Incoming::PubComp(id) => Acknowledgement {
+                id,
+                reason: 0,
+                said: None,
+            },
+            Incoming::ConnAck { .. } => return Err("the broker sends a second CONNACK".into()),
+            Incoming::Disconnect(_) | Incoming::Other => return Ok(None),
         };
-        Ok(settled)
+        let Some(publish) = self.under_way.remove(&id) else {
+            return Err(format!(
+                "the broker acknowledges packet {id}, which is not under way"
+            ));
+        };
+        let is_taken = reason < 0x80;
+        if is_taken && publish.qos == 2 && !publish.received {
+            return Err(format!(
+                "the broker acknowledges packet {id} of QoS 2 without PUBREC"
+            ));
+        }
+        Ok(Some((
+            publish.token,
+            reason::outcome(reason, said.as_deref()),
+        )))
     }
 }

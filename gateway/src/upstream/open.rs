@@ -3,6 +3,18 @@
 use std::time::Duration;
 
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
+use crate::event::way::Way;
+
+/// What an upstream is given; each takes what it needs.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// `NAME` of `[upstreams.NAME]`.
+    pub name: &'a str,
+    /// `[gateway] id`.
+    pub gateway_id: &'a str,
+    /// What is known of the way of events.
+    pub way: &'a Way,
+}
 
 /// A kind of upstream, as its configuration has it.
 pub trait OpenUpstream {
@@ -13,7 +25,7 @@ pub trait OpenUpstream {
     ///
     /// # Errors
     /// Which file or setting cannot be used, and why.
-    fn open(&self, gateway_id: &str) -> Result<Self::Upstream, String>;
+    fn open(&self, opening: Opening<'_>) -> Result<Self::Upstream, String>;
 
     /// A delivery may be unsettled for so long although the connection is fine; `ack_timeout` is
     /// raised to it.

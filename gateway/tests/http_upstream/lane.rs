@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::config::{Backfill, ClientTls, LaneSettings};
+use tidegate::event::committed_log::CommitTimes;
 use tidegate::event::dead_letter::DeadLetter;
+use tidegate::event::dead_letter::letters::{Bounds, Letters};
 use tidegate::event::record::{self, Routed};
 use tidegate::forward::{ForwardError, LaneContext, forward};
 use tidegate::observe::Observe;
@@ -18,6 +20,13 @@ use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer};
 use tidegate_tests::wait::Wait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// More letters than any test makes.
+const BOUNDS: Bounds = Bounds {
+    max: 1000,
+    max_size_bytes: 1 << 30,
+    drops: true,
+};
 
 /// The lane; its forwarder runs until this is dropped.
 pub(crate) struct Lane {
@@ -51,13 +60,16 @@ impl Lane {
             name: "hook".into(),
             id,
             config: settings(),
+            letters: Letters::new(store.clone(), BOUNDS),
             store: store.clone(),
             durable: news,
+            times: CommitTimes::new(store.end()),
             observe,
             metrics: Arc::clone(&metrics),
             announced: true,
             shutdown_max: Duration::from_secs(1),
             seed: 7,
+            mark: None,
         };
         let out = HttpOut::new(upstream).expect("an upstream");
         Lane {

@@ -1,19 +1,21 @@
 //! One event through the rules of its topic.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::counters::UnreadCounters;
 use super::route::Route;
 use super::state::State;
 use crate::compile::closure::{Context, NoValue, Str, shorten};
 use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep};
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
-use crate::event::Event;
 use crate::event::content_type::{is_json, says_little};
 use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
+use crate::event::{Event, UnixMs};
 use crate::ir::{ContractField, EventType};
 use crate::topic::is_valid_topic_name;
 use crate::value::Value;
@@ -22,7 +24,12 @@ use crate::value::types::Type;
 /// What the payload is, as far as rules can read it.
 enum Payload<'e> {
     /// JSON, or so it seems where no rule reads any of it.
-    Json(&'e str),
+    Json {
+        /// With a control character for each byte that is no UTF-8.
+        text: Cow<'e, str>,
+        /// What `text` was made of.
+        bytes: &'e [u8],
+    },
     /// Of another content type; it passes untouched.
     Other,
     Invalid(JsonError),
@@ -32,8 +39,11 @@ enum Payload<'e> {
 pub(crate) struct Evaluation<'r> {
     rules: &'r CompiledRules,
     state: &'r mut State,
+    now: UnixMs,
     event: &'r Event,
     payload: Payload<'r>,
+    /// The dead letter of the first rule that could not be evaluated, among the outputs, and how many more there were.
+    failed: Option<(usize, u64)>,
 }
 
 /// How a rule ended.
@@ -47,18 +57,24 @@ impl<'r> Evaluation<'r> {
     pub(crate) fn new(
         rules: &'r CompiledRules,
         state: &'r mut State,
+        now: UnixMs,
         event: &'r Event,
         wanted: &Wanted,
     ) -> Evaluation<'r> {
         let payload = read(event, wanted, &mut state.slots);
-        if matches!(payload, Payload::Invalid(_)) {
-            state.totals.invalid_json += 1;
+        let invalid = matches!(payload, Payload::Invalid(_));
+        state.totals.invalid_json += u64::from(invalid);
+        if invalid || matches!(payload, Payload::Other) && !wanted.is_empty() {
+            let kind = event.content_type.as_ref();
+            UnreadCounters::count(&mut state.unread, &event.source, kind, invalid);
         }
         Evaluation {
             rules,
             state,
+            now,
             event,
             payload,
+            failed: None,
         }
     }
 
@@ -67,9 +83,16 @@ impl<'r> Evaluation<'r> {
         let all = self.rules;
         let mut broken: Vec<usize> = Vec::new();
         for at in &route.events {
-            if let Some(reason) = self.broken_promise(&all.events[*at]) {
+            if let Some((field, reason)) = self.broken_promise(&all.events[*at]) {
                 self.state.totals.broken_promises += 1;
-                decision.outputs.push(dead_letter(reason, None));
+                *self.state.broken.entry((*at, field)).or_default() += 1;
+                // Of several declarations that it breaks, the first one tells.
+                if broken.is_empty() {
+                    let name = format!("event {}", all.events[*at].name);
+                    decision
+                        .outputs
+                        .push(dead_letter(reason, Some(name.into())));
+                }
                 broken.push(*at);
             }
         }
@@ -88,15 +111,30 @@ impl<'r> Evaluation<'r> {
                 ),
             }
         }
+        self.tell_of_more(decision);
     }
 
-    /// Why the event is not what its declaration says, if so.
-    fn broken_promise(&self, declared: &EventType) -> Option<String> {
-        for field in declared.contract.iter().filter(|field| field.promises()) {
+    /// One dead letter says for all rules that could not be evaluated that there were more.
+    fn tell_of_more(&self, decision: &mut Decision) {
+        let Some((at, more)) = self.failed.filter(|(_, more)| *more > 0) else {
+            return;
+        };
+        if let Some(letter) = decision.outputs.get_mut(at) {
+            let first = letter.output.reason.as_deref().unwrap_or_default();
+            let rules = if more == 1 { "rule" } else { "rules" };
+            let reason = format!("{first}; and {more} more {rules} failed");
+            letter.output.reason = Some(reason.into());
+        }
+    }
+
+    /// Why the event is not what its declaration says, if so, and the place of the field.
+    fn broken_promise(&self, declared: &EventType) -> Option<(usize, String)> {
+        let fields = declared.contract.iter().enumerate();
+        for (at, field) in fields.filter(|(_, field)| field.promises()) {
             let slot = self.state.slots[field.id.0 as usize];
             let wrong = match slot {
                 Slot::Missing if field.required => match &self.payload {
-                    Payload::Json(_) => "is required and missing".to_owned(),
+                    Payload::Json { .. } => "is required and missing".to_owned(),
                     Payload::Other => "is required, and the payload is not JSON".to_owned(),
                     Payload::Invalid(error) => {
                         format!("is required, and the payload is not JSON: {error}")
@@ -109,10 +147,8 @@ impl<'r> Evaluation<'r> {
                 },
             };
             let (place, event) = (&declared.place, &declared.name);
-            return Some(format!(
-                "{place}: field `{}` of event {event} {wrong}",
-                field.name
-            ));
+            let reason = format!("{place}: field `{}` of event {event} {wrong}", field.name);
+            return Some((at, reason));
         }
         None
     }
@@ -148,9 +184,9 @@ impl<'r> Evaluation<'r> {
         })
     }
 
-    fn text(&self) -> &'r str {
-        match self.payload {
-            Payload::Json(text) => text,
+    fn text(&self) -> &str {
+        match &self.payload {
+            Payload::Json { text, .. } => text,
             Payload::Other | Payload::Invalid(_) => "",
         }
     }
@@ -165,10 +201,9 @@ impl<'r> Evaluation<'r> {
     ) {
         let before = decision.outputs.len();
         let end = self.steps(at, rule, captures, decision);
-        let sent = decision.outputs.len() - before;
         let counts = &mut self.state.rules[at];
         counts.seen += 1;
-        counts.sent += sent as u64;
+        counts.count_sent(&decision.outputs[before..], self.now);
         match end {
             Ok(RuleOutcome::Passed) => counts.passed += 1,
             Ok(RuleOutcome::Stopped) => counts.stopped += 1,
@@ -178,8 +213,14 @@ impl<'r> Evaluation<'r> {
             }
             Err(NoValue::Error(error)) => {
                 counts.errors += 1;
-                let name = Some(Arc::clone(&rule.name));
-                decision.outputs.push(dead_letter(error.reason, name));
+                match &mut self.failed {
+                    Some((_, more)) => *more += 1,
+                    None => {
+                        self.failed = Some((decision.outputs.len(), 0));
+                        let name = Some(Arc::clone(&rule.name));
+                        decision.outputs.push(dead_letter(error.reason, name));
+                    }
+                }
             }
         }
     }
@@ -246,7 +287,7 @@ impl<'r> Evaluation<'r> {
 
     /// The payload with the changes made so far.
     fn rewritten(&self, edits: &[Edit<'_>], send: &SendStep) -> Result<Bytes, NoValue> {
-        let Payload::Json(text) = self.payload else {
+        let Payload::Json { text, bytes } = &self.payload else {
             let kind = self.event.content_type.as_deref().unwrap_or("unknown");
             let message = match &self.payload {
                 Payload::Invalid(error) => {
@@ -256,7 +297,7 @@ impl<'r> Evaluation<'r> {
             };
             return Err(send.site.error(message, &[]));
         };
-        match rewrite(text, edits) {
+        match rewrite(text, bytes, edits) {
             Ok(changed) => Ok(Bytes::from(changed)),
             Err(error) => {
                 let message = format!("cannot change a payload that is no JSON object: {error}:");
@@ -337,6 +378,9 @@ fn dead_letter(reason: String, rule: Option<Arc<str>>) -> Addressed {
     }
 }
 
+/// What some programs put in front of a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Finds what is wanted in the payload, if it is JSON or looks like it.
 fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e> {
     wanted.clear(slots);
@@ -344,30 +388,36 @@ fn read<'e>(event: &'e Event, wanted: &Wanted, slots: &mut [Slot]) -> Payload<'e
     // A type that leaves it open is none, but for what turns out to be no JSON.
     let declared = kind.filter(|kind| !says_little(kind)).map(is_json);
     let left_open = kind.is_some() && declared.is_none();
-    let first = event.data.iter().find(|byte| !byte.is_ascii_whitespace());
-    let looks_nested = matches!(first, Some(b'{' | b'['));
-    if left_open && !looks_nested {
-        return Payload::Other;
-    }
-    let looks_nested = looks_nested && !left_open;
     if declared == Some(false) || u32::try_from(event.data.len()).is_err() {
         return Payload::Other;
     }
-    let Ok(text) = std::str::from_utf8(&event.data) else {
-        return match declared == Some(true) || looks_nested {
-            true => Payload::Invalid(JsonError {
-                at: 0,
-                expected: "UTF-8",
-            }),
-            false => Payload::Other,
-        };
+    let bytes = event.data.strip_prefix(BYTE_ORDER_MARK);
+    let bytes = bytes.unwrap_or(&event.data);
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    let looks_nested = matches!(first, Some(b'{' | b'['));
+    let is_to_be = declared == Some(true) || looks_nested && !left_open;
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) if is_to_be || looks_nested => Cow::Owned(without_strange_bytes(bytes)),
+        Err(_) => return Payload::Other,
     };
     if wanted.is_empty() {
-        return Payload::Json(text);
+        return Payload::Json { text, bytes };
     }
-    match wanted.extract(text, slots) {
-        Ok(()) => Payload::Json(text),
-        Err(error) if declared == Some(true) || looks_nested => Payload::Invalid(error),
+    match wanted.extract(&text, slots) {
+        Ok(()) => Payload::Json { text, bytes },
+        Err(error) if is_to_be => Payload::Invalid(error),
         Err(_) => Payload::Other,
     }
+}
+
+/// The text of the same length in which a control character stands for each byte that is no UTF-8. In a string it makes
+/// that one no text, anywhere else it is no JSON.
+fn without_strange_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{1a}'));
+    }
+    text
 }

@@ -1,14 +1,13 @@
 //! What evaluation keeps between events: counters and timers of the rules, and scratch space and
 //! routes that only save work.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use super::counters::{RuleCounts, Totals};
+use super::counters::{RuleCounts, Totals, UnreadCounters};
 use super::route::RouteCache;
 use super::timers::Timers;
 use crate::compile::rule::CompiledRules;
 use crate::event::json::Slot;
-use crate::syntax::fingerprint::Fingerprint;
 use crate::value::Value;
 
 /// State of one stream of events under one rule set. A state met by another rule set starts anew,
@@ -23,6 +22,9 @@ pub struct State {
     pub(crate) rules: Vec<RuleCounts>,
     pub(crate) totals: Totals,
     pub(crate) timers: Timers,
+    pub(crate) unread: Vec<UnreadCounters>,
+    /// Broken declarations by event and field, both by their place.
+    pub(crate) broken: BTreeMap<(usize, usize), u64>,
 }
 
 impl State {
@@ -48,35 +50,5 @@ impl State {
             rules: vec![RuleCounts::default(); rules.with_unmatched().count()],
             ..State::default()
         };
-    }
-
-    /// The state under `new` rules: every rule that is called and says the same as before keeps
-    /// what it has, wherever it stands. Scratch space starts anew.
-    pub(crate) fn carry(
-        mut self,
-        old: &CompiledRules,
-        (owner, new): (u64, &CompiledRules),
-    ) -> State {
-        let before: HashMap<&str, (usize, Fingerprint)> = old
-            .with_unmatched()
-            .zip(0..)
-            .map(|(rule, at)| (&*rule.name, (at, rule.fingerprint)))
-            .collect();
-        let mut carried = State::default();
-        carried.adopt(owner, new);
-        let mut moved: Vec<Option<usize>> = vec![None; self.rules.len()];
-        for (rule, at) in new.with_unmatched().zip(0..) {
-            let Some((before, fingerprint)) = before.get(&*rule.name).copied() else {
-                continue;
-            };
-            if fingerprint == rule.fingerprint {
-                let counts = std::mem::take(&mut self.rules[before]);
-                carried.rules[at] = counts.renamed(&old.names, &new.names);
-                moved[before] = Some(at);
-            }
-        }
-        carried.totals = self.totals;
-        carried.timers = self.timers.carry(|before| moved[before]);
-        carried
     }
 }

@@ -82,7 +82,7 @@ impl fmt::Display for OpenError {
             OpenError::NoSpace { dir, why } => {
                 write!(
                     f,
-                    "no space to open the store in {}: {why}; make room and start again",
+                    "no space to open the store in {}: {why}; make room",
                     dir.display()
                 )
             }

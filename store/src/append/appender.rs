@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// would cost more than the records.
 const CURSORS_EVERY: Duration = Duration::from_millis(100);
 
+/// A generation begins with files of about half as much: cursors alone are not worth trying it with less.
+const GENERATION_BYTES_MIN: u64 = 2 << 20;
+
 /// The handle that commits go to, and what it takes to replace it.
 pub(crate) struct Appender {
     catalog: Arc<Mutex<Catalog>>,
@@ -128,6 +131,14 @@ impl Appender {
 
     /// Writes the cursors that changed. True if there were any.
     pub(crate) fn write_cursors(&mut self) -> Result<bool, CommitError> {
+        if !self.is_open() {
+            if !locked(&self.catalog).has_dirty() {
+                return Ok(false);
+            }
+            if self.space.bytes() < GENERATION_BYTES_MIN {
+                return Err(self.space.refusal());
+            }
+        }
         self.ensure_open()?;
         let mut writes = Writes::default();
         let (cursors, _) = self.collect_small_keys(&Commit::default(), true, &mut writes);

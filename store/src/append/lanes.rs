@@ -2,7 +2,7 @@
 
 use super::appender::Appender;
 use crate::LaneId;
-use crate::api::error::LaneError;
+use crate::api::error::{CommitError, LaneError};
 use crate::api::limits::CLASSES;
 use crate::catalog::lane::{Lane, Position};
 use crate::catalog::{Catalog, small_keys};
@@ -18,7 +18,8 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// The number of the lane of this name; created durably if it is new.
+    /// The number of the lane of this name; created durably if it is new. On a full disk it is known, and becomes durable
+    /// with the generation that must begin before anything can be routed to it.
     pub(crate) fn make(&self, name: &str) -> Result<LaneId, LaneError> {
         if name.is_empty() || name.len() > 255 {
             return Err(LaneError::BadName);
@@ -49,11 +50,13 @@ impl Lanes {
                 small_keys::put_cursor(&mut writes, lane, class, &stored);
             }
         }
-        appender.write_small_keys(writes).map_err(|error| {
-            locked(&self.catalog).lanes.remove(&lane);
-            LaneError::Failed(error.to_string())
-        })?;
-        Ok(lane)
+        match appender.write_small_keys(writes) {
+            Ok(()) | Err(CommitError::NoSpace { .. }) => Ok(lane),
+            Err(error) => {
+                locked(&self.catalog).lanes.remove(&lane);
+                Err(LaneError::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Forgets a lane and what it had still to deliver. `Ok(false)` if there is none of this name.

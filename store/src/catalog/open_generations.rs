@@ -79,7 +79,7 @@ impl OpenGenerations {
         }
     }
 
-    /// On a full disk once more with the ballast's room, and then with that of the snapshots.
+    /// On a full disk once more with the ballast's room, then with that of the snapshots, and at last a copy in memory.
     fn open_dir(&self, dir: &Path) -> Result<Engine, EngineError> {
         let mut opened = Engine::open(dir, self.cache_bytes);
         if is_no_space(&opened) && self.space.release_ballast() {
@@ -87,6 +87,9 @@ impl OpenGenerations {
         }
         if is_no_space(&opened) && self.remove_snapshots() {
             opened = Engine::open(dir, self.cache_bytes);
+        }
+        if is_no_space(&opened) {
+            opened = Engine::open_or_copy(dir, self.cache_bytes);
         }
         opened
     }

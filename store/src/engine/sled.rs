@@ -1,6 +1,8 @@
 //! One sled database with the two trees of a generation, fenced: sled's panics become errors, and its three ways to
 //! fail (no room, damaged, failed) are told apart. The only file that names sled's types.
 
+mod aside;
+
 use super::database_files::{
     note_failure, read_through, remove_torn_snapshots, set_snapshots_aside,
 };
@@ -10,6 +12,7 @@ use super::lock::locked;
 use super::shim::room_ahead::RoomAhead;
 use super::value_log::{Placed, ValueLog};
 use super::watchdog::Watchdog;
+use aside::Aside;
 use bytes::Bytes;
 use std::fs;
 use std::ops::ControlFlow;
@@ -125,6 +128,8 @@ pub(crate) struct Engine {
     dir: PathBuf,
     values: ValueLog,
     room_ahead: Mutex<Option<RoomAhead>>,
+    /// It is a copy in memory.
+    aside: bool,
 }
 
 impl Engine {
@@ -139,6 +144,33 @@ impl Engine {
             Ok(_) => {}
         }
         opened
+    }
+
+    /// Opens a database to read it; where its disk has no room for that, a copy of it in memory.
+    pub(crate) fn open_or_copy(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
+        match Engine::open(dir, cache_bytes) {
+            Err(EngineError::NoSpace(why)) => Engine::open_copy(dir, cache_bytes, why),
+            other => other,
+        }
+    }
+
+    /// Opens a copy in memory; `why` there is no room on the disk.
+    fn open_copy(dir: &Path, cache_bytes: u64, why: String) -> Result<Engine, EngineError> {
+        let copy = Aside::of(dir).map_err(|_| EngineError::NoSpace(why))?;
+        remove_torn_snapshots(copy.dir())?;
+        Ok(Engine {
+            trees: Some(open_trees_or_replay(copy.dir(), cache_bytes)?),
+            // It is only read, and sled does not know of it: no copy is needed.
+            values: ValueLog::of(dir),
+            room_ahead: Mutex::new(None),
+            dir: dir.to_path_buf(),
+            aside: true,
+        })
+    }
+
+    /// True if it is a copy in memory: nothing can be made durable in it.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.aside
     }
 
     /// Makes the names and the configuration file that sled created durable; sled itself does not.
@@ -190,6 +222,9 @@ impl Engine {
     /// Applies the writes and returns when they are on the disk. What goes to the value log is there before the small
     /// keys are, since these cannot be taken back; without any it is synced at the same time as the blocks that name it.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
+        if self.aside {
+            return Err(EngineError::NoSpace("it is a copy in memory".into()));
+        }
         let written = if writes.frames.is_empty() {
             self.apply(writes)
         } else if writes.has_small_keys {
@@ -287,7 +322,12 @@ impl Engine {
             }
             Ok(())
         })?;
-        self.write(writes)
+        // A copy is cut too: what is cut off would be taken for records.
+        let applied = self.apply(writes);
+        if applied.is_err() && !self.aside {
+            note_failure(&self.dir);
+        }
+        applied
     }
 }
 
@@ -298,7 +338,7 @@ impl Drop for Engine {
         let trees = self.trees.take();
         let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
         drop(locked(&self.room_ahead).take());
-        if flushed.is_err() || closed.is_err() {
+        if (flushed.is_err() || closed.is_err()) && !self.aside {
             note_failure(&self.dir);
         }
     }
@@ -309,23 +349,27 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     disk::create_dir(dir)?;
     remove_torn_snapshots(dir)?;
     read_through(dir)?;
-    let opened = match open_trees(dir, cache_bytes) {
-        Err(EngineError::Damaged(_)) => {
-            set_snapshots_aside(dir)?;
-            open_trees(dir, cache_bytes)
-        }
-        other => other,
-    };
     let engine = Engine {
-        trees: Some(opened?),
+        trees: Some(open_trees_or_replay(dir, cache_bytes)?),
         values: ValueLog::of(dir),
         room_ahead: Mutex::new(None),
         dir: dir.to_path_buf(),
+        aside: false,
     };
     if created {
         engine.sync_names()?;
     }
     Ok(engine)
+}
+
+fn open_trees_or_replay(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
+    match open_trees(dir, cache_bytes) {
+        Err(EngineError::Damaged(_)) => {
+            set_snapshots_aside(dir)?;
+            open_trees(dir, cache_bytes)
+        }
+        other => other,
+    }
 }
 
 /// The key of the block that may hold `from`: the last block that starts at or before it.
@@ -367,7 +411,7 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, EngineError> {
 }
 
 /// Writes one key to a database in `scratch` and flushes it: the self-test watches what that calls.
-pub(crate) fn flush_once(scratch: &Path) -> Result<(), String> {
+pub(crate) fn flush_once(scratch: &Path) -> Result<(), EngineError> {
     let flush = || {
         let database = sled::Config::new()
             .path(scratch)
@@ -377,8 +421,5 @@ pub(crate) fn flush_once(scratch: &Path) -> Result<(), String> {
         database.insert(b"key", b"value")?;
         database.flush()
     };
-    match flush() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
+    fenced(|| Ok(flush().map(drop)?))
 }

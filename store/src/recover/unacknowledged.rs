@@ -60,7 +60,7 @@ pub(crate) fn count(catalog: &mut Catalog, cache_bytes: u64) {
 fn count_in(generation: &mut Generation, lanes: &BTreeMap<LaneId, Lane>, cache_bytes: u64) {
     let engine = match &generation.engine {
         Some(engine) => engine.clone(),
-        None => match Engine::open(&generation.dir, cache_bytes) {
+        None => match Engine::open_or_copy(&generation.dir, cache_bytes) {
             Ok(engine) => Arc::new(engine),
             Err(_) => return,
         },

@@ -281,6 +281,8 @@ fn route_of(route: u8) -> Route {
 
 /// The generation of which the most can be left out, by the share of its records that somebody waits for.
 fn plan(catalog: &mut Catalog) -> Option<RewritePlan> {
+    // On a full disk the newest one may be sealed, with none to follow it yet.
+    let newest = catalog.generations.back()?.id;
     let gain = |generation: &Generation| {
         let (unacknowledged, most) = generation.unacknowledged_in_all();
         let same = generation
@@ -289,7 +291,8 @@ fn plan(catalog: &mut Catalog) -> Option<RewritePlan> {
         let records = u128::from(generation.records().max(1));
         let payload_bytes = u128::from(generation.summary.payload_bytes);
         let needed = payload_bytes * u128::from(most).min(records) / records;
-        let may = generation.sealed && !generation.damaged && unacknowledged > 0 && !same;
+        let sealed = generation.sealed && generation.id != newest;
+        let may = sealed && !generation.damaged && unacknowledged > 0 && !same;
         let bytes = u64::try_from(payload_bytes.saturating_sub(needed)).unwrap_or(0);
         let pays = bytes >= gain_bytes_min(generation.summary.payload_bytes);
         (may && pays).then_some(bytes)

@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::dir_lock::{DirLock, take_lock};
+use super::documents::Documents;
 use super::format_version::check_format;
 use super::stats::Statistics;
 use super::writer::Writer;
@@ -15,7 +16,7 @@ use crate::append::rotation::Rotation;
 use crate::catalog::Catalog;
 use crate::catalog::open_generations::OpenGenerations;
 use crate::catalog::quarantine::Quarantine;
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetters, Place};
 use crate::engine::ballast::Ballast;
 use crate::engine::failure::EngineError;
 use crate::engine::free_space::FreeSpace;
@@ -127,21 +128,23 @@ impl Parts {
         };
         report.finished_deletions = finish_deletions(&dir).map_err(io)?;
         let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
-        let mut recovered = recover(&options, &ballast, &report, told)?;
-        let free = disk::free_bytes(&dir).map_err(io)?;
-        if !read_only
-            && !ballast.is_present()
-            && free >= options.free_bytes_min + options.ballast_bytes
-        {
-            let _ = ballast.make();
+        let space = Arc::new(FreeSpace::new(dir.clone(), options.free_bytes_min, ballast));
+        let mut recovered = recover(&options, &space, &report, told)?;
+        if !read_only {
+            // What it says is said again to the first commit.
+            let _ = space.check();
         }
-        let (cache_bytes, bytes_max) = (options.cache_bytes, options.max_size_bytes / 8);
-        let (dead_letters, aside) = DeadLetters::open(&dir, cache_bytes, bytes_max, read_only)
-            .map_err(|error| dead_letter_error(&dir, error))?;
+        let at = Place {
+            store: dir.clone(),
+            cache_bytes: options.cache_bytes,
+            disk_bytes_max: options.max_size_bytes / 8,
+            read_only,
+        };
+        let (dead_letters, aside) =
+            DeadLetters::open(at, space.clone()).map_err(|error| dead_letter_error(&dir, error))?;
         recovered.report.quarantined.extend(aside);
         recovered.report.micros = clock::micros_since(started);
         recovered.catalog.quarantined = quarantine::list(&quarantine_dir(&dir));
-        let space = FreeSpace::new(dir, options.free_bytes_min, ballast);
         Ok(Parts::new(
             options,
             read_only,
@@ -157,11 +160,10 @@ impl Parts {
         read_only: bool,
         recovered: Recovered,
         dead_letters: DeadLetters,
-        space: FreeSpace,
+        space: Arc<FreeSpace>,
         lock: DirLock,
     ) -> Parts {
         let catalog = Arc::new(Mutex::new(recovered.catalog));
-        let space = Arc::new(space);
         let quarantine = Arc::new(Quarantine::new(catalog.clone(), &options.dir));
         let open = Arc::new(OpenGenerations::new(
             catalog.clone(),
@@ -207,21 +209,21 @@ impl Parts {
         }
     }
 
-    /// There must be a generation to write to, and the mark outside sled must say so.
+    /// There must be a generation to write to, and the mark outside sled must say so. On a full disk there is none before
+    /// the first commit that finds room.
     fn begin_writing(&self) -> Result<(), OpenError> {
         let dir = &self.options.dir;
         let mut appender = locked(&self.appender);
         if !appender.is_open() {
-            appender.rotate().map_err(|error| match error {
-                EngineError::NoSpace(why) => OpenError::NoSpace {
-                    dir: dir.clone(),
-                    why,
-                },
-                other => OpenError::Io {
-                    path: dir.clone(),
-                    why: other.to_string(),
-                },
-            })?;
+            match appender.rotate() {
+                Ok(()) | Err(EngineError::NoSpace(_)) => {}
+                Err(other) => {
+                    return Err(OpenError::Io {
+                        path: dir.clone(),
+                        why: other.to_string(),
+                    });
+                }
+            }
         }
         let high_water = HighWater {
             generation: appender.generation(),
@@ -302,6 +304,7 @@ impl Parts {
             open: self.open.clone(),
             dead_letters: self.dead_letters.clone(),
         };
+        let documents = Documents::new(&self.options.dir, self.read_only);
         let backup = Backup {
             catalog: self.catalog.clone(),
             open: self.open.clone(),
@@ -329,24 +332,32 @@ impl Parts {
             verification: Arc::new(verification),
             statistics: Arc::new(statistics),
             report: self.report,
+            documents: Arc::new(documents),
             _lock: self.lock,
         }
     }
 }
 
-/// Recovers the generations; on a full disk once more with the ballast's room.
+/// Recovers the generations; on a full disk once more with the ballast's room, and at last without any.
 fn recover(
     options: &Options,
-    ballast: &Ballast,
+    space: &FreeSpace,
     report: &OpenReport,
     told: &mut dyn FnMut(OpenProgress),
 ) -> Result<Recovered, OpenError> {
-    match Recovery::new(options, report.clone(), told).run() {
-        Err(OpenError::NoSpace { .. }) if ballast.release() => {
-            Recovery::new(options, report.clone(), told).run()
-        }
-        other => other,
+    let mut run = |copies| Recovery::new(options, report.clone(), copies, &mut *told).run();
+    let mut recovered = run(false);
+    if is_no_space(&recovered) && space.release_ballast() {
+        recovered = run(false);
     }
+    match is_no_space(&recovered) {
+        true => run(true),
+        false => recovered,
+    }
+}
+
+fn is_no_space<T>(result: &Result<T, OpenError>) -> bool {
+    matches!(result, Err(OpenError::NoSpace { .. }))
 }
 
 fn dead_letter_error(dir: &Path, error: DeadLetterError) -> OpenError {

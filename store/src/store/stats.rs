@@ -40,6 +40,7 @@ impl Statistics {
             (stats.first, stats.end) = (catalog.first(), catalog.next);
             stats.disk_bytes = catalog.disk_bytes() + self.dead_letters.disk_bytes();
             stats.quarantined.clone_from(&catalog.quarantined);
+            stats.quarantined.extend(self.dead_letters.isolated());
             stats.damage.clone_from(&catalog.damage);
             stats.counters = catalog.counters;
             let generations = catalog.generations.iter();

@@ -85,6 +85,48 @@ fn removed_letters_give_their_room_back() {
 }
 
 #[test]
+fn letters_are_kept_together_and_all_removed_at_once() {
+    let mut case = Case::new();
+    let bytes: Vec<_> = (0..50).map(|n| bytes_of(n, 3000)).collect();
+    let batch: Vec<_> = (0..)
+        .zip(&bytes)
+        .map(|(n, bytes)| ((n, 0), bytes.as_slice()))
+        .collect();
+    case.store().put_dead_letters(&batch).unwrap();
+    case.store().put_dead_letters(&batch[..7]).unwrap();
+    case.reopen();
+    assert_eq!(case.store().dead_letter_count(), 50);
+    assert_eq!(
+        case.store().dead_letter((49, 0)),
+        Ok(Some(bytes[49].clone()))
+    );
+    assert_eq!(case.store().remove_all_dead_letters(), Ok(50));
+    assert_eq!(case.store().remove_all_dead_letters(), Ok(0));
+    assert_eq!(case.store().dead_letters((0, 0), 100), Ok(Vec::new()));
+    let left = std::fs::read_dir(case.dir().join("dead-letters")).unwrap();
+    assert_eq!(left.count(), 0);
+    case.store().put_dead_letter((60, 0), b"goes on").unwrap();
+    case.reopen();
+    assert_eq!(case.store().dead_letter_count(), 1);
+    assert!(case.store().open_report().quarantined.is_empty());
+}
+
+#[test]
+fn what_is_dead_in_their_database_does_not_count_against_the_share() {
+    let case = Case::with(|options| options.max_size_bytes = 64 << 20);
+    for round in 0..6 {
+        for n in 0..8 {
+            case.store()
+                .put_dead_letter((n, round), &bytes_of(n, 200_000))
+                .unwrap();
+        }
+        for n in 1..8 {
+            assert_eq!(case.store().remove_dead_letter((n, round)), Ok(true));
+        }
+    }
+}
+
+#[test]
 fn dead_letters_have_a_bounded_share_of_the_disk() {
     let case = Case::with(|options| options.max_size_bytes = 64 << 20);
     let refused = (0..200).find_map(|n| {

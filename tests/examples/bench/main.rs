@@ -1,6 +1,8 @@
 //! The benchmark: Tidegate against mosquitto as an edge broker, on the same work in one run.
 //!
 //! ```text
+//! clients ─▶ edge: mosquitto bridge (in memory)         ─▶ acknowledger
+//! clients ─▶ edge: Tidegate (three rules, synced acks)  ─▶ acknowledger
 //! clients ─▶ edge: mosquitto bridge (in memory)         ─▶ mosquitto (persistent) ─▶ sink
 //! clients ─▶ edge: Tidegate (three rules, synced acks)  ─▶ mosquitto (persistent) ─▶ sink
 //! ```
@@ -9,22 +11,31 @@
 //!
 //! 200-byte JSON, QoS 1, a window of 100 publishes per client, 1, 10 and 100 clients. Rounds
 //! alternate between the two sides, each cell with fresh processes; the median of each figure
-//! is shown, and the ratio Tidegate ÷ mosquitto. Clients, both edges, the upstream and the sink
-//! share the machine, so figures of different machines do not compare; ratios of one run do.
-//! Costs are those of the edge process alone.
+//! is shown, and the ratio Tidegate ÷ mosquitto. The acknowledger is a far end that costs next to
+//! nothing, so that the edge is what limits; behind a mosquitto, that is. Clients, both edges and
+//! the far end share the machine, so figures of different machines do not compare; ratios of one
+//! run do. Costs are those of the edge process alone.
 
+mod acknowledger;
 mod clients;
 mod process;
 mod sides;
 mod sink;
+mod ticks;
 
 use std::time::Duration;
 
+use acknowledger::Acknowledger;
 use process::Cost;
-use sides::{Kind, Side};
+use sides::{FarEnd, Kind, Side};
 use sink::Sink;
+use ticks::Ticks;
 
 const CLIENTS: [u64; 3] = [1, 10, 100];
+const FAR_ENDS: [(fn() -> Option<FarEnd>, &str); 2] = [
+    (FarEnd::acknowledger, "a far end that only acknowledges"),
+    (FarEnd::broker, "mosquitto"),
+];
 const EVENTS: u64 = 200_000;
 const ROUNDS: usize = 3;
 /// With nothing arriving for so long, what is missing does not come.
@@ -62,20 +73,21 @@ fn main() -> std::io::Result<()> {
         "{events} events a cell, {rounds} rounds, medians; {} processors",
         processors()
     );
-    for clients in CLIENTS {
-        let mut measured: [Vec<Figures>; 2] = Default::default();
-        for _ in 0..rounds {
-            for (kind, into) in [Kind::Mosquitto, Kind::Tidegate]
-                .into_iter()
-                .zip(&mut measured)
-            {
-                let Some(side) = Side::start(kind) else {
-                    return Ok(());
-                };
-                into.push(runtime.block_on(cell(&side, clients, events))?);
+    for (far_end, name) in FAR_ENDS {
+        println!("\nin front of {name}");
+        for clients in CLIENTS {
+            let mut measured: [Vec<Figures>; 2] = Default::default();
+            for _ in 0..rounds {
+                let kinds = [Kind::Mosquitto, Kind::Tidegate];
+                for (kind, into) in kinds.into_iter().zip(&mut measured) {
+                    let Some(side) = Side::start(kind, far_end) else {
+                        return Ok(());
+                    };
+                    into.push(runtime.block_on(cell(&side, clients, events))?);
+                }
             }
+            print(clients, &measured);
         }
-        print(clients, &measured);
     }
     println!("\nrelease binary: {:.1} MiB", binary_mib()?);
     Ok(())
@@ -85,29 +97,34 @@ fn main() -> std::io::Result<()> {
 async fn cell(side: &Side, clients: u64, events: u64) -> std::io::Result<Figures> {
     let count = events / clients;
     let events = count * clients;
-    let mut sink = Sink::subscribe(side.upstream(), clients, count).await?;
+    let ticks = Ticks::new(clients, count);
+    let arrivals = match &side.far_end {
+        FarEnd::Broker(broker) => {
+            let sink = Sink::subscribe(broker.address, ticks).await?;
+            tokio::spawn(sink.drain(events, QUIET))
+        }
+        FarEnd::Acknowledger(far) => {
+            far.expect(ticks);
+            tokio::spawn(Acknowledger::drain(far.clone(), events, QUIET))
+        }
+    };
     let before = process::cost(side.pid());
     let began = std::time::Instant::now();
-    let drained = tokio::spawn(async move {
-        let last = sink.drain(events, QUIET).await;
-        (sink, last)
-    });
     let load = clients::publish(side.address(), clients, events).await?;
-    let (sink, last) = drained.await.map_err(std::io::Error::other)?;
-    let last = last?;
+    let ticks = arrivals.await.map_err(std::io::Error::other)??;
     let after = process::cost(side.pid());
     let cost = |of: fn(&Cost) -> u64| (of(&after) - of(&before)) as f64 / events as f64;
     let milliseconds = |latency: Duration| latency.as_secs_f64() * 1e3;
     Ok([
         events as f64 / load.took.as_secs_f64(),
-        sink.arrived as f64 / (last - began).as_secs_f64(),
+        ticks.arrived as f64 / (ticks.last - began).as_secs_f64(),
         milliseconds(load.percentile(50)),
         milliseconds(load.percentile(99)),
         cost(|cost| cost.cpu_us),
         mib(after.resident_bytes_max),
         mib(before.resident_bytes),
         cost(|cost| cost.written_bytes),
-        (events - sink.arrived + sink.duplicates) as f64,
+        (events - ticks.arrived + ticks.duplicates) as f64,
     ])
 }
 

@@ -1,9 +1,11 @@
-//! The two sides of the comparison, each in front of an upstream mosquitto of the same kind.
+//! The two sides of the comparison, each in front of a far end of the same kind.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use crate::acknowledger::Acknowledger;
 
 use tempfile::TempDir;
 use tidegate_tests::gateway::Gateway;
@@ -60,10 +62,37 @@ rule broken {
 }
 "#;
 
-/// An edge with its upstream, running.
+/// An edge with its far end, running.
 pub(crate) struct Side {
     edge: Edge,
-    upstream: Broker,
+    pub far_end: FarEnd,
+}
+
+/// What an edge forwards to.
+pub(crate) enum FarEnd {
+    /// mosquitto.
+    Broker(Broker),
+    /// Acknowledges, and no more.
+    Acknowledger(Acknowledger),
+}
+
+impl FarEnd {
+    /// A mosquitto; `None` where it is not installed.
+    pub(crate) fn broker() -> Option<FarEnd> {
+        Some(FarEnd::Broker(Broker::start(UPSTREAM, None)?))
+    }
+
+    /// One that only acknowledges.
+    pub(crate) fn acknowledger() -> Option<FarEnd> {
+        Acknowledger::start().ok().map(FarEnd::Acknowledger)
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self {
+            FarEnd::Broker(broker) => broker.address,
+            FarEnd::Acknowledger(acknowledger) => acknowledger.address,
+        }
+    }
 }
 
 enum Edge {
@@ -73,15 +102,16 @@ enum Edge {
 
 impl Side {
     /// Starts both; `None` where mosquitto is not installed.
-    pub(crate) fn start(kind: Kind) -> Option<Side> {
-        let upstream = Broker::start(UPSTREAM, None)?;
+    pub(crate) fn start(kind: Kind, far_end: impl Fn() -> Option<FarEnd>) -> Option<Side> {
+        let far_end = far_end()?;
+        let to = far_end.address();
         let edge = match kind {
-            Kind::Mosquitto => Edge::Mosquitto(Broker::start(BRIDGE, Some(upstream.address))?),
-            Kind::Tidegate => Edge::Tidegate(Box::new(gateway(upstream.address))),
+            Kind::Mosquitto => Edge::Mosquitto(Broker::start(BRIDGE, Some(to))?),
+            Kind::Tidegate => Edge::Tidegate(Box::new(gateway(to))),
         };
         // Time for the edge to connect to its upstream: neither tells when it has.
         std::thread::sleep(Duration::from_millis(700));
-        Some(Side { edge, upstream })
+        Some(Side { edge, far_end })
     }
 
     /// Where clients connect.
@@ -90,11 +120,6 @@ impl Side {
             Edge::Mosquitto(broker) => broker.address,
             Edge::Tidegate(gateway) => gateway.address,
         }
-    }
-
-    /// Where the events arrive.
-    pub(crate) fn upstream(&self) -> SocketAddr {
-        self.upstream.address
     }
 
     /// The process at the edge.
@@ -116,8 +141,8 @@ fn gateway(upstream: SocketAddr) -> Gateway {
 }
 
 /// A mosquitto with its folder.
-struct Broker {
-    address: SocketAddr,
+pub(crate) struct Broker {
+    pub address: SocketAddr,
     process: Child,
     _dir: TempDir,
 }

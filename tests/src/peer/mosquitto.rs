@@ -23,11 +23,19 @@ impl Mosquitto {
     /// # Panics
     /// When its folder cannot be written.
     pub fn new(test: &str) -> Option<Mosquitto> {
+        Mosquitto::with(test, "")
+    }
+
+    /// The same with more lines of configuration.
+    ///
+    /// # Panics
+    /// When its folder cannot be written.
+    pub fn with(test: &str, more: &str) -> Option<Mosquitto> {
         let program = peer::find("mosquitto", test)?;
         let dir = tempfile::tempdir().expect("a folder");
         let address = port::free();
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n",
+            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n{more}\n",
             address.port()
         );
         std::fs::write(dir.path().join("mosquitto.conf"), text).expect("a configuration");

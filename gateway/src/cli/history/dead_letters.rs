@@ -1,9 +1,11 @@
 //! `tidegate dead-letters list|show|retry|drop`: events that were set aside.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use hyper::Method;
+use tidegate_store::{DeadLetterId, Store, Writer};
 
 use super::envelope::write_envelope;
 use crate::cli::Failure;
@@ -14,6 +16,9 @@ use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
 use crate::run::config::Config;
+
+/// Letters asked for at once where all are wanted.
+const PIECE: usize = 1000;
 
 /// What `tidegate dead-letters` takes.
 #[derive(Debug, clap::Args)]
@@ -81,7 +86,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::List { upstream, limit } => {
             let store = EventStore::find(&config)?;
-            let letters = list(&store, upstream.as_deref(), *limit as usize)?;
+            let letters = list(&store, upstream.as_deref(), (0, 0), *limit as usize)?;
             write_list(&letters, arguments.format)
         }
         Command::Show { id } => {
@@ -97,6 +102,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
             };
             retry(&client, &ids, to.as_deref(), arguments.format)
         }
+        Command::Drop { which } if which.all && which.upstream.is_none() => {
+            drop_all(&config, arguments.format)
+        }
         Command::Drop { which } => drop_letters(&config, which, arguments.format),
     }
 }
@@ -104,17 +112,21 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn list(
     store: &EventStore,
     upstream: Option<&str>,
+    from: DeadLetterId,
     limit: usize,
 ) -> Result<Vec<DeadLetterView>, Failure> {
     match store {
         EventStore::Served(client) => {
             let upstream = upstream.map(|name| format!("&upstream={}", percent_encoded(name)));
             client.get(&format!(
-                "/dead-letters?limit={limit}{}",
+                "/dead-letters?limit={limit}&from={}{}",
+                stored::id_text(from),
                 upstream.unwrap_or_default()
             ))
         }
-        EventStore::OnDisk(store, _) => stored::list(store, upstream, limit).map_err(Failure::from),
+        EventStore::OnDisk(store, _) => {
+            stored::list(store, upstream, from, limit).map_err(Failure::from)
+        }
     }
 }
 
@@ -132,8 +144,15 @@ impl Selection {
         if !self.all {
             return Ok(self.ids.clone());
         }
-        let letters = list(store, self.upstream.as_deref(), LIMIT_MAX)?;
-        Ok(letters.into_iter().map(|letter| letter.id).collect())
+        let (mut ids, mut from) = (Vec::new(), (0, 0));
+        loop {
+            let letters = list(store, self.upstream.as_deref(), from, PIECE)?;
+            let Some(last) = letters.last() else {
+                return Ok(ids);
+            };
+            from = stored::after(stored::parse_id(&last.id)?);
+            ids.extend(letters.into_iter().map(|letter| letter.id));
+        }
     }
 }
 
@@ -167,12 +186,7 @@ fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Res
         EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
-            let options = tidegate_store::Options {
-                max_size_bytes: config.store.max_size_bytes,
-                ..tidegate_store::Options::new(folder)
-            };
-            let opened = tidegate_store::open(options);
-            let (_writer, store) = opened.map_err(|error| Failure::new(error.to_string()))?;
+            let (_writer, store) = open(config, folder)?;
             each(&ids, "dropped", format, |id| {
                 stored::parse_id(id)
                     .and_then(|id| stored::remove(&store, id))
@@ -180,6 +194,33 @@ fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Res
             })
         }
     }
+}
+
+/// Without opening a single one: it needs no room on the disk, and gives all of theirs back.
+fn drop_all(config: &Config, format: OutputFormat) -> Result<(), Failure> {
+    let dropped = match EventStore::find(config)? {
+        EventStore::Served(client) => {
+            let answer: serde_json::Value = client.send(Method::DELETE, "/dead-letters")?;
+            answer["dropped"].as_u64().unwrap_or(0)
+        }
+        EventStore::OnDisk(store, folder) => {
+            // What was opened for looking cannot be changed.
+            drop(store);
+            let (_writer, store) = open(config, folder)?;
+            let dropped = store.remove_all_dead_letters();
+            dropped.map_err(|error| Failure::new(error.to_string()))?
+        }
+    };
+    report(dropped as usize, &[], "dropped", format)
+}
+
+fn open(config: &Config, folder: PathBuf) -> Result<(Writer, Store), Failure> {
+    let options = tidegate_store::Options {
+        max_size_bytes: config.store.max_size_bytes,
+        ..tidegate_store::Options::new(folder)
+    };
+    let opened = tidegate_store::open(options);
+    opened.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Does `act` for every letter; goes on after a failure and fails at the end.
@@ -196,7 +237,19 @@ fn each(
             failed.push(id.clone());
         }
     }
-    let count = ids.len() - failed.len();
+    report(ids.len() - failed.len(), &failed, done, format)?;
+    match failed.len() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} of {} failed", ids.len()))),
+    }
+}
+
+fn report(
+    count: usize,
+    failed: &[String],
+    done: &str,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match format {
         OutputFormat::Json => {
@@ -208,10 +261,7 @@ fn each(
             writeln!(output, "{letters} {done}")?;
         }
     }
-    match failed.len() {
-        0 => Ok(()),
-        failed => Err(Failure::new(format!("{failed} of {} failed", ids.len()))),
-    }
+    Ok(())
 }
 
 fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Failure> {
@@ -260,6 +310,7 @@ fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Fai
         ("reason", &letter.reason),
         ("attempts", &attempts),
         ("set aside", &time),
+        ("of", &letter.of),
         ("rule", letter.rule.as_deref().unwrap_or("none")),
     ];
     for (name, value) in parts {

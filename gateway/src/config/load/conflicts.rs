@@ -75,7 +75,7 @@ fn check_loops<S: Kinds, U: Kinds>(root: &Section<'_>, sources: &[Read<S>], upst
             else {
                 continue;
             };
-            if gives.broker != takes.broker || !goes_round(takes.filters, gives.topic) {
+            if !gives.is_beside(&takes) || !goes_round(takes.filters, gives.topic) {
                 continue;
             }
             let (to, from) = (&upstream.name, &source.name.value);

@@ -6,6 +6,7 @@ use tidegate_store::{DeadLetterId, Store};
 
 use super::HistoryError;
 use super::event::EventView;
+pub use crate::event::dead_letter::letters::after;
 use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::event::record;
 
@@ -31,6 +32,9 @@ pub struct DeadLetterView {
     pub time_ms: UnixMs,
     /// The rule that sent it.
     pub rule: Option<String>,
+    /// What it is of, and counts against the bounds of: `rule hot`, `event press_temp`, `source floor`, `upstream cloud`.
+    #[serde(default)]
+    pub of: String,
     /// The event, where its record can be read.
     pub event: Option<EventView>,
 }
@@ -45,7 +49,8 @@ impl DeadLetterView {
             cause: letter.cause,
             attempts: letter.attempts,
             time_ms: letter.time_ms,
-            rule: letter.rule.clone(),
+            rule: letter.of_rule().map(str::to_owned),
+            of: letter.owner(),
             event: record.map(|record| EventView::live(&record.event)),
         }
     }
@@ -69,7 +74,7 @@ pub fn parse_id(text: &str) -> Result<DeadLetterId, HistoryError> {
     })
 }
 
-/// The oldest `limit` letters, of one upstream where that is named. Letters that cannot be
+/// The oldest `limit` letters from `from` on, of one upstream where that is named. Letters that cannot be
 /// decoded are passed over; `store verify` tells about damage.
 ///
 /// # Errors
@@ -77,11 +82,11 @@ pub fn parse_id(text: &str) -> Result<DeadLetterId, HistoryError> {
 pub fn list(
     store: &Store,
     upstream: Option<&str>,
+    mut from: DeadLetterId,
     limit: usize,
 ) -> Result<Vec<DeadLetterView>, HistoryError> {
     let limit = limit.min(LIMIT_MAX);
     let mut found = Vec::new();
-    let mut from: DeadLetterId = (0, 0);
     while found.len() < limit {
         let piece = store.dead_letters(from, PIECE).map_err(failed)?;
         let Some(last) = piece.last() else { break };
@@ -96,13 +101,6 @@ pub fn list(
         }
     }
     Ok(found)
-}
-
-fn after((sequence, output): DeadLetterId) -> DeadLetterId {
-    match output.checked_add(1) {
-        Some(output) => (sequence, output),
-        None => (sequence + 1, 0),
-    }
 }
 
 /// One letter as it is stored.
@@ -128,7 +126,18 @@ pub fn find(store: &Store, id: DeadLetterId) -> Result<DeadLetterView, HistoryEr
 /// # Errors
 /// [`HistoryError::NotFound`] when it is not held.
 pub fn remove(store: &Store, id: DeadLetterId) -> Result<(), HistoryError> {
-    match store.remove_dead_letter(id).map_err(failed)? {
+    removed(store.remove_dead_letter(id), id)
+}
+
+/// What the removal of a letter came to.
+///
+/// # Errors
+/// As [`remove`].
+pub fn removed(
+    removed: Result<bool, tidegate_store::DeadLetterError>,
+    id: DeadLetterId,
+) -> Result<(), HistoryError> {
+    match removed.map_err(failed)? {
         true => Ok(()),
         false => Err(absent(id)),
     }
@@ -138,7 +147,8 @@ fn absent(id: DeadLetterId) -> HistoryError {
     HistoryError::NotFound(format!("there is no dead letter {}", id_text(id)))
 }
 
-fn failed(error: tidegate_store::DeadLetterError) -> HistoryError {
+/// Why the letters cannot be read or changed.
+pub fn failed(error: tidegate_store::DeadLetterError) -> HistoryError {
     HistoryError::Unusable(error.to_string())
 }
 

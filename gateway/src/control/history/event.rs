@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_rules::decision::Priority;
+use tidegate_rules::decision::{Destinations, Priority};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, DeadLetterId, Sequence, Store};
 
@@ -92,6 +92,8 @@ impl OutputView {
         let set_aside = || matches!(store.dead_letter(id), Ok(Some(_)));
         let fate = match is_behind(&cursor, id.0) {
             true if store.dead_letter_count() > 0 && set_aside() => "dead letter",
+            // It was sent again or dropped, by somebody or as one too many.
+            true if lane.is_some_and(|lane| lane.name == Destinations::DEAD_LETTER) => "gone",
             true => "delivered",
             false => "waiting",
         };

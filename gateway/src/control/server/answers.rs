@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::control::context::ApiContext;
 use crate::control::response::{self, ApiResponse};
+use crate::observe::Observe;
 use crate::observe::status::{GatewayStatus, Readiness, Status};
 use crate::time::clock;
 
@@ -21,6 +22,7 @@ pub struct Answers(Arc<Inner>);
 struct Inner {
     id: String,
     started: Instant,
+    observe: Arc<Observe>,
     progress: Mutex<Progress>,
     context: watch::Sender<Option<Arc<ApiContext>>>,
 }
@@ -35,16 +37,21 @@ struct Progress {
 
 impl Answers {
     /// Of a gateway called `id` that is about to open its store.
-    pub fn opening(id: impl Into<String>, started: Instant) -> Answers {
+    pub fn opening(id: impl Into<String>, started: Instant, observe: Arc<Observe>) -> Answers {
         Answers(Arc::new(Inner {
             id: id.into(),
             started,
+            observe,
             progress: Mutex::new(Progress {
                 line: "opening the store".to_owned(),
                 nearly_there: false,
             }),
             context: watch::channel(None).0,
         }))
+    }
+
+    pub(in crate::control) fn observe(&self) -> &Arc<Observe> {
+        &self.0.observe
     }
 
     /// Says how far the opening is.
@@ -130,7 +137,11 @@ impl Answers {
 /// A gateway that stands.
 impl From<Arc<ApiContext>> for Answers {
     fn from(context: Arc<ApiContext>) -> Answers {
-        let answers = Answers::opening(String::new(), clock::monotonic());
+        let answers = Answers::opening(
+            String::new(),
+            clock::monotonic(),
+            Arc::clone(&context.observe),
+        );
         answers.open(context);
         answers
     }

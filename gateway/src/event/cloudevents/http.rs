@@ -67,7 +67,9 @@ pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong>
         read(event, name, &text).map_err(|what| what.at("headers"))?;
     }
     let kind = headers.get(CONTENT_TYPE);
-    if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    // An empty one says as little as none.
+    if let Some(kind) = kind.filter(|kind| !kind.trim().is_empty()) {
         read(event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
     }
     Ok(())

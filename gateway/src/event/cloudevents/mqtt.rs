@@ -7,26 +7,35 @@ use std::borrow::Cow;
 
 use tidegate_rules::event::Event;
 
-use super::{Attribute, SPEC_VERSION, of_delivery, of_event, read, read_extension};
+use super::{Attribute, SPEC_VERSION, continue_way, of_delivery, of_event, read, read_extension};
 use crate::event::arrival::SENDER_ID;
 use crate::event::delivery::Delivery;
+use crate::event::way::{self, PATH};
 
 /// By this a receiver knows the binary mode (section 3.1 of the binding).
 const VERSION: Attribute<'_> = ("specversion", Cow::Borrowed(SPEC_VERSION));
 
-/// The user properties that a subscriber gets with a committed event.
-pub fn properties(event: &Event) -> Vec<Attribute<'_>> {
+/// The user properties that a subscriber gets with a committed event from the start with this mark.
+pub fn properties<'a>(event: &'a Event, mark: Option<&'a str>) -> Vec<Attribute<'a>> {
     let mut attributes = vec![VERSION];
     attributes.extend(of_event(event));
+    continue_way(&mut attributes, event, mark);
     attributes
 }
 
 /// The user properties that a delivery leaves with.
-pub fn properties_of(delivery: &Delivery) -> Vec<(String, String)> {
-    [VERSION]
-        .into_iter()
-        .chain(of_delivery(delivery))
-        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+pub fn properties_of(delivery: &Delivery) -> Vec<Attribute<'_>> {
+    let others = of_delivery(delivery);
+    let mut attributes = Vec::with_capacity(1 + others.len());
+    attributes.push(VERSION);
+    attributes.extend(others);
+    attributes
+}
+
+/// The user property that a structured delivery leaves with: who does not open its payload must see the way too.
+pub fn way_of(delivery: &Delivery) -> Vec<Attribute<'_>> {
+    let mark = delivery.mark.iter();
+    mark.map(|mark| (PATH, way::onward(&delivery.event, mark)))
         .collect()
 }
 

@@ -42,6 +42,14 @@ impl Happening for PortAbsent<'_> {
             "serial port not there, waiting for it"
         );
     }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.down",
+            subject: self.source.into(),
+            data: serde_json::json!({ "why": self.why }),
+        })
+    }
 }
 
 /// A port vanished; it is opened again when it comes back.
@@ -63,6 +71,24 @@ impl Happening for PortLost<'_> {
             subject: self.source.into(),
             data: serde_json::json!({ "why": self.why }),
         })
+    }
+}
+
+/// A port that babbled is quiet again.
+pub struct PortQuiet<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// How many log lines, hellos and reads were over its budget.
+    pub left_out: u64,
+}
+
+impl Happening for PortQuiet<'_> {
+    fn log(&self) {
+        tracing::info!(
+            source = self.source,
+            left_out = self.left_out,
+            "serial port quiet again"
+        );
     }
 }
 

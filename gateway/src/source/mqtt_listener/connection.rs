@@ -29,6 +29,8 @@ const CONNECT_BYTES_MAX: usize = 4096;
 const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 32 * 1024;
+/// What a publish may take, for a guess at how many were read.
+const PUBLISH_BYTES: usize = 128;
 /// A client that takes no bytes for this long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; with TLS it is written too.
@@ -108,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Err(disconnect) => {
                 encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
-                self.report(connect.client_id.as_str(), &disconnect);
+                self.not_let_in(connect.client_id.as_str(), &disconnect);
                 self.linger(&mut shutdown).await;
             }
             Ok((mut session, lease)) => {
@@ -330,7 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         subscriber: &mut Subscriber,
         now: Instant,
     ) -> Result<(), Disconnect> {
-        let mut arrivals = Vec::new();
+        let mut arrivals = Vec::with_capacity(self.buffer.len() / PUBLISH_BYTES);
         let taken = self.decode_packets(session, now, &mut arrivals);
         subscriber.follow(!session.subscriptions.is_empty(), &session.log);
         if self.listener.inlet.offer(arrivals).await.is_err() {
@@ -425,6 +427,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let _ = self.listener.inlet.offer(vec![arrival]).await;
     }
 
+    fn not_let_in(&self, client: &str, disconnect: &Disconnect) {
+        if !matches!(
+            disconnect.reason,
+            reason::BAD_LOGIN | reason::NOT_AUTHORIZED
+        ) {
+            return self.report(client, disconnect);
+        }
+        let ListenerContext {
+            observe,
+            session_context,
+            ..
+        } = &*self.listener;
+        let metrics = &session_context.metrics;
+        metrics.malformed(reason::label(disconnect.reason));
+        metrics.login_failed(observe, self.peer.ip(), &disconnect.why);
+    }
+
     fn report(&self, client: &str, disconnect: &Disconnect) {
         if disconnect.why.is_empty() || disconnect.reason == 0 {
             tracing::debug!(source = %self.listener.name, client, "connection ended: {}", disconnect.why);
@@ -436,7 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             .malformed(reason::label(disconnect.reason));
         self.listener.observe.emit(&ClientRefused {
             source: &self.listener.name,
-            peer: &self.peer.to_string(),
+            peer: &self.peer.ip().to_string(),
             client,
             why: &disconnect.why,
         });

@@ -73,7 +73,12 @@ pub struct ClientSession {
     limits: Arc<MqttListener>,
     source: Arc<str>,
     kind: Arc<str>,
+    /// That of an event whose sender gives it no id.
+    no_id: Arc<str>,
+    /// That of the last publish.
     topic: Arc<str>,
+    /// Whether the client may publish there.
+    topic_is_granted: bool,
     pub(super) metrics: SourceMetrics,
     pub(super) log: CommittedLog,
 }
@@ -119,7 +124,9 @@ impl ClientSession {
             limits: Arc::clone(&context.limits),
             source: Arc::clone(&context.source),
             kind: "reading".into(),
+            no_id: "".into(),
             topic: "".into(),
+            topic_is_granted: false,
             metrics: context.metrics.clone(),
             log: context.log.clone(),
         }

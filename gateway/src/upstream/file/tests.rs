@@ -45,6 +45,7 @@ fn delivery(number: u64) -> Delivery {
         output: Output::default(),
         historical: false,
         attempts: 0,
+        mark: None,
     }
 }
 

@@ -1,496 +1,256 @@
-//! The one place that speaks to the client library, for both versions of MQTT.
+//! One connection to a broker: bytes out, packets in, and whether the other end still lives.
 //!
-//! Its event loop runs in a task of its own: it must not be dropped in the middle of a poll. The
-//! task ends with the connection.
+//! Nothing here waits for anything but the socket, and nothing is lost when a wait is given up: the forwarder offers more in
+//! the middle of it.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use rumqttc::{Outgoing, QoS, TlsConfiguration, Transport, v5};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use bytes::BytesMut;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+use tokio_rustls::TlsConnector;
 
-use super::super::Outcome;
+use super::limits::BrokerLimits;
+use super::packet::{self, Incoming};
+use super::reason;
 use crate::config::{Broker, MqttVersion};
+use crate::time::clock;
 
-/// Events of the connection told at once.
-const BATCH_MAX: usize = 512;
-/// The largest packet the library takes from a broker.
-const INCOMING_BYTES_MAX: usize = 1024 * 1024;
-/// The largest packet the library sends; sources bound payloads far below.
-const OUTGOING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room made for what a broker sends.
+const READ_BYTES: usize = 16 * 1024;
+/// Nothing is asked for so long before the keep-alive is agreed on.
+const QUIET_MAX: Duration = Duration::from_secs(3600);
+/// How long the last bytes may take to leave.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// What the connection tells.
-#[derive(Debug)]
-pub(super) enum ConnectionEvent {
-    /// CONNACK came.
-    Connected(BrokerLimits),
-    /// The broker settled a publish with a reason that the library cannot read, and thereby does
-    /// not tell which. The connection is over.
-    Unreadable(u8),
-    /// The next queued publish left under this packet identifier.
-    Sent(u16),
-    /// The broker settled the publish of this packet identifier.
-    Settled(u16, Outcome),
-    /// The same with the PUBREC of a QoS 2 publish: the library goes on counting it as in flight.
-    RefusedReceipt(u16, Outcome),
-}
-
-/// What a broker takes, by its CONNACK.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BrokerLimits {
-    pub(super) packet_bytes_max: usize,
-    pub(super) in_flight_max: usize,
-    pub(super) qos_max: u8,
-    pub(super) retains: bool,
-}
-
-impl BrokerLimits {
-    /// Those of a broker that names none.
-    pub(super) const NONE: BrokerLimits = BrokerLimits {
-        packet_bytes_max: usize::MAX,
-        in_flight_max: usize::MAX,
-        qos_max: 2,
-        retains: true,
-    };
-
-    fn of(properties: Option<&v5::mqttbytes::v5::ConnAckProperties>) -> BrokerLimits {
-        let Some(named) = properties else {
-            return BrokerLimits::NONE;
-        };
-        BrokerLimits {
-            packet_bytes_max: named.max_packet_size.map_or(usize::MAX, |max| max as usize),
-            in_flight_max: named.receive_max.map_or(usize::MAX, usize::from),
-            qos_max: named.max_qos.unwrap_or(2),
-            retains: named.retain_available != Some(0),
-        }
-    }
-
-    /// What stands in the way of every event of an upstream with this QoS and `retain`.
-    pub(super) fn obstacle(&self, qos: u8, retain: bool) -> Option<String> {
-        if self.qos_max == 0 {
-            return Some(
-                "the broker takes QoS 0 only, which it never acknowledges; forward to another one"
-                    .to_owned(),
-            );
-        }
-        if qos > self.qos_max {
-            return Some(format!(
-                "the broker takes QoS {} at most; set `qos = {}` of the upstream",
-                self.qos_max, self.qos_max
-            ));
-        }
-        (retain && !self.retains).then(|| {
-            "the broker retains no messages; set `retain = false` of the upstream".to_owned()
-        })
-    }
-}
-
-/// What is published, in neither version's shape.
-pub(super) struct OutgoingMessage {
-    pub(super) topic: String,
-    pub(super) qos: u8,
-    pub(super) retain: bool,
-    pub(super) payload: Bytes,
-    pub(super) content_type: Option<String>,
-    pub(super) user: Vec<(String, String)>,
-}
-
-impl OutgoingMessage {
-    /// The bytes of its PUBLISH of MQTT 5.
-    pub(super) fn packet_bytes(&self) -> usize {
-        let user = self.user.iter();
-        let user: usize = user.map(|(name, value)| name.len() + value.len() + 5).sum();
-        let content_type = self.content_type.as_ref().map_or(0, |text| text.len() + 3);
-        let properties = user + content_type;
-        let topic_and_id = 2 + self.topic.len() + 2;
-        let rest = topic_and_id + length_bytes(properties) + properties + self.payload.len();
-        1 + length_bytes(rest) + rest
-    }
-
-    fn qos(&self) -> QoS {
-        match self.qos {
-            2 => QoS::ExactlyOnce,
-            _ => QoS::AtLeastOnce,
-        }
-    }
-}
-
-/// The bytes that a length of MQTT takes.
-fn length_bytes(length: usize) -> usize {
-    match length {
-        0..=127 => 1,
-        128..=16_383 => 2,
-        16_384..=2_097_151 => 3,
-        _ => 4,
-    }
-}
-
-/// The library's client for the version of the broker.
-enum LibraryPublisher {
-    V311(rumqttc::AsyncClient),
-    V5(v5::AsyncClient),
-}
-
-/// A connection under way.
+/// A connection that a broker accepted.
 pub(super) struct BrokerConnection {
-    client: LibraryPublisher,
-    task: AbortHandle,
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    incoming: BytesMut,
+    /// What is still to be written.
+    pub(super) out: BytesMut,
+    flushed: bool,
+    /// Why nothing more can be read, told after what was read.
+    broken: Option<String>,
+    life: Life,
 }
-
-type EventSender = mpsc::UnboundedSender<Vec<Result<ConnectionEvent, String>>>;
-/// What happens to a connection, as much at once as there is.
-pub(super) type ConnectionEvents = mpsc::UnboundedReceiver<Vec<Result<ConnectionEvent, String>>>;
 
 impl BrokerConnection {
-    /// Starts to connect; what happens comes out at the other end.
-    pub(super) fn start(
-        broker: &Broker,
-        tls: Option<Arc<rustls::ClientConfig>>,
-        window: usize,
-    ) -> (BrokerConnection, ConnectionEvents) {
-        let (sender, happened) = mpsc::unbounded_channel();
-        let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
-        let (client, task) = match broker.version {
-            MqttVersion::V311 => {
-                let (client, events) =
-                    rumqttc::AsyncClient::new(options(broker, transport, window), window);
-                (
-                    LibraryPublisher::V311(client),
-                    tokio::spawn(listen(events, sender)).abort_handle(),
-                )
-            }
-            MqttVersion::V5 => {
-                let (client, events) =
-                    v5::AsyncClient::new(options_v5(broker, transport, window), window);
-                (
-                    LibraryPublisher::V5(client),
-                    tokio::spawn(listen_v5(events, sender)).abort_handle(),
-                )
-            }
-        };
-        (BrokerConnection { client, task }, happened)
-    }
-
-    /// Queues a publish.
+    /// Connects and logs in.
     ///
     /// # Errors
-    /// When the library's queue is full, in words.
-    pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), String> {
-        let qos = message.qos();
-        match &self.client {
-            LibraryPublisher::V311(client) => client
-                .try_publish(message.topic, qos, message.retain, message.payload)
-                .map_err(|error| error.to_string()),
-            LibraryPublisher::V5(client) => {
-                let properties = v5::mqttbytes::v5::PublishProperties {
-                    content_type: message.content_type,
-                    user_properties: message.user,
-                    ..Default::default()
-                };
-                let qos = match qos {
-                    QoS::ExactlyOnce => v5::mqttbytes::QoS::ExactlyOnce,
-                    _ => v5::mqttbytes::QoS::AtLeastOnce,
-                };
-                client
-                    .try_publish_with_properties(
-                        message.topic,
-                        qos,
-                        message.retain,
-                        message.payload,
-                        properties,
-                    )
-                    .map_err(|error| error.to_string())
+    /// Why that failed, in words.
+    pub(super) async fn open(
+        broker: &Broker,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<(BrokerConnection, BrokerLimits), String> {
+        let host = broker.host.trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, broker.port)).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let _ = stream.set_nodelay(true);
+        let mut connection = match tls {
+            None => {
+                let (reader, writer) = stream.into_split();
+                BrokerConnection::over(Box::new(reader), Box::new(writer))
             }
-        }
-    }
-
-    /// Says goodbye and gives it a moment to leave.
-    pub(super) async fn disconnect(self) {
-        let _ = match &self.client {
-            LibraryPublisher::V311(client) => client.try_disconnect().map_err(drop),
-            LibraryPublisher::V5(client) => client.try_disconnect().map_err(drop),
+            Some(tls) => {
+                let name = ServerName::try_from(host.to_owned());
+                let name = name.map_err(|error| error.to_string())?;
+                let stream = TlsConnector::from(tls).connect(name, stream).await;
+                let (reader, writer) = tokio::io::split(stream.map_err(|error| error.to_string())?);
+                BrokerConnection::over(Box::new(reader), Box::new(writer))
+            }
         };
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        packet::connect(broker, &mut connection.out)?;
+        let limits = connection.log_in(broker.version).await?;
+        connection.life = Life::new(broker.keep_alive, limits.keep_alive_s);
+        Ok((connection, limits))
     }
-}
 
-impl Drop for BrokerConnection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// How many packet identifiers are used before they wrap: above the window, so that none is
-/// met again while it is under way. The library keeps a slot for each.
-fn identifiers(window: usize) -> u16 {
-    u16::try_from(window.saturating_mul(2)).unwrap_or(u16::MAX)
-}
-
-fn options(broker: &Broker, transport: Option<Transport>, window: usize) -> rumqttc::MqttOptions {
-    let mut options = rumqttc::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
-    options.set_keep_alive(broker.keep_alive);
-    options.set_clean_session(true);
-    options.set_inflight(identifiers(window));
-    options.set_max_packet_size(INCOMING_BYTES_MAX, OUTGOING_BYTES_MAX);
-    if let Some((user, password)) = &broker.login {
-        options.set_credentials(user, password.reveal());
-    }
-    if let Some(transport) = transport {
-        options.set_transport(transport);
-    }
-    options
-}
-
-fn options_v5(broker: &Broker, transport: Option<Transport>, window: usize) -> v5::MqttOptions {
-    let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
-    options.set_keep_alive(broker.keep_alive);
-    options.set_clean_start(true);
-    options.set_outgoing_inflight_upper_limit(identifiers(window));
-    options.set_max_packet_size(Some(INCOMING_BYTES_MAX as u32));
-    if let Some((user, password)) = &broker.login {
-        options.set_credentials(user, password.reveal());
-    }
-    if let Some(transport) = transport {
-        options.set_transport(transport);
-    }
-    options
-}
-
-async fn listen(mut events: rumqttc::EventLoop, sender: EventSender) {
-    let mut relay = EventRelay::new(sender);
-    while relay.pass(events.poll(), told).await {}
-}
-
-async fn listen_v5(mut events: v5::EventLoop, sender: EventSender) {
-    let mut relay = EventRelay::new(sender);
-    let keep_alive = events.options.keep_alive();
-    while relay.pass(events.poll(), told_v5).await {
-        if events.options.keep_alive().is_zero() {
-            // The broker asks for none (Server Keep Alive 0); the library would ping without end.
-            events.options.set_keep_alive(keep_alive);
+    fn over(
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+        writer: Box<dyn AsyncWrite + Send + Unpin>,
+    ) -> BrokerConnection {
+        BrokerConnection {
+            reader,
+            writer,
+            incoming: BytesMut::new(),
+            out: BytesMut::new(),
+            flushed: true,
+            broken: None,
+            // A PINGREQ must not go before CONNACK.
+            life: Life::new(QUIET_MAX, None),
         }
-        // The library keeps a publish back while its identifier is taken, and forgets to send it
-        // when that one is refused.
-        let state = &mut events.state;
-        let freed = state.collision.take_if(|_| relay.refused.is_some());
-        if let Some(publish) = freed {
-            match relay.refused == Some(publish.pkid) {
-                true => events.pending.push_front(v5::Request::Publish(publish)),
-                false => state.collision = Some(publish),
+    }
+
+    async fn log_in(&mut self, version: MqttVersion) -> Result<BrokerLimits, String> {
+        let first = self.receive().await.map_err(|why| match version {
+            MqttVersion::V5 => {
+                format!(
+                    "{why} before CONNACK; if it knows MQTT 3.1.1 only, set `version = \"3.1.1\"`"
+                )
+            }
+            MqttVersion::V311 => format!("{why} before CONNACK"),
+        })?;
+        match first.into_iter().next() {
+            Some(Incoming::ConnAck {
+                reason: 0,
+                properties,
+                ..
+            }) => Ok(match version {
+                MqttVersion::V5 => BrokerLimits::of(&properties),
+                MqttVersion::V311 => BrokerLimits::NONE,
+            }),
+            Some(Incoming::ConnAck { reason, said, .. }) => {
+                Err(reason::of_connack(reason, said.as_deref()))
+            }
+            _ => Err("the broker sends something else before CONNACK".to_owned()),
+        }
+    }
+
+    /// Writes what is to be written until something was read; may be given up at any time.
+    ///
+    /// # Errors
+    /// Why the connection is of no more use.
+    pub(super) async fn receive(&mut self) -> Result<Vec<Incoming>, String> {
+        loop {
+            let read = self.decode();
+            if !read.is_empty() {
+                return Ok(read);
+            }
+            if let Some(why) = &self.broken {
+                return Err(why.clone());
+            }
+            let due = self.life.due(clock::monotonic(), &mut self.out)?;
+            let writes = !self.out.is_empty() || !self.flushed;
+            tokio::select! {
+                read = self.reader.read_buf(&mut self.incoming) => match read {
+                    Ok(0) => self.broken = Some("the broker closed the connection".to_owned()),
+                    Ok(_) => self.life.heard(),
+                    Err(error) => self.broken = Some(error.to_string()),
+                },
+                written = write(&mut self.writer, &mut self.out, &mut self.flushed), if writes => {
+                    // What the broker said before may still be read, and be the reason.
+                    if let Err(error) = written {
+                        self.out.clear();
+                        self.flushed = true;
+                        self.last_words().await;
+                        self.broken.get_or_insert(error.to_string());
+                    }
+                }
+                () = sleep_until(due.into()) => {}
             }
         }
     }
-}
 
-fn told(
-    event: Result<rumqttc::Event, rumqttc::ConnectionError>,
-) -> Option<Result<ConnectionEvent, String>> {
-    use rumqttc::{Event, Packet};
-    let told = match event {
-        Ok(Event::Incoming(Packet::ConnAck(_))) => ConnectionEvent::Connected(BrokerLimits::NONE),
-        Ok(Event::Incoming(Packet::PubAck(ack))) => {
-            ConnectionEvent::Settled(ack.pkid, Outcome::Confirmed)
-        }
-        Ok(Event::Incoming(Packet::PubComp(complete))) => {
-            ConnectionEvent::Settled(complete.pkid, Outcome::Confirmed)
-        }
-        Ok(Event::Outgoing(Outgoing::Publish(id))) => ConnectionEvent::Sent(id),
-        Ok(_) => return None,
-        Err(error) => return Some(Err(error.to_string())),
-    };
-    Some(Ok(told))
-}
-
-fn told_v5(
-    event: Result<v5::Event, v5::ConnectionError>,
-) -> Option<Result<ConnectionEvent, String>> {
-    use v5::Event;
-    use v5::mqttbytes::v5::Packet;
-    let told = match event {
-        Ok(Event::Incoming(Packet::ConnAck(ack))) => {
-            ConnectionEvent::Connected(BrokerLimits::of(ack.properties.as_ref()))
-        }
-        Ok(Event::Incoming(Packet::PubAck(ack))) => {
-            ConnectionEvent::Settled(ack.pkid, outcome(ack.reason))
-        }
-        Ok(Event::Incoming(Packet::PubComp(complete))) => {
-            ConnectionEvent::Settled(complete.pkid, Outcome::Confirmed)
-        }
-        Ok(Event::Incoming(Packet::PubRec(received))) => {
-            match outcome_of_receipt(received.reason) {
-                Outcome::Confirmed => return None,
-                refused => ConnectionEvent::RefusedReceipt(received.pkid, refused),
-            }
-        }
-        Err(v5::ConnectionError::MqttState(v5::StateError::Deserialization(
-            v5::mqttbytes::Error::InvalidConnectReturnCode(reason),
-        ))) => ConnectionEvent::Unreadable(reason),
-        Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
-            let reason = goodbye.reason_code;
-            return Some(Err(format!("the broker disconnected: {reason:?}")));
-        }
-        Ok(Event::Outgoing(Outgoing::Publish(id))) => ConnectionEvent::Sent(id),
-        Ok(_) => return None,
-        Err(error) => return Some(Err(error.to_string())),
-    };
-    Some(Ok(told))
-}
-
-/// Passes on what the connection tells, all there is at once: each message to the forwarder wakes it, and a
-/// wake costs more than the message.
-struct EventRelay {
-    sender: EventSender,
-    /// The packet identifier that was refused just now.
-    refused: Option<u16>,
-    batch: Vec<Result<ConnectionEvent, String>>,
-}
-
-impl EventRelay {
-    fn new(sender: EventSender) -> EventRelay {
-        let batch = Vec::new();
-        EventRelay {
-            sender,
-            refused: None,
-            batch,
-        }
+    /// Reads what is there to be read, without waiting for more.
+    async fn last_words(&mut self) {
+        let moment = Duration::from_millis(50);
+        let read = async { while let Ok(1..) = self.reader.read_buf(&mut self.incoming).await {} };
+        let _ = tokio::time::timeout(moment, read).await;
     }
 
-    /// Passes on what one poll of the library gives; `false` when that was the last.
-    async fn pass<T>(
-        &mut self,
-        poll: impl Future<Output = T>,
-        told: impl FnOnce(T) -> Option<Result<ConnectionEvent, String>>,
-    ) -> bool {
-        // The same future is tried and then awaited: the library must finish each poll it began.
-        let mut poll = pin!(poll);
-        let tried = poll_fn(|context| Poll::Ready(poll.as_mut().poll(context))).await;
-        let event = match tried {
-            Poll::Ready(event) => event,
-            Poll::Pending if !self.send() => return false,
-            Poll::Pending => poll.await,
+    /// The packets that are there as a whole.
+    fn decode(&mut self) -> Vec<Incoming> {
+        let mut read = Vec::new();
+        while self.broken.is_none() || !self.incoming.is_empty() {
+            match packet::next(&mut self.incoming) {
+                Ok(Some(Incoming::Disconnect(words))) => {
+                    self.broken = Some(format!("the broker disconnected: {words}"));
+                    self.incoming.clear();
+                }
+                Ok(Some(Incoming::Other)) => {}
+                Ok(Some(incoming)) => read.push(incoming),
+                Ok(None) => break,
+                Err(why) => {
+                    self.broken = Some(why);
+                    self.incoming.clear();
+                }
+            }
+        }
+        self.incoming.reserve(READ_BYTES);
+        read
+    }
+
+    /// Says goodbye.
+    pub(super) async fn close(mut self) {
+        self.out.extend_from_slice(&packet::DISCONNECT);
+        let leaves = async {
+            let written = self.writer.write_all_buf(&mut self.out).await;
+            written.and(self.writer.shutdown().await)
         };
-        let told = told(event);
-        let over = matches!(told, Some(Err(_) | Ok(ConnectionEvent::Unreadable(_))));
-        self.refused = match &told {
-            Some(Ok(ConnectionEvent::Settled(id, outcome))) if *outcome != Outcome::Confirmed => {
-                Some(*id)
-            }
-            _ => None,
-        };
-        self.batch.extend(told);
-        if over || self.batch.len() >= BATCH_MAX {
-            return self.send() && !over;
-        }
-        true
-    }
-
-    /// `false` when nobody listens any more.
-    fn send(&mut self) -> bool {
-        self.batch.is_empty() || self.sender.send(std::mem::take(&mut self.batch)).is_ok()
+        // What does not leave in time is sent again in the next session.
+        let _ = tokio::time::timeout(CLOSE_MAX, leaves).await;
     }
 }
 
-/// What a PUBACK of MQTT 5 means (3.4.2.1): nobody subscribing is no failure, a quota passes, and
-/// the rest is a definite refusal of this event.
-fn outcome(reason: v5::mqttbytes::v5::PubAckReason) -> Outcome {
-    use v5::mqttbytes::v5::PubAckReason as Reason;
-    match reason {
-        Reason::Success | Reason::NoMatchingSubscribers => Outcome::Confirmed,
-        Reason::QuotaExceeded => Outcome::busy("the broker's quota is exceeded (0x97)"),
-        Reason::PacketIdentifierInUse => Outcome::busy("packet identifier in use (0x91)"),
-        Reason::UnspecifiedError => Outcome::Refused("unspecified error (0x80)".into()),
-        Reason::ImplementationSpecificError => {
-            Outcome::Refused("implementation specific error (0x83)".into())
-        }
-        Reason::NotAuthorized => Outcome::Refused("not authorized (0x87)".into()),
-        Reason::TopicNameInvalid => Outcome::Refused("topic name invalid (0x90)".into()),
-        Reason::PayloadFormatInvalid => Outcome::Refused("payload format invalid (0x99)".into()),
+/// Writes a part, or pushes on what was written.
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    out: &mut BytesMut,
+    flushed: &mut bool,
+) -> std::io::Result<()> {
+    if out.is_empty() {
+        writer.flush().await?;
+        *flushed = true;
+        return Ok(());
+    }
+    *flushed = false;
+    match writer.write_buf(out).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        _ => Ok(()),
     }
 }
 
-/// The same of a PUBREC (3.5.2.1), whose reasons are those of a PUBACK.
-fn outcome_of_receipt(reason: v5::mqttbytes::v5::PubRecReason) -> Outcome {
-    use v5::mqttbytes::v5::{PubAckReason as Ack, PubRecReason as Receipt};
-    outcome(match reason {
-        Receipt::Success => Ack::Success,
-        Receipt::NoMatchingSubscribers => Ack::NoMatchingSubscribers,
-        Receipt::UnspecifiedError => Ack::UnspecifiedError,
-        Receipt::ImplementationSpecificError => Ack::ImplementationSpecificError,
-        Receipt::NotAuthorized => Ack::NotAuthorized,
-        Receipt::TopicNameInvalid => Ack::TopicNameInvalid,
-        Receipt::PacketIdentifierInUse => Ack::PacketIdentifierInUse,
-        Receipt::QuotaExceeded => Ack::QuotaExceeded,
-        Receipt::PayloadFormatInvalid => Ack::PayloadFormatInvalid,
-    })
+/// Whether the other end lives: asked by a PINGREQ in time for its keep-alive, and given up where nothing comes.
+struct Life {
+    every: Duration,
+    patience: Duration,
+    asked: Instant,
+    /// A PINGREQ that nothing was heard after.
+    waits: bool,
 }
 
-/// A reason that no PUBACK may have and that brokers send all the same, in words.
-pub(super) fn unreadable(reason: u8) -> String {
-    match reason {
-        0x95 => "packet too large (0x95)".to_owned(),
-        _ => format!("reason 0x{reason:02x}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use v5::mqttbytes::v5::{Publish, PublishProperties};
-
-    #[test]
-    fn the_size_of_a_publish_is_known_to_the_byte() {
-        for payload in [0, 1, 70, 100, 113, 16_000, 16_376, 70_000, 2_097_140] {
-            for attributes in [0, 1, 9, 16, 17, 1_000] {
-                let message = OutgoingMessage {
-                    topic: "a/b".into(),
-                    qos: 1,
-                    retain: false,
-                    payload: vec![0; payload].into(),
-                    content_type: (attributes % 2 == 1).then(|| "text/plain".into()),
-                    user: vec![("id".into(), "x".into()); attributes],
-                };
-                let properties = PublishProperties {
-                    content_type: message.content_type.clone(),
-                    user_properties: message.user.clone(),
-                    ..Default::default()
-                };
-                let topic = message.topic.clone();
-                let qos = v5::mqttbytes::QoS::AtLeastOnce;
-                let mut sent = Publish::new(topic, qos, message.payload.clone(), Some(properties));
-                sent.pkid = 7;
-                assert_eq!(
-                    message.packet_bytes(),
-                    sent.size(),
-                    "{payload} {attributes}"
-                );
-            }
+impl Life {
+    /// The broker's keep-alive goes before ours (3.2.2.3.14); where it asks for none, ours still tells a dead connection.
+    fn new(keep_alive: Duration, of_broker_s: Option<u16>) -> Life {
+        let of_broker = of_broker_s.filter(|seconds| *seconds > 0);
+        let of_broker = of_broker.map(|seconds| Duration::from_secs(seconds.into()));
+        let shortest = of_broker.map_or(keep_alive, |of_broker| of_broker.min(keep_alive));
+        Life {
+            every: shortest * 3 / 4,
+            patience: keep_alive,
+            asked: clock::monotonic(),
+            waits: false,
         }
     }
 
-    #[test]
-    fn a_limit_that_no_event_passes_is_an_obstacle_of_the_whole_upstream() {
-        let none = BrokerLimits::NONE;
-        let qos = |qos_max| BrokerLimits { qos_max, ..none };
-        let no_retain = BrokerLimits {
-            retains: false,
-            ..none
-        };
-        let cases = [
-            (none, 2, true, ""),
-            (qos(1), 1, true, ""),
-            (qos(1), 2, false, "`qos = 1`"),
-            (qos(0), 1, false, "never acknowledges"),
-            (no_retain, 1, false, ""),
-            (no_retain, 1, true, "`retain = false`"),
-        ];
-        for (limits, qos, retain, says) in cases {
-            let obstacle = limits.obstacle(qos, retain).unwrap_or_default();
-            assert!(obstacle.contains(says), "{obstacle}");
-            assert_eq!(obstacle.is_empty(), says.is_empty(), "{obstacle}");
+    fn heard(&mut self) {
+        self.waits = false;
+    }
+
+    /// When to look again. Asks where it is time to.
+    fn due(&mut self, now: Instant, out: &mut BytesMut) -> Result<Instant, String> {
+        if self.waits {
+            let until = self.asked + self.patience;
+            let seconds = self.patience.as_secs();
+            return match until <= now {
+                true => Err(format!(
+                    "the broker does not answer a ping within {seconds} s"
+                )),
+                false => Ok(until),
+            };
         }
+        if self.asked + self.every <= now {
+            out.extend_from_slice(&packet::PINGREQ);
+            self.asked = now;
+            self.waits = true;
+            return Ok(now + self.patience);
+        }
+        Ok(self.asked + self.every)
     }
 }

@@ -1,6 +1,7 @@
 //! Changing the members of a JSON object without touching the others.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::scan::Scanner;
 use super::{JsonError, Slot, text_of};
@@ -17,37 +18,49 @@ pub(crate) enum Edit<'a> {
     Rename(&'a str, &'a str),
 }
 
-/// A member by the bytes of its name (with quotes) and of its value.
+/// A member: its name, and what is written of it and its value.
 struct Member<'t> {
     name: Cow<'t, str>,
-    written: Cow<'t, str>,
-    value: Cow<'t, str>,
+    written: Piece,
+    value: Piece,
 }
 
-/// The object in `text` with the `edits` made in their order.
+/// Something to be written.
+enum Piece {
+    /// As it was.
+    Old(Range<usize>),
+    New(String),
+}
+
+/// The object in `text` with the `edits` made in their order. `bytes` is what `text` was made of, byte for byte: what is
+/// not edited is taken from there.
 ///
 /// # Errors
 /// `text` is no JSON object.
-pub(crate) fn rewrite(text: &str, edits: &[Edit<'_>]) -> Result<String, JsonError> {
+pub(crate) fn rewrite(text: &str, bytes: &[u8], edits: &[Edit<'_>]) -> Result<Vec<u8>, JsonError> {
     let mut members = members(text)?;
     for edit in edits {
         match edit {
             Edit::Set(name, json) => set(&mut members, name, json),
             Edit::Drop(name) => members.retain(|member| member.name != *name),
-            Edit::Rename(from, to) => rename(&mut members, from, to),
+            Edit::Rename(from, to) => rename(&mut members, text, from, to),
         }
     }
-    let mut out = String::with_capacity(text.len() + 32);
-    for member in &members {
-        out.push(if out.is_empty() { '{' } else { ',' });
-        out.push_str(&member.written);
-        out.push(':');
-        out.push_str(&member.value);
+    let mut out = Vec::with_capacity(text.len() + 32);
+    for Member { written, value, .. } in &members {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        for (piece, end) in [(written, &b":"[..]), (value, b"")] {
+            out.extend_from_slice(match piece {
+                Piece::Old(range) => bytes.get(range.clone()).unwrap_or_default(),
+                Piece::New(text) => text.as_bytes(),
+            });
+            out.extend_from_slice(end);
+        }
     }
     if out.is_empty() {
-        out.push('{');
+        out.push(b'{');
     }
-    out.push('}');
+    out.push(b'}');
     Ok(out)
 }
 
@@ -72,8 +85,8 @@ fn members(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
         members.retain(|known| known.name != name);
         members.push(Member {
             name,
-            written: Cow::Borrowed(&text[from as usize - 1..end as usize + 1]),
-            value: Cow::Borrowed(&text[start..scanner.at]),
+            written: Piece::Old(from as usize - 1..end as usize + 1),
+            value: Piece::Old(start..scanner.at),
         });
         Ok(())
     })?;
@@ -82,29 +95,33 @@ fn members(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
 }
 
 fn set(members: &mut Vec<Member<'_>>, name: &str, json: &str) {
-    let value = Cow::Owned(json.to_owned());
+    let value = Piece::New(json.to_owned());
     match members.iter_mut().find(|member| member.name == name) {
         Some(member) => member.value = value,
         None => members.push(Member {
             name: Cow::Owned(name.to_owned()),
-            written: Cow::Owned(quoted(name)),
+            written: Piece::New(quoted(name)),
             value,
         }),
     }
 }
 
 /// A member that is not there, or `null`, leaves what has the new name already.
-fn rename(members: &mut Vec<Member<'_>>, from: &str, to: &str) {
+fn rename(members: &mut Vec<Member<'_>>, text: &str, from: &str, to: &str) {
     let found = members.iter().position(|member| member.name == from);
     let Some(at) = found.filter(|_| from != to) else {
         return;
     };
-    if members[at].value == "null" {
+    let is_null = |value: &Piece| match value {
+        Piece::Old(range) => text.get(range.clone()) == Some("null"),
+        Piece::New(json) => json == "null",
+    };
+    if is_null(&members[at].value) {
         members.remove(at);
         return;
     }
     members[at].name = Cow::Owned(to.to_owned());
-    members[at].written = Cow::Owned(quoted(to));
+    members[at].written = Piece::New(quoted(to));
     let mut place = 0;
     members.retain(|member| {
         place += 1;

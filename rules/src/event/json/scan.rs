@@ -1,4 +1,6 @@
-//! A cursor over JSON text: RFC 8259, nothing more lenient.
+//! A cursor over JSON text: RFC 8259, and what devices write beside it as long as there is no doubt where it ends.
+//!
+//! That is `nan` and `inf` in every spelling, and control characters in a string. No value stands for these.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ pub(super) struct Scanner<'t> {
     bytes: &'t [u8],
     pub(super) at: usize,
     depth: usize,
-    /// The last string has half a surrogate pair: right by the grammar, and no text.
-    unpaired: bool,
+    /// The last string has half a surrogate pair or a control character in it: it ends where it should, and is no text.
+    no_text: bool,
 }
 
 impl<'t> Scanner<'t> {
@@ -23,7 +25,7 @@ impl<'t> Scanner<'t> {
             bytes: text.as_bytes(),
             at: 0,
             depth: 0,
-            unpaired: false,
+            no_text: false,
         }
     }
 
@@ -52,25 +54,111 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The next value. Of a list or object only its place; all of it is checked. What the grammar allows and no value
-    /// stands for, half a surrogate pair or a number beyond all floats, is missing: it is nobody else's trouble.
+    /// The next value. Of a list or object only its place; all of it is checked. What no value stands for, such as half a
+    /// surrogate pair, a number beyond all floats or nesting deeper than all others, is missing: it is nobody else's
+    /// trouble.
     pub(super) fn value(&mut self) -> Result<Slot, JsonError> {
+        match self.peek() {
+            b'{' | b'[' if self.depth >= JSON_DEPTH_MAX => self.skip().map(|()| Slot::Missing),
+            b'{' => self.nested(|it| it.members(|it, _| it.value().map(drop))),
+            b'[' => self.nested(|it| it.elements(|it| it.value().map(drop))),
+            _ => self.single(),
+        }
+    }
+
+    /// The next value, which is no list and no object.
+    fn single(&mut self) -> Result<Slot, JsonError> {
         match self.peek() {
             b'"' => self
                 .string()
-                .map(|text| if self.unpaired { Slot::Missing } else { text }),
+                .map(|text| if self.no_text { Slot::Missing } else { text }),
             b'-' | b'0'..=b'9' => self.number(),
-            b'{' => self.nested(|it| it.members(|it, _| it.value().map(drop))),
-            b'[' => self.nested(|it| it.elements(|it| it.value().map(drop))),
             b't' => self.word("true", Slot::Bool(true)),
             b'f' => self.word("false", Slot::Bool(false)),
-            b'n' => self.word("null", Slot::Missing),
+            b'n' if self.rest().starts_with("null") => self.word("null", Slot::Missing),
+            b'n' | b'N' | b'i' | b'I' => self.no_number(),
             _ => self.error("a value"),
         }
     }
 
+    /// Goes past a list or an object, however deep it nests.
+    fn skip(&mut self) -> Result<(), JsonError> {
+        let mut open: Vec<bool> = Vec::new();
+        loop {
+            match self.peek() {
+                sign @ (b'{' | b'[') => {
+                    open.push(sign == b'{');
+                    self.at += 1;
+                    self.blank();
+                    if self.peek() != if sign == b'{' { b'}' } else { b']' } {
+                        self.key(sign == b'{')?;
+                        continue;
+                    }
+                }
+                _ => drop(self.single()?),
+            }
+            // A value has ended, and with it perhaps what it was in.
+            while let Some(is_object) = open.last().copied() {
+                self.blank();
+                match (self.peek(), is_object) {
+                    (b',', _) => {
+                        self.at += 1;
+                        self.blank();
+                        self.key(is_object)?;
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        self.at += 1;
+                        open.pop();
+                    }
+                    (_, true) => return self.error("`,` or `}`"),
+                    (_, false) => return self.error("`,` or `]`"),
+                }
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The name in front of a value, where it is in an object.
+    fn key(&mut self, is_object: bool) -> Result<(), JsonError> {
+        if !is_object {
+            return Ok(());
+        }
+        if self.peek() != b'"' {
+            return self.error("a name in quotes");
+        }
+        self.string()?;
+        self.blank();
+        self.sign(b':', "`:`")?;
+        self.blank();
+        Ok(())
+    }
+
+    fn rest(&self) -> &'t str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// What programs write for a number that is none.
+    fn no_number(&mut self) -> Result<Slot, JsonError> {
+        let rest = &self.bytes[self.at..];
+        let said = ["infinity", "inf", "nan"].into_iter().find(|word| {
+            rest.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+        });
+        let Some(said) = said else {
+            return self.error("a value");
+        };
+        self.at += said.len();
+        match self.peek().is_ascii_alphanumeric() {
+            true => self.error("a value"),
+            false => Ok(Slot::Missing),
+        }
+    }
+
     fn word(&mut self, word: &'static str, slot: Slot) -> Result<Slot, JsonError> {
-        if !self.text[self.at..].starts_with(word) {
+        if !self.rest().starts_with(word) {
             return self.error("a value");
         }
         self.at += word.len();
@@ -160,18 +248,24 @@ impl<'t> Scanner<'t> {
 
     fn string(&mut self) -> Result<Slot, JsonError> {
         self.at += 1;
-        self.unpaired = false;
+        self.no_text = false;
         let start = self.at;
         let mut escaped = false;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let plain = |byte: &u8| PLAIN[usize::from(*byte)];
-            self.at += rest.iter().take_while(|byte| plain(byte)).count();
+            let long = plain_chunks(rest);
+            let short = rest[long..].iter().take_while(|byte| plain(byte));
+            self.at += long + short.count();
             match self.peek() {
                 b'"' => break,
                 b'\\' => {
                     escaped = true;
                     self.escape()?;
+                }
+                _ if self.at < self.bytes.len() => {
+                    self.no_text = true;
+                    self.at += 1;
                 }
                 _ => return self.error("a closing quote"),
             }
@@ -196,12 +290,12 @@ impl<'t> Scanner<'t> {
                         let second = self.at;
                         self.at += 1;
                         if !(0xDC00..0xE000).contains(&self.hex()?) {
-                            self.unpaired = true;
+                            self.no_text = true;
                             // It may be the first half of another pair.
                             self.at = second;
                         }
                     }
-                    0xD800..0xE000 => self.unpaired = true,
+                    0xD800..0xE000 => self.no_text = true,
                     _ => {}
                 }
             }
@@ -232,6 +326,7 @@ impl<'t> Scanner<'t> {
         match self.peek() {
             b'0' => self.at += 1,
             b'1'..=b'9' => self.digits()?,
+            b'i' | b'I' | b'n' | b'N' => return self.no_number(),
             _ => return self.error("a digit"),
         }
         let mut whole = true;
@@ -311,6 +406,15 @@ const PLAIN: [bool; 256] = {
     plain[b'\\' as usize] = false;
     plain
 };
+
+/// Bytes at the front that are [`PLAIN`], in whole chunks: without a branch for each byte, a chunk is
+/// a few instructions.
+fn plain_chunks(bytes: &[u8]) -> usize {
+    let is_plain = |byte: &u8| (*byte >= 0x20) & (*byte != b'"') & (*byte != b'\\');
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let whole = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, byte| all & is_plain(byte));
+    chunks.iter().take_while(whole).count() * 16
+}
 
 /// Payloads are far below 4 GiB; the caller refuses larger ones.
 fn place(at: usize) -> u32 {

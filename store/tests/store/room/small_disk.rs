@@ -21,7 +21,7 @@ impl SmallDisk {
     }
 
     fn tmpfs(mib: u32) -> Option<SmallDisk> {
-        let size = format!("size={mib}m");
+        let size = format!("size={mib}m,nr_inodes=4000");
         SmallDisk::mount(|_| {
             let mut mount = Command::new("mount");
             mount.args(["-t", "tmpfs", "-o", &size, "tidegate-test"]);

@@ -1,7 +1,7 @@
 //! Reading the fields of MQTT packets: every read is checked, nothing is allocated by what a
 //! length field claims. Section numbers are those of MQTT 5.0 (OASIS, 2019).
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// A packet that is not what the standard says; the connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,20 +76,29 @@ impl FieldReader {
         Ok(self.0.split_to(len))
     }
 
+    /// The next bytes as a number; unlike [`FieldReader::take`] it shares nothing.
+    fn number<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let Some(bytes) = self.0.first_chunk::<N>() else {
+            return Err(Malformed("the packet ends within a field"));
+        };
+        let bytes = *bytes;
+        self.0.advance(N);
+        Ok(bytes)
+    }
+
     /// One byte.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.take(1).map(|bytes| bytes[0])
+        self.number().map(u8::from_be_bytes)
     }
 
     /// A two byte integer (1.5.2).
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.take(2).map(|b| u16::from_be_bytes([b[0], b[1]]))
+        self.number().map(u16::from_be_bytes)
     }
 
     /// A four byte integer (1.5.3).
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.take(4)
-            .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+        self.number().map(u32::from_be_bytes)
     }
 
     /// A packet identifier, which is never zero (2.2.1).
@@ -141,6 +150,11 @@ impl FieldReader {
 pub struct Utf8String(Bytes);
 
 impl Utf8String {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The string.
     pub fn as_str(&self) -> &str {
         // Checked where it was read; the empty string cannot occur by error.

@@ -44,14 +44,22 @@ impl ClientSession {
         arrivals: &mut Vec<Arrival>,
         out: &mut BytesMut,
     ) -> Result<(), Disconnect> {
-        check_publish(&publish)?;
+        let known = self.is_granted(&publish);
+        if !known {
+            check_publish(&publish)?;
+        }
         let (qos, id) = (publish.qos, publish.packet_id);
         if qos == 2 && self.is_repetition(id, out) {
             return Ok(());
         }
         let at_most_once = qos == 0;
-        let objection = self.objection(&publish, publish.payload.len() as u64);
+        let bytes = publish.payload.len() as u64;
+        let objection = match known {
+            true => self.content_objection(&publish, bytes),
+            false => self.objection(&publish, bytes),
+        };
         let event = self.event(publish);
+        self.topic_is_granted |= objection.is_none();
         if let Some(objection) = objection.or_else(|| self.posing(&event)) {
             self.tell_of(&objection, &event.topic);
             if self.is_answered(qos, id, &objection, out) {
@@ -59,7 +67,13 @@ impl ClientSession {
             }
             let payload = KeptPayload::of(&event.data);
             let ack = self.receipt(qos, id, event.data.len(), now)?;
-            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+            arrivals.push(Arrival::set_aside(
+                event,
+                payload,
+                &objection.why,
+                &self.source,
+                ack,
+            ));
             return Ok(());
         }
         let ack = self.receipt(qos, id, event.data.len(), now)?;
@@ -102,7 +116,13 @@ impl ClientSession {
         self.tell_of(&objection, &event.topic);
         if !self.is_answered(qos, id, &objection, out) {
             let ack = self.receipt(qos, id, bytes as usize, now)?;
-            arrivals.push(Arrival::set_aside(event, payload, &objection.why, ack));
+            arrivals.push(Arrival::set_aside(
+                event,
+                payload,
+                &objection.why,
+                &self.source,
+                ack,
+            ));
         }
         Ok(())
     }
@@ -131,6 +151,13 @@ impl ClientSession {
         }))
     }
 
+    /// Whether the topic is that of the last publish, and was taken then.
+    fn is_granted(&self, publish: &PublishPacket) -> bool {
+        self.topic_is_granted
+            && publish.alias.is_none()
+            && publish.topic.as_bytes() == self.topic.as_bytes()
+    }
+
     /// What counts against the Receive Maximum: in MQTT 5 a QoS 2 publish does until its PUBCOMP (4.9).
     fn under_way(&self) -> usize {
         let unreleased = if self.level == V5 { self.unreleased } else { 0 };
@@ -139,6 +166,11 @@ impl ClientSession {
 
     /// Why a publish is not taken, though it is good MQTT; its payload has `bytes`.
     pub(super) fn objection(&self, publish: &PublishPacket, bytes: u64) -> Option<Objection> {
+        let topic = self.topic_objection(publish);
+        topic.or_else(|| self.content_objection(publish, bytes))
+    }
+
+    fn topic_objection(&self, publish: &PublishPacket) -> Option<Objection> {
         let topic = publish.topic.as_str();
         let levels = topic.split('/').count();
         if topic.len() > self.limits.topic_bytes_max || levels > self.limits.topic_levels_max {
@@ -163,6 +195,10 @@ impl ClientSession {
                 why,
             ));
         }
+        None
+    }
+
+    fn content_objection(&self, publish: &PublishPacket, bytes: u64) -> Option<Objection> {
         // 0x95, packet too large, is none of the reasons a PUBACK may have: clients that look hang
         // up, and send it again.
         let max = self.limits.payload_bytes_max;
@@ -240,11 +276,12 @@ impl ClientSession {
 
     /// The event of a publish; the topic of the last one is used again where it is the same.
     pub(super) fn event(&mut self, publish: PublishPacket) -> Event {
-        if &*self.topic != publish.topic.as_str() {
+        if self.topic.as_bytes() != publish.topic.as_bytes() {
             self.topic = publish.topic.as_str().into();
+            self.topic_is_granted = false;
         }
         let mut event = Event {
-            id: "".into(),
+            id: Arc::clone(&self.no_id),
             source: Arc::clone(&self.source),
             kind: Arc::clone(&self.kind),
             subject: None,

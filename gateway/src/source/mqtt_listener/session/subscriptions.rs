@@ -135,7 +135,7 @@ impl ClientSession {
     }
 
     fn write(&mut self, event: &Event, qos: u8, packet_id: u16, out: &mut BytesMut) {
-        let user = mqtt::properties(event);
+        let user = mqtt::properties(event, self.log.mark());
         let outgoing = encode::OutgoingPublish {
             topic: &event.topic,
             qos,

@@ -23,7 +23,7 @@ impl ClientSession {
                 self.tell_of(&objection, &event.topic);
                 let payload = KeptPayload::of(&event.data);
                 let why = format!("the client's will is not taken: {}", objection.why);
-                Arrival::set_aside(event, payload, &why, Ack::none())
+                Arrival::set_aside(event, payload, &why, &self.source, Ack::none())
             }
         };
         Some(arrival)

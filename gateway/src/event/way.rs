@@ -1,0 +1,273 @@
+//! The way of an event through gateways, so that none goes round for ever.
+//!
+//! What leaves bears the extension `tidegatepath`: the marks of the starts that it went through, the latest last, divided by
+//! dots. A mark is what a start drew at random, so that clones tell themselves apart. A gateway knows its present mark and
+//! those of its latest starts, which the store keeps.
+//!
+//! An event may well come back: a central sends an alarm to the plant that its readings came from. So it is not the first
+//! return that is stopped but the one after [`PASSES_MAX`] passes.
+//!
+//! Where no metadata travels, [`sent`] knows by its content what comes back.
+
+pub mod sent;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tidegate_rules::event::Event;
+
+use sent::{Content, Sender, SentMemory};
+
+/// The extension with the marks.
+pub const PATH: &str = "tidegatepath";
+/// So often an event may go through one gateway.
+pub const PASSES_MAX: usize = 3;
+/// Through so many gateways an event may go, each pass counted.
+pub const HOPS_MAX: usize = 32;
+/// Key of the store's mark that holds the marks of the latest starts.
+pub const STARTS_KEY: &str = "starts";
+
+/// Starts remembered, the present one among them.
+const STARTS_MAX: usize = 16;
+/// Hexadecimal digits of a mark.
+const MARK_LEN: usize = 16;
+
+/// What a gateway knows of the way of its events; all clones are one.
+#[derive(Clone)]
+pub struct Way(Arc<Shared>);
+
+struct Shared {
+    mark: Arc<str>,
+    earlier: Vec<String>,
+    sent: Mutex<SentMemory>,
+}
+
+impl Way {
+    /// That of a start with this mark. `stored` is what an earlier one gave by [`Way::starts`]; `one_broker` names the
+    /// upstreams and sources that are at one broker.
+    pub fn new(mark: &Arc<str>, stored: &[u8], one_broker: HashSet<(String, String)>) -> Way {
+        let stored = String::from_utf8_lossy(stored);
+        Way(Arc::new(Shared {
+            mark: Arc::clone(mark),
+            earlier: marks(&stored).map(str::to_owned).collect(),
+            sent: Mutex::new(SentMemory::new(one_broker)),
+        }))
+    }
+
+    /// The mark of this start.
+    pub fn mark(&self) -> &Arc<str> {
+        &self.0.mark
+    }
+
+    /// The marks of the latest starts, to be stored under [`STARTS_KEY`].
+    pub fn starts(&self) -> Vec<u8> {
+        let latest = self.0.earlier.iter().rev().take(STARTS_MAX - 1).rev();
+        let mut all: Vec<&str> = latest.map(String::as_str).collect();
+        all.push(&self.0.mark);
+        all.join(".").into_bytes()
+    }
+
+    /// Why an event that arrives is not to be taken: it went round too often.
+    pub fn objection(&self, event: &Event) -> Option<String> {
+        let path = event.extension(PATH)?;
+        let passes = self.passes(path);
+        if passes >= PASSES_MAX {
+            return Some(format!(
+                "it comes back for the {} time: it went through this gateway {passes} times already, and is sent round no more",
+                nth(passes)
+            ));
+        }
+        let hops = marks(path).count();
+        (hops >= HOPS_MAX).then(|| {
+            format!("it went through gateways {hops} times already, and is sent round no more")
+        })
+    }
+
+    /// Whether an event went through this gateway before.
+    pub fn has_passed(&self, event: &Event) -> bool {
+        event
+            .extension(PATH)
+            .is_some_and(|path| self.passes(path) > 0)
+    }
+
+    fn passes(&self, path: &str) -> usize {
+        marks(path).filter(|mark| self.is_ours(mark)).count()
+    }
+
+    /// Whether an event has an id that this gateway made for what came to it, and a way.
+    pub fn is_own(&self, event: &Event) -> bool {
+        let (mark, number) = event.id.split_once('-').unwrap_or_default();
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number && self.is_ours(mark) && event.extension(PATH).is_some()
+    }
+
+    fn is_ours(&self, mark: &str) -> bool {
+        *mark == *self.0.mark || self.0.earlier.iter().any(|earlier| earlier == mark)
+    }
+
+    /// An upstream sends this now; `event` is what became of it.
+    pub fn sent(&self, upstream: &Arc<str>, content: Content<'_>, event: &Event, now: Instant) {
+        self.memory().sent(upstream, content, event, now);
+    }
+
+    /// Gives an event without metadata the way of what was sent just now, where it is that which comes back. `source` is
+    /// the name of the source that it came by.
+    pub fn recognise(&self, event: &mut Event, source: &str, now: Instant) {
+        if event
+            .extension(PATH)
+            .is_some_and(|path| marks(path).next().is_some())
+        {
+            return;
+        }
+        let content = Content {
+            topic: &event.topic,
+            payload: &event.data,
+        };
+        let sender = Sender {
+            source,
+            publisher: &event.publisher,
+        };
+        let Some(path) = self.memory().returned(content, sender, now) else {
+            return;
+        };
+        event.extensions.retain(|(name, _)| &**name != PATH);
+        let path = continued(path.as_deref(), &self.0.mark).into_owned();
+        event.extensions.push((PATH.into(), path.into()));
+    }
+
+    /// Whether an upstream is to send nothing just now, so that it shows whether what came back does so by itself.
+    pub fn holds(&self, upstream: &str, now: Instant) -> bool {
+        self.memory().holds(upstream, now)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, SentMemory> {
+        self.0.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way of an event that leaves the start with this mark.
+pub fn onward<'a>(event: &'a Event, mark: &'a str) -> Cow<'a, str> {
+    continued(event.extension(PATH), mark)
+}
+
+fn continued<'a>(path: Option<&str>, mark: &'a str) -> Cow<'a, str> {
+    let mut all: Vec<&str> = marks(path.unwrap_or_default()).collect();
+    if all.is_empty() {
+        return Cow::Borrowed(mark);
+    }
+    all.push(mark);
+    let from = all.len().saturating_sub(HOPS_MAX + 1);
+    Cow::Owned(all[from..].join("."))
+}
+
+/// What are marks in a path; anybody may have written it.
+fn marks(path: &str) -> impl Iterator<Item = &str> {
+    let is_mark =
+        |mark: &&str| mark.len() == MARK_LEN && mark.bytes().all(|b| b.is_ascii_hexdigit());
+    path.split('.').filter(is_mark)
+}
+
+fn nth(number: usize) -> String {
+    match number {
+        1 => "first".into(),
+        2 => "second".into(),
+        3 => "third".into(),
+        number => format!("{number}th"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(number: u64) -> Arc<str> {
+        format!("{number:016x}").into()
+    }
+
+    fn event(path: Option<&str>) -> Event {
+        let extension = path.map(|path| (Arc::from(PATH), Arc::from(path)));
+        Event {
+            id: "e-1".into(),
+            source: "plant-a/floor".into(),
+            kind: "reading".into(),
+            subject: None,
+            topic: "a/b".into(),
+            publisher: "press7".into(),
+            time: None,
+            received: 0,
+            content_type: None,
+            schema: None,
+            extensions: extension.into_iter().collect(),
+            data: bytes::Bytes::from_static(b"21.5"),
+        }
+    }
+
+    /// Sends an event round through these gateways; how often each took it, and why it ended.
+    fn round(ways: &[Way]) -> (Vec<usize>, String) {
+        let (mut path, mut taken) = (None::<String>, vec![0; ways.len()]);
+        for at in (0..ways.len()).cycle() {
+            let arrived = event(path.as_deref());
+            if let Some(why) = ways[at].objection(&arrived) {
+                return (taken, why);
+            }
+            taken[at] += 1;
+            path = Some(onward(&arrived, ways[at].mark()).into_owned());
+        }
+        unreachable!("a cycle")
+    }
+
+    #[test]
+    fn an_event_goes_round_so_often_and_no_more_through_rings_of_any_length() {
+        for gateways in 1..=40_u64 {
+            let ways: Vec<Way> = (0..gateways)
+                .map(|number| Way::new(&mark(number), b"", HashSet::new()))
+                .collect();
+            let (taken, why) = round(&ways);
+            let hops: usize = taken.iter().sum();
+            assert!(taken.iter().all(|taken| *taken <= PASSES_MAX), "{taken:?}");
+            assert!(hops <= HOPS_MAX, "{hops} in a ring of {gateways}");
+            match gateways as usize * PASSES_MAX <= HOPS_MAX {
+                true => assert!(
+                    taken[0] == PASSES_MAX && why.contains("third time"),
+                    "{why}"
+                ),
+                false => assert_eq!(hops, HOPS_MAX, "{why}"),
+            }
+        }
+    }
+
+    #[test]
+    fn earlier_starts_are_known_by_what_the_store_keeps_and_clones_are_not() {
+        let mut stored = Vec::new();
+        let mut last = None;
+        for start in 0..40 {
+            let way = Way::new(&mark(start), &stored, HashSet::new());
+            stored = way.starts();
+            last = Some(way);
+        }
+        let way = last.expect("a start");
+        let thrice = |number| {
+            let mark = mark(number);
+            event(Some(&format!("{mark}.{mark}.{mark}")))
+        };
+        for (number, known) in [(39, true), (38, true), (23, true), (22, false), (77, false)] {
+            assert_eq!(way.objection(&thrice(number)).is_some(), known, "{number}");
+        }
+        let of_several = format!("{}.{}.{}", mark(30), mark(35), mark(39));
+        assert!(way.objection(&event(Some(&of_several))).is_some());
+    }
+
+    #[test]
+    fn what_others_write_there_harms_nobody() {
+        let way = Way::new(&mark(7), b"\xff.rubbish", HashSet::new());
+        let long = format!("{}.", mark(9)).repeat(200);
+        for path in ["", ".", "...", "x", "00000000000000zz", &"7".repeat(1000)] {
+            assert_eq!(way.objection(&event(Some(path))), None, "{path}");
+            assert_eq!(onward(&event(Some(path)), way.mark()), *mark(7));
+        }
+        assert!(way.objection(&event(Some(&long))).is_some());
+        assert!(onward(&event(Some(&long)), way.mark()).len() < 600);
+    }
+}

@@ -1,0 +1,332 @@
+//! Dead letters are bounded for each rule, declaration, source and upstream: what one sets aside takes room from nobody else,
+//! is in the books and in the troubles, and beyond the bound it is dropped and told.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use serde_json::Value;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::mqtt::load::{Load, Share};
+use tidegate_tests::{port, wait};
+
+/// Its events are set aside; those of the next publisher are fine.
+const ODD: u32 = 0;
+const HEALTHY: u64 = 200;
+const ARCHIVE: &str = "[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n\n";
+const KEEP: &str = "rule keep { on \"p/1/t\" send to archive }\n";
+
+/// One way in which events become dead letters.
+struct Case {
+    what: &'static str,
+    /// Whose letters they are.
+    of: &'static str,
+    source: &'static str,
+    rules: String,
+    /// The publisher of what is set aside.
+    publisher: u32,
+    odd: u64,
+    store: &'static str,
+    /// Letters that are kept, where that is known.
+    kept: Option<u64>,
+}
+
+impl Case {
+    fn new(what: &'static str, of: &'static str, rules: &str) -> Case {
+        Case {
+            what,
+            of,
+            source: "",
+            rules: rules.to_owned(),
+            publisher: ODD,
+            odd: 700,
+            store: "[dead_letters]\nmax = 50\n\n",
+            kept: Some(50),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let breach =
+        "event bad { topic \"p/0/t\"\n check int required }\nrule r { on bad send to archive }\n";
+    let fails: String = (0..100)
+        .map(|n| format!("rule r{n} {{ on \"p/0/t\" when n / (n - n) > {n} send to archive }}\n"))
+        .collect();
+    let one_more = "rule s { on \"p/0/t\" send to dead_letter reason \"no\" }\n";
+    vec![
+        Case::new("a broken declaration", "event bad", breach),
+        Case {
+            odd: 5_000,
+            store: "[store]\nmax_size = \"4MiB\"\nkeep_for = \"0s\"\n\n",
+            kept: None,
+            ..Case::new("a broken declaration in a small store", "event bad", breach)
+        },
+        Case::new("rules that fail", "rule r0", &fails),
+        Case::new("a rule that says so", "rule s", one_more),
+        Case::new(
+            "several rules that say the same",
+            "rule s",
+            &one_more.repeat(2).replace("\nrule s", "\nrule t"),
+        ),
+        Case::new(
+            "no rule for it",
+            "rule unmatched",
+            "unmatched { send to dead_letter reason \"no rule\" }\n",
+        ),
+        Case {
+            source: "max_topic = \"10B\"\n\n",
+            publisher: 1_000_000,
+            ..Case::new(
+                "a device under a topic that is not taken",
+                "source floor",
+                "",
+            )
+        },
+        Case::new(
+            "an upstream that refuses",
+            "upstream web",
+            "rule w { on \"p/0/t\" send to web }\n",
+        ),
+    ]
+}
+
+/// An HTTP server that takes no event.
+fn refusing() -> String {
+    let listener = TcpListener::bind(port::free()).expect("an address");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            std::thread::spawn(move || {
+                let mut chunk = [0; 65536];
+                let mut held = Vec::new();
+                while let Ok(count) = stream.read(&mut chunk)
+                    && count > 0
+                {
+                    held.extend_from_slice(&chunk[..count]);
+                    while let Some(length) = request_length(&held) {
+                        held.drain(..length);
+                        let _ = stream
+                            .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}/events")
+}
+
+/// Bytes of the first request, if all of it is there.
+fn request_length(held: &[u8]) -> Option<usize> {
+    let head = held.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&held[..head]).to_lowercase();
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = head + length.map_or(0, |length| length.trim().parse().unwrap_or(0));
+    (held.len() >= length).then_some(length)
+}
+
+fn start(case: &Case) -> Gateway {
+    let web = match case.of {
+        "upstream web" => format!(
+            "[upstreams.web]\ntype = \"http\"\nurl = \"{}\"\nrefusals_max = 1\nrequests_max = 4\n\n",
+            refusing()
+        ),
+        _ => String::new(),
+    };
+    let (source, store) = (case.source, case.store);
+    let mut gateway = Gateway::new(&format!("{source}{store}{ARCHIVE}{web}"));
+    gateway.write("rules/all.rules", &format!("{KEEP}{}", case.rules));
+    gateway.start();
+    gateway
+}
+
+fn publish(gateway: &Gateway, publisher: u32, count: u64) {
+    let share = Share {
+        count,
+        per_second: 1e9,
+        window: 100,
+    };
+    let load = Load::start(gateway.address, publisher..publisher + 1, share);
+    let (_, left) = load.end();
+    assert_eq!(left, 0, "not acknowledged\n{}", gateway.log());
+}
+
+fn status(gateway: &Gateway) -> Value {
+    wait::find("the status is told", || {
+        let asked = gateway.ask(&["status", "--format", "json"]);
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        serde_json::from_slice(&asked.stdout).map_err(|_| said)
+    })
+}
+
+/// Waits until nothing waits in the books, and gives the status.
+fn settled(gateway: &Gateway) -> Value {
+    wait::find("everything has its fate", || {
+        let status = status(gateway);
+        let waiting = status["books"]["waiting"].as_u64();
+        match waiting {
+            Some(0) => Ok(status),
+            _ => Err(format!("{}\n{}", status["books"], gateway.log())),
+        }
+    })
+}
+
+/// Dropped letters of which gap records tell.
+fn told(gateway: &Gateway) -> u64 {
+    let gaps = gateway.events(&["--topic", "$tidegate/store/gap", "--limit", "1000"]);
+    gaps.iter()
+        .map(|gap| {
+            let said = &gap["event"]["data"];
+            assert_eq!(said["reason"], "dead_letters", "{gap}");
+            said["events"].as_u64().expect("a count")
+        })
+        .sum()
+}
+
+fn troubles(status: &Value) -> Vec<String> {
+    let lines = status["troubles"].as_array().expect("a list");
+    lines
+        .iter()
+        .filter_map(|line| line.as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn dead_letters_are_bounded_told_and_take_room_from_nobody_else() {
+    for case in cases() {
+        println!("{}", case.what);
+        check(&case);
+    }
+}
+
+fn check(case: &Case) {
+    let mut gateway = start(case);
+    publish(&gateway, case.publisher, case.odd);
+    publish(&gateway, ODD + 1, HEALTHY);
+    let delivered = || gateway.metric("tidegate_upstream_delivered_total", "archive");
+    gateway.wait_until("the others are delivered", || delivered() == HEALTHY);
+    let status = settled(&gateway);
+    let books = &status["books"];
+    let (kept, dropped) = (&books["dead_lettered"], &books["letters_dropped"]);
+    let (kept, dropped) = (
+        kept.as_u64().expect("a count"),
+        dropped.as_u64().expect("one"),
+    );
+    let what = case.what;
+    assert_eq!(books["difference"], 0, "{what}: {books}");
+    assert_eq!(kept + dropped, case.odd, "{what}: {books}");
+    assert!(
+        dropped > 0 && case.kept.is_none_or(|known| known == kept),
+        "{what}: {books}"
+    );
+    assert_eq!(status["store"]["dead_letters"], kept, "{what}");
+    // Those of a small store are not kept for long.
+    if case.kept.is_some() {
+        gateway.wait_until("gap records tell of all", || told(&gateway) >= dropped);
+        assert_eq!(told(&gateway), dropped, "{what}");
+    }
+    let full = || {
+        let lines = troubles(&self::status(&gateway));
+        lines
+            .iter()
+            .any(|line| line.starts_with(case.of) && line.contains("are dropped"))
+    };
+    gateway.wait_until("it is a trouble", full);
+    let lane = match case.of {
+        "upstream web" => "\"web\"",
+        _ => "\"dead_letter\"",
+    };
+    let metric = "tidegate_upstream_dead_letters_dropped_total";
+    assert_eq!(gateway.metric(metric, lane), dropped, "{what}");
+
+    gateway.kill();
+    gateway.start();
+    retry(case, &gateway, kept);
+}
+
+/// All of them go elsewhere after a restart, and the trouble with them.
+fn retry(case: &Case, gateway: &Gateway, kept: u64) {
+    let what = case.what;
+    let lines = |word: &str| {
+        let lines = troubles(&status(gateway));
+        lines
+            .iter()
+            .any(|line| line.starts_with(case.of) && line.contains(word))
+    };
+    gateway.wait_until("they are a trouble still", || {
+        lines("are held as dead letters")
+    });
+    let letters = gateway.ask(&[
+        "dead-letters",
+        "list",
+        "--format",
+        "json",
+        "--limit",
+        "10000",
+    ]);
+    let letters: Value = serde_json::from_slice(&letters.stdout).expect("JSON");
+    let letters = letters.as_array().expect("a list");
+    assert_eq!(letters.len() as u64, kept, "{what}");
+    assert!(
+        letters.iter().all(|letter| letter["of"] == case.of),
+        "{what}: {letters:?}"
+    );
+    let sent = gateway.ask(&["dead-letters", "retry", "--all", "--to", "archive"]);
+    let said = String::from_utf8_lossy(&sent.stdout);
+    assert!(
+        said.starts_with(&format!("{kept} dead letters sent again")),
+        "{what}: {said}"
+    );
+    let delivered = || gateway.metric("tidegate_upstream_delivered_total", "archive");
+    // What was delivered just before the kill may be once more.
+    gateway.wait_until("they are delivered", || delivered() >= kept);
+    gateway.wait_until("the trouble is over", || !lines("dead letters"));
+}
+
+#[test]
+fn one_event_makes_one_letter_however_many_rules_fail_on_it() {
+    let rules: String = (0..1000)
+        .map(|n| format!("rule r{n} {{ on \"p/0/t\" when n / (n - n) > {n} send to archive }}\n"))
+        .collect();
+    let mut gateway = Gateway::new(ARCHIVE);
+    gateway.write("rules/all.rules", &rules);
+    gateway.start();
+    publish(&gateway, ODD, 51);
+    let status = settled(&gateway);
+    assert_eq!(status["books"]["dead_lettered"], 51);
+    assert_eq!(status["store"]["dead_letters"], 51);
+}
+
+#[test]
+fn dropping_all_letters_gives_their_room_back_at_any_cap_running_or_not() {
+    let small = "[store]\nmax_size = \"2MiB\"\nkeep_for = \"0s\"\n\n[dead_letters]\nmax_size = \"64KiB\"\n\n";
+    for runs in [true, false] {
+        let mut gateway = Gateway::new(&format!("{small}{ARCHIVE}"));
+        gateway.write("rules/all.rules", "unmatched { send to dead_letter }\n");
+        gateway.start();
+        publish(&gateway, ODD, 1_000);
+        let held = settled(&gateway)["store"]["dead_letters"]
+            .as_u64()
+            .expect("a count");
+        let folder = gateway.path("data/store/dead-letters");
+        assert!(held > 100 && folder.join("1").exists(), "{held}");
+        if !runs {
+            assert!(gateway.terminate().success());
+        }
+        let dropped = gateway.ask(&["dead-letters", "drop", "--all"]);
+        let said = String::from_utf8_lossy(&dropped.stdout);
+        assert!(
+            said.starts_with(&format!("{held} dead letters dropped")),
+            "{said}"
+        );
+        let left = std::fs::read_dir(&folder).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "their files are still there");
+        if !runs {
+            gateway.start();
+        }
+        publish(&gateway, ODD + 1, 100);
+        let again = settled(&gateway)["store"]["dead_letters"].as_u64();
+        assert_eq!(again, Some(100));
+    }
+}

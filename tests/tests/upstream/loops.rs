@@ -1,0 +1,282 @@
+//! What goes round comes to an end after a few rounds, is told, and costs no event; what only looks like it is left alone.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::mqtt::subscriber::Subscriber;
+use tidegate_tests::peer::mosquitto::Mosquitto;
+use tidegate_tests::{mqtt, wait};
+
+/// Events that are sent into a ring.
+const EVENTS: usize = 4;
+/// Rounds that are not noticed where nothing but the content tells (README).
+const UNTOLD_MAX: usize = 150;
+
+fn status(gateway: &Gateway) -> Value {
+    let asked = gateway.ask(&["status", "--format", "json"]);
+    serde_json::from_slice(&asked.stdout).unwrap_or_default()
+}
+
+fn is_told(gateway: &Gateway) -> bool {
+    let status = status(gateway);
+    let mut troubles = status["troubles"].as_array().into_iter().flatten();
+    troubles.any(|one| {
+        one.as_str()
+            .is_some_and(|one| one.contains("comes in again"))
+    })
+}
+
+fn letters(gateway: &Gateway) -> Vec<Value> {
+    let asked = gateway.ask(&[
+        "dead-letters",
+        "list",
+        "--limit",
+        "1000",
+        "--format",
+        "json",
+    ]);
+    let listed: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+    listed.as_array().cloned().unwrap_or_default()
+}
+
+fn publish(stream: &mut TcpStream, topic: &str, payload: &[u8]) {
+    let packet = mqtt::publish(topic, 1, payload);
+    stream.write_all(&packet).expect("it reads");
+    stream.read_exact(&mut [0; 4]).expect("acknowledged");
+}
+
+fn accepted(gateway: &Gateway) -> u64 {
+    gateway.metric("tidegate_events_accepted_total", "")
+}
+
+/// Waits until nothing new was accepted for a while; how much was.
+fn quiet(gateways: &[&Gateway]) -> u64 {
+    let count = || {
+        gateways
+            .iter()
+            .map(|gateway| accepted(gateway))
+            .sum::<u64>()
+    };
+    let (mut last, mut since) = (count(), Instant::now());
+    wait::until("nothing goes round any more", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = count();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_secs(2)
+    });
+    last
+}
+
+/// A gateway with source and upstream at one broker.
+fn at_one_broker(
+    broker: &Mosquitto,
+    version: &str,
+    host: &str,
+    upstream: &str,
+    rules: &str,
+) -> Gateway {
+    let (port, address) = (broker.address.port(), broker.address);
+    let gateway = Gateway::new(&format!(
+        "[sources.plant]\ntype = \"mqtt\"\nurl = \"mqtt://{host}:{port}\"\nversion = \"{version}\"\ntopics = [\"#\"]\n\n\
+         [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{address}\"\nversion = \"{version}\"\n{upstream}\n"
+    ));
+    if !rules.is_empty() {
+        gateway.write("rules/all.rules", rules);
+    }
+    gateway
+}
+
+#[test]
+fn over_one_broker_an_event_goes_round_a_few_times_and_is_told() {
+    const TEST: &str = "over_one_broker_an_event_goes_round_a_few_times_and_is_told";
+    const SET: &str = "rule all { on \"#\" set seen = 1 send to cloud }";
+    const ON: &str = "rule all { on \"plant/#\" send to cloud topic \"plant/again\" }";
+    const TWICE: &str = "rule all { on \"#\" send to cloud }\nrule more { on \"#\" send to cloud topic \"plant/b\" }";
+    let cases = [
+        ("5", "127.0.0.1", "", ""),
+        ("5", "127.0.0.1", "", SET),
+        ("5", "127.0.0.1", "format = \"structured\"", ""),
+        ("5", "localhost", "", ON),
+        ("5", "127.0.0.1", "topic = \"again/{topic}\"", ""),
+        ("5", "127.0.0.1", "qos = 2", TWICE),
+        ("3.1.1", "127.0.0.1", "", ""),
+        ("3.1.1", "localhost", "", ""),
+        ("3.1.1", "127.0.0.1", "", SET),
+        ("3.1.1", "127.0.0.1", "format = \"structured\"", ""),
+        ("3.1.1", "127.0.0.1", "topic = \"again/{topic}\"", ""),
+        ("3.1.1", "127.0.0.1", "", ON),
+    ];
+    for (version, host, upstream, rules) in cases {
+        let case = format!("{version} {host} {upstream} {rules}");
+        let Some(mut broker) = Mosquitto::new(TEST) else {
+            return;
+        };
+        broker.start();
+        let subscriber = Subscriber::start(broker.address);
+        let mut gateway = at_one_broker(&broker, version, host, upstream, rules);
+        gateway.start();
+        wait::until("the source is there", || {
+            gateway.metric("tidegate_source_up", "plant") == 1
+        });
+        let mut sensor = mqtt::connect(broker.address, "sensor", true).expect("let in");
+        publish(&mut sensor, "plant/t", br#"{"v":1}"#);
+        gateway.wait_until(&format!("{case}: told"), || is_told(&gateway));
+        quiet(&[&gateway]);
+        let copies = subscriber.settle(1, Duration::from_millis(500)).len();
+        let most = if rules == TWICE { 1 + 2 + 4 + 8 } else { 4 };
+        assert!((2..=most).contains(&copies), "{case}: {copies} copies");
+        let letters = letters(&gateway);
+        if (version, upstream, rules) == ("5", "", "") {
+            // It comes back as it left, and is the same event: stored once, and no dead letter.
+            assert_eq!((copies <= 3, letters.len()), (true, 0), "{case}: {copies}");
+            continue;
+        }
+        let reason = letters[0]["reason"].as_str().unwrap_or_default();
+        assert!(
+            reason.contains("went through this gateway 3 times"),
+            "{case}: {reason}"
+        );
+        assert!(letters.len() <= most, "{case}: {}", letters.len());
+        // What does not go round goes on.
+        assert!(gateway.terminate().success(), "{case}");
+    }
+}
+
+/// Two gateways that forward to each other.
+fn ring(version: &str, keys: [&str; 2], rules: [&str; 2]) -> [Gateway; 2] {
+    let mut pair = [Gateway::new(""), Gateway::new("")];
+    let addresses = [pair[1].address, pair[0].address];
+    for at in 0..2 {
+        let path = pair[at].path("gateway.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        let text = text.replace("plant-a", ["plant-a", "central"][at]);
+        let upstream = format!(
+            "[upstreams.other]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nversion = \"{version}\"\nretry_min = \"50ms\"\nretry_max = \"200ms\"\n{}\n",
+            addresses[at], keys[at]
+        );
+        std::fs::write(&path, text + &upstream).expect("written");
+        if !rules[at].is_empty() {
+            pair[at].write("rules/all.rules", rules[at]);
+        }
+    }
+    pair.iter_mut().for_each(Gateway::start);
+    pair
+}
+
+#[test]
+fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
+    const SET: &str = "rule all { on \"#\" set seen = 1 send to other }";
+    for (version, keys, rules, most) in [
+        ("5", ["", ""], ["", ""], 8),
+        ("5", ["", ""], [SET, SET], 8),
+        ("5", ["format = \"structured\"", ""], ["", ""], 8),
+        // Once it is set, it is set to what it was.
+        ("3.1.1", ["", ""], [SET, ""], 2 * UNTOLD_MAX),
+        ("3.1.1", ["format = \"structured\"", ""], ["", ""], 12),
+        ("3.1.1", ["", ""], ["", ""], 2 * UNTOLD_MAX),
+    ] {
+        let case = format!("{version} {keys:?} {rules:?}");
+        let pair = ring(version, keys, rules);
+        let mut sensor = mqtt::connect(pair[0].address, "sensor", true).expect("let in");
+        for number in 1..=EVENTS {
+            publish(
+                &mut sensor,
+                "plant/t",
+                format!("{{\"v\":{number}}}").as_bytes(),
+            );
+        }
+        wait::until(&format!("{case}: told"), || pair.iter().any(is_told));
+        let taken = quiet(&[&pair[0], &pair[1]]) as usize;
+        assert!(taken <= EVENTS * most, "{case}: {taken}");
+        let kept: usize = pair.iter().map(|gateway| letters(gateway).len()).sum();
+        let is_same = (version, keys, rules) == ("5", ["", ""], ["", ""]);
+        assert!(is_same || kept >= EVENTS, "{case}: {kept} dead letters");
+        // Nothing is lost: another one still comes through.
+        publish(&mut sensor, "plant/other", br#"{"v":2}"#);
+        wait::until(&format!("{case}: the next one arrives"), || {
+            !pair[1].events(&["--topic", "plant/other"]).is_empty()
+        });
+    }
+}
+
+#[test]
+fn what_a_central_sends_back_on_purpose_is_taken() {
+    const EDGE: &str = "rule up { on \"plant/#\" send to other }";
+    const CENTRAL: &str =
+        "rule alarm { on \"plant/{p}\" when v > 1 send to other topic \"cmd/{p}\" }";
+    for version in ["5", "3.1.1"] {
+        let pair = ring(version, ["", ""], [EDGE, CENTRAL]);
+        let mut sensor = mqtt::connect(pair[0].address, "sensor", true).expect("let in");
+        for _ in 0..10 {
+            publish(&mut sensor, "plant/t", br#"{"v":2}"#);
+        }
+        wait::for_count("commands", 10, || {
+            pair[0].events(&["--topic", "cmd/t"]).len()
+        });
+        assert!(!pair.iter().any(is_told));
+        assert!(pair.iter().all(|gateway| letters(gateway).is_empty()));
+    }
+}
+
+#[test]
+fn a_sensor_that_repeats_its_reading_is_no_loop() {
+    const TEST: &str = "a_sensor_that_repeats_its_reading_is_no_loop";
+    for (version, events, pause_ms) in [("3.1.1", 30, 100), ("3.1.1", 400, 15), ("5", 200, 15)] {
+        let Some(mut broker) = Mosquitto::new(TEST) else {
+            return;
+        };
+        broker.start();
+        let subscriber = Subscriber::start(broker.address);
+        let mut gateway = Gateway::new(&format!(
+            "[sources.commands]\ntype = \"mqtt\"\nurl = \"mqtt://{0}\"\nversion = \"{version}\"\ntopics = [\"cmd/#\"]\n\n\
+             [upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{0}\"\nversion = \"{version}\"\n",
+            broker.address
+        ));
+        gateway.start();
+        let mut sensor = mqtt::connect(gateway.address, "sensor", true).expect("let in");
+        for _ in 0..events {
+            publish(&mut sensor, "plant/t", b"21.5");
+            std::thread::sleep(Duration::from_millis(pause_ms));
+        }
+        let arrived = subscriber.settle(events, Duration::from_millis(500)).len();
+        assert_eq!(arrived, events, "{version}, every {pause_ms} ms");
+        assert_eq!(letters(&gateway), Vec::<Value>::new());
+        assert!(!is_told(&gateway));
+    }
+}
+
+#[test]
+fn after_a_restart_the_marks_of_earlier_starts_are_known() {
+    const TEST: &str = "after_a_restart_the_marks_of_earlier_starts_are_known";
+    let Some(mut broker) = Mosquitto::new(TEST) else {
+        return;
+    };
+    broker.start();
+    // It publishes under one topic and takes another: a bridge that the test is brings it back.
+    let mut gateway = Gateway::new(&format!(
+        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\nformat = \"structured\"\n",
+        broker.address
+    ));
+    let subscriber = Subscriber::start(broker.address);
+    let mut payload = br#"{"v":1}"#.to_vec();
+    for round in 1..=4 {
+        gateway.start();
+        let mut bridge =
+            mqtt::connect(gateway.address, &format!("bridge{round}"), true).expect("let in");
+        publish(&mut bridge, "plant/t", &payload);
+        if round == 4 {
+            break;
+        }
+        let arrived = subscriber.settle(round, Duration::from_millis(200));
+        payload.clone_from(&arrived[round - 1].foreign);
+        assert!(gateway.terminate().success());
+    }
+    // Structured documents over MQTT 3.1.1 are opened by nobody: their way is in the payload alone.
+    let text = String::from_utf8_lossy(&payload).into_owned();
+    assert!(text.contains("\"tidegatepath\":\""), "{text}");
+}
