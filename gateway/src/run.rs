@@ -1,7 +1,8 @@
 //! Puts the rooms together, watches over them, and takes them apart.
 //!
-//! Start: store → rules → intake and commit thread → upstreams → sources → control. Nothing
-//! listens before what it leads to stands. Shutdown runs the way of an event: sources stop and
+//! Start: store → rules → intake and commit thread → upstreams → sources. Nothing listens before
+//! what it leads to stands, but for control: from the moment that the store's lock is held it
+//! says how far the opening is. Shutdown runs the way of an event: sources stop and
 //! their channels close, the intake drains and commits, forwarders get `shutdown_max` to finish
 //! what is in flight, the last cursors are written. A task that ends by itself stops the
 //! gateway with its name; nothing dies silently.
@@ -83,10 +84,11 @@ pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
     health::raise_limits();
-    let opened = event_store::open_when_there_is_room(&config, &mut terminate).await?;
-    let Some((writer, store)) = opened else {
+    let config = std::sync::Arc::new(config);
+    let opened = event_store::opening::open(&config, &mut terminate).await?;
+    let Some(opened) = opened else {
         return Ok(());
     };
-    let gateway = Gateway::start(config, held_back, writer, store).await?;
+    let gateway = Gateway::start(config, held_back, opened).await?;
     gateway.run_until(terminate).await
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidegate_store::{Store, Writer};
+use tidegate_store::Store;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::event_store::opening::{Opened, Telling};
+use super::event_store::recall::recall;
 use super::health::HealthWatch;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
@@ -21,10 +23,11 @@ use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd, way};
 use crate::config::WhenTooMany;
-use crate::control::{ApiContext, Control};
+use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::way::Way;
+use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -40,7 +43,7 @@ const SOURCES_MAX: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
-    config: Config,
+    config: Arc<Config>,
     store: Store,
     tasks: Tasks,
     stop_sources: watch::Sender<bool>,
@@ -55,13 +58,19 @@ impl Gateway {
     /// # Errors
     /// The first thing that could not be opened.
     pub(super) async fn start(
-        config: Config,
+        config: Arc<Config>,
         held_back: Repeats,
-        writer: Writer,
-        store: Store,
+        opened: Opened,
     ) -> Result<Gateway, RunError> {
-        let started = clock::monotonic();
-        let observe = Arc::new(Observe::default());
+        let Opened {
+            writer,
+            store,
+            started,
+            observe,
+            answers,
+            mut tasks,
+            stop_upstreams,
+        } = opened;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -81,10 +90,11 @@ impl Gateway {
             letters: &letters,
             observe: &observe,
         };
-        let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
+        let dedup = recalled(&config, &store, &answers).await?;
+        answers.nearly_there();
+        let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
-        let (stop_upstreams, stop_forward) = watch::channel(false);
-        let mut tasks = Tasks::default();
+        let stop_forward = stop_upstreams.subscribe();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
         let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
         let with = UpstreamsContext {
@@ -110,7 +120,8 @@ impl Gateway {
         let named = lanes.destinations.names().zip(&lane_metrics);
         let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
         tasks.spawn("health", health.run(stop_forward.clone()));
-        serve(&mut tasks, &config, api, stop_forward).await?;
+        answers.open(Arc::clone(&api));
+        tasks.spawn("watchdog", watchdog(api, stop_forward));
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
         rules.watch(folder, &mut tasks, &observe, &stopping);
@@ -124,20 +135,6 @@ impl Gateway {
             held_back,
         })
     }
-}
-
-/// The API, and the watchdog that asks it.
-async fn serve(
-    tasks: &mut Tasks,
-    config: &Config,
-    api: Arc<ApiContext>,
-    stop: watch::Receiver<bool>,
-) -> Result<(), RunError> {
-    let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-    let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
-    tasks.spawn("control", control.run(stop.clone()));
-    tasks.spawn("watchdog", watchdog(api, stop));
-    Ok(())
 }
 
 fn watch_store(
@@ -186,6 +183,25 @@ fn with_held(
 fn register(observe: &Observe, store: &Store) {
     crate::observe::process::register(observe);
     crate::observe::store::register(observe, store.clone());
+}
+
+/// The dedup filled from the log, which may take a while.
+async fn recalled(
+    config: &Arc<Config>,
+    store: &Store,
+    answers: &Answers,
+) -> Result<Dedup, RunError> {
+    let (config, store, mut telling) = (
+        Arc::clone(config),
+        store.clone(),
+        Telling::new(answers.clone()),
+    );
+    let recalled = tokio::task::spawn_blocking(move || {
+        let gateway = &config.gateway;
+        recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
+    });
+    let failed = |error| RunError::Store(format!("the last events cannot be read: {error}"));
+    recalled.await.map_err(failed)
 }
 
 /// What the intake is told and what it reads.
