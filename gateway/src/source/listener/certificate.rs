@@ -10,9 +10,10 @@ pub(in crate::source) fn objection(error: &std::io::Error) -> Option<String> {
         Error::NoCertificatesPresented => {
             "it shows no certificate, which `client_ca` asks for".to_owned()
         }
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "no CA in `client_ca` signed its certificate".to_owned()
-        }
+        // Bad is the signature of a CA of the same name, such as one that was made anew.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "no CA in `client_ca` signed its certificate".to_owned(),
         Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "its certificate has expired, or this machine's clock is wrong".to_owned(),
