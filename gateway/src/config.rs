@@ -55,6 +55,8 @@ pub struct Config<S, U> {
     pub upstreams: Vec<UpstreamSection<U>>,
     /// What is probably not meant, though it can be run.
     pub warnings: Vec<Diagnostic>,
+    /// What is wrong where the rules folder is not there; see [`load::load_to_run`].
+    pub rules_missing: Option<Diagnostic>,
 }
 
 /// `[sources.NAME]`

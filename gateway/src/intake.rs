@@ -47,7 +47,7 @@ use evaluator::Evaluator;
 use group::{CommitGroup, Done};
 use loops::Loops;
 use mint::{Mint, StartMark};
-use pacing::Pacing;
+use pacing::{Pacing, TIMER_STEP};
 use reused_ids::ReusedIds;
 
 /// An event with its consequences already decided: a dead letter on its way back.
@@ -82,6 +82,9 @@ pub struct Settings {
     pub way: Way,
 }
 
+const TOO_MANY_DEVICES: &str = "readings of 10,000 serial devices are stored, those of further ones are not taken: look for a \
+     line on which ever new devices appear";
+
 /// The intake thread's state.
 pub struct Intake {
     inputs: Inputs,
@@ -98,6 +101,7 @@ pub struct Intake {
     commits: std::sync::mpsc::SyncSender<CommitGroup>,
     done: mpsc::UnboundedReceiver<Done>,
     metrics: Arc<IntakeMetrics>,
+    observe: Arc<Observe>,
     system_source: Arc<str>,
 }
 
@@ -125,8 +129,13 @@ impl Intake {
             inputs,
             dedup,
             reused: ReusedIds::new(Arc::clone(&observe)),
-            loops: Loops::new(settings.way.clone(), &settings.gateway_id, observe),
+            loops: Loops::new(
+                settings.way.clone(),
+                &settings.gateway_id,
+                Arc::clone(&observe),
+            ),
             starts: Some(settings.way.starts()),
+            observe,
             routed: Vec::new(),
             group: CommitGroup::default(),
             spare: Some(CommitGroup::default()),
@@ -206,14 +215,12 @@ impl Intake {
         let mut next = self.spare.take()?;
         next.epoch = self.group.epoch;
         let mut full = std::mem::replace(&mut self.group, next);
-        if let Some(starts) = self.starts.as_ref().filter(|_| full.commit.len() > 0) {
+        if let Some(starts) = self.starts.as_ref().filter(|_| !full.commit.is_empty()) {
             full.commit.mark(STARTS_KEY.as_bytes(), starts);
         }
         self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.
         let _ = self.commits.send(full);
-        // Between two commits: the new group is empty and no event is half done.
-        self.inputs.rules.refresh();
         None
     }
 
@@ -231,7 +238,7 @@ impl Intake {
         } else {
             self.dedup.keep(&done.group.seen);
             // It went with the first group that holds something.
-            self.starts.take_if(|_| done.group.commit.len() > 0);
+            self.starts.take_if(|_| !done.group.commit.is_empty());
         }
         self.group.epoch = self.group.epoch.max(done.epoch);
         let mut group = done.group;
@@ -239,7 +246,15 @@ impl Intake {
         self.spare = Some(group);
     }
 
+    /// Between two commits, with nothing half done: the newest rules decide about the next group.
+    fn begin_group(&mut self) {
+        if self.group.is_empty() {
+            self.inputs.rules.refresh();
+        }
+    }
+
     fn take(&mut self, offer: Offer, now: Now) {
+        self.begin_group();
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
@@ -257,7 +272,10 @@ impl Intake {
         if let Some(aside) = set_aside {
             return self.set_aside(event, &aside, ack, now.unix_ms);
         }
-        if let Some(why) = self.loops.objection(&mut event, now.instant) {
+        // A device makes its readings: none comes back by it.
+        if !matches!(identity, Identity::Device { .. })
+            && let Some(why) = self.loops.objection(&mut event, now.instant)
+        {
             self.give_own_id(&mut event);
             let by = match &identity {
                 Identity::Id { taken_by } => Arc::clone(taken_by),
@@ -292,9 +310,10 @@ impl Intake {
                 }
                 self.give_own_id(&mut event);
             }
-            Seen::OutOfTurn => {
-                self.metrics.refused.inc();
-                return ack.settle(Verdict::Refused(Refusal::Failed));
+            Seen::OutOfTurn | Seen::OtherNode => return self.refuse(ack),
+            Seen::TooManyDevices => {
+                self.observe.raise("devices", "devices", TOO_MANY_DEVICES);
+                return self.refuse(ack);
             }
         }
         if event.id.is_empty() {
@@ -307,6 +326,11 @@ impl Intake {
         self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    fn refuse(&self, ack: Ack) {
+        self.metrics.refused.inc();
+        ack.settle(Verdict::Refused(Refusal::Failed));
     }
 
     /// Gives the event an id of ours, and keeps that of its sender.
@@ -355,6 +379,7 @@ impl Intake {
     /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
     /// once more. Nobody offers again what a group that fails held of it, as with system events.
     fn wake(&mut self, now: UnixMs) {
+        self.begin_group();
         while self.group.has_room()
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
@@ -373,6 +398,7 @@ impl Intake {
     }
 
     fn raise(&mut self, system: SystemEvent, now: UnixMs) {
+        self.begin_group();
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {
@@ -397,9 +423,6 @@ impl Intake {
 fn name_of(source: &str) -> &str {
     source.split_once('/').map_or(source, |(_, name)| name)
 }
-
-/// The runtime's timers have steps of so long; what is shorter is slept on the intake's own thread.
-const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// The longest sleep towards a timer: a wall clock that is set must be noticed.
 const WAKE_WAIT_MAX: Duration = Duration::from_secs(1);

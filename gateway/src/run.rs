@@ -36,10 +36,13 @@ use rules::folder::FolderError;
 pub enum RunError {
     /// The data directory cannot be used; the message says what to do.
     Store(String),
-    /// The rules have mistakes: all of them, with the files they are in.
-    Rules(Vec<Diagnostic>, Vec<RuleFile>),
-    /// The rules folder cannot be read.
-    Folder(FolderError),
+    /// The rules have mistakes: all of them, with the files they are in, and why the last good ones cannot be
+    /// run either, where there are some.
+    Rules(Vec<Diagnostic>, Vec<RuleFile>, Option<String>),
+    /// The rules folder cannot be read or holds no rules any more; as above.
+    Folder(FolderError, Option<String>),
+    /// The rules folder is not where the configuration says; as above.
+    BadConfig(Box<Diagnostic>, Option<String>),
     /// A source or the control socket could not be opened.
     Bind(String),
     /// A task or thread ended although nobody asked it to.
@@ -55,8 +58,9 @@ impl std::fmt::Display for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             RunError::Store(message) | RunError::Bind(message) => f.write_str(message),
-            RunError::Rules(errors, _) => write!(f, "the rules have {} errors", errors.len()),
-            RunError::Folder(error) => write!(f, "{error}"),
+            RunError::Rules(errors, ..) => write!(f, "the rules have {} errors", errors.len()),
+            RunError::Folder(error, _) => write!(f, "{error}"),
+            RunError::BadConfig(error, _) => f.write_str(&error.message),
             RunError::EndedByItself { task, why } => write!(
                 f,
                 "{task} ended by itself: {why}; the gateway stops so that nothing goes unnoticed"

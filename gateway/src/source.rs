@@ -3,6 +3,7 @@
 //! A source hands on arrivals through the inlet ([`crate::event`]) and acknowledges to its sender
 //! what it is told is stored. The kinds stand in the list at the end of this file and nowhere else.
 
+pub mod device_claims;
 pub mod http;
 pub(crate) mod id_field;
 pub mod lines;
@@ -10,6 +11,7 @@ pub mod listener;
 pub mod mqtt;
 pub mod mqtt_listener;
 pub mod open;
+pub mod port_budget;
 pub mod serial;
 #[cfg(feature = "serial")]
 pub mod serial_port;

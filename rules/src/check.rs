@@ -5,7 +5,9 @@
 
 mod access;
 mod call;
+mod complaints;
 mod contradiction;
+mod declared;
 mod event;
 mod expr;
 mod interval;
@@ -24,42 +26,44 @@ use crate::event::json::FieldId;
 use crate::ir::{self, Program};
 use crate::syntax::ast;
 use crate::syntax::rule_file::RuleFile;
-use event::DeclaredEvent;
+use complaints::Complaints;
+use declared::DeclaredEvents;
 
-/// How many complaints about meaning are kept.
-const DIAGNOSTICS_MAX: usize = 500;
-
-/// Checks all files together.
+/// Checks all files together, for as long as `goes_on` says so: what is given after that is not all.
 pub(crate) fn check(
     files: &[Arc<RuleFile>],
     asts: &[ast::File],
     destinations: &Destinations,
     names: &mut Names,
+    goes_on: &dyn Fn() -> bool,
 ) -> (Program, Vec<Diagnostic>) {
     let mut checker = Checker {
         files,
         file: 0,
         destinations,
         names,
-        events: Vec::new(),
+        events: DeclaredEvents::default(),
         rules: HashMap::new(),
         fields: HashMap::new(),
         program: Program::default(),
-        diagnostics: Vec::new(),
+        complaints: Complaints::default(),
+        line: Line::default(),
     };
     for (at, file) in asts.iter().enumerate() {
         checker.file = at;
-        file.events.iter().for_each(|event| checker.event(event));
+        let events = file.events.iter().take_while(|_| goes_on());
+        events.for_each(|event| checker.event(event));
     }
     for (at, file) in asts.iter().enumerate() {
         checker.file = at;
-        file.rules.iter().for_each(|rule| checker.rule(rule));
+        let rules = file.rules.iter().take_while(|_| goes_on());
+        rules.for_each(|rule| checker.rule(rule));
         file.unmatched
             .iter()
             .for_each(|rule| checker.unmatched(rule));
     }
     checker.unused_events();
-    (checker.program, checker.diagnostics)
+    (checker.program, checker.complaints.into_all())
 }
 
 struct Checker<'a> {
@@ -68,20 +72,25 @@ struct Checker<'a> {
     file: usize,
     destinations: &'a Destinations,
     names: &'a mut Names,
-    events: Vec<DeclaredEvent>,
+    events: DeclaredEvents,
     /// Rules by their names.
     rules: HashMap<String, usize>,
     /// Paths that have a [`FieldId`].
     fields: HashMap<Vec<String>, FieldId>,
     program: Program,
-    diagnostics: Vec<Diagnostic>,
+    complaints: Complaints,
+    line: Line,
+}
+
+/// The line found last, from which the next ones of its file are counted on.
+#[derive(Default)]
+struct Line {
+    file: usize,
+    offset: usize,
+    number: usize,
 }
 
 impl Checker<'_> {
-    fn path(&self) -> &str {
-        &self.files[self.file].path
-    }
-
     fn text(&self) -> &str {
         &self.files[self.file].text
     }
@@ -92,12 +101,14 @@ impl Checker<'_> {
         span: &ast::Span,
         message: impl Into<String>,
     ) -> &mut Diagnostic {
-        let diagnostic = Diagnostic::new(severity, self.path(), self.text(), span.clone(), message);
-        // Who makes more mistakes than this mends the first ones first.
-        self.diagnostics.truncate(DIAGNOSTICS_MAX);
-        let place = self.diagnostics.len();
-        self.diagnostics.push(diagnostic);
-        &mut self.diagnostics[place]
+        let file = &self.files[self.file];
+        // Of one that is not kept nobody sees the place, which takes its time to find.
+        let text = match self.complaints.has_room(severity) {
+            true => &*file.text,
+            false => "",
+        };
+        let found = Diagnostic::new(severity, &file.path, text, span.clone(), message);
+        self.complaints.keep(found)
     }
 
     fn error(&mut self, span: &ast::Span, message: impl Into<String>) -> &mut Diagnostic {
@@ -109,13 +120,21 @@ impl Checker<'_> {
     }
 
     /// `message` about `word`, offering the nearest of `candidates`.
-    fn unknown(&mut self, word: &ast::Name, message: String, candidates: &[&str]) {
-        let meant = crate::diagnostic::did_you_mean(&word.text, candidates.iter().copied());
-        let diagnostic = Diagnostic::error(self.path(), self.text(), word.span.clone(), message);
-        self.diagnostics.push(match meant {
-            Some(meant) => diagnostic.with_replacement(meant),
-            None => diagnostic,
-        });
+    fn unknown(
+        &mut self,
+        word: &ast::Name,
+        message: String,
+        candidates: &[&str],
+    ) -> &mut Diagnostic {
+        // To look among many names for the nearest takes its time.
+        let told = self.complaints.has_room(Severity::Error);
+        let candidates = candidates.iter().copied().filter(|_| told);
+        let meant = crate::diagnostic::did_you_mean(&word.text, candidates);
+        let reported = self.error(&word.span, message);
+        if let Some(meant) = meant {
+            *reported = reported.clone().with_replacement(meant);
+        }
+        reported
     }
 
     /// The slot for the field found by going down `path`.
@@ -134,10 +153,8 @@ impl Checker<'_> {
             let known = self.destinations;
             let known: Vec<&str> = known.names().collect();
             let message = format!("unknown destination `{}`", name.text);
-            self.unknown(name, message, &known);
-            if let Some(last) = self.diagnostics.last_mut() {
-                last.notes = vec![format!("destinations are: {}", known.join(", "))];
-            }
+            self.unknown(name, message, &known).notes =
+                vec![format!("destinations are: {}", known.join(", "))];
         }
         found
     }

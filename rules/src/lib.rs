@@ -25,7 +25,7 @@ mod value;
 pub use decision::Destinations;
 pub use event::json::JSON_DEPTH_MAX;
 pub use ruleset::{
-    BrokenCounters, Checked, Counters, RULES_MAX, RuleCounters, RuleCounts, RuleSet, State, Totals,
-    UnreadCounters, compile,
+    BrokenCounters, Checked, Counters, Handover, RULES_MAX, RuleCounters, RuleCounts, RuleSet,
+    State, Totals, UnreadCounters, compile, compile_while,
 };
 pub use syntax::rule_file::{FILE_BYTES_MAX, RuleFile};

@@ -2,6 +2,7 @@
 
 mod counters;
 mod evaluation;
+mod handover;
 mod route;
 mod state;
 mod timers;
@@ -9,6 +10,7 @@ mod timers;
 use std::sync::Arc;
 
 pub use counters::{BrokenCounters, Counters, RuleCounters, RuleCounts, Totals, UnreadCounters};
+pub use handover::Handover;
 pub use state::State;
 
 use crate::check::check;
@@ -19,6 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::json::Wanted;
 use crate::event::{Event, UnixMs};
 use crate::ir::Program;
+use crate::syntax::ast;
 use crate::syntax::fingerprint::Fingerprint;
 use crate::syntax::rule_file::{FILE_BYTES_MAX, RuleFile};
 use evaluation::Evaluation;
@@ -45,13 +48,50 @@ pub fn compile(
     files: &[RuleFile],
     destinations: &Destinations,
 ) -> Result<Checked, Vec<Diagnostic>> {
+    compile_while(files, destinations, &|| true).unwrap_or_else(|| Err(Vec::new()))
+}
+
+/// [`compile`] for as long as `goes_on` says so, which is asked between files and between rules;
+/// `None` once it does not.
+pub fn compile_while(
+    files: &[RuleFile],
+    destinations: &Destinations,
+    goes_on: &dyn Fn() -> bool,
+) -> Option<Result<Checked, Vec<Diagnostic>>> {
+    let (asts, mut diagnostics) = parse(files, goes_on);
+    let mut names = Names::default();
+    let shared: Vec<Arc<RuleFile>> = files.iter().cloned().map(Arc::new).collect();
+    let (program, found) = check(&shared, &asts, destinations, &mut names, goes_on);
+    diagnostics.extend(found);
+    if program.rules.len() > RULES_MAX {
+        let path = files.last().map_or("rules", |file| &file.path);
+        let message = format!("there are more than {RULES_MAX} rules");
+        diagnostics.push(Diagnostic::error(path, "", 0..0, message));
+    }
+    if !goes_on() {
+        return None;
+    }
+    sort(&mut diagnostics, files);
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Some(Err(diagnostics));
+    }
+    let rules = RuleSet::build(&shared, destinations, program, names, goes_on);
+    let checked = Checked {
+        rules,
+        warnings: diagnostics,
+    };
+    goes_on().then_some(Ok(checked))
+}
+
+/// What the files say, as far as it can be read, and what is wrong with their form.
+fn parse(files: &[RuleFile], goes_on: &dyn Fn() -> bool) -> (Vec<ast::File>, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let mut asts = Vec::new();
-    for file in files {
+    for file in files.iter().take_while(|_| goes_on()) {
         if file.text.len() > FILE_BYTES_MAX {
             let message = format!("a rule file cannot be larger than {FILE_BYTES_MAX} bytes");
             diagnostics.push(Diagnostic::error(&file.path, &file.text, 0..0, message));
-            asts.push(crate::syntax::ast::File::default());
+            asts.push(ast::File::default());
             continue;
         }
         let parsed = crate::syntax::parser::parse(&file.path, &file.text);
@@ -60,24 +100,7 @@ pub fn compile(
         diagnostics.extend(errors);
         asts.push(ast);
     }
-    let mut names = Names::default();
-    let shared: Vec<Arc<RuleFile>> = files.iter().cloned().map(Arc::new).collect();
-    let (program, found) = check(&shared, &asts, destinations, &mut names);
-    diagnostics.extend(found);
-    if program.rules.len() > RULES_MAX {
-        let path = files.last().map_or("rules", |file| &file.path);
-        let message = format!("there are more than {RULES_MAX} rules");
-        diagnostics.push(Diagnostic::error(path, "", 0..0, message));
-    }
-    sort(&mut diagnostics, files);
-    if diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(diagnostics);
-    }
-    let rules = RuleSet::build(&shared, destinations, program, names);
-    Ok(Checked {
-        rules,
-        warnings: diagnostics,
-    })
+    (asts, diagnostics)
 }
 
 /// By file in the order given, then by place; one complaint per place and wording.
@@ -107,7 +130,13 @@ impl RuleSet {
     /// The rule set of a gateway without rules: every event goes to every destination but
     /// `dead_letter`.
     pub fn pass_all(destinations: &Destinations) -> RuleSet {
-        RuleSet::build(&[], destinations, Program::default(), Names::default())
+        RuleSet::build(
+            &[],
+            destinations,
+            Program::default(),
+            Names::default(),
+            &|| true,
+        )
     }
 
     fn build(
@@ -115,11 +144,12 @@ impl RuleSet {
         destinations: &Destinations,
         program: Program,
         names: Names,
+        goes_on: &dyn Fn() -> bool,
     ) -> RuleSet {
         let nothing = program.rules.is_empty() && program.unmatched.is_none();
         let count = u16::try_from(destinations.count()).unwrap_or(u16::MAX);
         let router = Router::new(&program.rules);
-        let compiled = CompiledRules::new(files, program, names);
+        let compiled = CompiledRules::new(files, program, names, goes_on);
         let reads = compiled.unmatched.as_ref().map(|rule| rule.reads.clone());
         RuleSet {
             fingerprint: fingerprint(files, destinations),
@@ -190,11 +220,15 @@ impl RuleSet {
     /// A state that did not belong to `old` starts anew.
     #[must_use]
     pub fn carry(&self, old: &RuleSet, state: State) -> State {
-        match state.owner == Some(old.fingerprint) {
-            true if self.fingerprint == old.fingerprint => state,
-            true => state.carry(&old.compiled, (self.fingerprint, &self.compiled)),
-            false => State::default(),
-        }
+        self.handover(old).apply(state).0
+    }
+
+    /// All of [`RuleSet::carry`] that can be done before the state is there.
+    pub fn handover(&self, old: &RuleSet) -> Handover {
+        Handover::new(
+            (old.fingerprint, &old.compiled),
+            (self.fingerprint, &self.compiled),
+        )
     }
 
     /// Runs `rule` over `event` once more at `due`, see [`RuleSet::wake`]. `false` if there is no

@@ -22,6 +22,16 @@ pub fn is_valid_topic_name(topic: &str) -> bool {
         && memchr::memchr3(b'+', b'#', 0, topic.as_bytes()).is_none()
 }
 
+/// The first character of a text that MQTT does not carry: a broker may close the connection over it (MQTT 5.0 section
+/// 1.5.4, MQTT 3.1.1 section 1.5.3).
+pub fn uncarried(text: &str) -> Option<char> {
+    text.chars().find(|character| {
+        let code = u32::from(*character);
+        let is_none = (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE;
+        is_none || character.is_control()
+    })
+}
+
 /// Why a text is no topic filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicError {
@@ -170,6 +180,27 @@ pub fn overlap(one: &str, other: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// A filter for topics that both filters match, which overlap.
+pub fn shared_filter(one: &str, other: &str) -> String {
+    let (mut ones, mut others) = (one.split('/'), other.split('/'));
+    let mut shared: Vec<&str> = Vec::new();
+    loop {
+        match (ones.next(), others.next()) {
+            (Some("#"), rest) => {
+                shared.extend(rest.into_iter().chain(others));
+                break;
+            }
+            (rest, Some("#")) => {
+                shared.extend(rest.into_iter().chain(ones));
+                break;
+            }
+            (Some("+"), Some(level)) | (Some(level), _) => shared.push(level),
+            (None, _) => break,
+        }
+    }
+    shared.join("/")
 }
 
 /// Whether `filter` begins with a wildcard, which matches no topic that begins with `$`, as `other` does.

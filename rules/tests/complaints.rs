@@ -153,6 +153,38 @@ fn names_that_are_not_known_are_errors_with_a_suggestion() {
             "a.rules:2:21: error: a topic to send to cannot contain `+`, `#` or NUL",
         ),
         (
+            "send to cloud topic \"a\\u{1}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+0001, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a\\u{0}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+0000, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a{line}\\n\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+000A, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a{line}/\\u{1f}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+001F, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a\\u{7f}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+007F, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a\\u{9f}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+009F, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a\\u{ffff}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+FFFF, which MQTT does not carry",
+        ),
+        (
+            "send to cloud topic \"a\\u{fdd0}\"",
+            "a.rules:2:21: error: a topic to send to cannot contain U+FDD0, which MQTT does not carry",
+        ),
+        (
             "send to cloud key pres",
             "a.rules:2:19: error: unknown field `pres` in event press_temp (did you mean `press`?)",
         ),

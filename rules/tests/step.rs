@@ -339,8 +339,7 @@ fn without_rules_everything_goes_everywhere_but_to_the_dead_letters() {
 fn a_rule_on_several_topics_runs_once_with_the_captures_of_the_first_that_fits() {
     let rules = rules(
         "event a { topic \"x/{line}/a\" v float required }
-         event b { topic \"x/{line}/{rest...}\" v int required w text }
-         rule r { on a, b, \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
+         rule r { on a, \"x/{line}/{rest...}\", \"y/{line}\" when line != \"3\" send to cloud topic \"{line}\" key rest }",
     );
     let sent = |topic: &str, data: &str| {
         let outputs = decide(&rules, &event(topic, data)).outputs;

@@ -51,6 +51,7 @@ pub use read::backup::BackupReport;
 pub use room::give_up::GapWriter;
 pub use room::shed::Shed;
 pub use store::Store;
+pub use store::documents::DOCUMENT_BYTES_MAX;
 pub use store::open::{inspect, open, restore};
 pub use store::writer::Writer;
 

@@ -1,6 +1,7 @@
 //! The two handles of an open store: the one [`Writer`], and any number of [`Store`]s for readers and cursors.
 
 mod dir_lock;
+pub(crate) mod documents;
 mod format_version;
 pub(crate) mod open;
 mod stats;
@@ -25,6 +26,7 @@ use crate::read::verify::Verification;
 use crate::read::wanted::Wanted;
 use crate::{LaneId, Sequence};
 use dir_lock::DirLock;
+use documents::Documents;
 use stats::Statistics;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -41,6 +43,7 @@ pub struct Store {
     verification: Arc<Verification>,
     statistics: Arc<Statistics>,
     report: Arc<OpenReport>,
+    documents: Arc<Documents>,
     /// Last field: the directory is free for others when everything else is closed.
     _lock: Arc<DirLock>,
 }
@@ -85,6 +88,22 @@ impl Store {
         found
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    /// Keeps `bytes`, at most [`crate::DOCUMENT_BYTES_MAX`], under `name` in place of what was kept there: a file of its own,
+    /// on disk when this returns, beside the log and in no backup.
+    pub fn put_document(&self, name: &'static str, bytes: &[u8]) -> std::io::Result<()> {
+        self.documents.put(name, bytes)
+    }
+
+    /// What is kept under `name`; an error of the kind `InvalidData` if it was damaged.
+    pub fn document(&self, name: &'static str) -> std::io::Result<Option<Vec<u8>>> {
+        self.documents.get(name)
+    }
+
+    /// Keeps nothing under `name` any more.
+    pub fn remove_document(&self, name: &'static str) -> std::io::Result<()> {
+        self.documents.remove(name)
     }
 
     /// Reads what is routed to a lane in a class, from `from` on. Records the lane has acknowledged already come again

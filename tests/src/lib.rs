@@ -6,6 +6,7 @@
 //! | `peer` | other programs, and a real broker |
 //! | `mqtt` | an MQTT of our own: publishers, subscribers and their load |
 //! | `node` | a simulated sensor node on a serial line |
+//! | `babbler` | what talks without end at a serial port |
 //! | `books` | what was acknowledged against what arrived |
 //! | `crash` | plans of kills, and what is left after them |
 //! | `trace` | what a system-call trace says about acknowledgements |
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod babbler;
 pub mod books;
 pub mod crash;
 pub mod gateway;

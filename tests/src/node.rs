@@ -101,6 +101,15 @@ impl SimulatedNode {
         self.ports.send(port).expect("the node lives");
     }
 
+    /// Moves the line to another port, whose name is `link`.
+    ///
+    /// # Panics
+    /// When the system gives no pseudo-terminal.
+    pub fn plug_at(&mut self, link: &Path) {
+        self.link = link.into();
+        self.plug();
+    }
+
     /// Lets a new gateway open the line: a killed one could not give it back itself.
     pub fn free(&self) {
         if let Some(line) = &self.line {

@@ -29,6 +29,25 @@ pub struct Counters {
     pub log_lost: u32,
 }
 
+impl Counters {
+    /// Frames that came since, good and bad ones.
+    pub fn received_since(&self, before: &Self) -> usize {
+        let all = |of: &Self| {
+            [
+                of.frames,
+                of.crc_errors,
+                of.oversize,
+                of.foreign_version,
+                of.unknown,
+            ]
+            .map(u64::from)
+            .iter()
+            .sum::<u64>()
+        };
+        usize::try_from(all(self).saturating_sub(all(before))).unwrap_or(usize::MAX)
+    }
+}
+
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -232,7 +232,7 @@ impl<R: Ring> DeviceLink<R> {
                 boot,
                 session,
                 next,
-            } => self.begin_session(device, boot, session, next),
+            } => self.begin_session(device, boot, (session, next), now_ms),
             ToDevice::TimeRequest { token } => self.time_request = Some(token),
             ToDevice::SchemaRequest { key, index } => self.schema_request = Some((key, index)),
             ToDevice::Ack { session, next } => {
@@ -269,10 +269,20 @@ impl<R: Ring> DeviceLink<R> {
         current
     }
 
-    fn begin_session(&mut self, device: DeviceId, boot: u32, session: SessionId, next: Sequence) {
+    fn begin_session(
+        &mut self,
+        device: DeviceId,
+        boot: u32,
+        (session, next): (SessionId, Sequence),
+        now_ms: u64,
+    ) {
         let run = self.ring.run();
         if device != self.identity.device || boot != run.boot || run.next.is_before(next) {
             return count(&mut self.counters.foreign_session);
+        }
+        // A welcome that came before: what is on the way stays there, and a hold holds.
+        if self.session == Some((session, boot)) {
+            return self.release(next, now_ms);
         }
         self.ring.release(next);
         let oldest = self.ring.run().oldest;

@@ -6,15 +6,16 @@
 //! the same commit as the events. After a hello the caller finishes or gives up what it was handed before, looks the
 //! mark up, and calls [`HostLink::resume`]; nothing stored is handed out again.
 
+mod node;
 mod session;
 
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
-use crate::message::ToGateway;
+use crate::message::{SessionId, ToGateway};
 use session::{Gap, Received, Session};
 
-pub use session::{ANSWER_MS, DISCOVER_MS, RESEND_MS, TIME_MS};
+pub use session::{ANSWER_MS, ANSWER_MS_MAX, DISCOVER_MS, RESEND_MS, TIME_MS};
 
 /// The gateway's half.
 #[derive(Debug)]
@@ -68,14 +69,58 @@ impl HostLink {
     /// Goes on after a hello: events follow from behind `mark`, or, without one, from the oldest record the node holds.
     /// Without `schema_known` the schema is fetched before the first event. Everything handed on before must be durable
     /// or given up by now.
+    ///
+    /// The node stays in the session that it is in, if any: once minted, a session belongs to one boot of one node. A
+    /// caller that keeps it with the mark can tell two nodes with one name apart, see [`resume_in`](Self::resume_in).
     pub fn resume(
         &mut self,
         mark: Option<DurableMark>,
         schema_known: bool,
         now_ms: u64,
     ) -> Result<(), ResumeError> {
+        let session = match self.session.claimed() {
+            0 => self.session.mint(),
+            claimed => claimed,
+        };
+        self.resume_in(session, mark, schema_known, now_ms)
+    }
+
+    /// The same in this session: a node in another one is welcomed to it.
+    pub fn resume_in(
+        &mut self,
+        session: SessionId,
+        mark: Option<DurableMark>,
+        schema_known: bool,
+        now_ms: u64,
+    ) -> Result<(), ResumeError> {
         self.session
-            .resume(mark, schema_known, now_ms, &mut self.counters)
+            .resume(session, mark, schema_known, now_ms, &mut self.counters)
+    }
+
+    /// Before resuming, asks the node for its clock. The answer, an [`Incoming::Time`], names its present boot, which is
+    /// another one where the node brings records of an earlier boot from its flash.
+    pub fn ask_clock(&mut self, now_ms: u64) {
+        self.session.ask_clock(now_ms);
+    }
+
+    /// Takes nothing of whoever is there until the next hello, which is handed on.
+    pub fn turn_away(&mut self, now_ms: u64) {
+        self.session.turn_away(now_ms);
+    }
+
+    /// Asks who is there; the session goes on.
+    pub fn discover(&mut self) {
+        self.session.discover();
+    }
+
+    /// A session that this link has not given to anybody lately.
+    pub fn mint(&mut self) -> SessionId {
+        self.session.mint()
+    }
+
+    /// The session that was resumed last.
+    pub fn session(&self) -> SessionId {
+        self.session.session()
     }
 
     /// Everything up to and including `id` is durable. Ids of another node or boot, or not handed on, are ignored.

@@ -271,3 +271,101 @@ fn an_ack_for_another_boot_or_for_what_was_not_handed_on_is_ignored() {
     exchange(&mut device, &mut host, None, 1);
     assert_eq!(device.held(), 0);
 }
+
+#[test]
+fn a_welcome_that_comes_again_changes_nothing() {
+    let mut device = welcomed(10);
+    assert_eq!(sent(&mut device, 0).len(), 8);
+    let again = ToDevice::Welcome {
+        device: DEVICE,
+        boot: 1,
+        session: 5,
+        next: Sequence(0),
+    };
+    tell(&mut device, again, 1);
+    assert!(sent(&mut device, 1).is_empty(), "they are on the way");
+    let refuse = ToDevice::Refuse {
+        session: 5,
+        next: Sequence(0),
+        retry_ms: 900,
+    };
+    tell(&mut device, refuse, 10);
+    tell(&mut device, again, 11);
+    assert!(sent(&mut device, 899).is_empty(), "it is told to hold");
+}
+
+/// Everything the gateway's half sends at this moment.
+fn asked(host: &mut HostLink, now_ms: u64) -> Vec<ToDevice> {
+    let (mut buffer, mut asked) = ([0; FRAME_SIZE_MAX], Vec::new());
+    while let Some(size) = host.transmit(now_ms, &mut buffer).map(<[u8]>::len) {
+        let message = decode(&mut buffer[..size - 1]).expect("a frame");
+        asked.push(postcard::from_bytes(message).expect("a message"));
+    }
+    asked
+}
+
+/// Puts a message of a node into the gateway's half; whether it hands something on.
+fn hears(host: &mut HostLink, message: ToGateway<'_>, now_ms: u64) -> bool {
+    let mut buffer = [0; FRAME_SIZE_MAX];
+    let mut bytes = encode(&message, &mut buffer).expect("fits");
+    host.receive(&mut bytes, now_ms).is_some()
+}
+
+#[test]
+fn an_event_of_another_session_makes_the_gateway_ask_who_is_there() {
+    let (mut device, mut host) = (device(1), HostLink::new(1));
+    device
+        .record(0, &[Value::Integer(1), Value::Boolean(true)])
+        .expect("room");
+    exchange(&mut device, &mut host, None, 0);
+    assert!(asked(&mut host, 100).is_empty());
+    let foreign = ToGateway::Event {
+        session: 77,
+        sequence: Sequence(1),
+        record: &[],
+    };
+    for _ in 0..50 {
+        assert!(!hears(&mut host, foreign, 2_000), "it is not taken");
+        assert!(asked(&mut host, 2_000).len() <= 1);
+    }
+    assert!(!hears(&mut host, foreign, 3_500));
+    assert_eq!(asked(&mut host, 3_500), [ToDevice::Discover]);
+}
+
+#[test]
+fn a_node_that_is_in_a_session_stays_in_it_and_one_that_is_in_none_gets_a_new_one() {
+    let mut sessions = Vec::new();
+    for (at, claimed) in [0, 900, 0, 900].into_iter().enumerate() {
+        let mut host = HostLink::new(40 + at as u16);
+        let hello = tidegate_link::message::Hello {
+            device: DEVICE,
+            boot: 1,
+            session: claimed,
+            firmware: "",
+            slot: 0,
+            schema: 0,
+            window: 8,
+            next: Sequence(0),
+            oldest: Sequence(0),
+            lost: 0,
+        };
+        assert!(hears(&mut host, ToGateway::Hello(hello), 0));
+        host.resume(None, true, 0).expect("somebody is there");
+        sessions.push(host.session());
+        let welcomes = asked(&mut host, 0);
+        let welcomes = welcomes
+            .iter()
+            .filter(|m| matches!(m, ToDevice::Welcome { .. }));
+        assert_eq!(welcomes.count(), usize::from(claimed == 0));
+        // It says hello in no session again: its welcome got lost, or it is another node.
+        let again = tidegate_link::message::Hello {
+            session: 0,
+            ..hello
+        };
+        assert!(hears(&mut host, ToGateway::Hello(again), 1));
+        host.resume(None, true, 1).expect("somebody is there");
+        assert_ne!(host.session(), *sessions.last().expect("one"));
+    }
+    assert_eq!((sessions[1], sessions[3]), (900, 900));
+    assert_ne!(sessions[0], sessions[2]);
+}

@@ -34,7 +34,7 @@ enum Command {
 /// # Errors
 /// Exit code 78 when anything is wrong; it has been reported.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
+    let config = arguments.config.load_with_rules()?;
     let Command::Check { format } = arguments.command;
     let Some(folder) = &config.gateway.rules else {
         return Err(Failure::new(format!(
@@ -51,8 +51,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let rules = figures::plural(rules, "rule");
             writeln!(
                 std::io::stdout(),
-                "{rules} in {files} of {} are fine",
-                folder.display()
+                "{rules} in {files} of {} are fine{}",
+                folder.display(),
+                match &*findings.others {
+                    [] => String::new(),
+                    others => format!("; not read: {}", others.join(", ")),
+                }
             )?;
             Ok(())
         }

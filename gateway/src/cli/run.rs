@@ -65,7 +65,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Rules with mistakes are a bad configuration: all of them, with their exit code.
 fn failure(error: RunError) -> Failure {
     match error {
-        RunError::Rules(errors, files) => Failure::rules(&errors, &files),
+        RunError::Rules(errors, files, kept) => Failure::rules(&errors, &files).and(kept),
+        RunError::BadConfig(error, kept) => Failure::BadConfig(vec![*error]).and(kept),
+        RunError::Folder(error, kept) => Failure::bad_config(&error.to_string()).and(kept),
         error => Failure::new(error.to_string()),
     }
 }

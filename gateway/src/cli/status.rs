@@ -94,6 +94,16 @@ fn write_rules(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
             rules.rules, rules.generation, rules.fingerprint
         )?,
     }
+    if let Some(kept) = rules.last_good_ms {
+        let kept = figures::time(kept);
+        writeln!(
+            output,
+            "  the last good set, of {kept}: the folder was refused at the start"
+        )?;
+    }
+    for name in &rules.ignored {
+        writeln!(output, "  not read: {}", printable(name))?;
+    }
     for error in &rules.refused {
         writeln!(output, "  refused: {}", printable(error))?;
     }

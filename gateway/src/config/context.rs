@@ -26,6 +26,7 @@ pub(crate) struct Context<'a> {
     folder: PathBuf,
     variables: Variables<'a>,
     reported: RefCell<Vec<Diagnostic>>,
+    rules_missing: RefCell<Option<Diagnostic>>,
 }
 
 impl<'a> Context<'a> {
@@ -37,6 +38,7 @@ impl<'a> Context<'a> {
             folder: path.parent().map(Path::to_owned).unwrap_or_default(),
             variables,
             reported: RefCell::new(Vec::new()),
+            rules_missing: RefCell::new(None),
         }
     }
 
@@ -56,6 +58,16 @@ impl<'a> Context<'a> {
         if !reported.contains(&diagnostic) {
             reported.push(diagnostic);
         }
+    }
+
+    /// Remembers what is wrong with the rules folder: a gateway may know its last good rules.
+    pub(crate) fn report_rules_missing(&self, diagnostic: Diagnostic) {
+        self.rules_missing.replace(Some(diagnostic));
+    }
+
+    /// What [`Context::report_rules_missing`] was given.
+    pub(super) fn rules_missing(&self) -> Option<Diagnostic> {
+        self.rules_missing.borrow().clone()
     }
 
     /// Everything reported, in the order of the file.

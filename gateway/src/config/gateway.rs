@@ -57,7 +57,7 @@ impl Gateway {
         let data_dir = section.read(&GATEWAY.data_dir);
         let rules = section
             .has(&GATEWAY.rules)
-            .then(|| files::folder(section, &GATEWAY.rules));
+            .then(|| files::rules_folder(section, &GATEWAY.rules));
         let shutdown_max = section.read(&GATEWAY.shutdown_max);
         let dedup_window = section.read(&GATEWAY.dedup_window);
         Some(Gateway {

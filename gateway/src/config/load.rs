@@ -40,6 +40,17 @@ keys! {
 /// # Errors
 /// Everything that is wrong with it, at least one error, in the order of the file.
 pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    load_to_run(path).and_then(with_rules)
+}
+
+/// The same where the rules folder need not be there, for a gateway that may know its last good rules and for
+/// whoever asks one that runs.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_to_run<S: Kinds, U: Kinds>(
+    path: &Path,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let refused = |message: String| vec![Diagnostic::error(&file, "", 0..0, message)];
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -48,7 +59,20 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    parse(path, &text, &|name| std::env::var(name).ok())
+    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+}
+
+/// Refuses what has no rules folder.
+fn with_rules<S, U>(config: Config<S, U>) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    match config.rules_missing {
+        None => Ok(config),
+        Some(missing) => {
+            let mut found = config.warnings;
+            found.push(missing);
+            found.sort_by_key(|diagnostic| diagnostic.span.start);
+            Err(found)
+        }
+    }
 }
 
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.
@@ -56,6 +80,14 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
 /// # Errors
 /// As [`load`].
 pub(crate) fn parse<S: Kinds, U: Kinds>(
+    path: &Path,
+    text: &str,
+    variables: Variables<'_>,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    parse_to_run(path, text, variables).and_then(with_rules)
+}
+
+fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     variables: Variables<'_>,
@@ -68,13 +100,19 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     })?;
     let context = Context::new(path, &file, text, variables);
     let config = config(&context, path, document.as_table());
-    let found = context.into_diagnostics();
+    let rules_missing = context.rules_missing();
+    let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
             warnings: found,
+            rules_missing,
             ..config
         }),
-        _ => Err(found),
+        _ => {
+            found.extend(rules_missing);
+            found.sort_by_key(|diagnostic| diagnostic.span.start);
+            Err(found)
+        }
     }
 }
 
@@ -139,6 +177,7 @@ fn config<S: Kinds, U: Kinds>(
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
         warnings: Vec::new(),
+        rules_missing: None,
     })
 }
 

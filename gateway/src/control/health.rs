@@ -69,10 +69,17 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
             upstream.name, upstream.state
         ));
     }
-    if !status.rules.refused.is_empty() {
-        let count = status.rules.refused.len();
+    if let Some((first, more)) = status.rules.refused.split_first() {
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let goes_on = match status.rules.last_good_ms {
+            None => "goes on",
+            Some(_) => "of before the start runs",
+        };
         troubles.push(format!(
-            "the rules folder has {count} errors: the last good set goes on"
+            "the rules folder is refused, the last good set {goes_on}: {first}{more}"
         ));
     }
     troubles
@@ -112,6 +119,25 @@ mod tests {
             assert_eq!(is_alive(&intake), alive, "{intake:?}");
             assert_eq!(accepts(&intake), ready, "{intake:?}");
         }
+    }
+
+    #[test]
+    fn a_refused_rules_folder_is_told_with_its_first_mistake() {
+        let of = |refused: &[&str], last_good_ms| {
+            let mut status = Status::default();
+            status.rules.refused = refused.iter().map(|one| (*one).to_owned()).collect();
+            status.rules.last_good_ms = last_good_ms;
+            troubles(&status, &intake(Some(0), false))
+        };
+        let begin = "the rules folder is refused, the last good set";
+        assert_eq!(of(&[], None), [""; 0]);
+        assert_eq!(of(&["a:1: x"], None), [format!("{begin} goes on: a:1: x")]);
+        assert_eq!(
+            of(&["a:1: x", "a:2: y", "b"], Some(7)),
+            [format!(
+                "{begin} of before the start runs: a:1: x, and 2 more"
+            )]
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Identity {
         device: Arc<str>,
         /// Unique per boot of the device.
         boot: u64,
+        /// Minted for this boot, and no other node's: two nodes may claim one name and boot.
+        session: u16,
         /// Counts up by one per reading within the boot.
         sequence: u64,
         /// The sequence that must be stored, or on its way into the store, before this one: the

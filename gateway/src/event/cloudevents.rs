@@ -30,6 +30,8 @@ use super::way::{self, PATH};
 pub const SPEC_VERSION: &str = "1.0";
 /// Extension attributes of one event.
 const EXTENSIONS_MAX: usize = 32;
+/// Attributes that an event may leave with beside its extensions.
+const OWN_ATTRIBUTES: usize = 11;
 /// The longest value of an attribute, in bytes.
 pub const VALUE_BYTES_MAX: usize = 1024;
 
@@ -98,12 +100,13 @@ pub fn continue_way<'a>(
 }
 
 fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
-    let mut attributes = vec![
+    let mut attributes = Vec::with_capacity(OWN_ATTRIBUTES + event.extensions.len());
+    attributes.extend([
         ("id", id),
         ("source", Cow::Borrowed(&*event.source)),
         ("type", Cow::Borrowed(&*event.kind)),
         ("time", Cow::Owned(rfc3339(event.happened()))),
-    ];
+    ]);
     let optional = [("subject", &event.subject), ("dataschema", &event.schema)];
     for (name, value) in optional {
         attributes.extend(value.as_deref().map(|value| (name, Cow::Borrowed(value))));

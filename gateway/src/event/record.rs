@@ -171,7 +171,7 @@ impl postcard::ser_flavors::Flavor for Appender<'_> {
 /// [`RecordError::Version`] for a version this gateway does not know,
 /// [`RecordError::Malformed`] for anything that is not what [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
-    decode_sharing(bytes, &mut SharedTexts::default())
+    decode_sharing(&Bytes::copy_from_slice(bytes), &mut SharedTexts::default())
 }
 
 /// Texts that an event mostly has in common with the one before it.
@@ -190,22 +190,24 @@ fn share(known: &mut Arc<str>, text: &str) -> Arc<str> {
     Arc::clone(known)
 }
 
-/// As [`decode`], for records one after the other: what they have in common is kept once.
+/// As [`decode`], for records one after the other: what they have in common is kept once, and
+/// payloads are views into their bytes.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_sharing(bytes: &[u8], texts: &mut SharedTexts) -> Result<Record, RecordError> {
+pub fn decode_sharing(bytes: &Bytes, texts: &mut SharedTexts) -> Result<Record, RecordError> {
     let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
     if *version != VERSION {
         return Err(RecordError::Version(*version));
     }
     let (head, mut payloads) =
         postcard::take_from_bytes::<RecordHead>(rest).map_err(|_| RecordError::Malformed)?;
-    let data = take(&mut payloads, head.data_len)?;
+    let mut take = |len| take(bytes, &mut payloads, len);
+    let data = take(head.data_len)?;
     let outputs = head
         .outputs
         .iter()
-        .map(|output| routed(output, &mut payloads))
+        .map(|output| routed(output, &mut take))
         .collect::<Result<Vec<_>, _>>()?;
     if !payloads.is_empty() {
         return Err(RecordError::Malformed);
@@ -224,20 +226,23 @@ pub fn source(bytes: &[u8]) -> &str {
     postcard::take_from_bytes::<RecordHead>(rest).map_or("", |(head, _)| head.source)
 }
 
-fn take(payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
+fn take(bytes: &Bytes, payloads: &mut &[u8], len: u32) -> Result<Bytes, RecordError> {
     let (data, rest) = payloads
         .split_at_checked(len as usize)
         .ok_or(RecordError::Malformed)?;
     *payloads = rest;
-    Ok(Bytes::copy_from_slice(data))
+    Ok(bytes.slice_ref(data))
 }
 
-fn routed(head: &OutputHead, payloads: &mut &[u8]) -> Result<Routed, RecordError> {
+fn routed(
+    head: &OutputHead,
+    mut take: impl FnMut(u32) -> Result<Bytes, RecordError>,
+) -> Result<Routed, RecordError> {
     let output = Output {
         topic: head.topic.map(Arc::from),
         key: head.key.map(Arc::from),
         data: match head.data_len {
-            Some(len) => Some(take(payloads, len)?),
+            Some(len) => Some(take(len)?),
             None => None,
         },
         reason: head.reason.map(Arc::from),
@@ -345,7 +350,7 @@ mod tests {
         for event in others.iter().flat_map(|other| [&event, other, other]) {
             let mut buffer = Vec::new();
             encode(event, &outputs, &mut buffer);
-            let record = decode_sharing(&buffer, &mut texts).expect("a fresh record");
+            let record = decode_sharing(&buffer.into(), &mut texts).expect("a fresh record");
             assert_eq!(&*record.event, event);
             assert!(Arc::ptr_eq(&record.event.topic, &texts.topic));
         }

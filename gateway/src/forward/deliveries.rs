@@ -38,7 +38,7 @@ impl Lane {
             if routed.lane == self.id && routed.output.priority as u8 == class {
                 let token = Token { sequence, output };
                 let entry = InFlight {
-                    attempts: self.seen.get(&token).copied().unwrap_or(0),
+                    attempts: self.attempts(token),
                     ..entry(class, token, historical, now)
                 };
                 let (entry, delivery) = sized(entry, &decoded.event, routed.output);
@@ -154,6 +154,14 @@ impl Lane {
     fn marked(&self, delivery: Delivery) -> Delivery {
         let mark = self.mark.clone();
         Delivery { mark, ..delivery }
+    }
+
+    /// How often it was offered on connections that broke.
+    fn attempts(&self, token: Token) -> u32 {
+        match self.seen.is_empty() {
+            true => 0,
+            false => self.seen.get(&token).copied().unwrap_or(0),
+        }
     }
 
     fn unreadable(&mut self, entry: InFlight, stored: StoredRecord) {

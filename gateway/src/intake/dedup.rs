@@ -31,6 +31,10 @@ pub enum Seen {
     /// An earlier event of the device was refused, this one must be too: the device's mark says
     /// that everything up to it is stored.
     OutOfTurn,
+    /// Of another node than the one whose events are stored under this name and boot.
+    OtherNode,
+    /// Of a device that nothing is stored of yet, and there are too many devices.
+    TooManyDevices,
 }
 
 /// Something a group made the dedup remember.
@@ -57,6 +61,17 @@ pub struct Fingerprint {
     of_sender: u64,
     /// Source and id: what a receiver tells events by.
     id: u64,
+}
+
+/// Devices remembered. A mark is never forgotten, so a line on which ever new devices appear must not fill the store.
+pub const DEVICES_MAX: usize = 10_000;
+
+/// One event's place among those of its device.
+struct Place {
+    boot: u64,
+    session: u16,
+    sequence: u64,
+    after: Option<u64>,
 }
 
 /// What was stored before, durable or under way.
@@ -117,9 +132,18 @@ impl Dedup {
             Identity::Device {
                 device,
                 boot,
+                session,
                 sequence,
                 after,
-            } => self.seen_device(device, *boot, (*after, *sequence), entries, commit),
+            } => {
+                let place = Place {
+                    boot: *boot,
+                    session: *session,
+                    sequence: *sequence,
+                    after: *after,
+                };
+                self.seen_device(device, &place, entries, commit)
+            }
         }
     }
 
@@ -165,25 +189,31 @@ impl Dedup {
     fn seen_device(
         &mut self,
         device: &Arc<str>,
-        boot: u64,
-        (after, sequence): (Option<u64>, u64),
+        place: &Place,
         entries: &mut Vec<DedupEntry>,
         commit: &mut Commit,
     ) -> Seen {
+        if self.devices.len() >= DEVICES_MAX && !self.devices.contains_key(device) {
+            return Seen::TooManyDevices;
+        }
         let boots = self.devices.entry(Arc::clone(device)).or_default();
-        let highest = boots.sequence(boot);
-        if highest.is_some_and(|highest| sequence <= highest) {
+        let known = boots.mark(place.boot);
+        if known.is_some_and(|known| known.session != 0 && known.session != place.session) {
+            return Seen::OtherNode;
+        }
+        let highest = known.map(|known| known.sequence);
+        if highest.is_some_and(|highest| place.sequence <= highest) {
             return Seen::Again;
         }
         // `None` is less than any sequence.
-        if highest < after {
+        if highest < place.after {
             return Seen::OutOfTurn;
         }
         entries.push(DedupEntry::Device {
             device: Arc::clone(device),
             before: boots.clone(),
         });
-        boots.advance(boot, sequence);
+        boots.advance(place.boot, place.sequence, place.session);
         if crate::intake::null_control::stores_device_marks() {
             let key = device_mark_key(device);
             commit.mark(&key, &boots.to_bytes());
@@ -254,13 +284,24 @@ mod tests {
         sequence: u64,
         group: &mut CommitGroup,
     ) -> Seen {
-        dedup.seen_device(
-            &"node".into(),
-            1,
-            (after, sequence),
-            &mut group.seen,
-            &mut group.commit,
-        )
+        let place = Place {
+            boot: 1,
+            session: 5,
+            sequence,
+            after,
+        };
+        let (seen, commit) = (&mut group.seen, &mut group.commit);
+        dedup.seen_device(&"node".into(), &place, seen, commit)
+    }
+
+    /// The first event of a boot.
+    fn first_of(boot: u64, sequence: u64) -> Place {
+        Place {
+            boot,
+            session: 5,
+            sequence,
+            after: None,
+        }
     }
 
     #[test]
@@ -301,20 +342,68 @@ mod tests {
         let (mut dedup, device) = (Dedup::new(8, "plant"), Arc::from("node"));
         let mut durable = CommitGroup::default();
         for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
-            dedup.seen_device(
-                &device,
-                boot,
-                (None, 7),
-                &mut durable.seen,
-                &mut durable.commit,
-            );
+            let (seen, commit) = (&mut durable.seen, &mut durable.commit);
+            dedup.seen_device(&device, &first_of(boot, 7), seen, commit);
         }
         let before = dedup.devices[&device].clone();
         let (mut first, mut second) = (CommitGroup::default(), CommitGroup::default());
-        dedup.seen_device(&device, 8, (None, 0), &mut first.seen, &mut first.commit);
-        dedup.seen_device(&device, 9, (None, 0), &mut second.seen, &mut second.commit);
+        dedup.seen_device(&device, &first_of(8, 0), &mut first.seen, &mut first.commit);
+        dedup.seen_device(
+            &device,
+            &first_of(9, 0),
+            &mut second.seen,
+            &mut second.commit,
+        );
         dedup.forget_undurable(&second.seen);
         dedup.forget_undurable(&first.seen);
         assert_eq!(dedup.devices[&device], before);
+    }
+
+    #[test]
+    fn another_node_under_the_same_name_and_boot_is_no_repetition() {
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
+        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
+        for (sequence, after) in [(0, None), (1, Some(0)), (1, None)] {
+            let place = Place {
+                boot: 1,
+                session: 6,
+                sequence,
+                after,
+            };
+            let (seen, commit) = (&mut group.seen, &mut group.commit);
+            let found = dedup.seen_device(&"node".into(), &place, seen, commit);
+            assert_eq!(found, Seen::OtherNode);
+        }
+        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
+        // A mark of a version that kept no sessions: whoever comes first is the node.
+        let old: Vec<u8> = [1u64, 7].iter().flat_map(|n| n.to_be_bytes()).collect();
+        dedup.recall_device("node", &old);
+        assert_eq!(offer(&mut dedup, Some(6), 7, &mut group), Seen::Again);
+        assert_eq!(offer(&mut dedup, Some(7), 8, &mut group), Seen::New);
+        let place = Place {
+            session: 6,
+            ..first_of(1, 9)
+        };
+        let found = dedup.seen_device(&"node".into(), &place, &mut group.seen, &mut group.commit);
+        assert_eq!(found, Seen::OtherNode);
+    }
+
+    #[test]
+    fn devices_are_bounded_and_those_that_are_known_go_on() {
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
+        let name = |number: usize| Arc::from(format!("node-{number}"));
+        for number in 0..2 * DEVICES_MAX {
+            let (seen, commit) = (&mut group.seen, &mut group.commit);
+            let found = dedup.seen_device(&name(number), &first_of(1, 0), seen, commit);
+            let expected = match number < DEVICES_MAX {
+                true => Seen::New,
+                false => Seen::TooManyDevices,
+            };
+            assert_eq!(found, expected);
+            group.clear();
+        }
+        let (seen, commit) = (&mut group.seen, &mut group.commit);
+        let found = dedup.seen_device(&name(0), &first_of(1, 1), seen, commit);
+        assert_eq!((found, dedup.devices.len()), (Seen::New, DEVICES_MAX));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tidegate_rules::decision::{Decision, Destination, Output};
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_rules::{Counters, RuleSet, State};
+use tidegate_rules::{Counters, Handover, RuleSet, State};
 use tidegate_store::LaneId;
 use tokio::sync::{Notify, watch};
 
@@ -24,6 +24,40 @@ pub struct ActiveRules {
     pub rules: RuleSet,
     /// Lane of each [`Destination`], by its number.
     pub lanes: Vec<LaneId>,
+    /// From the rules before, worked out while those went on.
+    handover: Mutex<Option<Handover>>,
+}
+
+impl ActiveRules {
+    /// Rules that know of none before.
+    pub fn new(rules: RuleSet, lanes: Vec<LaneId>) -> ActiveRules {
+        ActiveRules {
+            rules,
+            lanes,
+            handover: Mutex::default(),
+        }
+    }
+
+    /// With the handover from those before.
+    pub fn after(self, handover: Handover) -> ActiveRules {
+        ActiveRules {
+            handover: Mutex::new(Some(handover)),
+            ..self
+        }
+    }
+
+    /// The state under these rules, which was under those `before`, and what is left of it.
+    fn take_over(&self, before: &RuleSet, state: State) -> (State, State) {
+        let ready = self
+            .handover
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let ready = ready.filter(|ready| ready.is_from(before.fingerprint()));
+        // Of two sets in a row the first may never have been in force.
+        let handover = ready.unwrap_or_else(|| self.rules.handover(before));
+        handover.apply(state)
+    }
 }
 
 /// Decides about events; all clones are one.
@@ -94,14 +128,23 @@ impl Evaluator {
         Some(event)
     }
 
-    /// Switches to the newest rules. Rules that say what they said before keep their state.
+    /// Switches to the newest rules. Rules that say what they said before keep their state. To be
+    /// called between two groups; what was is dropped elsewhere, for there may be much of it.
     pub fn refresh(&self) {
-        let in_force = &mut *self.lock();
-        if in_force.newest.has_changed().unwrap_or(false) {
+        let left = {
+            let in_force = &mut *self.lock();
+            if !in_force.newest.has_changed().unwrap_or(false) {
+                return;
+            }
             let newest = Arc::clone(&in_force.newest.borrow_and_update());
             let state = std::mem::take(&mut in_force.state);
-            in_force.state = newest.rules.carry(&in_force.active.rules, state);
-            in_force.active = newest;
+            let (state, left) = newest.take_over(&in_force.active.rules, state);
+            in_force.state = state;
+            (std::mem::replace(&mut in_force.active, newest), left)
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(left))),
+            Err(_) => drop(left),
         }
     }
 

@@ -53,6 +53,12 @@ pub struct RulesStatus {
     pub rules: usize,
     /// Errors of the folder as it is now, where it was refused: one line each.
     pub refused: Vec<String>,
+    /// When the rules in force were kept, where the gateway started with the last good ones.
+    #[serde(default)]
+    pub last_good_ms: Option<i64>,
+    /// Names in the folder that were probably meant to be read and are not.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// One source.

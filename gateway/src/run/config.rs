@@ -19,6 +19,15 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::load(path)
 }
 
+/// The same where the rules folder need not be there, for a gateway that may know its last good rules and for
+/// whoever asks one that runs.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_run(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    crate::config::load::load_to_run(path)
+}
+
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.
 ///
 /// # Errors

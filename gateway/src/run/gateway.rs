@@ -61,7 +61,7 @@ impl Gateway {
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes)?;
+        let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
@@ -110,7 +110,8 @@ impl Gateway {
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
         serve(&mut tasks, &config, api, stop_forward).await?;
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
-        rules.watch(&mut tasks, &observe, &stopping);
+        let folder = config.gateway.rules.as_deref();
+        rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,

@@ -15,6 +15,7 @@ use crate::event::inlet::Inlet;
 use crate::observe::Observe;
 use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
+use crate::source::device_claims::DeviceClaims;
 use crate::source::open::Opening;
 
 /// What all sources are opened with.
@@ -38,9 +39,10 @@ pub(super) async fn spawn(
     mut api: ApiContext,
 ) -> Result<ApiContext, RunError> {
     let families = SourceFamilies::register(with.observe);
+    let devices = Arc::new(DeviceClaims::default());
     for source in &with.config.sources {
         let metrics = families.of(&source.name);
-        with.start(tasks, source, &metrics).await?;
+        with.start(tasks, source, &metrics, &devices).await?;
         let source = source.clone();
         api = api.with_source(move || status(&source, &metrics));
     }
@@ -69,6 +71,7 @@ impl SourcesContext<'_> {
         tasks: &mut Tasks,
         source: &SourceSection<SourceKind>,
         metrics: &SourceMetrics,
+        devices: &Arc<DeviceClaims>,
     ) -> Result<(), RunError> {
         let opening = Opening {
             name: &source.name,
@@ -76,6 +79,7 @@ impl SourcesContext<'_> {
             inlet: self.inlet.clone(),
             log: self.log.clone(),
             store: self.store.clone(),
+            devices: Arc::clone(devices),
             observe: Arc::clone(self.observe),
             metrics: metrics.clone(),
             stop: self.stop.clone(),

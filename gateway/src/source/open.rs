@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_store::Store;
 use tokio::sync::watch;
 
+use super::device_claims::DeviceClaims;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
@@ -24,6 +25,8 @@ pub struct Opening<'a> {
     pub log: CommittedLog,
     /// Where marks of devices are.
     pub store: Store,
+    /// Which source each device is at.
+    pub devices: Arc<DeviceClaims>,
     /// Log lines and system events.
     pub observe: Arc<Observe>,
     /// Its counts.

@@ -13,6 +13,7 @@
 //! | `device_event` | records and gaps as events |
 //! | `device_clock` | a device's uptime on the gateway's clock |
 //! | `schema` | names and units of readings, and their values as JSON |
+//! | `turned_away` | a device that is not taken, and why |
 //! | `receipts` | what was handed to the intake and what came back |
 //!
 //! Whatever happens on the line, a session can be begun anew: the durable mark of the device,
@@ -40,15 +41,22 @@ mod session;
 mod source;
 #[cfg(all(test, feature = "serial"))]
 mod tests;
+#[cfg(feature = "serial")]
+mod turned_away;
+#[cfg(all(test, feature = "serial"))]
+mod twins;
 
 use std::sync::Arc;
 
 use tidegate_store::Store;
 
+use super::device_claims::DeviceClaims;
 use super::open::{OpenSource, Opening, Running};
+use super::port_budget::PortBudget;
 use crate::event::inlet::Inlet;
-use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+#[cfg(feature = "serial")]
+use crate::time::clock;
 use config::Serial;
 #[cfg(feature = "serial")]
 pub use source::SerialSource;
@@ -59,8 +67,10 @@ pub struct SerialContext {
     pub inlet: Inlet,
     /// Where the marks of its devices are.
     pub store: Store,
-    /// Log lines and system events.
-    pub observe: Arc<Observe>,
+    /// Which source each device is at.
+    pub devices: Arc<DeviceClaims>,
+    /// What its port may cost, and its voice.
+    pub budget: Arc<PortBudget>,
     /// Its counts.
     pub metrics: SourceMetrics,
 }
@@ -70,10 +80,17 @@ impl OpenSource for Serial {
 
     #[cfg(feature = "serial")]
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
+        let budget = PortBudget::new(
+            opening.name,
+            opening.observe,
+            opening.metrics.clone(),
+            clock::monotonic(),
+        );
         let context = SerialContext {
             inlet: opening.inlet,
             store: opening.store,
-            observe: opening.observe,
+            devices: opening.devices,
+            budget: Arc::new(budget),
             metrics: opening.metrics,
         };
         let source = SerialSource::new(self, opening.name, opening.gateway_id, context);

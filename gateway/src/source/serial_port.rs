@@ -5,19 +5,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_serial::{SerialPortBuilderExt, SerialPortType, SerialStream};
 
+use super::port_budget::PortBudget;
 use crate::config::PortMatch;
-use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::{PortAbsent, PortLost, PortOpened};
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 
 /// The first pause before a port is tried again.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
+/// A port that is lost again sooner than this is opened again after a pause, and each time a longer one.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A port to be opened whenever it is there.
 pub struct SerialPort {
@@ -29,52 +32,83 @@ pub struct SerialPort {
     pub baud: u32,
     /// The longest pause between attempts.
     pub reopen_max: Duration,
-    /// Log lines and system events.
-    pub observe: Arc<Observe>,
+    /// What it may cost, and its voice.
+    pub budget: Arc<PortBudget>,
     /// Its state.
     pub metrics: SourceMetrics,
+    /// When it was opened last, and how long to wait before it is opened next.
+    pub last: Openings,
+}
+
+/// What is known of the last opening of a port.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Openings {
+    opened: Option<Instant>,
+    pause: Duration,
 }
 
 impl SerialPort {
     /// Opens the port, waiting for it as long as it takes; `None` on shutdown.
-    pub async fn open(&self, shutdown: &mut watch::Receiver<bool>) -> Option<SerialStream> {
+    pub async fn open(&mut self, shutdown: &mut watch::Receiver<bool>) -> Option<SerialStream> {
+        if !self.last.pause.is_zero() {
+            self.rest(self.last.pause, shutdown).await?;
+        }
         let mut pause = REOPEN_MIN;
         let mut told = false;
         loop {
+            let now = clock::monotonic();
             match self.try_open() {
                 Ok((path, stream)) => {
+                    self.last.opened = Some(now);
                     self.metrics.up("open");
-                    self.observe.emit(&PortOpened {
+                    self.budget.port_is(&path.to_string_lossy());
+                    let opened = PortOpened {
                         source: &self.source,
                         path: &path,
-                    });
+                    };
+                    self.budget.emit(&opened, 0, now);
                     return Some(stream);
                 }
                 Err(why) if !told => {
                     told = true;
                     self.metrics.down("waiting", &why);
-                    self.observe.emit(&PortAbsent {
+                    let absent = PortAbsent {
                         source: &self.source,
                         why: &why,
-                    });
+                    };
+                    self.budget.emit(&absent, why.len(), now);
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                () = stopped(shutdown) => return None,
-                () = tokio::time::sleep(pause) => {}
-            }
+            self.budget.look(now);
+            self.rest(pause, shutdown).await?;
             pause = (pause * 2).min(self.reopen_max);
         }
     }
 
+    /// Pauses; `None` on shutdown.
+    async fn rest(&self, pause: Duration, shutdown: &mut watch::Receiver<bool>) -> Option<()> {
+        tokio::select! {
+            () = stopped(shutdown) => None,
+            () = tokio::time::sleep(pause) => Some(()),
+        }
+    }
+
     /// Says that the port is gone.
-    pub fn lost(&self, why: &str) {
+    pub fn lost(&mut self, why: &str) {
+        let now = clock::monotonic();
+        let opened = self.last.opened.take();
+        let at_once = opened.is_some_and(|at| now.saturating_duration_since(at) < SETTLED);
+        self.last.pause = match at_once {
+            true => (self.last.pause * 2).clamp(REOPEN_MIN, self.reopen_max.max(REOPEN_MIN)),
+            false => Duration::ZERO,
+        };
         self.metrics.down("waiting", why);
-        self.observe.emit(&PortLost {
+        let lost = PortLost {
             source: &self.source,
             why,
-        });
+        };
+        self.budget.emit(&lost, why.len(), now);
     }
 
     fn try_open(&self) -> Result<(PathBuf, SerialStream), String> {

@@ -12,6 +12,7 @@ mod reason;
 mod text;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +54,25 @@ struct PublishSession {
     limits: BrokerLimits,
     last_id: u16,
     /// By packet identifier.
-    under_way: HashMap<u16, UnderWay>,
+    under_way: HashMap<u16, UnderWay, BuildHasherDefault<IdHasher>>,
     /// Why the connection is over, to be told after what was settled on it.
     broken: Option<String>,
+}
+
+/// Spreads packet identifiers, which are ours: nobody aims at a collision.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
 }
 
 /// A publish that is not settled.
@@ -156,7 +173,7 @@ impl Upstream for MqttOut {
             connection,
             limits,
             last_id: 0,
-            under_way: HashMap::new(),
+            under_way: HashMap::default(),
             broken: None,
         });
         Ok(())

@@ -1,20 +1,23 @@
 //! The `topic` setting of an upstream, with places that each delivery fills.
 
+use std::borrow::Cow;
+
 use super::Delivery;
 
 /// Fills the places of a topic template from a delivery.
-pub fn filled(template: &str, delivery: &Delivery, gateway: &str) -> String {
+pub fn filled<'a>(template: &str, delivery: &'a Delivery, gateway: &str) -> Cow<'a, str> {
     let event = &delivery.event;
     let topic = delivery.topic();
     if template == "{topic}" {
-        return topic.to_owned();
+        return Cow::Borrowed(topic);
     }
-    template
+    let filled = template
         .replace("{topic}", topic)
         .replace("{source}", &event.source)
         .replace("{publisher}", &event.publisher)
         .replace("{type}", &event.kind)
         .replace("{id}", &delivery.id())
         .replace("{key}", delivery.output.key.as_deref().unwrap_or_default())
-        .replace("{gateway}", gateway)
+        .replace("{gateway}", gateway);
+    Cow::Owned(filled)
 }

@@ -183,6 +183,46 @@ fn a_source_that_takes_back_what_an_upstream_gives_is_told() {
     }
 }
 
+#[test]
+fn texts_that_mqtt_does_not_carry_are_told_with_their_place() {
+    let long = "x".repeat(65_536);
+    let characters = [
+        ("\\u0001", "U+0001"),
+        ("\\n", "U+000A"),
+        ("\\u001f", "U+001F"),
+        ("\\u007f", "U+007F"),
+        ("\\u0085", "U+0085"),
+        ("\\ufdd0", "U+FDD0"),
+        ("\\uffff", "U+FFFF"),
+        ("\\U0010ffff", "U+10FFFF"),
+    ];
+    let keys = [
+        ("upstreams.v", "", "client_id"),
+        ("upstreams.v", "", "user"),
+        ("upstreams.v", "", "topic"),
+        ("sources.v", "topics = [\"a\"]\n", "client_id"),
+        ("sources.v", "topics = [\"a\"]\n", "user"),
+        ("sources.v", "", "topics"),
+    ];
+    for (section, more, key) in keys {
+        let with = |value: &str| {
+            let value = match key {
+                "topics" => format!("[\"{value}\"]"),
+                _ => format!("\"{value}\""),
+            };
+            format!("[{section}]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\n{more}{key} = {value}")
+        };
+        for (written, named) in characters {
+            let error =
+                format!("error: `{key}` has the character {named}, which MQTT does not carry");
+            check(&with(&format!("a{written}b")), &[&error]);
+        }
+        let error = format!("error: `{key}` has 65536 bytes; MQTT carries at most 65535");
+        check(&with(&long), &[&error]);
+        check(&with("grün \u{1f321}"), &[]);
+    }
+}
+
 #[cfg(feature = "serial")]
 #[test]
 fn serial_ports_are_named_or_matched() {

@@ -24,7 +24,11 @@ fn event(client: &mut Client, level: u8) -> (u8, String, Vec<u8>) {
         rest = &rest[2..];
     }
     if level == V5 {
-        rest = &rest[1 + usize::from(rest[0])..];
+        let (properties, at) = match rest[0] {
+            short @ 0..0x80 => (usize::from(short), 1),
+            low => (usize::from(low & 0x7f) | usize::from(rest[1]) << 7, 2),
+        };
+        rest = &rest[at + properties..];
     }
     let topic = String::from_utf8(topic.to_vec()).expect("UTF-8");
     (qos, topic, rest.to_vec())

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 use crate::client::{Client, V5, connect, dial, publish};
-use crate::gateway::{Gateway, start_in};
+use crate::gateway::{Gateway, start_in, stored};
 use crate::users::hash;
 use tidegate_tests::wait;
 
@@ -170,4 +170,45 @@ fn a_user_without_a_hash_has_no_password_that_works() {
 
 fn text_of(text: &str) -> Vec<u8> {
     crate::client::text(text)
+}
+
+#[test]
+fn an_mqtt_upstream_delivers_over_tls_with_a_certificate_and_refuses_the_wrong_host() {
+    let central = gateway(true, "");
+    let files = central.dir.path();
+    for (version, host, arrives) in [
+        ("5", "localhost", true),
+        ("3.1.1", "localhost", true),
+        ("5", "127.0.0.1", false),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in ["ca.pem", "press.pem", "press.key"] {
+            std::fs::copy(files.join(file), folder.path().join(file)).expect("copied");
+        }
+        let edge = start_in(
+            folder,
+            &format!(
+                "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtts://{host}:{}\"\nversion = \"{version}\"\n\
+                 ca = \"ca.pem\"\ncert = \"press.pem\"\nkey = \"press.key\"\n",
+                central.address.port()
+            ),
+        );
+        let topic = format!("edge/{version}/{host}");
+        let mut device = Client::over(dial(edge.address), V5, &connect(V5, "device"));
+        // More than one TLS record, and more than the socket takes at once.
+        let large = vec![b'x'; 200_000];
+        for _ in 0..20 {
+            assert!(device.stored(&topic, &large));
+        }
+        match arrives {
+            true => wait::until("all arrive", || stored(&central, &topic).len() == 20),
+            false => edge.wait_until("it is told", || edge.log().contains("upstream down")),
+        }
+        assert_eq!(
+            stored(&central, &topic).is_empty(),
+            !arrives,
+            "{}",
+            edge.log()
+        );
+    }
 }

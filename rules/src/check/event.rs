@@ -1,11 +1,11 @@
 //! `event` blocks.
 
-use super::Checker;
-use crate::diagnostic::line_column;
+use super::{Checker, Line};
+use crate::diagnostic::Severity;
 use crate::ir::{self, ContractField, EventType};
 use crate::syntax::ast::{self, EventBlock, ExprKind, FieldLine, Name, Span};
 use crate::syntax::fingerprint::Fingerprint;
-use crate::topic::TopicPattern;
+use crate::topic::{TopicPattern, shared_filter};
 use crate::value::Value;
 use crate::value::types::Type;
 
@@ -28,12 +28,9 @@ pub(super) struct DeclaredField {
 
 impl Checker<'_> {
     pub(super) fn event(&mut self, block: &EventBlock) {
-        let first = self
-            .events
-            .iter()
-            .find(|event| event.name == block.name.text);
-        if let Some(first) = first {
-            let place = self.place_of(first.file, &first.span);
+        if let Some(first) = self.events.named(&block.name.text) {
+            let first = &self.events[first];
+            let place = self.place_of(first.file, first.span.start);
             let message = format!("event `{}` is declared twice", block.name.text);
             self.error(&block.name.span, message).notes = vec![format!("first at {place}")];
             return;
@@ -53,13 +50,13 @@ impl Checker<'_> {
                 contract.push(promise);
             }
         }
-        let place = self.place_of(self.file, &block.name.span);
+        let place = self.place_of(self.file, block.name.span.start);
         self.program.events.push(EventType {
             name: block.name.text.as_str().into(),
             place,
             contract,
         });
-        self.events.push(DeclaredEvent {
+        self.events.add(DeclaredEvent {
             name: block.name.text.clone(),
             file: self.file,
             span: block.name.span.clone(),
@@ -71,10 +68,21 @@ impl Checker<'_> {
     }
 
     /// `file:line` of a place.
-    pub(super) fn place_of(&self, file: usize, span: &Span) -> String {
-        let file = &self.files[file];
-        let (line, _) = line_column(&file.text, span.start);
-        format!("{}:{line}", file.path)
+    fn place_of(&mut self, file: usize, offset: usize) -> String {
+        let from = &self.line;
+        let from = match from.file == file && from.offset <= offset {
+            true => (from.offset, from.number),
+            false => (0, 0),
+        };
+        let text = self.files[file].text.as_bytes();
+        let between = text.get(from.0..offset).unwrap_or_default();
+        let number = from.1 + memchr::memchr_iter(b'\n', between).count();
+        self.line = Line {
+            file,
+            offset,
+            number,
+        };
+        format!("{}:{}", self.files[file].path, number + 1)
     }
 
     fn event_topic(&mut self, block: &EventBlock) -> Option<TopicPattern> {
@@ -84,7 +92,36 @@ impl Checker<'_> {
                 Some("write `topic \"plant/{line}/temp\"` inside".to_owned());
             return None;
         };
-        self.topic_pattern(topic)
+        let pattern = self.topic_pattern(topic)?;
+        self.shares_no_topic(&block.name, topic, &pattern);
+        Some(pattern)
+    }
+
+    /// Of two declarations of one event, none could say what it is.
+    fn shares_no_topic(&mut self, name: &Name, topic: &ast::Quoted, pattern: &TopicPattern) {
+        if !self.complaints.has_room(Severity::Error) {
+            return;
+        }
+        let Some(first) = self.events.sharing(pattern) else {
+            return;
+        };
+        let first = &self.events[first];
+        let message = format!(
+            "events `{}` and `{}` are declared for the same topics",
+            first.name, name.text
+        );
+        let shared = first.pattern.as_ref();
+        let shared =
+            shared.map(|other| shared_filter(other.filter.as_str(), pattern.filter.as_str()));
+        let shared = shared.unwrap_or_default();
+        let note = format!(
+            "`{}` is declared at {}; both take `{shared}`",
+            first.name.clone(),
+            self.place_of(first.file, first.span.start),
+        );
+        let error = self.error(&topic.span, message);
+        error.label = Some("an event has one declaration: make one topic narrower".to_owned());
+        error.notes = vec![note];
     }
 
     pub(super) fn topic_pattern(&mut self, topic: &ast::Quoted) -> Option<TopicPattern> {
@@ -167,18 +204,12 @@ impl Checker<'_> {
                 "map" | "json" | "struct" => Some("object"),
                 _ => None,
             };
-            self.unknown(name, format!("unknown type `{}`", name.text), &types);
-            if let Some(last) = self.diagnostics.last_mut() {
-                if let Some(meant) = synonym {
-                    let reworded = last.clone();
-                    *last = crate::diagnostic::Diagnostic {
-                        label: None,
-                        ..reworded
-                    }
-                    .with_replacement(meant);
-                }
-                last.notes = vec![format!("types are: {}", types.join(", "))];
+            let reported = self.unknown(name, format!("unknown type `{}`", name.text), &types);
+            if let Some(meant) = synonym {
+                reported.label = None;
+                *reported = reported.clone().with_replacement(meant);
             }
+            reported.notes = vec![format!("types are: {}", types.join(", "))];
         }
         found
     }
@@ -215,7 +246,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn unused_events(&mut self) {
-        for at in 0..self.events.len() {
+        for at in 0..self.events.count() {
             let event = &self.events[at];
             if !event.used {
                 let (file, span) = (event.file, event.span.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Checker;
 use super::scope::{Binding, Scope};
+use crate::diagnostic::Severity;
 use crate::ir::{self, Envelope, Rule, RuleSource};
 use crate::syntax::ast::{Clause, Name, RuleBlock, Source};
 use crate::topic::TopicPattern;
@@ -79,7 +80,7 @@ impl Checker<'_> {
 
     fn nothing_happens(&mut self, block: &RuleBlock) {
         let sends = block.clauses.iter().any(|c| matches!(c, Clause::Send(_)));
-        if !sends && !self.diagnostics.iter().any(|d| d.is_error()) {
+        if !sends && !self.complaints.has_error() {
             let message = format!("rule `{}` sends nothing", block.name.text);
             self.warning(&block.name.span, message).label =
                 Some("its events count as dropped by rule".to_owned());
@@ -128,13 +129,15 @@ impl Checker<'_> {
     }
 
     fn event_named(&mut self, name: &Name) -> Option<usize> {
-        let found = self.events.iter().position(|event| event.name == name.text);
+        let found = self.events.named(&name.text);
         if found.is_none() {
-            let known: Vec<String> = self.events.iter().map(|e| e.name.clone()).collect();
+            let told = self.complaints.has_room(Severity::Error);
+            let known = self.events.iter().filter(|_| told).map(|e| e.name.clone());
+            let known: Vec<String> = known.collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            self.unknown(name, format!("unknown event `{}`", name.text), &known);
-            if let Some(last) = self.diagnostics.last_mut().filter(|d| d.label.is_none()) {
-                last.label = Some("declare it, or write a topic in quotes".to_owned());
+            let reported = self.unknown(name, format!("unknown event `{}`", name.text), &known);
+            if reported.label.is_none() {
+                reported.label = Some("declare it, or write a topic in quotes".to_owned());
             }
         }
         found

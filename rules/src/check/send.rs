@@ -6,7 +6,7 @@ use crate::decision::{Destination, Priority};
 use crate::ir::builtin::Function;
 use crate::ir::{self, Expr, Kind};
 use crate::syntax::ast::{Name, Part, Send, Template};
-use crate::topic::is_valid_topic_name;
+use crate::topic::{is_valid_topic_name, uncarried};
 use crate::value::Value;
 use crate::value::types::Type;
 
@@ -56,16 +56,27 @@ impl Checker<'_> {
         let found = PRIORITIES.iter().find(|(known, _)| *known == name.text);
         if found.is_none() {
             let known = PRIORITIES.map(|(known, _)| known);
-            self.unknown(name, format!("unknown priority `{}`", name.text), &known);
-            if let Some(last) = self.diagnostics.last_mut() {
-                last.notes = vec![format!("priorities are: {}", known.join(", "))];
-            }
+            let message = format!("unknown priority `{}`", name.text);
+            self.unknown(name, message, &known).notes =
+                vec![format!("priorities are: {}", known.join(", "))];
         }
         found.map(|(_, priority)| *priority)
     }
 
     fn topic_template(&mut self, scope: &Scope, topic: &Template) -> Option<Expr> {
         let checked = self.template(scope, topic)?;
+        let written = topic.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Hole(_) => None,
+        });
+        if let Some(character) = written.filter_map(uncarried).next() {
+            let code = u32::from(character);
+            let message = format!(
+                "a topic to send to cannot contain U+{code:04X}, which MQTT does not carry"
+            );
+            self.error(&topic.span, message);
+            return None;
+        }
         if let Some(Value::Text(text)) = checked.constant()
             && !is_valid_topic_name(text)
         {

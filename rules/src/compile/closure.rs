@@ -67,6 +67,11 @@ impl Names {
         id
     }
 
+    /// All of them, in the order of their ids.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<NameId> {
         self.ids.get(name).copied()
     }

@@ -71,12 +71,23 @@ impl fmt::Debug for CompiledRule {
 }
 
 impl CompiledRules {
-    /// Compiles all of a `program` but the topics, which are not its business.
-    pub(crate) fn new(files: &[Arc<RuleFile>], program: Program, mut names: Names) -> Self {
+    /// Compiles all of a `program` but the topics, which are not its business; less than all once
+    /// `goes_on` says no.
+    pub(crate) fn new(
+        files: &[Arc<RuleFile>],
+        program: Program,
+        mut names: Names,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Self {
         let mut compile =
             |rule: &Rule| CompiledRule::new(rule, &files[rule.file], &program.fields, &mut names);
         CompiledRules {
-            rules: program.rules.iter().map(&mut compile).collect(),
+            rules: program
+                .rules
+                .iter()
+                .take_while(|_| goes_on())
+                .map(&mut compile)
+                .collect(),
             unmatched: program.unmatched.as_ref().map(&mut compile),
             events: program.events,
             fields: program.fields,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::compile::closure::{NameId, Names};
+use crate::compile::closure::NameId;
 use crate::decision::{Addressed, Destination};
 use crate::event::UnixMs;
 
@@ -157,10 +157,12 @@ impl RuleCounts {
     }
 
     /// The same under the names of another set. A name that is no longer spelled so starts anew.
-    pub(crate) fn renamed(mut self, old: &Names, new: &Names) -> RuleCounts {
-        let counts = std::mem::take(&mut self.undefined_names);
-        let renamed = |(name, count)| Some((new.find(&old.text(name))?, count));
-        self.undefined_names = counts.into_iter().filter_map(renamed).collect();
+    pub(crate) fn renamed(mut self, new: impl Fn(NameId) -> Option<NameId>) -> RuleCounts {
+        if !self.undefined_names.is_empty() {
+            let counts = std::mem::take(&mut self.undefined_names);
+            let renamed = |(name, count)| Some((new(name)?, count));
+            self.undefined_names = counts.into_iter().filter_map(renamed).collect();
+        }
         self
     }
 }

@@ -1,14 +1,13 @@
 //! What evaluation keeps between events: counters and timers of the rules, and scratch space and
 //! routes that only save work.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::counters::{RuleCounts, Totals, UnreadCounters};
 use super::route::RouteCache;
 use super::timers::Timers;
 use crate::compile::rule::CompiledRules;
 use crate::event::json::Slot;
-use crate::syntax::fingerprint::Fingerprint;
 use crate::value::Value;
 
 /// State of one stream of events under one rule set. A state met by another rule set starts anew,
@@ -52,54 +51,4 @@ impl State {
             ..State::default()
         };
     }
-
-    /// The state under `new` rules: every rule that is called and says the same as before keeps
-    /// what it has, wherever it stands. Scratch space starts anew.
-    pub(crate) fn carry(
-        mut self,
-        old: &CompiledRules,
-        (owner, new): (u64, &CompiledRules),
-    ) -> State {
-        let before: HashMap<&str, (usize, Fingerprint)> = old
-            .with_unmatched()
-            .zip(0..)
-            .map(|(rule, at)| (&*rule.name, (at, rule.fingerprint)))
-            .collect();
-        let mut carried = State::default();
-        carried.adopt(owner, new);
-        let mut moved: Vec<Option<usize>> = vec![None; self.rules.len()];
-        for (rule, at) in new.with_unmatched().zip(0..) {
-            let Some((before, fingerprint)) = before.get(&*rule.name).copied() else {
-                continue;
-            };
-            if fingerprint == rule.fingerprint {
-                let counts = std::mem::take(&mut self.rules[before]);
-                carried.rules[at] = counts.renamed(&old.names, &new.names);
-                moved[before] = Some(at);
-            }
-        }
-        carried.totals = self.totals;
-        carried.unread = self.unread;
-        for ((event, field), count) in self.broken {
-            if let Some(place) = same_field(old, new, event, field) {
-                carried.broken.insert(place, count);
-            }
-        }
-        carried.timers = self.timers.carry(|before| moved[before]);
-        carried
-    }
-}
-
-/// Where the declared field of one rule set is in another, by its names.
-fn same_field(
-    old: &CompiledRules,
-    new: &CompiledRules,
-    event: usize,
-    field: usize,
-) -> Option<(usize, usize)> {
-    let declared = old.events.get(event)?;
-    let name = &declared.contract.get(field)?.name;
-    let event = new.events.iter().position(|e| e.name == declared.name)?;
-    let mut fields = new.events[event].contract.iter();
-    Some((event, fields.position(|field| field.name == *name)?))
 }

@@ -89,6 +89,13 @@ impl<T> TopicIndex<T> {
         let wildcards = !topic.starts_with('$');
         self.root.matching(Some(topic), wildcards, &mut found);
     }
+
+    /// Calls `found` for every value whose filter shares a topic with `filter`, in no particular
+    /// order.
+    pub fn overlapping<'a>(&'a self, filter: &TopicFilter, mut found: impl FnMut(&'a T)) {
+        let levels: Vec<&str> = filter.levels().collect();
+        self.root.overlapping(&levels, true, &mut found);
+    }
 }
 
 impl<T> Node<T> {
@@ -114,6 +121,38 @@ impl<T> Node<T> {
             _ => {}
         }
         removed
+    }
+
+    /// `levels` are those of the filter below this node; `first` is true at the first of all, where
+    /// wildcards do not stand for what starts with `$`.
+    fn overlapping<'a>(&'a self, levels: &[&str], first: bool, found: &mut impl FnMut(&'a T)) {
+        let hidden = |level: &str| first && level.starts_with('$');
+        let Some((level, deeper)) = levels.split_first() else {
+            return self.here.iter().chain(&self.rest).for_each(found);
+        };
+        if *level == "#" {
+            return self.all(&hidden, found);
+        }
+        if !hidden(level) {
+            self.rest.iter().for_each(&mut *found);
+        }
+        if *level == "+" {
+            let below = self.exact.iter().filter(|(level, _)| !hidden(level));
+            below.for_each(|(_, next)| next.overlapping(deeper, false, found));
+        } else if let Some(next) = self.exact.get(*level) {
+            next.overlapping(deeper, false, found);
+        }
+        if let (Some(next), false) = (&self.plus, hidden(level)) {
+            next.overlapping(deeper, false, found);
+        }
+    }
+
+    /// All values here and below, but for those below a `hidden` level.
+    fn all<'a>(&'a self, hidden: &dyn Fn(&str) -> bool, found: &mut impl FnMut(&'a T)) {
+        self.here.iter().chain(&self.rest).for_each(&mut *found);
+        let below = self.exact.iter().filter(|(level, _)| !hidden(level));
+        let below = below.map(|(_, next)| next).chain(self.plus.as_deref());
+        below.for_each(|next| next.all(&|_| false, found));
     }
 
     /// `remaining` is the part of the topic below this node; `None` at the end of the topic.

@@ -8,6 +8,7 @@
 //!       generations/<id>-<first>/  one sled database each
 //!       dead-letters/<n>/          a sled database
 //!       holes                      ranges that went from the middle of the log, outside sled
+//!       documents/                 one file each, replaced as a whole
 //!       quarantine/                what could not be used
 //! ```
 
@@ -35,6 +36,11 @@ pub(crate) fn dead_letters_dir(dir: &Path) -> PathBuf {
     dir.join("dead-letters")
 }
 
+/// Where the documents are.
+pub(crate) fn documents_dir(dir: &Path) -> PathBuf {
+    dir.join("documents")
+}
+
 /// Where unusable generations go.
 pub(crate) fn quarantine_dir(dir: &Path) -> PathBuf {
     dir.join("quarantine")
@@ -50,6 +56,7 @@ pub(crate) fn is_known_name(name: &Path) -> bool {
         "ballast",
         "generations",
         "dead-letters",
+        "documents",
         "quarantine",
         "lost+found",
     ];

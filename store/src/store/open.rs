@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::dir_lock::{DirLock, take_lock};
+use super::documents::Documents;
 use super::format_version::check_format;
 use super::stats::Statistics;
 use super::writer::Writer;
@@ -290,6 +291,7 @@ impl Parts {
             open: self.open.clone(),
             dead_letters: self.dead_letters.clone(),
         };
+        let documents = Documents::new(&self.options.dir, self.read_only);
         let backup = Backup {
             catalog: self.catalog.clone(),
             open: self.open.clone(),
@@ -317,6 +319,7 @@ impl Parts {
             verification: Arc::new(verification),
             statistics: Arc::new(statistics),
             report: self.report,
+            documents: Arc::new(documents),
             _lock: self.lock,
         }
     }

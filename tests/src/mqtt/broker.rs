@@ -72,9 +72,16 @@ impl Broker {
         let (properties, of_all) = (properties.to_vec(), Arc::clone(&seen));
         std::thread::spawn(move || {
             for stream in socket.incoming().flatten() {
-                let (properties, decide) = (properties.clone(), Arc::clone(&decide));
-                let seen = Arc::clone(&of_all);
-                std::thread::spawn(move || serve(stream, &properties, &decide, &seen));
+                let mut served = Served {
+                    stream,
+                    properties: properties.clone(),
+                    decide: Arc::clone(&decide),
+                    seen: Arc::clone(&of_all),
+                    number: 0,
+                    v5: false,
+                    under_way: 0,
+                };
+                std::thread::spawn(move || served.run());
             }
         });
         Broker { address, seen }
@@ -96,74 +103,88 @@ impl Broker {
     }
 }
 
-/// Serves a connection until it is over.
-fn serve(
-    mut stream: TcpStream,
-    properties: &[u8],
-    decide: &Decide,
-    seen: &Mutex<Seen>,
-) -> Option<()> {
-    let (mut buffer, mut chunk) = (Vec::new(), vec![0; 65536]);
-    let (mut v5, mut connection, mut under_way) = (false, 0, 0_usize);
-    loop {
-        while let Some((first, body)) = mqtt::take(&mut buffer) {
-            match first >> 4 {
-                1 => {
-                    v5 = *body.get(6)? == 5;
-                    let mut seen = seen.lock().ok()?;
-                    seen.connections += 1;
-                    connection = seen.connections;
-                    let mut answer = vec![0, 0];
-                    if v5 {
-                        answer.push(properties.len() as u8);
-                        answer.extend(properties);
-                    }
-                    stream.write_all(&mqtt::packet(0x20, &answer)).ok()?;
-                }
-                3 => {
-                    let (id, message) = publish(connection, &body, v5)?;
-                    under_way += 1;
-                    {
-                        let mut seen = seen.lock().ok()?;
-                        seen.under_way_max = seen.under_way_max.max(under_way);
-                        seen.published.push(message.clone());
-                    }
-                    let answer = (decide.lock().ok()?)(&message);
-                    match answer {
-                        Answer::Silence => {}
-                        Answer::Cut => {
-                            let _ = stream.shutdown(Shutdown::Both);
-                            return None;
-                        }
-                        Answer::Disconnect(reason) => {
-                            stream.write_all(&mqtt::packet(0xe0, &[reason])).ok()?;
-                            let _ = stream.shutdown(Shutdown::Both);
-                            return None;
-                        }
-                        Answer::Reason(reason) => {
-                            let exactly_once = first & 0x06 == 4;
-                            under_way -= usize::from(!exactly_once || reason >= 0x80);
-                            let mut body = id.to_vec();
-                            body.extend(Some(reason).filter(|reason| v5 && *reason > 0));
-                            let first = if exactly_once { 0x50 } else { 0x40 };
-                            stream.write_all(&mqtt::packet(first, &body)).ok()?;
-                        }
-                    }
-                }
-                6 => {
-                    under_way -= 1;
-                    stream.write_all(&mqtt::packet(0x70, &body[..2])).ok()?;
-                }
-                12 => {
-                    seen.lock().ok()?.pings += 1;
-                    stream.write_all(&[0xd0, 0]).ok()?;
-                }
+/// A connection to the broker.
+struct Served {
+    stream: TcpStream,
+    properties: Vec<u8>,
+    decide: Decide,
+    seen: Arc<Mutex<Seen>>,
+    number: usize,
+    v5: bool,
+    under_way: usize,
+}
+
+impl Served {
+    /// Serves until it is over.
+    fn run(&mut self) -> Option<()> {
+        let (mut buffer, mut chunk) = (Vec::new(), vec![0; 65536]);
+        loop {
+            while let Some((first, body)) = mqtt::take(&mut buffer) {
+                self.take(first, &body)?;
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(count @ 1..) => buffer.extend(&chunk[..count]),
                 _ => return None,
             }
         }
-        match stream.read(&mut chunk) {
-            Ok(count @ 1..) => buffer.extend(&chunk[..count]),
-            _ => return None,
+    }
+
+    fn take(&mut self, first: u8, body: &[u8]) -> Option<()> {
+        match first >> 4 {
+            1 => {
+                self.v5 = *body.get(6)? == 5;
+                let mut seen = self.seen.lock().ok()?;
+                seen.connections += 1;
+                self.number = seen.connections;
+                let mut answer = vec![0, 0];
+                if self.v5 {
+                    answer.push(self.properties.len() as u8);
+                    answer.extend(&self.properties);
+                }
+                self.stream.write_all(&mqtt::packet(0x20, &answer)).ok()
+            }
+            3 => self.publish(first, body),
+            6 => {
+                self.under_way -= 1;
+                self.stream.write_all(&mqtt::packet(0x70, &body[..2])).ok()
+            }
+            12 => {
+                self.seen.lock().ok()?.pings += 1;
+                self.stream.write_all(&[0xd0, 0]).ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn publish(&mut self, first: u8, body: &[u8]) -> Option<()> {
+        let (id, message) = publish(self.number, body, self.v5)?;
+        self.under_way += 1;
+        {
+            let mut seen = self.seen.lock().ok()?;
+            seen.under_way_max = seen.under_way_max.max(self.under_way);
+            seen.published.push(message.clone());
+        }
+        let answer = (self.decide.lock().ok()?)(&message);
+        match answer {
+            Answer::Silence => Some(()),
+            Answer::Cut => {
+                let _ = self.stream.shutdown(Shutdown::Both);
+                None
+            }
+            Answer::Disconnect(reason) => {
+                let goodbye = mqtt::packet(0xe0, &[reason]);
+                self.stream.write_all(&goodbye).ok()?;
+                let _ = self.stream.shutdown(Shutdown::Write);
+                None
+            }
+            Answer::Reason(reason) => {
+                let exactly_once = first & 0x06 == 4;
+                self.under_way -= usize::from(!exactly_once || reason >= 0x80);
+                let mut body = id.to_vec();
+                body.extend(Some(reason).filter(|reason| self.v5 && *reason > 0));
+                let first = if exactly_once { 0x50 } else { 0x40 };
+                self.stream.write_all(&mqtt::packet(first, &body)).ok()
+            }
         }
     }
 }

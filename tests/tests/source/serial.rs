@@ -28,11 +28,17 @@ fn stored(gateway: &Gateway, kind: &str) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Every reading is stored once, in order, under its number, with what was measured.
+/// Every reading of a boot is stored once, in order, under its number, with what was measured.
 fn check_readings(gateway: &Gateway, start: Start, made: u32) {
     let events = stored(gateway, "reading");
+    let of_boot = format!("{DEVICE}-{}-", start.boot);
     let found: Vec<(String, u64)> = events
         .iter()
+        .filter(|event| {
+            event["id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with(&of_boot))
+        })
         .map(|event| {
             let id = event["id"].as_str().expect("an id").to_owned();
             (id, event["data"]["count"].as_u64().expect("a count"))
@@ -136,4 +142,85 @@ fn numbers_count_on_when_those_on_the_line_wrap() {
     node.await_acknowledged(500);
     let made = node.drain();
     check_readings(&gateway, start, made);
+}
+
+/// A gateway with serial sources at `line` and `second`.
+fn gateway_with_two_ports() -> Gateway {
+    Gateway::new(
+        "[sources.bench]\ntype = \"serial\"\nport = \"line\"\nreopen_max = \"100ms\"\n\n\
+         [sources.other]\ntype = \"serial\"\nport = \"second\"\nreopen_max = \"100ms\"\n\n\
+         [upstreams.out]\ntype = \"file\"\npath = \"out.jsonl\"\n",
+    )
+}
+
+/// Waits until the status says so.
+fn await_told(gateway: &Gateway, what: &str) {
+    wait::find(what, || {
+        let status = gateway.ask(&["status", "--format", "json"]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let told = status.contains(what).then_some(());
+        told.ok_or(status)
+    });
+}
+
+#[test]
+fn of_two_nodes_with_one_id_the_second_is_refused_and_told() {
+    // Its numbers begin elsewhere: an id tells whose reading it is.
+    for boot in [GOOD.boot, GOOD.boot + 1] {
+        let mut gateway = gateway_with_two_ports();
+        let first = SimulatedNode::start(&gateway.path("line"), GOOD);
+        gateway.start();
+        first.await_acknowledged(100);
+        let start = Start {
+            boot,
+            first: 3,
+            ..GOOD
+        };
+        let second = SimulatedNode::start(&gateway.path("second"), start);
+        await_told(
+            &gateway,
+            "two devices are called node-001, one at source bench",
+        );
+        assert!(
+            gateway
+                .whole_log()
+                .contains("two devices are called node-001")
+        );
+        first.await_acknowledged(first.made() - first.held() + 100);
+        let made = first.drain();
+        assert_eq!(
+            second.made() - second.held(),
+            0,
+            "none of it is acknowledged"
+        );
+        drop(first);
+        if boot == GOOD.boot {
+            await_told(&gateway, "says boot 9, of which other readings are stored");
+            assert_eq!(
+                second.made() - second.held(),
+                0,
+                "none of it is acknowledged"
+            );
+        } else {
+            let made = second.drain();
+            check_readings(&gateway, start, made);
+        }
+        check_readings(&gateway, GOOD, made);
+        let raised = stored(&gateway, "dev.tidegate.trouble.raised");
+        assert!(raised.iter().any(|event| event["data"]["kind"] == "device"));
+        assert!(gateway.metric("tidegate_source_malformed", "device turned away") > 0);
+    }
+}
+
+#[test]
+fn a_node_that_moves_to_another_port_goes_on_there() {
+    let mut gateway = gateway_with_two_ports();
+    let mut node = SimulatedNode::start(&gateway.path("line"), GOOD);
+    gateway.start();
+    for port in ["second", "line", "second"] {
+        node.await_acknowledged(node.made() - node.held() + 100);
+        node.plug_at(&gateway.path(port));
+    }
+    let made = node.drain();
+    check_readings(&gateway, GOOD, made);
 }

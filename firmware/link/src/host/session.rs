@@ -1,8 +1,9 @@
 //! The session with one node as a state machine: all of the gateway's half but its bytes.
 
+use super::node::Node;
 use crate::counters::{Counters, count};
 use crate::incoming::{DurableMark, EventId, ResumeError};
-use crate::message::{BootId, DeviceId, Hello, SessionId, ToDevice, ToGateway};
+use crate::message::{Hello, SessionId, ToDevice, ToGateway};
 use crate::schema::FIELD_COUNT_MAX;
 use crate::sequence::Sequence;
 
@@ -10,51 +11,12 @@ use crate::sequence::Sequence;
 pub const DISCOVER_MS: u64 = 1_000;
 /// How long a schema request or a welcome waits for its answer, in ms.
 pub const ANSWER_MS: u64 = 500;
+/// How long it waits at most between two questions whether a welcome arrived, in ms.
+pub const ANSWER_MS_MAX: u64 = 2_000;
 /// How often the node's clock is read, in ms.
 pub const TIME_MS: u64 = 10_000;
 /// How long a request to go back waits before it is repeated, in ms.
 pub const RESEND_MS: u64 = 100;
-
-/// A node as it introduced itself.
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    device: DeviceId,
-    boot: BootId,
-    schema: u32,
-    oldest: Sequence,
-    next: Sequence,
-    lost: u32,
-}
-
-impl Node {
-    fn new(hello: &Hello<'_>) -> Self {
-        let Hello {
-            device,
-            boot,
-            schema,
-            oldest,
-            next,
-            lost,
-            ..
-        } = *hello;
-        Self {
-            device,
-            boot,
-            schema,
-            oldest,
-            next,
-            lost,
-        }
-    }
-
-    fn id(&self, sequence: Sequence) -> EventId {
-        EventId {
-            device: self.device,
-            boot: self.boot,
-            sequence,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -62,11 +24,13 @@ enum Phase {
     Searching,
     /// Known; the caller has not resumed.
     Identified,
+    /// The same, and the caller wants to know the node's present boot first.
+    AskingClock,
     /// Fetching this field of the schema before the welcome.
     FetchingSchema(u8),
-    /// Welcomed; no event has come yet.
+    /// Welcomed; neither an event nor a hello of the session has come yet.
     Welcoming,
-    /// Events come.
+    /// The node is in the session.
     Running,
 }
 
@@ -101,6 +65,15 @@ pub(super) struct Session {
     pub(super) gap: Option<Gap>,
     /// When the present phase asks (again) for what it waits for.
     ask_at_ms: u64,
+    welcome_due: bool,
+    /// How long the last question whether the welcome arrived waits for its answer.
+    answer_ms: u64,
+    /// Somebody sends in another session: who is there?
+    discover_due: bool,
+    /// That question does not leave before.
+    discover_from_ms: u64,
+    /// The number of the last session that this side made up.
+    minted: SessionId,
     ack_due: bool,
     refuse_ms: Option<u32>,
     resend_due: bool,
@@ -122,6 +95,11 @@ impl Session {
             undurable: Sequence(0),
             gap: None,
             ask_at_ms: 0,
+            welcome_due: false,
+            answer_ms: ANSWER_MS,
+            discover_due: false,
+            discover_from_ms: 0,
+            minted: nonce,
             ack_due: false,
             refuse_ms: None,
             resend_due: false,
@@ -165,30 +143,67 @@ impl Session {
         now_ms: u64,
         counters: &mut Counters,
     ) -> Option<Received> {
-        let known = self
-            .node
-            .is_some_and(|node| node.device == hello.device && node.boot == hello.boot);
-        self.node = Some(Node::new(hello));
-        if !known || matches!(self.phase, Phase::Searching) {
-            self.phase = Phase::Identified;
-            self.session = self.session.checked_add(1).unwrap_or(1);
-            (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
-            self.time_at_ms = now_ms;
-            return Some(Received::Hello);
-        }
-        if !self.is_running() {
+        let before = self.node.replace(Node::new(hello));
+        let waiting = matches!(self.phase, Phase::FetchingSchema(_) | Phase::AskingClock);
+        if waiting && before.is_some_and(|node| node.goes_on_as(hello)) {
             return None;
         }
-        if hello.next.is_before(self.expected) {
-            return Some(self.turn_away(hello));
+        let same = before.is_some_and(|node| node.is_of(hello));
+        // Another session is another node, or the same one after its welcome got lost: the caller knows which.
+        if !same || !self.is_running() || hello.session != self.session {
+            self.phase = Phase::Identified;
+            self.leave(now_ms);
+            return Some(Received::Hello);
         }
-        if hello.session != self.session {
-            (self.phase, self.ask_at_ms) = (Phase::Welcoming, now_ms);
+        self.phase = Phase::Running;
+        self.discover_due = false;
+        if hello.next.is_before(self.expected) {
+            return Some(self.boot_reused(hello));
         }
         self.skip_to(hello.oldest, counters).map(Received::Gap)
     }
 
-    fn turn_away(&mut self, hello: &Hello<'_>) -> Received {
+    /// Nothing of the session before is due any more.
+    fn leave(&mut self, now_ms: u64) {
+        (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
+        (self.welcome_due, self.discover_due) = (false, false);
+        (self.time_at_ms, self.discover_from_ms) = (now_ms, now_ms);
+    }
+
+    /// The node that said hello is not acceptable: whoever says hello next is handed on.
+    pub(super) fn turn_away(&mut self, now_ms: u64) {
+        self.phase = Phase::Searching;
+        self.leave(now_ms);
+        self.ask_at_ms = now_ms.saturating_add(DISCOVER_MS);
+    }
+
+    pub(super) fn ask_clock(&mut self, now_ms: u64) {
+        if self.phase == Phase::Identified {
+            (self.phase, self.ask_at_ms) = (Phase::AskingClock, now_ms);
+        }
+    }
+
+    /// Asks who is there, unless that was asked just now.
+    pub(super) fn discover(&mut self) {
+        self.discover_due = true;
+    }
+
+    /// A session that this side has not used lately.
+    pub(super) fn mint(&mut self) -> SessionId {
+        self.minted = self.minted.checked_add(1).unwrap_or(1);
+        self.minted
+    }
+
+    /// The session that the node says it is in; 0 for none.
+    pub(super) fn claimed(&self) -> SessionId {
+        self.node.map_or(0, |node| node.session)
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn boot_reused(&mut self, hello: &Hello<'_>) -> Received {
         self.phase = Phase::Searching;
         Received::BootReused(EventId {
             device: hello.device,
@@ -213,13 +228,14 @@ impl Session {
 
     pub(super) fn resume(
         &mut self,
+        session: SessionId,
         mark: Option<DurableMark>,
         schema_known: bool,
         now_ms: u64,
         counters: &mut Counters,
     ) -> Result<(), ResumeError> {
         let node = match self.node {
-            Some(node) if self.phase == Phase::Identified => node,
+            Some(node) if matches!(self.phase, Phase::Identified | Phase::AskingClock) => node,
             _ => return Err(ResumeError::NobodyThere),
         };
         // Without a mark, what the node says it lost lay just before the oldest it holds.
@@ -230,13 +246,28 @@ impl Session {
         }
         (self.expected, self.undurable) = (first, first);
         self.gap = self.skip_to(node.oldest, counters);
-        self.phase = if schema_known {
-            Phase::Welcoming
-        } else {
-            Phase::FetchingSchema(0)
-        };
+        self.session = session;
         self.ask_at_ms = now_ms;
+        if schema_known {
+            self.open(now_ms);
+        } else {
+            self.phase = Phase::FetchingSchema(0);
+        }
         Ok(())
+    }
+
+    /// Events are wanted from now on. A node that is in the session already is told where to go on, any other is
+    /// welcomed: only after a hello of its own, so that no session is ever given to two nodes.
+    fn open(&mut self, now_ms: u64) {
+        (self.ask_at_ms, self.answer_ms) = (now_ms, ANSWER_MS);
+        let there = self.claimed() == self.session;
+        self.welcome_due = !there;
+        (self.ack_due, self.resend_due, self.resend_from_ms) = (there, there, now_ms);
+        self.phase = if there {
+            Phase::Running
+        } else {
+            Phase::Welcoming
+        };
     }
 
     fn take_event(
@@ -248,9 +279,10 @@ impl Session {
     ) -> Option<Received> {
         if session != self.session || !self.is_running() {
             count(&mut counters.foreign_session);
+            self.discover_due = self.is_running();
             return None;
         }
-        self.phase = Phase::Running;
+        (self.phase, self.discover_due) = (Phase::Running, false);
         if self.refuse_ms.is_some() {
             return None;
         }
@@ -277,13 +309,12 @@ impl Session {
         {
             return None;
         }
-        let done = index + 1 >= count;
-        self.phase = if done {
-            Phase::Welcoming
-        } else {
-            Phase::FetchingSchema(index + 1)
-        };
         self.ask_at_ms = now_ms;
+        if index + 1 >= count {
+            self.open(now_ms);
+        } else {
+            self.phase = Phase::FetchingSchema(index + 1);
+        }
         Some(Received::SchemaField)
     }
 
@@ -319,6 +350,10 @@ impl Session {
         if !self.is_running() {
             return None;
         }
+        if self.discover_due && now_ms >= self.discover_from_ms {
+            (self.discover_due, self.discover_from_ms) = (false, now_ms + DISCOVER_MS);
+            return Some(ToDevice::Discover);
+        }
         if let Some(retry_ms) = self.refuse_ms.take() {
             (self.ack_due, self.resend_due) = (false, false);
             return Some(ToDevice::Refuse {
@@ -339,13 +374,17 @@ impl Session {
         }
         if now_ms >= self.time_at_ms {
             self.time_at_ms = now_ms + TIME_MS;
-            self.time_token = self.time_token.wrapping_add(1);
-            self.time_sent_ms = Some(now_ms);
-            return Some(ToDevice::TimeRequest {
-                token: self.time_token,
-            });
+            return Some(self.time_request(now_ms));
         }
         None
+    }
+
+    fn time_request(&mut self, now_ms: u64) -> ToDevice {
+        self.time_token = self.time_token.wrapping_add(1);
+        self.time_sent_ms = Some(now_ms);
+        ToDevice::TimeRequest {
+            token: self.time_token,
+        }
     }
 
     /// What the present phase asks the node for.
@@ -353,6 +392,7 @@ impl Session {
         let node = self.node;
         let (request, again_ms) = match self.phase {
             Phase::Searching => (ToDevice::Discover, DISCOVER_MS),
+            Phase::AskingClock => (self.time_request(now_ms), ANSWER_MS),
             Phase::FetchingSchema(index) => (
                 ToDevice::SchemaRequest {
                     key: node?.schema,
@@ -360,17 +400,21 @@ impl Session {
                 },
                 ANSWER_MS,
             ),
-            Phase::Welcoming => {
+            Phase::Welcoming if core::mem::take(&mut self.welcome_due) => {
                 let Node { device, boot, .. } = node?;
-                (
-                    ToDevice::Welcome {
-                        device,
-                        boot,
-                        session: self.session,
-                        next: self.undurable,
-                    },
-                    u64::MAX,
-                )
+                let (session, next) = (self.session, self.undurable);
+                let welcome = ToDevice::Welcome {
+                    device,
+                    boot,
+                    session,
+                    next,
+                };
+                (welcome, self.answer_ms)
+            }
+            // The hello says whether the welcome arrived.
+            Phase::Welcoming => {
+                self.answer_ms = (2 * self.answer_ms).min(ANSWER_MS_MAX);
+                (ToDevice::Discover, self.answer_ms)
             }
             Phase::Identified | Phase::Running => return None,
         };
@@ -381,7 +425,7 @@ impl Session {
     pub(super) fn next_deadline(&self) -> u64 {
         let asks = matches!(
             self.phase,
-            Phase::Searching | Phase::FetchingSchema(_) | Phase::Welcoming
+            Phase::Searching | Phase::AskingClock | Phase::FetchingSchema(_) | Phase::Welcoming
         );
         let ask = if asks { self.ask_at_ms } else { u64::MAX };
         if !self.is_running() {
@@ -395,6 +439,11 @@ impl Session {
         } else {
             u64::MAX
         };
-        ask.min(resend).min(self.time_at_ms)
+        let discover = if self.discover_due {
+            self.discover_from_ms
+        } else {
+            u64::MAX
+        };
+        ask.min(resend).min(discover).min(self.time_at_ms)
     }
 }

@@ -9,7 +9,7 @@ use super::findings::{FindingsFormat, write_findings};
 use crate::cli::Failure;
 use crate::cli::terminal::color;
 use crate::run::config::Config;
-use crate::run::rules::folder;
+use crate::run::rules::folder::{self, FolderContent};
 
 /// What a check of the rules found.
 pub(in crate::cli) struct RuleFindings {
@@ -19,6 +19,8 @@ pub(in crate::cli) struct RuleFindings {
     pub(in crate::cli) found: Vec<Diagnostic>,
     /// Rules, when there is no error.
     pub(in crate::cli) rules: Option<usize>,
+    /// Names of what is not read and hardly was meant to be.
+    pub(in crate::cli) others: Vec<String>,
 }
 
 /// Reads and checks all rules of `folder`.
@@ -26,25 +28,37 @@ pub(in crate::cli) struct RuleFindings {
 /// # Errors
 /// When a file cannot be read.
 pub(in crate::cli) fn check(folder: &Path, config: &Config) -> Result<RuleFindings, Failure> {
-    let files = read(folder)?;
+    let FolderContent { files, ignored } = read(folder)?;
     let names = config
         .upstreams
         .iter()
         .map(|upstream| upstream.name.as_str());
-    Ok(
-        match tidegate_rules::compile(&files, &Destinations::new(names)) {
-            Ok(checked) => RuleFindings {
-                rules: Some(checked.rules.rule_count()),
-                found: checked.warnings,
-                files,
-            },
-            Err(found) => RuleFindings {
-                rules: None,
-                found,
-                files,
-            },
-        },
-    )
+    let (rules, mut found) = match tidegate_rules::compile(&files, &Destinations::new(names)) {
+        Ok(checked) if checked.rules.is_empty() => {
+            let mut found = checked.warnings;
+            found.push(holds_none(folder));
+            (Some(0), found)
+        }
+        Ok(checked) => (Some(checked.rules.rule_count()), checked.warnings),
+        Err(found) => (None, found),
+    };
+    let (suspects, others): (Vec<_>, Vec<_>) = ignored.into_iter().partition(|one| one.is_suspect);
+    found.extend(suspects.iter().map(|one| {
+        let path = folder.join(&one.name).display().to_string();
+        Diagnostic::warning(&path, "", 0..0, format!("this is not read: {}", one.why()))
+    }));
+    Ok(RuleFindings {
+        files,
+        found,
+        rules,
+        others: others.into_iter().map(|one| one.name).collect(),
+    })
+}
+
+fn holds_none(folder: &Path) -> Diagnostic {
+    let message = "this folder holds no rules: a gateway that had some keeps them, a new one sends every event to every upstream";
+    Diagnostic::warning(&folder.display().to_string(), "", 0..0, message)
+        .with_note("write rules, or take `rules` out of the configuration")
 }
 
 impl RuleFindings {
@@ -70,13 +84,16 @@ impl RuleFindings {
 }
 
 /// All rule files of `folder`, under the paths an editor can open.
-fn read(folder: &Path) -> Result<Vec<RuleFile>, Failure> {
-    let files = folder::read(folder).map_err(|error| Failure::new(error.to_string()))?;
+fn read(folder: &Path) -> Result<FolderContent, Failure> {
+    let content = folder::read(folder).map_err(|error| Failure::bad_config(&error.to_string()))?;
     let openable = |mut file: RuleFile| {
         if let Some(name) = Path::new(&file.path).file_name() {
             file.path = folder.join(name).display().to_string();
         }
         file
     };
-    Ok(files.into_iter().map(openable).collect())
+    Ok(FolderContent {
+        files: content.files.into_iter().map(openable).collect(),
+        ignored: content.ignored,
+    })
 }

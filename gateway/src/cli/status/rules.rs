@@ -220,7 +220,7 @@ UNDEFINED  TIMES  AT RULE
 celsius        9  hindered
 
 PAYLOADS WITHOUT FIELDS FROM  CONTENT TYPE  NOT JSON  OTHER TYPE OR TEXT
-plant-a/\u{fffd}[2Jfloor          none                 0                   4
+plant-a/\u{fffd}[2Jfloor             none                 0                   4
 
 BROKEN DECLARATION  FIELD  EVENTS
 temp                unit        3

@@ -9,6 +9,8 @@ use crate::control::history::HistoryError;
 
 /// The exit code for a bad configuration or bad rules (`EX_CONFIG` of BSD's sysexits).
 const BAD_CONFIG: u8 = 78;
+/// The exit code for everything else that failed.
+const FAILED: u8 = 1;
 
 /// Why a subcommand failed.
 #[derive(Debug)]
@@ -32,6 +34,22 @@ impl Failure {
         Failure::Said(BAD_CONFIG)
     }
 
+    /// A bad configuration in one line, on standard error.
+    pub(in crate::cli) fn bad_config(message: &str) -> Failure {
+        eprintln!("tidegate: {message}");
+        Failure::Said(BAD_CONFIG)
+    }
+
+    /// Says one line more below it.
+    pub(in crate::cli) fn and(self, more: Option<String>) -> Failure {
+        let Some(more) = more else {
+            return self;
+        };
+        let code = self.say();
+        eprintln!("tidegate: {more}");
+        Failure::Said(code)
+    }
+
     /// Rules with mistakes: all of them on standard error.
     pub(in crate::cli) fn rules(errors: &[Diagnostic], files: &[RuleFile]) -> Failure {
         let sources = Sources::new(files.iter().map(|file| (&*file.path, &*file.text)));
@@ -42,17 +60,21 @@ impl Failure {
 
     /// Writes it to standard error and gives its exit code.
     pub fn report(self) -> ExitCode {
+        ExitCode::from(self.say())
+    }
+
+    fn say(self) -> u8 {
         match self {
             Failure::Failed(message) => {
                 eprintln!("tidegate: {message}");
-                ExitCode::FAILURE
+                FAILED
             }
             Failure::BadConfig(diagnostics) => {
                 let color = super::color::errors_in_color();
                 eprintln!("{}", crate::config::render(&diagnostics, color));
-                ExitCode::from(BAD_CONFIG)
+                BAD_CONFIG
             }
-            Failure::Said(code) => ExitCode::from(code),
+            Failure::Said(code) => code,
         }
     }
 }

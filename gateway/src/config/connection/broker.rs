@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client_tls::{self, ClientTls};
-use crate::config::key::{Choice, OneOf, Text, duration, keys, one_of, path, text};
+use crate::config::key::{Choice, Key, OneOf, Text, duration, keys, one_of, path, text};
 use crate::config::kinds::{Claim, Entry, KeyGroup};
 use crate::config::section::Section;
 use crate::config::value::address::{self, Url};
 use crate::config::value::files;
 use crate::config::value::secret::Secret;
+use crate::config::value::topics;
 
 /// Schemes of an MQTT url: plain and with TLS.
 const SCHEMES: [&str; 2] = ["mqtt", "mqtts"];
@@ -77,7 +78,7 @@ impl Broker {
         let url = address::url(section, &BROKER.url, &SCHEMES);
         let login = login(section);
         let tls = ClientTls::read(section);
-        let client_id = section.read(&BROKER.client_id).map(|found| found.value);
+        let client_id = text_of_mqtt(section, &BROKER.client_id);
         let version = section.read(&BROKER.version);
         let keep_alive = section.read(&BROKER.keep_alive);
         let url = url?;
@@ -124,8 +125,17 @@ fn report_plain(section: &Section<'_>, url: &Url, login: bool) {
     }
 }
 
+/// A text that goes into a CONNECT.
+fn text_of_mqtt(section: &Section<'_>, key: &Key<Option<Text>>) -> Option<String> {
+    let text = section.read(key)?.value;
+    if let Some(why) = topics::objection(&text) {
+        section.report(key, format!("`{}` {why}", key.any().name));
+    }
+    Some(text)
+}
+
 fn login(section: &Section<'_>) -> Option<(String, Secret)> {
-    let user = section.read(&BROKER.user).map(|found| found.value);
+    let user = text_of_mqtt(section, &BROKER.user);
     let secret = files::secret_or_file(section, &BROKER.password, &BROKER.password_file);
     for key in [BROKER.password.any(), BROKER.password_file.any()] {
         if section.has(key) && !section.has(&BROKER.user) {

@@ -19,8 +19,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Permission bits that let everybody on the machine in.
 const OTHERS: u32 = 0o007;
 
-/// The folder under `key`, which must exist.
-pub(crate) fn folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
+/// The folder of the rules under `key`, which must exist but for a gateway that knows its last good ones.
+pub(crate) fn rules_folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
     let path = section.read(key)?;
     if path.is_dir() {
         return Some(path);
@@ -32,11 +32,11 @@ pub(crate) fn folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Optio
     };
     let error = section.error(key, format!("{} {what}", path.display()));
     let note = format!(
-        "create it with `mkdir -p {}`; an empty folder sends every event to every upstream",
+        "create it with `mkdir -p {}` and write rules, or take `rules` out: every event goes to every upstream then",
         path.display()
     );
-    section.context.report(error.with_note(note));
-    None
+    section.context.report_rules_missing(error.with_note(note));
+    Some(path)
 }
 
 /// The PEM file of certificates under `key`, which must hold at least one.

@@ -1,11 +1,39 @@
 //! Topics, topic filters and topic templates in the configuration.
 
 use tidegate_rules::diagnostic::did_you_mean;
-use tidegate_rules::topic::{TopicFilter, is_valid_topic_name};
+use tidegate_rules::topic::{TopicFilter, is_valid_topic_name, uncarried};
 
 use crate::config::context::Spanned;
 use crate::config::key::{AnyKey, Key, Text, Texts};
 use crate::config::section::Section;
+
+/// The longest text of MQTT in bytes.
+const TEXT_BYTES_MAX: usize = 65_535;
+
+/// What MQTT does not carry in this text.
+pub(crate) fn objection(text: &str) -> Option<String> {
+    if text.len() > TEXT_BYTES_MAX {
+        let bytes = text.len();
+        return Some(format!(
+            "has {bytes} bytes; MQTT carries at most {TEXT_BYTES_MAX}"
+        ));
+    }
+    let character = u32::from(uncarried(text)?);
+    Some(format!(
+        "has the character U+{character:04X}, which MQTT does not carry"
+    ))
+}
+
+/// Reports what MQTT does not carry in the text under `key`; whether there is nothing.
+fn is_carried(section: &Section<'_>, key: &AnyKey, found: &Spanned<String>) -> bool {
+    let Some(why) = objection(&found.value) else {
+        return true;
+    };
+    let message = format!("`{}` {why}", key.name);
+    let error = section.context.error(found.span.clone(), message);
+    section.context.report(error);
+    false
+}
 
 /// The topic filters under `key`.
 pub(crate) fn filters(
@@ -27,6 +55,9 @@ fn filter(
     placeholders: &[&str],
 ) -> Option<String> {
     let example = fill(section, key, &found, placeholders)?;
+    if !is_carried(section, key, &found) {
+        return None;
+    }
     if let Err(wrong) = TopicFilter::parse(&example) {
         let message = format!("`{}` is no topic filter: {wrong}", found.value);
         section
@@ -45,6 +76,9 @@ pub(crate) fn template(
 ) -> Option<String> {
     let found = section.read(key)?;
     let example = fill(section, key, &found, placeholders)?;
+    if !is_carried(section, key, &found) {
+        return None;
+    }
     if !is_valid_topic_name(&example) {
         let message = format!("`{}` is no topic to publish under", found.value);
         let error = section.error(key, message);

@@ -25,8 +25,10 @@ pub fn properties<'a>(event: &'a Event, mark: Option<&'a str>) -> Vec<Attribute<
 
 /// The user properties that a delivery leaves with.
 pub fn properties_of(delivery: &Delivery) -> Vec<Attribute<'_>> {
-    let mut attributes = vec![VERSION];
-    attributes.extend(of_delivery(delivery));
+    let others = of_delivery(delivery);
+    let mut attributes = Vec::with_capacity(1 + others.len());
+    attributes.push(VERSION);
+    attributes.extend(others);
     attributes
 }
 

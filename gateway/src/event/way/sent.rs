@@ -271,3 +271,159 @@ impl SentMemory {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// The event of a content that is sent as it came.
+    fn event(path: Option<Arc<str>>) -> Event {
+        let extension = path.map(|path| (Arc::from(PATH), path));
+        Event {
+            id: "e-1".into(),
+            source: "plant-a/floor".into(),
+            kind: "reading".into(),
+            subject: None,
+            topic: "a/b".into(),
+            publisher: "press7".into(),
+            time: None,
+            received: 0,
+            content_type: None,
+            schema: None,
+            extensions: extension.into_iter().collect(),
+            data: bytes::Bytes::from_static(b"21.5"),
+        }
+    }
+
+    /// A memory, an upstream, and a clock.
+    struct World {
+        memory: SentMemory,
+        upstream: Arc<str>,
+        now: Instant,
+    }
+
+    impl World {
+        fn new(one_broker: &[(&str, &str)]) -> World {
+            let pairs = one_broker.iter();
+            let pairs = pairs.map(|(upstream, source)| (upstream.to_string(), source.to_string()));
+            World {
+                memory: SentMemory::new(pairs.collect()),
+                upstream: "cloud".into(),
+                now: crate::time::clock::monotonic(),
+            }
+        }
+
+        fn arrives(&mut self, source: &str, topic: &str) -> Option<Option<Arc<str>>> {
+            let content = Content {
+                topic,
+                payload: b"21.5",
+            };
+            let sender = Sender {
+                source,
+                publisher: "bridge",
+            };
+            self.memory.returned(content, sender, self.now)
+        }
+
+        /// Sends it as soon as the upstream is not held.
+        fn sends(&mut self, topic: &str, path: Option<Arc<str>>) {
+            while self.memory.holds(&self.upstream, self.now) {
+                self.now += 10 * MS;
+            }
+            let content = Content {
+                topic,
+                payload: b"21.5",
+            };
+            let upstream = Arc::clone(&self.upstream);
+            self.memory.sent(&upstream, content, &event(path), self.now);
+        }
+
+        /// Lets what arrives go round until it is known for what it is; how often it did.
+        fn rounds(&mut self, source: &str, topic: &str, takes: Duration, most: usize) -> usize {
+            (1..=most)
+                .find(|_| {
+                    self.sends(topic, None);
+                    self.now += takes;
+                    self.arrives(source, topic).is_some()
+                })
+                .unwrap_or(usize::MAX)
+        }
+    }
+
+    #[test]
+    fn what_nobody_says_by_chance_is_known_at_once() {
+        for (pairs, source, topic) in [
+            (&[("cloud", "plant")][..], "plant", "a/b"),
+            (&[], "floor", "again/a/b"),
+            (&[("other", "plant")], "plant", "x"),
+        ] {
+            let mut world = World::new(pairs);
+            assert_eq!(world.arrives(source, topic), None, "not sent yet");
+            assert_eq!(world.rounds(source, topic, 50 * MS, 9), 1, "{topic}");
+            assert_eq!(world.arrives(source, topic), None, "it came back already");
+            world.sends(topic, Some("a way".into()));
+            world.now += RETURN_MAX + MS;
+            assert_eq!(world.arrives(source, topic), None, "too late");
+            world.sends(topic, Some("a way".into()));
+            assert_eq!(world.arrives(source, topic), Some(Some("a way".into())));
+            assert_eq!(world.arrives(source, "another"), None);
+        }
+    }
+
+    #[test]
+    fn what_goes_round_unchanged_is_known_after_a_while() {
+        for takes in [1, 5, 20, 50] {
+            let mut world = World::new(&[]);
+            let rounds = world.rounds("floor", "a/b", takes * MS, 1_000);
+            let least = RETURNS_SUSPECT as usize;
+            assert!((least..least + 4).contains(&rounds), "{takes} ms: {rounds}");
+            // From now on its sender sends back.
+            assert_eq!(world.rounds("floor", "a/b", takes * MS, 9), 1);
+        }
+    }
+
+    #[test]
+    fn a_reading_that_is_repeated_for_hours_is_no_return() {
+        for (every, takes) in [(1000, 5), (100, 5), (100, 90), (20, 2), (10, 1), (5, 1)] {
+            let mut world = World::new(&[]);
+            let start = world.now;
+            let (mut queued, mut held_for) = (0, Duration::ZERO);
+            for number in 0..60_000_u32 {
+                world.now = start + number * every * MS;
+                assert_eq!(world.arrives("floor", "a/b"), None, "{every} ms");
+                queued += 1;
+                if world.memory.holds("cloud", world.now) {
+                    held_for += every * MS;
+                    continue;
+                }
+                world.now += takes * MS;
+                for _ in 0..std::mem::take(&mut queued) {
+                    world.sends("a/b", None);
+                }
+            }
+            assert!(world.memory.echoing.is_empty(), "{every} ms");
+            // An hour's readings hold the upstream for a few seconds in all.
+            assert!(
+                held_for < Duration::from_secs(15),
+                "{every} ms: {held_for:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut world = World::new(&[]);
+        for number in 0..3 * SENT_MAX {
+            world.sends(&format!("t/{number}"), None);
+        }
+        assert!(world.memory.sent.len() <= SENT_MAX && world.memory.order.len() <= SENT_MAX);
+        (0..3 * SENT_MAX).for_each(|_| world.sends("t", None));
+        assert!(world.memory.order.len() <= SENT_MAX);
+        assert!(world.arrives("floor", "t").is_none());
+        world.now += 2 * RETURN_MAX;
+        world.sends("t", None);
+        assert_eq!(world.memory.sent.len(), 1);
+    }
+}

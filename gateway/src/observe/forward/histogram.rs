@@ -26,6 +26,32 @@ const BOUNDS_US: [u64; BOUNDS] = {
     bounds
 };
 
+/// The first bucket for numbers of so many bits.
+const FIRST: [u8; 65] = {
+    let mut first = [0; 65];
+    let mut bits = 1;
+    while bits < first.len() {
+        let least = 1 << (bits - 1);
+        let mut bucket = 0;
+        while bucket < BOUNDS && BOUNDS_US[bucket] < least {
+            bucket += 1;
+        }
+        first[bits] = bucket as u8;
+        bits += 1;
+    }
+    first
+};
+
+/// The bucket of a duration: at most five bounds lie in one power of two.
+fn bucket_of(us: u64) -> usize {
+    let bits = u64::BITS - us.leading_zeros();
+    let mut bucket = usize::from(FIRST[bits as usize]);
+    while bucket < BOUNDS && BOUNDS_US[bucket] < us {
+        bucket += 1;
+    }
+    bucket
+}
+
 /// Whether the metrics show this bound: 1, 2.5 and 5 up to 10 s, then the decades.
 fn is_shown(bound: usize) -> bool {
     match bound % STEPS.len() {
@@ -60,8 +86,9 @@ impl Default for Durations {
 impl Durations {
     /// Counts one.
     pub(super) fn observe(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
+        let us = took.as_secs().saturating_mul(1_000_000);
+        let us = us.saturating_add(took.subsec_micros().into());
+        let bucket = bucket_of(us);
         self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
         self.0.sum_us.fetch_add(us, Ordering::Relaxed);
     }
@@ -155,6 +182,22 @@ mod tests {
                 found >= truth * 0.99 && found <= truth * 1.26,
                 "{us}: {found}"
             );
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_found_whatever_is_counted() {
+        let near = |bound: u64| [bound - 1, bound, bound + 1];
+        let ends = [0, 1, u64::MAX - 1, u64::MAX];
+        let powers = (0..64).map(|bits| 1 << bits);
+        let all = BOUNDS_US
+            .into_iter()
+            .flat_map(near)
+            .chain(ends)
+            .chain(powers);
+        for us in all {
+            let expected = BOUNDS_US.partition_point(|bound| *bound < us);
+            assert_eq!(bucket_of(us), expected, "{us}");
         }
     }
 

@@ -66,6 +66,24 @@ impl Happening for PortLost<'_> {
     }
 }
 
+/// A port that babbled is quiet again.
+pub struct PortQuiet<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// How many log lines, hellos and reads were over its budget.
+    pub left_out: u64,
+}
+
+impl Happening for PortQuiet<'_> {
+    fn log(&self) {
+        tracing::info!(
+            source = self.source,
+            left_out = self.left_out,
+            "serial port quiet again"
+        );
+    }
+}
+
 /// A line that is not what the configuration says.
 pub struct LineRefused<'a> {
     /// The source.

@@ -1,35 +1,44 @@
 //! Watches the folder of the rules while the gateway runs, and switches the rules as a whole.
 //!
-//! The folder is looked at twice a second by name, size and time of change: that works over
-//! every file system and every editor's way of saving. A change must settle before it is read.
-//! A folder with an error leaves the last good set running and says so.
+//! A change must settle before it is read. It is compiled beside the intake; what is saved meanwhile takes
+//! the place of what is being compiled, so that the last save wins and none waits in a row. A folder that
+//! has a mistake, or holds no rules any more, leaves the last good set running and says so.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidegate_rules::{Checked, Destinations};
-use tidegate_store::LaneId;
+use tidegate_rules::{Checked, Destinations, Handover, RuleFile};
+use tidegate_store::{LaneId, Store};
 use tokio::sync::watch;
 
-use super::folder::{self, FolderState};
+use super::changes::{FolderChanges, FolderView, Look};
+use super::compiling::{COMPILE_MAX, Compiling, Outcome};
+use super::last_good::LastGood;
+use super::told::Told;
+use super::{folder, ignored, is_emptied, none_left};
 use crate::intake::evaluator::ActiveRules;
-use crate::observe::Observe;
-use crate::observe::rules::{RulesActivated, RulesRefused};
+use crate::observe::rules::RulesActivated;
 use crate::observe::status::RulesStatus;
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 
-/// How often the folder is looked at.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How long a change must have settled.
 const SETTLE: Duration = Duration::from_millis(300);
+/// How often a change may go on changing before it is read all the same.
+const SETTLE_LOOKS_MAX: usize = 20;
 
 /// Watches one folder and switches the rules in force.
 pub(super) struct RulesWatcher {
+    /// When the folder is to be looked at.
+    pub(super) changes: FolderChanges,
     /// The folder.
-    pub(super) folder: PathBuf,
-    /// How it was before the rules in force were read: what was saved since is a change.
-    pub(super) seen: FolderState,
+    pub(super) view: Arc<Mutex<FolderView>>,
+    /// The mark of what was looked at last.
+    pub(super) seen: u64,
+    /// The files of the rules in force; none where there are none.
+    pub(super) files: Vec<RuleFile>,
+    /// Whether the store keeps these.
+    pub(super) is_kept: bool,
     /// The names rules may send to.
     pub(super) destinations: Destinations,
     /// Lane of each destination, by number.
@@ -38,107 +47,202 @@ pub(super) struct RulesWatcher {
     pub(super) active: watch::Sender<Arc<ActiveRules>>,
     /// What `tidegate status` shows.
     pub(super) status: watch::Sender<RulesStatus>,
-    /// Log lines and system events.
-    pub(super) observe: Arc<Observe>,
+    /// Log lines, system events and troubles.
+    pub(super) told: Told,
+    /// Keeps the last good set.
+    pub(super) store: Store,
 }
 
 impl RulesWatcher {
-    /// Watches until `shutdown`.
+    /// Watches until `shutdown`; what is being compiled then is given up.
     pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = stopped(&mut shutdown) => return,
-                () = tokio::time::sleep(CHECK_EVERY) => {}
-            }
-            let mut now = folder::state(&self.folder);
-            if now == self.seen {
-                continue;
-            }
-            loop {
-                tokio::time::sleep(SETTLE).await;
-                let again = folder::state(&self.folder);
-                if again == now {
-                    break;
-                }
-                now = again;
-            }
-            self.seen = now;
-            self.reload();
+        tokio::select! {
+            () = stopped(&mut shutdown) => {}
+            () = self.watch() => {}
         }
     }
 
-    /// Reads, checks and switches once.
-    fn reload(&self) {
-        let refused = match folder::read(&self.folder) {
-            Err(error) => vec![error.to_string()],
-            Ok(files) => match folder::compile(&files, &self.destinations) {
-                Ok(checked) => return self.activate(checked),
-                Err(errors) => errors.iter().map(|e| e.short()).collect(),
-            },
-        };
-        self.observe.emit(&RulesRefused {
-            folder: &self.folder,
-            generation: self.status.borrow().generation,
-            errors: &refused,
-        });
-        self.status.send_modify(|status| status.refused = refused);
+    async fn watch(&mut self) {
+        loop {
+            let mut changed = self.changed().await;
+            while let Some(newer) = self.reload(changed).await {
+                changed = newer;
+            }
+        }
     }
 
-    fn activate(&self, checked: Checked) {
+    /// Waits until the folder holds something else than what was seen, and has settled.
+    async fn changed(&mut self) -> Look {
+        loop {
+            let mut now = self.look().await;
+            let mut looks = 0;
+            while now.mark != self.seen && looks < SETTLE_LOOKS_MAX {
+                tokio::time::sleep(SETTLE).await;
+                let again = self.look().await;
+                if again.mark == now.mark {
+                    return again;
+                }
+                now = again;
+                looks += 1;
+            }
+            if now.mark != self.seen {
+                return now;
+            }
+            self.changes.next().await;
+            // A folder in which something happens all the time is looked at a few times a second.
+            tokio::time::sleep(SETTLE / 3).await;
+        }
+    }
+
+    async fn look(&self) -> Look {
+        let view = Arc::clone(&self.view);
+        let look = move || view.lock().unwrap_or_else(PoisonError::into_inner).look();
+        match tokio::task::spawn_blocking(look).await {
+            Ok(look) => look,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Reads, compiles and switches once; gives what was saved meanwhile, if anything.
+    async fn reload(&mut self, look: Look) -> Option<Look> {
+        self.seen = look.mark;
+        let content = match look.read {
+            Ok(content) => content,
+            Err(error) => {
+                self.refuse(vec![error.to_string()]);
+                return None;
+            }
+        };
+        self.told.ignored(&content.ignored);
+        let names = ignored::names(&content.ignored);
+        self.status.send_modify(|status| status.ignored = names);
+        if let Some(path) = folder::emptied(&content.files, &self.files) {
+            self.refuse(vec![is_emptied(path)]);
+            return None;
+        }
+        let before = Arc::clone(&self.active.borrow());
+        let destinations = self.destinations.clone();
+        let mut compiling = Compiling::begin(content.files.clone(), destinations, before);
+        let outcome = tokio::select! {
+            outcome = compiling.done(COMPILE_MAX) => outcome,
+            newer = self.changed() => {
+                compiling.give_up().await;
+                return Some(newer);
+            }
+        };
+        match outcome {
+            Outcome::Compiled(compiled) => {
+                let (checked, handover) = *compiled;
+                if self.loses_all(&checked) {
+                    let error = folder::error(&self.told.folder, none_left());
+                    self.refuse(vec![error.to_string()]);
+                } else {
+                    self.take(checked, handover, content.files).await;
+                }
+            }
+            Outcome::Mistakes(mistakes) => {
+                self.refuse(folder::lines(&mistakes));
+            }
+            Outcome::Failed(why) => self.refuse(vec![why]),
+        }
+        None
+    }
+
+    /// Whether there would be no rules any more: that is said in the configuration, not by a folder.
+    fn loses_all(&self, checked: &Checked) -> bool {
+        checked.rules.is_empty() && !self.active.borrow().rules.is_empty()
+    }
+
+    fn refuse(&self, errors: Vec<String>) {
+        let generation = self.status.borrow().generation;
+        self.told.refused(generation, &errors);
+        self.status.send_modify(|status| status.refused = errors);
+    }
+
+    /// Puts a set in force, unless it is the one that is.
+    async fn take(&mut self, checked: Checked, handover: Handover, files: Vec<RuleFile>) {
         let fingerprint = format!("{:016x}", checked.rules.fingerprint());
         let rules = checked.rules.rule_count();
+        let is_none = checked.rules.is_empty();
         let unchanged = self.status.borrow().fingerprint == fingerprint;
+        let is_kept = unchanged && self.is_kept;
+        if !(is_none || is_kept) {
+            self.keep(&files).await;
+        }
         self.status.send_modify(|status| {
             status.refused.clear();
+            status.last_good_ms = None;
             if !unchanged {
                 status.generation += 1;
                 status.fingerprint = fingerprint.clone();
                 status.rules = rules;
             }
         });
+        self.told.none(is_none);
         if unchanged {
-            return;
+            return self.told.accepted_again();
         }
-        self.active.send_replace(Arc::new(ActiveRules {
-            rules: checked.rules,
-            lanes: self.lanes.clone(),
-        }));
-        self.observe.emit(&RulesActivated {
+        self.files = if is_none { Vec::new() } else { files };
+        let active = ActiveRules::new(checked.rules, self.lanes.clone()).after(handover);
+        self.active.send_replace(Arc::new(active));
+        self.told.activated(&RulesActivated {
             generation: self.status.borrow().generation,
             fingerprint: &fingerprint,
             rules,
             warnings: checked.warnings.len(),
         });
     }
+
+    /// Keeps a set in the store before it is said to be in force.
+    async fn keep(&mut self, files: &[RuleFile]) {
+        let set = LastGood::of(files, clock::unix_ms());
+        let store = self.store.clone();
+        let kept = tokio::task::spawn_blocking(move || set.keep(&store)).await;
+        let kept = kept.unwrap_or_else(|error| Err(error.into()));
+        self.is_kept = kept.is_ok();
+        self.told.kept(kept);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Observe;
+    use crate::run::rules::changes;
 
     #[tokio::test]
-    async fn what_is_saved_before_the_first_look_is_noticed() {
+    async fn what_is_saved_before_the_first_look_is_noticed_and_kept() {
         let folder = tempfile::tempdir().expect("a folder");
-        let seen = folder::state(folder.path());
+        let data = tempfile::tempdir().expect("a folder");
+        let (_writer, store) =
+            tidegate_store::open(tidegate_store::Options::new(data.path())).expect("a store");
+        let rules = folder.path().join("rules");
+        std::fs::create_dir(&rules).expect("it is ours");
+        let seen = Look::at(&rules).mark;
         let destinations = Destinations::new(["cloud"]);
-        let checked = folder::compile(&[], &destinations).expect("no rules");
-        let lanes = vec![1];
-        let active = watch::Sender::new(Arc::new(ActiveRules {
-            rules: checked.rules,
-            lanes: lanes.clone(),
-        }));
+        let none = tidegate_rules::RuleSet::pass_all(&destinations);
+        let active = watch::Sender::new(Arc::new(ActiveRules::new(none, vec![1])));
         let mut in_force = active.subscribe();
         in_force.mark_unchanged();
         let rule = "rule late { on \"t\" send to cloud }";
-        std::fs::write(folder.path().join("late.rules"), rule).expect("it is ours");
+        std::fs::write(rules.join("late.rules"), rule).expect("it is ours");
+        let (changes, view) = changes::watch(&rules);
         let watcher = RulesWatcher {
-            folder: folder.path().to_path_buf(),
+            changes,
+            view: Arc::new(Mutex::new(view)),
             seen,
+            files: Vec::new(),
+            is_kept: true,
             destinations,
-            lanes,
+            lanes: vec![1],
             active,
             status: watch::Sender::new(RulesStatus::default()),
-            observe: Arc::new(Observe::default()),
+            told: Told::new(rules, &Arc::new(Observe::default())),
+            store: store.clone(),
         };
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(watcher.run(stopping));
@@ -146,6 +250,9 @@ mod tests {
         let changed = tokio::time::timeout(patience, in_force.changed()).await;
         assert!(changed.is_ok_and(|changed| changed.is_ok()), "unnoticed");
         assert_eq!(in_force.borrow().rules.rule_count(), 1);
+        let kept = LastGood::load(&store).expect("a store").expect("a set");
+        assert_eq!(kept.files[0].path, "rules/late.rules");
+        assert_eq!(kept.files[0].text, rule);
         running.abort();
     }
 }

@@ -5,7 +5,7 @@
 //! lines wait here and the port's own buffer fills.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_rules::event::Event;
@@ -20,11 +20,15 @@ use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::LineRefused;
-use crate::source::serial_port::SerialPort;
+use crate::source::port_budget::{PortBudget, ReadWork};
+use crate::source::serial_port::{Openings, SerialPort};
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 
 /// The pause before refused lines are offered again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// How often a silent port's budget is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
 
@@ -81,7 +85,6 @@ pub struct LinesSource {
     port: SerialPort,
     inlet: Inlet,
     metrics: SourceMetrics,
-    observe: Arc<Observe>,
     template: Event,
     refused: u64,
 }
@@ -101,8 +104,14 @@ impl LinesSource {
             wanted: config.port.clone(),
             baud: config.baud,
             reopen_max: config.reopen_max,
-            observe: Arc::clone(&observe),
+            budget: Arc::new(PortBudget::new(
+                name,
+                observe,
+                metrics.clone(),
+                clock::monotonic(),
+            )),
             metrics: metrics.clone(),
+            last: Openings::default(),
         };
         let template = Event {
             id: "".into(),
@@ -123,7 +132,6 @@ impl LinesSource {
             port,
             inlet,
             metrics,
-            observe,
             template,
             refused: 0,
         }
@@ -150,18 +158,42 @@ impl LinesSource {
         let mut splitter = Splitter::new(self.config.line_bytes_max);
         let mut buffer = [0; READ_BYTES];
         loop {
-            let count = match stream.read(&mut buffer).await {
+            let read = tokio::select! {
+                read = stream.read(&mut buffer) => read,
+                () = tokio::time::sleep(LOOK) => {
+                    self.port.budget.look(clock::monotonic());
+                    continue;
+                }
+            };
+            let count = match read {
                 Ok(0) => return Ok("the line hung up".into()),
                 Ok(count) => count,
                 Err(error) => return Ok(error.to_string()),
             };
-            let mut events = Vec::new();
-            splitter.push(&buffer[..count], |line| events.extend(self.event(line)));
+            let began = clock::monotonic();
+            let (mut events, mut all) = (Vec::new(), 0);
+            splitter.push(&buffer[..count], |line| {
+                all += 1;
+                events.extend(self.event(line, began));
+            });
+            let now = clock::monotonic();
+            let read = ReadWork {
+                took: now.saturating_duration_since(began),
+                bytes: count,
+                useful: events.len(),
+                all,
+            };
+            let budget = &self.port.budget;
+            let read_from = budget.worked(&read, self.config.line_bytes_max + 2, now);
+            budget.look(now);
             self.store(events).await?;
+            if read_from > now {
+                tokio::time::sleep(read_from.saturating_duration_since(now)).await;
+            }
         }
     }
 
-    fn event(&mut self, line: SplitLine) -> Option<Event> {
+    fn event(&mut self, line: SplitLine, now: Instant) -> Option<Event> {
         let made = match &line {
             SplitLine::Line(line) => payload(&self.config.format, line),
             SplitLine::TooLong => Err(format!(
@@ -176,20 +208,21 @@ impl LinesSource {
                 ..self.template.clone()
             }),
             Err(why) => {
-                self.refuse(&why);
+                self.refuse(&why, now);
                 None
             }
         }
     }
 
-    fn refuse(&mut self, why: &str) {
+    fn refuse(&mut self, why: &str, now: Instant) {
         self.refused += 1;
         self.metrics.malformed("line");
-        self.observe.emit(&LineRefused {
+        let refused = LineRefused {
             source: &self.port.source,
             why,
             so_far: self.refused,
-        });
+        };
+        self.port.budget.emit(&refused, why.len(), now);
     }
 
     /// Offers events until every one is durable.

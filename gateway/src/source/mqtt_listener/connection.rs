@@ -29,6 +29,8 @@ const CONNECT_BYTES_MAX: usize = 4096;
 const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 32 * 1024;
+/// What a publish may take, for a guess at how many were read.
+const PUBLISH_BYTES: usize = 128;
 /// A client that takes no bytes for this long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; with TLS it is written too.
@@ -330,7 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         subscriber: &mut Subscriber,
         now: Instant,
     ) -> Result<(), Disconnect> {
-        let mut arrivals = Vec::new();
+        let mut arrivals = Vec::with_capacity(self.buffer.len() / PUBLISH_BYTES);
         let taken = self.decode_packets(session, now, &mut arrivals);
         subscriber.follow(!session.subscriptions.is_empty(), &session.log);
         if self.listener.inlet.offer(arrivals).await.is_err() {

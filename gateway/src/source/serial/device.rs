@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_link::message::Hello;
+use tidegate_link::message::{FIRMWARE_SIZE_MAX, Hello, SessionId};
 use tidegate_link::{DurableMark, EventId, Sequence};
 
 use crate::event::arrival::Identity;
@@ -13,6 +13,9 @@ use crate::event::device_mark::Boots;
 pub(super) struct DeviceHello {
     pub(super) device: [u8; 8],
     pub(super) boot: u32,
+    /// The session it says it is in; 0 for none.
+    pub(super) session: SessionId,
+    /// Cut to what a device may say.
     pub(super) firmware: String,
     pub(super) slot: u8,
     pub(super) schema: u32,
@@ -27,7 +30,8 @@ impl From<&Hello<'_>> for DeviceHello {
         DeviceHello {
             device: hello.device,
             boot: hello.boot,
-            firmware: hello.firmware.into(),
+            session: hello.session,
+            firmware: hello.firmware.chars().take(FIRMWARE_SIZE_MAX).collect(),
             slot: hello.slot,
             schema: hello.schema,
             held: hello.next.since(hello.oldest),
@@ -51,6 +55,20 @@ pub(super) fn device_name(device: &[u8; 8]) -> String {
     device.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What a device is that says hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing is stored of its boot, or by a version that kept no sessions: its session holds, or it gets one.
+    New,
+    /// The one whose events are stored.
+    Known,
+    /// It is in no session, though events of this boot are stored. It brings them from its flash, where it runs in a
+    /// later boot; else it is another one.
+    FromFlash,
+    /// Another one than that whose events are stored.
+    Stranger,
+}
+
 /// One boot of one device, and how far its events got.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectedDevice {
@@ -60,6 +78,12 @@ pub(super) struct ConnectedDevice {
     pub(super) name: Arc<str>,
     /// Whether it is heard.
     pub(super) present: bool,
+    /// The session of this boot; 0 while there is none.
+    pub(super) session: SessionId,
+    /// What it is.
+    pub(super) standing: Standing,
+    /// Whether nothing is stored of the device.
+    pub(super) newcomer: bool,
     /// The last durable sequence.
     durable: Option<u64>,
     /// The last sequence handed on in this session, else the last durable one.
@@ -70,11 +94,23 @@ impl ConnectedDevice {
     /// The device that said hello; `mark` is the value of its durable mark.
     pub(super) fn new(hello: DeviceHello, mark: Option<&[u8]>) -> ConnectedDevice {
         let boots = mark.map(Boots::from_bytes).unwrap_or_default();
-        let durable = boots.sequence(hello.boot.into());
+        let known = boots.mark(hello.boot.into());
+        let durable = known.map(|known| known.sequence);
+        let session = known.map_or(0, |known| known.session);
+        let standing = match (known, hello.session) {
+            (None, _) => Standing::New,
+            (Some(_), 0) => Standing::FromFlash,
+            (Some(_), _) if session == 0 => Standing::New,
+            (Some(_), claimed) if claimed == session => Standing::Known,
+            (Some(_), _) => Standing::Stranger,
+        };
         ConnectedDevice {
             name: device_name(&hello.device).into(),
             hello,
             present: true,
+            session,
+            standing,
+            newcomer: mark.is_none(),
             durable,
             last: durable,
         }
@@ -98,6 +134,7 @@ impl ConnectedDevice {
         let identity = Identity::Device {
             device: Arc::clone(&self.name),
             boot: self.hello.boot.into(),
+            session: self.session,
             sequence: wide,
             after: self.last.replace(wide),
         };
@@ -137,6 +174,7 @@ mod tests {
         DeviceHello {
             device: *b"node-001",
             boot: 5,
+            session: 0,
             firmware: "1".into(),
             slot: 0,
             schema: 0,
@@ -191,5 +229,31 @@ mod tests {
         let (wide, identity) = device.next(Sequence(2));
         assert_eq!(wide, 2);
         assert!(matches!(identity, Identity::Device { after: Some(1), .. }));
+    }
+
+    #[test]
+    fn who_says_hello_shows_by_its_session() {
+        let mut marks = Boots::default();
+        marks.advance(5, 10, 77);
+        let with = marks.to_bytes();
+        let without = &with[..16];
+        let check = |boot, session, mark, expected| {
+            let hello = DeviceHello {
+                boot,
+                session,
+                ..hello()
+            };
+            let found = ConnectedDevice::new(hello, mark).standing;
+            assert_eq!(found, expected, "boot {boot}, session {session}, {mark:?}");
+        };
+        for session in [0, 77, 78] {
+            check(5, session, None, Standing::New);
+            check(6, session, Some(&with), Standing::New);
+        }
+        check(5, 77, Some(&with), Standing::Known);
+        check(5, 78, Some(&with), Standing::Stranger);
+        check(5, 0, Some(&with), Standing::FromFlash);
+        check(5, 78, Some(without), Standing::New);
+        check(5, 0, Some(without), Standing::FromFlash);
     }
 }

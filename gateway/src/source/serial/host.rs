@@ -3,26 +3,28 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_link::message::Level;
-use tidegate_link::{Body, EventId, Field};
+use tidegate_link::message::{LOG_SIZE_MAX, Level};
+use tidegate_link::{Body, EventId, FRAME_SIZE_MAX, Field};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
 use super::SerialContext;
 use super::config::Serial;
-use super::device::{ConnectedDevice, DeviceHello, device_name};
+use super::device::{ConnectedDevice, DeviceHello, Standing, device_name};
 use super::device_clock::DeviceClock;
 use super::device_event::DeviceEnvelope;
 use super::receipts::{DeviceReceipts, OfferedEvent};
 use super::schema::Schemas;
+use super::turned_away::TurnedAway;
 use crate::event::arrival::{Arrival, Identity};
-use crate::event::device_mark::device_mark_key;
-use crate::observe::Observe;
+use crate::event::device_mark::{Boots, device_mark_key};
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::device::{
-    BootReused, DeviceJoined, DeviceLost, DeviceSaid, RecordsLost, SchemaRefused,
+    DeviceJoined, DeviceLost, DeviceSaid, RecordsLost, SchemaRefused,
 };
 use crate::observe::source::link::LinkMetrics;
+use crate::source::device_claims::{ClaimError, DeviceClaims};
+use crate::source::port_budget::{PortBudget, ReadWork};
 use crate::time::clock::Now;
 
 /// A device that says nothing for so long is lost: it is asked for its clock every 10 s.
@@ -42,11 +44,28 @@ pub(super) struct SerialHost {
     event_source: Arc<str>,
     topic: String,
     store: Store,
-    observe: Arc<Observe>,
+    budget: Arc<PortBudget>,
+    devices: Arc<DeviceClaims>,
     metrics: SourceMetrics,
     device: Option<ConnectedDevice>,
-    reused: Option<([u8; 8], u32)>,
+    /// Whether it was told that the device joined.
+    joined_told: bool,
+    turned_away: TurnedAway,
+    /// The last device that nothing is stored of.
+    newcomer: [u8; 8],
+    /// When the link last heard something, as was noted.
+    heard_ms: Option<u64>,
     started: Instant,
+}
+
+/// What becomes of a device that says hello.
+pub(super) enum Greeting {
+    /// Its events are welcome.
+    Welcome(ConnectedDevice),
+    /// Its clock is to be asked for first: the answer names its present boot.
+    AskClock(ConnectedDevice),
+    /// Nothing is taken of it.
+    TurnAway,
 }
 
 impl SerialHost {
@@ -67,10 +86,14 @@ impl SerialHost {
             event_source: format!("{gateway_id}/{source}").into(),
             topic: config.topic.clone(),
             store: context.store,
-            observe: context.observe,
+            budget: context.budget,
+            devices: context.devices,
+            turned_away: TurnedAway::default(),
             metrics: context.metrics,
             device: None,
-            reused: None,
+            joined_told: false,
+            newcomer: [0; 8],
+            heard_ms: None,
             started: now,
         }
     }
@@ -87,15 +110,84 @@ impl SerialHost {
     }
 
     /// The link is gone, and with it the device.
-    pub(super) fn port_lost(&mut self, why: &str) {
+    pub(super) fn port_lost(&mut self, why: &str, now: Instant) {
         self.metrics.connections(-1);
         self.receipts.forget();
-        self.device_lost(why);
+        self.heard_ms = None;
+        self.leave(why, now);
+        self.turned_away.gone(&self.budget);
+    }
+
+    /// The device is not at this port any more.
+    pub(super) fn leave(&mut self, why: &str, now: Instant) {
+        self.device_lost(why, now);
         self.device = None;
+        self.devices.release(&self.source);
+    }
+
+    /// What is to become of a device that says hello.
+    pub(super) fn greet(&mut self, hello: DeviceHello, now: Instant) -> Greeting {
+        if !self.budget.takes_hello(now) {
+            return Greeting::TurnAway;
+        }
+        let device = self.identify(hello);
+        let id = device.hello.device;
+        if device.newcomer && std::mem::replace(&mut self.newcomer, id) != id {
+            self.newcomer = id;
+            if !self.budget.takes_newcomer(now) {
+                self.newcomer = [0; 8];
+                return Greeting::TurnAway;
+            }
+        }
+        match device.standing {
+            Standing::New | Standing::Known => Greeting::Welcome(device),
+            Standing::FromFlash => Greeting::AskClock(device),
+            Standing::Stranger => {
+                self.turn_away_stranger(&device.hello, now);
+                Greeting::TurnAway
+            }
+        }
+    }
+
+    /// Whether the device may join here, as far as other sources go.
+    pub(super) fn claim(&mut self, device: &ConnectedDevice, now: Instant) -> bool {
+        let holder = match self.devices.claim(&device.name, &self.source, now) {
+            Ok(()) => return true,
+            Err(ClaimError::Asked(_)) => None,
+            Err(ClaimError::Held(holder)) => Some(holder),
+        };
+        self.leave("another device is at the port", now);
+        if let Some(holder) = holder {
+            let budget = &self.budget;
+            let told = self.turned_away.second(&device.hello, &holder, budget, now);
+            self.count_turned_away(told);
+        }
+        false
+    }
+
+    /// A device claims a name and a boot under which the events of another one are stored, or its own before it
+    /// counted anew.
+    pub(super) fn turn_away_stranger(&mut self, hello: &DeviceHello, now: Instant) {
+        self.leave("another device is at the port", now);
+        let elsewhere = self
+            .devices
+            .elsewhere(&device_name(&hello.device), &self.source);
+        let (turned_away, budget) = (&mut self.turned_away, &self.budget);
+        let told = match elsewhere {
+            Some(holder) => turned_away.second(hello, &holder, budget, now),
+            None => turned_away.stranger(hello, &self.source, budget, now),
+        };
+        self.count_turned_away(told);
+    }
+
+    fn count_turned_away(&self, told: bool) {
+        if told {
+            self.metrics.malformed("device turned away");
+        }
     }
 
     /// What the store knows of the device that said hello.
-    pub(super) fn identify(&mut self, hello: DeviceHello) -> ConnectedDevice {
+    fn identify(&mut self, hello: DeviceHello) -> ConnectedDevice {
         let key = device_mark_key(&device_name(&hello.device));
         let mark = self.store.mark(&key);
         let last = self.device.as_ref().map(|device| &device.hello);
@@ -109,21 +201,28 @@ impl SerialHost {
     }
 
     /// The device's events are welcome from now on.
-    pub(super) fn device_joined(&mut self, device: ConnectedDevice) {
-        if self
-            .device
-            .as_ref()
-            .is_some_and(|last| last.name != device.name)
-        {
-            self.device_lost("another device is at the port");
+    pub(super) fn device_joined(&mut self, device: ConnectedDevice, now: Instant) {
+        let last = self.device.as_ref().filter(|last| last.present);
+        if last.is_some_and(|last| last.name != device.name) {
+            self.device_lost("another device is at the port", now);
         }
-        self.reused = None;
-        self.report_joined(&device);
+        let last = self.device.as_ref().filter(|last| last.present);
+        let goes_on = last
+            .is_some_and(|last| last.name == device.name && last.hello.boot == device.hello.boot);
+        self.joined_told &= goes_on;
         self.device = Some(device);
+        self.turned_away.gone(&self.budget);
+        self.report_joined(now);
     }
 
-    fn report_joined(&self, device: &ConnectedDevice) {
-        self.observe.emit(&DeviceJoined {
+    fn report_joined(&mut self, now: Instant) {
+        let Some(device) = self.device.as_ref().filter(|device| device.present) else {
+            return;
+        };
+        if self.joined_told {
+            return;
+        }
+        let joined = DeviceJoined {
             source: &self.source,
             device: &device.name,
             boot: device.hello.boot,
@@ -131,22 +230,40 @@ impl SerialHost {
             slot: device.hello.slot,
             held: device.hello.held,
             lost: device.hello.lost,
-        });
+        };
+        let text = escaped(&device.hello.firmware);
+        self.joined_told = self.budget.emit(&joined, text, now);
     }
 
-    fn device_lost(&mut self, why: &str) {
+    fn device_lost(&mut self, why: &str, now: Instant) {
         if let Some(device) = self.device.as_mut().filter(|device| device.present) {
             device.present = false;
-            self.observe.emit(&DeviceLost {
+            let lost = DeviceLost {
                 source: &self.source,
                 device: &device.name,
                 why,
-            });
+            };
+            self.budget.emit(&lost, why.len(), now);
+            self.joined_told = false;
         }
+    }
+
+    /// Whether another source took the device over.
+    pub(super) fn has_lost_its_device(&self) -> bool {
+        self.device.is_some() && !self.devices.holds(&self.source)
+    }
+
+    /// Whether another source wants to know if the device is still here.
+    pub(super) fn is_asked(&self) -> bool {
+        self.device.is_some() && self.devices.is_asked(&self.source)
     }
 
     /// The last good frame came at `heard_ms`: a device that was lost is there again.
     pub(super) fn heard(&mut self, heard_ms: Option<u64>, now: Instant) {
+        if heard_ms.is_some() && heard_ms != self.heard_ms && self.device.is_some() {
+            self.devices.heard(&self.source, now);
+        }
+        self.heard_ms = heard_ms;
         let now_ms = self.now_ms(now);
         let back = heard_ms.is_some_and(|at| now_ms.saturating_sub(at) < SILENT_MS_MAX);
         if let Some(device) = self
@@ -155,31 +272,20 @@ impl SerialHost {
             .filter(|device| back && !device.present)
         {
             device.present = true;
-            let device = device.clone();
-            self.report_joined(&device);
+            self.report_joined(now);
         }
     }
 
-    /// The same for a device that is not heard any more.
+    /// The same for a device that is not heard any more, and for one that was turned away.
     pub(super) fn check_silence(&mut self, heard_ms: Option<u64>, now: Instant) {
         let now_ms = self.now_ms(now);
         let silent = heard_ms.is_some_and(|at| now_ms.saturating_sub(at) >= SILENT_MS_MAX);
         if silent {
-            self.device_lost("it is silent");
+            self.device_lost("it is silent", now);
         }
-    }
-
-    /// The device uses a boot again: said once.
-    pub(super) fn boot_reused(&mut self, device: [u8; 8], boot: u32) {
-        if self.reused.replace((device, boot)) == Some((device, boot)) {
-            return;
-        }
-        self.metrics.malformed("boot id used again");
-        self.observe.emit(&BootReused {
-            source: &self.source,
-            device: &device_name(&device),
-            boot,
-        });
+        self.report_joined(now);
+        self.turned_away.look(&self.budget, now);
+        self.budget.look(now);
     }
 
     /// The arrival of a record. Without a device that was welcomed there is none.
@@ -213,16 +319,44 @@ impl SerialHost {
         Some(self.arrival(offered, identity, event))
     }
 
+    /// Whether news of missing records may be stored now: each is a system event.
+    pub(super) fn takes_gap(&self, now: Instant) -> bool {
+        self.budget.takes_system_event(now)
+    }
+
+    /// Everything that was handed on and is not durable comes again.
+    pub(super) fn held_back(&mut self) {
+        if let Some(device) = &mut self.device {
+            device.refused();
+        }
+    }
+
+    /// How useful a read was, and when to read again.
+    pub(super) fn worked(&self, read: &ReadWork, now: Instant) -> Instant {
+        self.budget.worked(read, FRAME_SIZE_MAX, now)
+    }
+
+    /// Whether what the present session brings is another node's than what is stored.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| {
+            let mark = self.store.mark(&device_mark_key(&device.name));
+            let boots = mark.map(|mark| Boots::from_bytes(&mark));
+            let known = boots.and_then(|boots| boots.mark(device.hello.boot.into()));
+            known.is_some_and(|known| known.session != 0 && known.session != device.session)
+        })
+    }
+
     /// The arrival of the news that records are missing.
     pub(super) fn gap(&mut self, last: EventId, count: u32, now: Now) -> Option<Arrival> {
         let device = self.device.as_mut()?;
         let (sequence, identity) = device.next(last.sequence);
-        self.observe.emit(&RecordsLost {
+        let lost = RecordsLost {
             source: &self.source,
             device: &device.name,
             count,
             last: sequence,
-        });
+        };
+        self.budget.emit(&lost, 0, now.instant);
         let envelope = DeviceEnvelope {
             source: &self.event_source,
             topic: &self.topic,
@@ -286,24 +420,40 @@ impl SerialHost {
     }
 
     /// A field of a schema.
-    pub(super) fn schema_field(&mut self, key: u32, index: u8, count: u8, field: &Field<'_>) {
+    pub(super) fn schema_field(
+        &mut self,
+        key: u32,
+        index: u8,
+        count: u8,
+        field: &Field<'_>,
+        now: Instant,
+    ) {
         if let Err(why) = self.schemas.take(key, index, count, field) {
             self.metrics.malformed("schema");
-            self.observe.emit(&SchemaRefused {
+            let refused = SchemaRefused {
                 source: &self.source,
                 key,
                 why,
-            });
+            };
+            self.budget.emit(&refused, why.len(), now);
         }
     }
 
     /// A line of the device's log.
-    pub(super) fn log(&self, level: Level, text: &str) {
-        self.observe.emit(&DeviceSaid {
+    pub(super) fn log(&self, level: Level, text: &str, now: Instant) {
+        let end = text.char_indices().nth(LOG_SIZE_MAX);
+        let text = end.map_or(text, |(end, _)| &text[..end]);
+        let said = DeviceSaid {
             source: &self.source,
             device: self.device.as_ref().map_or("", |device| &device.name),
             level,
             text,
-        });
+        };
+        self.budget.emit(&said, escaped(text), now);
     }
+}
+
+/// Bytes that a text from outside takes in a log line.
+fn escaped(text: &str) -> usize {
+    text.escape_debug().map(char::len_utf8).sum()
 }

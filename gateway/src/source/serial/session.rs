@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use tidegate_link::{FRAME_SIZE_MAX, HostLink, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::device::DeviceHello;
-use super::host::SerialHost;
+use super::device::{ConnectedDevice, DeviceHello};
+use super::host::{Greeting, SerialHost};
 use super::receipts::Settlement;
 use crate::event::arrival::Arrival;
 use crate::event::inlet::{Closed, Inlet};
+use crate::source::port_budget::ReadWork;
 use crate::time::clock::{self, Now};
 
 /// Bytes read at once.
@@ -32,6 +33,10 @@ enum Received {
     Done,
     /// Somebody said hello.
     Hello(DeviceHello),
+    /// The device's clock says that this is its present boot.
+    Clock(u32),
+    /// News of missing records that cannot be stored now: they wait, and with them the device.
+    NotNow,
 }
 
 /// One opening of the port.
@@ -41,6 +46,10 @@ pub(super) struct SerialSession<'a> {
     inlet: &'a Inlet,
     /// Bytes that the line has not taken yet.
     out: Vec<u8>,
+    /// The device that was asked for its clock.
+    asked: Option<ConnectedDevice>,
+    /// The port is not read before.
+    read_from: Instant,
 }
 
 impl<'a> SerialSession<'a> {
@@ -52,6 +61,8 @@ impl<'a> SerialSession<'a> {
             host,
             inlet,
             out: Vec::new(),
+            asked: None,
+            read_from: clock::monotonic(),
         }
     }
 
@@ -67,8 +78,11 @@ impl<'a> SerialSession<'a> {
         let mut buffer = [0; READ_BYTES];
         loop {
             let now = clock::monotonic();
+            if self.host.is_asked() {
+                self.link.discover();
+            }
             self.transmit(now);
-            let may_read = self.host.receipts.unsettled() < UNDER_WAY_MAX;
+            let may_read = now >= self.read_from && self.host.receipts.unsettled() < UNDER_WAY_MAX;
             tokio::select! {
                 read = reader.read(&mut buffer), if may_read => match read {
                     Ok(0) => return Ok("the line hung up".into()),
@@ -102,34 +116,61 @@ impl<'a> SerialSession<'a> {
     }
 
     fn wait(&self, now: Instant) -> Duration {
-        if !self.out.is_empty() {
-            return WAIT_MAX;
-        }
-        let due_ms = self
-            .link
-            .next_deadline()
-            .saturating_sub(self.host.now_ms(now));
-        Duration::from_millis(due_ms).clamp(WAIT_MIN, WAIT_MAX)
+        let pause = self.read_from.saturating_duration_since(now);
+        let pause = if pause.is_zero() { WAIT_MAX } else { pause };
+        let due_ms = match self.out.is_empty() {
+            true => self
+                .link
+                .next_deadline()
+                .saturating_sub(self.host.now_ms(now)),
+            false => u64::MAX,
+        };
+        Duration::from_millis(due_ms)
+            .min(pause)
+            .clamp(WAIT_MIN, WAIT_MAX)
     }
 
     /// Takes bytes from the line.
     async fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         let mut arrivals = Vec::new();
         let mut now = clock::now();
+        if self.host.has_lost_its_device() {
+            self.host.leave("it is at another source", now.instant);
+            self.link.turn_away(self.host.now_ms(now.instant));
+        }
+        let before = self.link.counters();
+        let mut read = ReadWork {
+            took: Duration::ZERO,
+            bytes: bytes.len(),
+            useful: 0,
+            all: 0,
+        };
         loop {
+            let began = clock::monotonic();
             let received = self.receive_next(&mut bytes, &mut arrivals, now);
+            let after = clock::monotonic();
+            read.took += after.saturating_duration_since(began);
             self.host.link_metrics.add(self.link.counters());
             match received {
                 Received::Nothing => break,
                 Received::Done => {}
-                Received::Hello(hello) => {
+                Received::Clock(boot) => self.clock_told(boot, now.instant),
+                Received::Hello(_) | Received::NotNow => {
+                    read.useful += arrivals.len();
                     self.inlet.offer(std::mem::take(&mut arrivals)).await?;
                     self.settle_outstanding().await;
                     now = clock::now();
-                    self.resume(hello, now.instant);
+                    match received {
+                        Received::Hello(hello) => self.greet(hello, now.instant),
+                        _ => self.hold_back(),
+                    }
+                    read.took += clock::monotonic().saturating_duration_since(now.instant);
                 }
             }
         }
+        read.useful += arrivals.len();
+        read.all = self.link.counters().received_since(&before);
+        self.read_from = self.host.worked(&read, now.instant);
         self.host.heard(self.link.heard_ms(), now.instant);
         self.inlet.offer(arrivals).await
     }
@@ -151,21 +192,28 @@ impl<'a> SerialSession<'a> {
                 uptime_ms,
                 body,
             } => arrivals.extend(self.host.event(id, uptime_ms, &body, now)),
+            Incoming::Gap { .. } if !self.host.takes_gap(now.instant) => return Received::NotNow,
             Incoming::Gap { last, count } => arrivals.extend(self.host.gap(last, count, now)),
             Incoming::Time {
                 boot,
                 uptime_ms,
                 sent_ms,
                 received_ms,
-            } => self.host.clock.learn(boot, uptime_ms, sent_ms, received_ms),
+            } => {
+                self.host.clock.learn(boot, uptime_ms, sent_ms, received_ms);
+                return Received::Clock(boot);
+            }
             Incoming::SchemaField {
                 key,
                 index,
                 count,
                 field,
-            } => self.host.schema_field(key, index, count, &field),
-            Incoming::Log { level, text } => self.host.log(level, text),
-            Incoming::BootReused(id) => self.host.boot_reused(id.device, id.boot),
+            } => self
+                .host
+                .schema_field(key, index, count, &field, now.instant),
+            Incoming::Log { level, text } => self.host.log(level, text, now.instant),
+            // The hello itself is handed on next.
+            Incoming::BootReused(_) => {}
         }
         Received::Done
     }
@@ -188,22 +236,71 @@ impl<'a> SerialSession<'a> {
                 Settlement::Refused(offered) => {
                     self.host.refused(&offered);
                     self.link.refuse(RETRY_MS);
+                    if self.host.is_stranger() {
+                        self.link.turn_away(self.host.now_ms(now));
+                    }
                 }
             }
         }
     }
 
-    fn resume(&mut self, hello: DeviceHello, now: Instant) {
-        let device = self.host.identify(hello);
-        let (mark, schema) = (device.mark(), device.hello.schema);
-        let schema_known = self.host.schemas.get(schema).is_some();
-        let now_ms = self.host.now_ms(now);
-        match self.link.resume(mark, schema_known, now_ms) {
-            Ok(()) => self.host.device_joined(device),
-            // The only reason: somebody has just said hello.
-            Err(_) => self
-                .host
-                .boot_reused(device.hello.device, device.hello.boot),
+    fn greet(&mut self, hello: DeviceHello, now: Instant) {
+        self.asked = None;
+        match self.host.greet(hello, now) {
+            Greeting::Welcome(device) => self.resume(device, now),
+            Greeting::AskClock(device) => {
+                self.link.ask_clock(self.host.now_ms(now));
+                self.asked = Some(device);
+            }
+            Greeting::TurnAway => self.link.turn_away(self.host.now_ms(now)),
         }
+    }
+
+    /// Only a device that runs in a later boot than its records are of has them from its flash.
+    fn clock_told(&mut self, boot: u32, now: Instant) {
+        match self.asked.take() {
+            Some(device) if device.hello.boot != boot => self.resume(device, now),
+            Some(device) => {
+                self.host.turn_away_stranger(&device.hello, now);
+                self.link.turn_away(self.host.now_ms(now));
+            }
+            None => {}
+        }
+    }
+
+    fn resume(&mut self, mut device: ConnectedDevice, now: Instant) {
+        let now_ms = self.host.now_ms(now);
+        if !self.host.claim(&device, now) {
+            return self.link.turn_away(now_ms);
+        }
+        let mark = device.mark();
+        let schema_known = self.host.schemas.get(device.hello.schema).is_some();
+        let session = match (device.session, mark) {
+            (0, None) => None,
+            // Stored by a version that kept no sessions: only a welcome tells the node what of its own is durable.
+            (0, Some(_)) => Some(self.link.mint()),
+            (session, _) => Some(session),
+        };
+        let resumed = match session {
+            None => self.link.resume(mark, schema_known, now_ms),
+            Some(session) => self.link.resume_in(session, mark, schema_known, now_ms),
+        };
+        match resumed {
+            Ok(()) => {
+                device.session = self.link.session();
+                self.host.device_joined(device, now);
+            }
+            // The only reason: somebody has just said hello.
+            Err(_) => {
+                self.host.turn_away_stranger(&device.hello, now);
+                self.link.turn_away(now_ms);
+            }
+        }
+    }
+
+    /// What is not durable comes again, a little later.
+    fn hold_back(&mut self) {
+        self.host.held_back();
+        self.link.refuse(RETRY_MS);
     }
 }

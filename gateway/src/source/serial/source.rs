@@ -9,7 +9,7 @@ use super::config::Serial;
 use super::host::SerialHost;
 use super::session::SerialSession;
 use crate::event::inlet::{Closed, Inlet};
-use crate::source::serial_port::SerialPort;
+use crate::source::serial_port::{Openings, SerialPort};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 
@@ -34,8 +34,9 @@ impl SerialSource {
             wanted: config.port.clone(),
             baud: config.baud,
             reopen_max: config.reopen_max,
-            observe: Arc::clone(&context.observe),
+            budget: Arc::clone(&context.budget),
             metrics: context.metrics.clone(),
+            last: Openings::default(),
         };
         SerialSource {
             port,
@@ -58,7 +59,7 @@ impl SerialSource {
                 () = stopped(&mut shutdown) => return Ok(()),
                 ended = session.run(stream) => ended?,
             };
-            self.host.port_lost(&why);
+            self.host.port_lost(&why, clock::monotonic());
             self.port.lost(&why);
         }
         Ok(())

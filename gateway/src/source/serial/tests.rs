@@ -24,6 +24,7 @@ use crate::intake::dedup::{Dedup, Seen};
 use crate::intake::group::CommitGroup;
 use crate::observe::Observe;
 use crate::observe::source::SourceFamilies;
+use crate::source::port_budget::PortBudget;
 use crate::time::clock;
 
 const DEVICE: [u8; 8] = *b"node-001";
@@ -68,6 +69,7 @@ impl MoodyIntake {
         self.offered += 1;
         let verdict = match seen {
             Seen::Again => Verdict::Stored,
+            Seen::OtherNode | Seen::TooManyDevices => panic!("there is one node"),
             Seen::OutOfTurn => {
                 self.out_of_turn += 1;
                 Verdict::Refused(Refusal::Failed)
@@ -130,11 +132,14 @@ fn host(store: &Store, inlet: &Inlet) -> SerialHost {
         topic: "devices/{device}".into(),
         reopen_max: Duration::from_secs(1),
     };
+    let metrics = SourceFamilies::register(&observe).of("bench");
+    let budget = PortBudget::new("bench", observe, metrics.clone(), clock::monotonic());
     let context = SerialContext {
         inlet: inlet.clone(),
         store: store.clone(),
-        metrics: SourceFamilies::register(&observe).of("bench"),
-        observe,
+        devices: Arc::default(),
+        budget: Arc::new(budget),
+        metrics,
     };
     SerialHost::new(&config, "bench", "plant-a", context, clock::monotonic())
 }

@@ -17,6 +17,21 @@ pub(super) struct WebhookRequest {
     pub(super) body: bytes::Bytes,
 }
 
+/// Whether a delivery can be posted on its own in the binary mode: attributes are encoded, a content type is not.
+///
+/// # Errors
+/// Which character no header carries.
+pub(super) fn check(delivery: &Delivery) -> Result<(), String> {
+    let content_type = delivery.event.content_type.as_deref().unwrap_or_default();
+    match content_type.chars().find(|c| c.is_control() && *c != '\t') {
+        None => Ok(()),
+        Some(character) => Err(format!(
+            "the content type {content_type:.80?} has U+{:04X}, which no HTTP header carries",
+            u32::from(character)
+        )),
+    }
+}
+
 /// The POST of these deliveries; `batched` makes a batch even of one.
 pub(super) fn post(deliveries: &[Delivery], format: Format, batched: bool) -> WebhookRequest {
     match deliveries {

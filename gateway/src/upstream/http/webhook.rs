@@ -16,6 +16,7 @@ use super::config::HttpUpstream;
 use super::request::{self, WebhookRequest};
 use super::response::{self, RequestOutcome};
 use crate::time::clock;
+use crate::upstream::format::Format;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Bytes of an answer's body that are read: enough for a reason, and to use the connection again.
@@ -37,6 +38,8 @@ pub struct HttpOut {
     /// Halves of refused batches, in order; they go before everything else.
     pieces: VecDeque<Vec<Delivery>>,
     suspects: HashSet<Token>,
+    /// Settled without being posted.
+    refused: Vec<(Token, Outcome)>,
 }
 
 /// The other end.
@@ -59,6 +62,7 @@ impl HttpOut {
             requests: JoinSet::new(),
             pieces: VecDeque::new(),
             suspects: HashSet::new(),
+            refused: Vec::new(),
             config,
         })
     }
@@ -123,6 +127,23 @@ impl HttpOut {
         }
     }
 
+    /// What can be posted of what was offered.
+    fn sendable(&mut self, batch: Vec<Delivery>) -> Vec<Delivery> {
+        if self.config.batch_max > 1 || self.config.format == Format::Structured {
+            return batch;
+        }
+        let mut sendable = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            match request::check(&delivery) {
+                Ok(()) => sendable.push(delivery),
+                Err(why) => self
+                    .refused
+                    .push((delivery.token, Outcome::Undeliverable(why))),
+            }
+        }
+        sendable
+    }
+
     /// Cuts what was offered into requests; what was refused before stands alone.
     fn cut(&self, batch: Vec<Delivery>) -> Vec<Vec<Delivery>> {
         let mut requests: Vec<Vec<Delivery>> = Vec::new();
@@ -145,6 +166,7 @@ impl Upstream for HttpOut {
     async fn connect(&mut self) -> Result<(), Trouble> {
         self.requests.shutdown().await;
         self.pieces.clear();
+        self.refused.clear();
         self.server.reach().await.map_err(Trouble::new)
     }
 
@@ -157,12 +179,16 @@ impl Upstream for HttpOut {
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
+        let batch = self.sendable(batch);
         let requests = self.cut(batch);
         self.pieces.extend(requests);
         self.post_pieces();
     }
 
     async fn settled(&mut self) -> Result<Vec<(Token, Outcome)>, Trouble> {
+        if !self.refused.is_empty() {
+            return Ok(std::mem::take(&mut self.refused));
+        }
         loop {
             self.post_pieces();
             let Some(done) = self.requests.join_next().await else {

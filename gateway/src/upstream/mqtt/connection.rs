@@ -48,7 +48,8 @@ impl BrokerConnection {
         broker: &Broker,
         tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Result<(BrokerConnection, BrokerLimits), String> {
-        let stream = TcpStream::connect((broker.host.as_str(), broker.port)).await;
+        let host = broker.host.trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, broker.port)).await;
         let stream = stream.map_err(|error| error.to_string())?;
         let _ = stream.set_nodelay(true);
         let mut connection = match tls {
@@ -57,7 +58,7 @@ impl BrokerConnection {
                 BrokerConnection::over(Box::new(reader), Box::new(writer))
             }
             Some(tls) => {
-                let name = ServerName::try_from(broker.host.clone());
+                let name = ServerName::try_from(host.to_owned());
                 let name = name.map_err(|error| error.to_string())?;
                 let stream = TlsConnector::from(tls).connect(name, stream).await;
                 let (reader, writer) = tokio::io::split(stream.map_err(|error| error.to_string())?);

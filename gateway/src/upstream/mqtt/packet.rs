@@ -2,6 +2,8 @@
 //! and read here: without a copy of each text on the way, and the library ends a connection over each reason that it does not
 //! know, and thereby does not tell which event it is about.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::v5;
 
@@ -18,7 +20,7 @@ const SAID_CHARS_MAX: usize = 200;
 
 /// What is published, in neither version's shape.
 pub(super) struct OutgoingMessage<'a> {
-    pub(super) topic: String,
+    pub(super) topic: Cow<'a, str>,
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) payload: Bytes,
@@ -333,8 +335,6 @@ fn reason_string(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     #[test]

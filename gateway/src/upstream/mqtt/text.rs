@@ -1,21 +1,17 @@
 //! What a string of MQTT may hold: a broker hangs up on a packet that breaks this, so it is known
 //! before the packet is sent (MQTT 5.0 section 1.5.4, MQTT 3.1.1 section 1.5.3).
 
+use tidegate_rules::topic::uncarried;
+
 use crate::event::cloudevents::Attribute;
 
 /// The longest string of MQTT in bytes: its length has two bytes.
 const STRING_BYTES_MAX: usize = 65_535;
 
-/// Whether a broker may close the connection over this character.
-fn is_forbidden(character: char) -> bool {
-    let code = u32::from(character);
-    let is_none = (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE;
-    is_none || character.is_control()
-}
-
 fn check(place: &str, text: &str) -> Result<(), String> {
     // Nearly all texts are this, and it is told at a glance.
-    if text.len() <= STRING_BYTES_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    let plain = |all, byte| all & matches!(byte, b' '..=b'~');
+    if text.len() <= STRING_BYTES_MAX && text.bytes().fold(true, plain) {
         return Ok(());
     }
     if text.len() > STRING_BYTES_MAX {
@@ -24,7 +20,7 @@ fn check(place: &str, text: &str) -> Result<(), String> {
             "{place} has {bytes} bytes; MQTT carries at most {STRING_BYTES_MAX}"
         ));
     }
-    match text.chars().find(|character| is_forbidden(*character)) {
+    match uncarried(text) {
         None => Ok(()),
         Some(character) => Err(format!(
             "{place} {} has U+{:04X}, which MQTT does not carry",

@@ -1,6 +1,7 @@
 //! Why a rule did not fire is counted by name: what was undefined, which payloads could not be read, what broke a
 //! declaration.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

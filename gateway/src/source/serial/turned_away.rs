@@ -1,0 +1,92 @@
+//! A device whose events are not taken: told once, and a trouble of its port for as long as it says hello.
+
+use std::time::{Duration, Instant};
+
+use super::device::{DeviceHello, device_name};
+use crate::observe::source::device::BootReused;
+use crate::source::port_budget::PortBudget;
+
+const KIND: &str = "device";
+/// A device says hello every second until it is welcome: after so long it is not there any more.
+const GONE: Duration = Duration::from_secs(15);
+
+/// The device at a port that was turned away last.
+#[derive(Debug, Default)]
+pub(super) struct TurnedAway(Option<Last>);
+
+#[derive(Debug)]
+struct Last {
+    why: String,
+    at: Instant,
+}
+
+impl TurnedAway {
+    /// The same name is at another source. Tells whether that is news.
+    pub(super) fn second(
+        &mut self,
+        hello: &DeviceHello,
+        holder: &str,
+        budget: &PortBudget,
+        now: Instant,
+    ) -> bool {
+        let (name, path) = (device_name(&hello.device), budget.path());
+        let why = format!(
+            "two devices are called {name}, one at source {holder}, one at {path}: the readings of the second are not \
+             taken and stay on it; give it a device id of its own"
+        );
+        self.tell(why, budget, now)
+    }
+
+    /// The events of another node are stored under its name and boot. Tells whether that is news.
+    pub(super) fn stranger(
+        &mut self,
+        hello: &DeviceHello,
+        source: &str,
+        budget: &PortBudget,
+        now: Instant,
+    ) -> bool {
+        let (name, path, boot) = (device_name(&hello.device), budget.path(), hello.boot);
+        let why = format!(
+            "the device {name} at {path} says boot {boot}, of which other readings are stored: its own are not taken \
+             and stay on it; if two devices have this id give it another one, else a boot number that is new at every \
+             boot"
+        );
+        let news = self.tell(why, budget, now);
+        if news {
+            let reused = BootReused {
+                source,
+                device: &name,
+                boot,
+            };
+            budget.emit(&reused, 0, now);
+        }
+        news
+    }
+
+    /// Whether the words are news.
+    fn tell(&mut self, why: String, budget: &PortBudget, now: Instant) -> bool {
+        let known = self.0.as_mut().filter(|last| last.why == why);
+        if let Some(last) = known {
+            last.at = now;
+            return false;
+        }
+        budget.raise(KIND, &why, now);
+        self.0 = Some(Last { why, at: now });
+        true
+    }
+
+    /// Nobody is turned away any more.
+    pub(super) fn gone(&mut self, budget: &PortBudget) {
+        if self.0.take().is_some() {
+            budget.clear(KIND);
+        }
+    }
+
+    /// The same, if that is so.
+    pub(super) fn look(&mut self, budget: &PortBudget, now: Instant) {
+        let quiet = |last: &Last| now.saturating_duration_since(last.at) >= GONE;
+        if self.0.as_ref().is_some_and(quiet) {
+            self.gone(budget);
+        }
+    }
+}
