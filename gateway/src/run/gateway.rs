@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
 use tokio::signal::unix::Signal;
@@ -62,15 +62,9 @@ impl Gateway {
         held_back: Repeats,
         opened: Opened,
     ) -> Result<Gateway, RunError> {
-        let Opened {
-            writer,
-            store,
-            started,
-            observe,
-            answers,
-            mut tasks,
-            stop_upstreams,
-        } = opened;
+        let (store, observe, writer) = (opened.store, opened.observe, opened.writer);
+        let (answers, mut tasks, started) = (opened.answers, opened.tasks, opened.started);
+        let stop_upstreams = opened.stop_upstreams;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -82,7 +76,6 @@ impl Gateway {
         let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
-        let counts = counts(&lanes, &lane_metrics);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -92,11 +85,11 @@ impl Gateway {
         };
         let dedup = recalled(&config, &store, &answers).await?;
         answers.nearly_there();
+        let counts = counts(&lanes, &lane_metrics);
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
         let stop_forward = stop_upstreams.subscribe();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
-        let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
+        let api = api(&context, &rules, &pipeline, started).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -119,9 +112,8 @@ impl Gateway {
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
         let named = lanes.destinations.names().zip(&lane_metrics);
         let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
-        tasks.spawn("health", health.run(stop_forward.clone()));
         answers.open(Arc::clone(&api));
-        tasks.spawn("watchdog", watchdog(api, stop_forward));
+        look_after(&mut tasks, health, api, stop_forward);
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
         rules.watch(folder, &mut tasks, &observe, &stopping);
@@ -135,6 +127,17 @@ impl Gateway {
             held_back,
         })
     }
+}
+
+/// What looks at all others: for the troubles, and for the service manager.
+fn look_after(
+    tasks: &mut Tasks,
+    health: HealthWatch,
+    api: Arc<ApiContext>,
+    stop: watch::Receiver<bool>,
+) {
+    tasks.spawn("health", health.run(stop.clone()));
+    tasks.spawn("watchdog", watchdog(api, stop));
 }
 
 fn watch_store(
@@ -163,20 +166,25 @@ fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
 }
 
 /// The API over what is held: the store, the log, the dead letters, the rules.
-fn with_held(
-    api: ApiContext,
+fn api(
     of: &PipelineContext<'_>,
     rules: &LoadedRules,
     pipeline: &Pipeline,
+    started: Instant,
 ) -> ApiContext {
     let status = rules.status.subscribe();
-    api.with_store(of.store.clone(), of.config.gateway.store_dir())
-        .with_log(of.log.clone())
-        .with_letters(of.letters.clone())
-        .with_intake(pipeline.report())
-        .with_wear(Arc::clone(&pipeline.wear))
-        .with_rules_report(pipeline.rules_report())
-        .with_rules(move || status.borrow().clone())
+    ApiContext::new(
+        of.config.gateway.id.clone(),
+        started,
+        Arc::clone(of.observe),
+    )
+    .with_store(of.store.clone(), of.config.gateway.store_dir())
+    .with_log(of.log.clone())
+    .with_letters(of.letters.clone())
+    .with_intake(pipeline.report())
+    .with_wear(Arc::clone(&pipeline.wear))
+    .with_rules_report(pipeline.rules_report())
+    .with_rules(move || status.borrow().clone())
 }
 
 /// The metrics of what is there before anything runs.
