@@ -293,8 +293,7 @@ mod tests {
             .with(kept.clone())
             .with(repeats.clone());
         tracing::subscriber::with_default(subscriber, writes);
-        let lines = kept.0.lock().expect("a list").clone();
-        lines
+        std::mem::take(&mut *kept.0.lock().expect("a list"))
     }
 
     fn summaries(repeats: &Repeats, at: Instant) -> Vec<(u64, u64, String)> {
