@@ -62,15 +62,9 @@ impl Gateway {
         held_back: Repeats,
         opened: Opened,
     ) -> Result<Gateway, RunError> {
-        let Opened {
-            writer,
-            store,
-            started,
-            observe,
-            answers,
-            mut tasks,
-            stop_upstreams,
-        } = opened;
+        let (writer, store) = (opened.writer, opened.store);
+        let (started, observe) = (opened.started, opened.observe);
+        let (answers, mut tasks) = (opened.answers, opened.tasks);
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -91,10 +85,9 @@ impl Gateway {
             observe: &observe,
         };
         let dedup = recalled(&config, &store, &answers).await?;
-        answers.nearly_there();
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
-        let stop_forward = stop_upstreams.subscribe();
+        let stop_forward = opened.stop_upstreams.subscribe();
         let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
         let api = with_held(api, &context, &rules, &pipeline).with_redrive(channels.redrive);
         let with = UpstreamsContext {
@@ -123,14 +116,18 @@ impl Gateway {
         answers.open(Arc::clone(&api));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
-        let folder = config.gateway.rules.as_deref();
-        rules.watch(folder, &mut tasks, &observe, &stopping);
+        rules.watch(
+            config.gateway.rules.as_deref(),
+            &mut tasks,
+            &observe,
+            &stopping,
+        );
         Ok(Gateway {
             config,
             store,
             tasks,
             stop_sources,
-            stop_upstreams,
+            stop_upstreams: opened.stop_upstreams,
             pipeline,
             held_back,
         })
@@ -201,7 +198,9 @@ async fn recalled(
         recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
     });
     let failed = |error| RunError::Store(format!("the last events cannot be read: {error}"));
-    recalled.await.map_err(failed)
+    let dedup = recalled.await.map_err(failed)?;
+    answers.nearly_there();
+    Ok(dedup)
 }
 
 /// What the intake is told and what it reads.
