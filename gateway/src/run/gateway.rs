@@ -65,8 +65,7 @@ impl Gateway {
         let (writer, store) = (opened.writer, opened.store);
         let (started, observe) = (opened.started, opened.observe);
         let (answers, mut tasks) = (opened.answers, opened.tasks);
-        let quarantined = event_store::watch::quarantined_before(&store);
-        register(&observe, &store);
+        let quarantined = register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
         let rules = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
@@ -116,12 +115,8 @@ impl Gateway {
         answers.open(Arc::clone(&api));
         tasks.spawn("watchdog", watchdog(api, stop_forward));
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
-        rules.watch(
-            config.gateway.rules.as_deref(),
-            &mut tasks,
-            &observe,
-            &stopping,
-        );
+        let folder = config.gateway.rules.as_deref();
+        rules.watch(folder, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -176,10 +171,11 @@ fn with_held(
         .with_rules(move || status.borrow().clone())
 }
 
-/// The metrics of what is there before anything runs.
-fn register(observe: &Observe, store: &Store) {
+/// The metrics of what is there before anything runs; gives what lay in quarantine before.
+fn register(observe: &Observe, store: &Store) -> std::collections::HashSet<String> {
     crate::observe::process::register(observe);
     crate::observe::store::register(observe, store.clone());
+    event_store::watch::quarantined_before(store)
 }
 
 /// The dedup filled from the log, which may take a while.
