@@ -162,7 +162,10 @@ impl Run {
                 if self.settings.sheds {
                     slack += self.settings.generation_bytes.min(max_size_bytes / 8);
                 }
-                assert!(disk_bytes + 2 * bytes + slack > max_size_bytes);
+                assert!(
+                    disk_bytes + 2 * bytes + slack > max_size_bytes,
+                    "{disk_bytes} {bytes} {slack} {max_size_bytes}"
+                );
                 check::nothing_could_go(self);
             }
             Err(other) => panic!("{other:?}"),
