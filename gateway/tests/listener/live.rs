@@ -129,12 +129,12 @@ fn with_no_local_a_client_does_not_hear_itself() {
 fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
     let gateway = start("");
     let mut hello = crate::client::connect(V5, "small");
-    hello.splice(12..13, [5, 0x27, 0, 0, 0, 150]);
+    hello.splice(12..13, [5, 0x27, 0, 0, 0, 250]);
     hello[1] += 5;
     let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
     assert_eq!(granted(&mut small, V5, "a", 1), 1);
-    assert!(publisher.stored("a", &[b'x'; 100]));
+    assert!(publisher.stored("a", &[b'x'; 200]));
     assert!(publisher.stored("a", b"y"));
     assert_eq!(event(&mut small, V5).2, b"y");
     assert_eq!(gateway.metric("tidegate_source_missed_total", ""), 1);
