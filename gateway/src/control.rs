@@ -3,7 +3,8 @@
 //!
 //! One set of answers, reached two ways. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
 //! serves everything. `[api] listen` serves only what changes nothing and tells no payload:
-//! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both.
+//! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both. They answer as soon as the store's lock is
+//! held: until the store is open, they say how far that is.
 
 mod blocking;
 mod context;
@@ -20,7 +21,6 @@ mod server;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use crate::config::Api;
 pub use context::ApiContext;
 use server::allowed_hosts::AllowedHosts;
+pub use server::answers::Answers;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
@@ -80,7 +81,13 @@ pub struct Control {
     path: PathBuf,
     api: Option<TcpListener>,
     hosts: AllowedHosts,
-    context: Arc<ApiContext>,
+    answers: Answers,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Control {
@@ -94,7 +101,7 @@ impl Control {
     pub async fn bind(
         data_dir: &Path,
         api: &Api,
-        context: Arc<ApiContext>,
+        answers: impl Into<Answers>,
     ) -> Result<Control, ControlError> {
         let path = data_dir.join(SOCKET);
         let socket = match bind_socket(&path) {
@@ -122,7 +129,7 @@ impl Control {
             path,
             api: listener,
             hosts: AllowedHosts::new(&api.hosts),
-            context,
+            answers: answers.into(),
         })
     }
 
@@ -131,25 +138,25 @@ impl Control {
         self.api.as_ref()?.local_addr().ok()
     }
 
-    /// Serves both until `shutdown`, then removes the socket.
+    /// Serves both until `shutdown`; the socket is removed when this is dropped.
     ///
     /// # Errors
     /// None: both are served until `shutdown`.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
+        let made = self.socket.take();
         let over_socket = async {
-            let socket = match self.socket {
+            let socket = match made {
                 Some(socket) => socket,
                 None => socket_once_there_is_room(&self.path).await,
             };
-            server::serve_socket(&socket, &self.context).await;
+            server::serve_socket(&socket, &self.answers).await;
         };
-        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.context);
+        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.answers);
         tokio::select! {
             () = over_socket => {}
             () = over_tcp => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
-        let _ = std::fs::remove_file(&self.path);
         Ok(())
     }
 }

@@ -45,8 +45,8 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::config::LaneSettings;
 use crate::event::committed_log::CommitTimes;
 use crate::event::dead_letter::letters::Letters;
-use crate::observe::forward::{HealthChange, LaneMetrics, UpstreamDown, UpstreamUp};
-use crate::observe::{Happening, Observe};
+use crate::observe::Observe;
+use crate::observe::forward::LaneMetrics;
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -90,10 +90,9 @@ pub struct LaneContext {
 }
 
 impl LaneContext {
-    fn tell(&self, happening: &dyn Happening) {
-        if self.announced {
-            self.observe.emit(happening);
-        }
+    /// Whom changes are told to.
+    fn told(&self) -> Option<&Observe> {
+        self.announced.then_some(&*self.observe)
     }
 }
 
@@ -209,10 +208,11 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Offers and settles until the connection breaks or the gateway shuts down.
     async fn serve(&mut self) -> Result<ForwardingEnd, ForwardError> {
-        self.context.metrics.up(clock::monotonic());
-        self.context.tell(&UpstreamUp {
-            upstream: &self.context.name,
-        });
+        let context = &self.context;
+        context
+            .metrics
+            .health
+            .connected(context.told(), clock::monotonic());
         self.lane.connected();
         loop {
             let now = self.offer()?;
@@ -265,15 +265,8 @@ impl<U: Upstream> Forwarder<U> {
         self.context.metrics.deliveries.turn(now.instant);
         self.lane.settle(now, answers);
         self.report();
-        let (upstream, metrics) = (&*self.context.name, &self.context.metrics);
-        match metrics.judge(now.instant) {
-            None => {}
-            Some(HealthChange::Failing(why)) => self.context.tell(&UpstreamDown {
-                upstream,
-                why: &why,
-            }),
-            Some(HealthChange::Recovered) => self.context.tell(&UpstreamUp { upstream }),
-        }
+        let context = &self.context;
+        context.metrics.health.judge(context.told(), now.instant);
     }
 
     /// Waits before the next try; `true` when the gateway shuts down meanwhile.
@@ -283,13 +276,12 @@ impl<U: Upstream> Forwarder<U> {
         self.report();
         let asked = Duration::from_millis(trouble.retry_ms.unwrap_or(0));
         let pause = self.reconnect.next(self.jitter.draw()).max(asked);
-        let LaneContext { name, metrics, .. } = &self.context;
-        if metrics.down(&trouble.message, now.instant) {
-            self.context.tell(&UpstreamDown {
-                upstream: name,
-                why: &trouble.message,
-            });
-        }
+        let context = &self.context;
+        let metrics = &context.metrics;
+        metrics.count_disconnect();
+        metrics
+            .health
+            .disconnected(context.told(), &trouble.message, now.instant);
         tokio::select! {
             () = sleep_until((now.instant + pause).into()) => false,
             () = stopped(&mut self.shutdown) => true,
@@ -311,6 +303,7 @@ impl<U: Upstream> Forwarder<U> {
 
     fn report(&mut self) {
         for happened in std::mem::take(&mut self.lane.happened) {
+            self.context.metrics.dead_lettered(&happened);
             self.context.observe.emit(&happened);
         }
     }

@@ -287,7 +287,6 @@ impl Intake {
             };
             return self.set_aside(event, &aside, ack, now.unix_ms);
         }
-        let now = now.unix_ms;
         match self.dedup.seen(
             &event,
             &identity,
@@ -301,11 +300,14 @@ impl Intake {
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();
+                self.loops.repeated(&event, now.instant);
                 return self.group.acks.push(ack);
             }
             Seen::Reused { same_sender } => {
                 self.metrics.reused_ids.inc();
-                if let (Identity::Id { taken_by }, true) = (&identity, same_sender) {
+                // What went out under another topic and came back is no other event.
+                let is_other = same_sender && !self.settings.way.is_own(&event);
+                if let (Identity::Id { taken_by }, true) = (&identity, is_other) {
                     self.reused.tell(taken_by, &event);
                 }
                 self.give_own_id(&mut event);
@@ -319,6 +321,7 @@ impl Intake {
         if event.id.is_empty() {
             event.id = self.mint.next_id();
         }
+        let now = now.unix_ms;
         event.received = now;
         if at_most_once {
             self.group.note(Note::AtMostOnce);

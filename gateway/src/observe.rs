@@ -20,6 +20,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
+use crate::time::clock::Now;
+
 /// Something that happened. Implementations live in `observe/`, beside the metrics of their room.
 pub trait Happening {
     /// Writes its one structured log line.
@@ -48,14 +50,22 @@ pub struct Observe {
     system: OnceLock<mpsc::Sender<SystemEvent>>,
     /// What a person should look at.
     pub troubles: trouble::Troubles,
+    looks: Mutex<Vec<Look>>,
 }
+
+/// What a room wants looked at now and then.
+type Look = Box<dyn FnMut(&Observe, Now) + Send>;
 
 impl Default for Observe {
     fn default() -> Self {
+        let mut registry = Registry::with_prefix("tidegate");
+        let troubles = trouble::Troubles::default();
+        troubles.register(&mut registry);
         Observe {
-            registry: Mutex::new(Registry::with_prefix("tidegate")),
+            registry: Mutex::new(registry),
             system: OnceLock::new(),
-            troubles: trouble::Troubles::default(),
+            troubles,
+            looks: Mutex::default(),
         }
     }
 }
@@ -78,6 +88,26 @@ impl Observe {
         if let (Some(event), Some(sender)) = (happening.system_event(), self.system.get()) {
             let _ = sender.try_send(event);
         }
+    }
+
+    /// The same for a change of state, which is told however often it comes: who tells it bounds it.
+    fn emit_change(&self, happening: &dyn Happening) {
+        log::repeats::always(|| self.emit(happening));
+    }
+
+    /// Has `look` looked once a second from now on. It may raise and clear troubles, and waits for
+    /// nothing.
+    pub fn look_at(&self, look: impl FnMut(&Observe, Now) + Send + 'static) {
+        let mut looks = self.looks.lock().unwrap_or_else(|e| e.into_inner());
+        looks.push(Box::new(look));
+    }
+
+    /// Looks once at everything.
+    pub fn look(&self, now: Now) {
+        let mut looks = self.looks.lock().unwrap_or_else(|e| e.into_inner());
+        looks.iter_mut().for_each(|look| look(self, now));
+        drop(looks);
+        self.clear_past(now.instant);
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -1,7 +1,8 @@
 //! Puts the rooms together, watches over them, and takes them apart.
 //!
-//! Start: store → rules → intake and commit thread → upstreams → sources → control. Nothing
-//! listens before what it leads to stands. Shutdown runs the way of an event: sources stop and
+//! Start: store → rules → intake and commit thread → upstreams → sources. Nothing listens before
+//! what it leads to stands, but for control: from the moment that the store's lock is held it
+//! says how far the opening is. Shutdown runs the way of an event: sources stop and
 //! their channels close, the intake drains and commits, forwarders get `shutdown_max` to finish
 //! what is in flight, the last cursors are written. A task that ends by itself stops the
 //! gateway with its name; nothing dies silently.
@@ -14,6 +15,7 @@
 pub mod config;
 mod event_store;
 mod gateway;
+mod health;
 mod lanes;
 mod pipeline;
 pub mod rules;
@@ -30,6 +32,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use config::Config;
 use gateway::Gateway;
 use rules::folder::FolderError;
+
+use crate::observe::log::repeats::Repeats;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -71,18 +75,20 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs one gateway until SIGTERM or SIGINT.
+/// Runs one gateway until SIGTERM or SIGINT; `held_back` is what repeats in its log.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
-    let opened = event_store::open_when_there_is_room(&config, &mut terminate).await?;
-    let Some((writer, store)) = opened else {
+    health::raise_limits();
+    let config = std::sync::Arc::new(config);
+    let opened = event_store::opening::open(&config, &mut terminate).await?;
+    let Some(opened) = opened else {
         return Ok(());
     };
-    let gateway = Gateway::start(config, writer, store).await?;
+    let gateway = Gateway::start(config, held_back, opened).await?;
     gateway.run_until(terminate).await
 }

@@ -45,6 +45,20 @@ macro_rules! registry {
                 }
             }
 
+            /// See [`OpenSource::HAS_PORT`].
+            pub(crate) fn has_port(&self) -> bool {
+                match self {
+                    $(SourceKind::$Variant(_) => <$Config as OpenSource>::HAS_PORT),*
+                }
+            }
+
+            /// See [`OpenSource::connections_max`].
+            pub(crate) fn connections_max(&self) -> usize {
+                match self {
+                    $(SourceKind::$Variant(config) => OpenSource::connections_max(config)),*
+                }
+            }
+
             /// See [`OpenSource::WAITS_FOR_DEVICE`].
             pub(crate) fn waits_for_device(&self) -> bool {
                 match self {

@@ -153,38 +153,6 @@ fn names_that_are_not_known_are_errors_with_a_suggestion() {
             "a.rules:2:21: error: a topic to send to cannot contain `+`, `#` or NUL",
         ),
         (
-            "send to cloud topic \"a\\u{1}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+0001, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a\\u{0}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+0000, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a{line}\\n\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+000A, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a{line}/\\u{1f}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+001F, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a\\u{7f}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+007F, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a\\u{9f}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+009F, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a\\u{ffff}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+FFFF, which MQTT does not carry",
-        ),
-        (
-            "send to cloud topic \"a\\u{fdd0}\"",
-            "a.rules:2:21: error: a topic to send to cannot contain U+FDD0, which MQTT does not carry",
-        ),
-        (
             "send to cloud key pres",
             "a.rules:2:19: error: unknown field `pres` in event press_temp (did you mean `press`?)",
         ),
@@ -393,4 +361,38 @@ fn what_is_probably_not_meant_is_a_warning() {
     for (text, expected) in cases {
         assert_eq!(complaints(text), [format!("a.rules:{expected}")], "{text}");
     }
+}
+
+#[test]
+fn characters_that_mqtt_does_not_carry_are_found_in_what_is_sent_to() {
+    for character in [
+        "\u{1}",
+        "\\n",
+        "\\t",
+        "\u{1f}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{9f}",
+        "\u{fdd0}",
+        "\u{ffff}",
+        "\u{1fffe}",
+    ] {
+        let code = match character {
+            "\\n" => 0xa,
+            "\\t" => 0x9,
+            literal => u32::from(literal.chars().next().expect("one")),
+        };
+        for topic in [format!("a{character}"), format!("{{line}}/{character}b")] {
+            let found = about(&format!("send to cloud topic \"{topic}\""));
+            let named = format!("cannot contain U+{code:04X}, which MQTT does not carry");
+            assert!(
+                found.iter().any(|said| said.contains(&named)),
+                "{topic:?}: {found:?}"
+            );
+        }
+    }
+    assert_eq!(
+        about("send to cloud topic \"grün/{line}/🌡\""),
+        Vec::<String>::new()
+    );
 }

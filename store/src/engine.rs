@@ -1,6 +1,5 @@
 //! What the store stands on: sled and what it takes to rely on it, the file system, room on the disk, time and locks.
 
-mod aside;
 pub(crate) mod ballast;
 pub(crate) mod clock;
 pub(crate) mod database_files;
@@ -12,4 +11,5 @@ pub(crate) mod self_test;
 #[allow(unsafe_code)]
 pub(crate) mod shim;
 pub(crate) mod sled;
+pub(crate) mod value_log;
 mod watchdog;

@@ -43,7 +43,8 @@ pub use api::limits::{MARK_BYTES_MAX, RECORD_BYTES_MAX};
 pub use api::options::{Options, WhenFull};
 pub use api::search::Search;
 pub use api::status::{
-    Counters, Damage, GenerationInfo, GenerationState, OpenReport, Quarantined, Stats, VerifyReport,
+    Counters, Damage, GenerationInfo, GenerationState, OpenProgress, OpenReport, Quarantined,
+    Stats, VerifyReport,
 };
 pub use append::commit::{Append, Commit, Committed};
 pub use engine::shim::limit_heaps;
@@ -52,7 +53,7 @@ pub use room::give_up::GapWriter;
 pub use room::shed::Shed;
 pub use store::Store;
 pub use store::documents::DOCUMENT_BYTES_MAX;
-pub use store::open::{inspect, open, restore};
+pub use store::open::{inspect, open, open_telling, restore};
 pub use store::writer::Writer;
 
 /// A record's place in the log: 1, 2, 3 … without gaps, assigned when its commit is made, never reused.

@@ -4,6 +4,7 @@
 pub(crate) mod acknowledging;
 pub(crate) mod backup;
 pub(crate) mod collector;
+pub(crate) mod frames;
 pub(crate) mod generation_copy;
 pub(crate) mod reader;
 pub(crate) mod records;

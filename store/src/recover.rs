@@ -4,14 +4,14 @@
 //! is read through. Older ones are known from their summary files. What cannot be used goes to quarantine, and the next
 //! older one takes its place: its cursors are older too, so that records are delivered again, none skipped.
 
-mod found;
+mod directories;
 pub(crate) mod scan;
 pub(crate) mod unacknowledged;
 
 use crate::Sequence;
 use crate::api::error::OpenError;
 use crate::api::options::Options;
-use crate::api::status::{Counters, Damage, OpenReport};
+use crate::api::status::{Counters, Damage, OpenProgress, OpenReport};
 use crate::catalog::Catalog;
 use crate::catalog::small_keys::SmallKeys;
 use crate::catalog::tail::Tail;
@@ -19,17 +19,16 @@ use crate::engine::clock;
 use crate::engine::database_files::has_failed;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
-use crate::format::block::BlockHeader;
-use crate::format::directory::{generations_dir, quarantine_dir};
+use crate::format::directory::quarantine_dir;
 use crate::generation::high_water::HighWater;
-use crate::generation::name::parse_revision;
 use crate::generation::quarantine::isolate;
 use crate::generation::ranges::Ranges;
 use crate::generation::running_time::{self, RunningTime};
 use crate::generation::summary::Summary;
 use crate::generation::survivors::Survivors;
 use crate::generation::{Generation, holes};
-use found::{GenerationDir, discard};
+use crate::read::frames;
+use directories::{GenerationDir, discard};
 use scan::{Scan, scan};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,12 +61,19 @@ pub(crate) struct Recovery<'a> {
     given_out: Sequence,
     /// Ranges that went from the middle of the log on purpose.
     holes: Ranges,
+    told: &'a mut dyn FnMut(OpenProgress),
+    progress: OpenProgress,
     /// What the disk has no room to open is read from a copy in memory.
     copies: bool,
 }
 
 impl<'a> Recovery<'a> {
-    pub(crate) fn new(options: &'a Options, report: OpenReport, copies: bool) -> Recovery<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        report: OpenReport,
+        copies: bool,
+        told: &'a mut dyn FnMut(OpenProgress),
+    ) -> Recovery<'a> {
         let high_water = HighWater::load(&options.dir).unwrap_or_default();
         Recovery {
             options,
@@ -75,13 +81,16 @@ impl<'a> Recovery<'a> {
             high_water,
             given_out: 0,
             holes: holes::load(&options.dir),
+            told,
+            progress: OpenProgress::default(),
             copies,
         }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
-        let mut found = self.find()?;
-        self.finish_rewriting(&mut found)?;
+        let mut found = directories::find(self.options, &mut self.report)?;
+        self.progress.generations = found.len() as u64;
+        (self.told)(self.progress);
         let highest = found
             .last()
             .map_or(0, |last| last.id)
@@ -110,7 +119,7 @@ impl<'a> Recovery<'a> {
             let writable = !newest.engine.is_copy() && !has_failed(&newest.found.dir);
             let goes_on = whole && writable;
             generation = if goes_on { newest.found.id } else { highest };
-            engine = self.adopt(&mut catalog, newest, goes_on);
+            engine = self.adopt(&mut catalog, newest, goes_on)?;
         }
         unacknowledged::count(&mut catalog, self.options.cache_bytes);
         Ok(Recovered {
@@ -119,27 +128,6 @@ impl<'a> Recovery<'a> {
             generation,
             report: self.report,
         })
-    }
-
-    fn find(&mut self) -> Result<Vec<GenerationDir>, OpenError> {
-        let parent = generations_dir(&self.options.dir);
-        let entries = std::fs::read_dir(&parent).map_err(|error| OpenError::io(&parent, &error))?;
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|error| OpenError::io(&parent, &error))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            match parse_revision(&name) {
-                Some((id, first, revision)) => found.push(GenerationDir {
-                    id,
-                    first,
-                    revision,
-                    dir: entry.path(),
-                }),
-                None => self.report.ignored.push(format!("generations/{name}")),
-            }
-        }
-        found.sort_by_key(|found| (found.id, found.revision));
-        Ok(found)
     }
 
     /// Takes the newest usable generation off the list; unusable ones behind it are put aside.
@@ -280,12 +268,23 @@ impl<'a> Recovery<'a> {
             Ok(whole) => whole,
             Err(why) => return Ok(Err(why)),
         };
-        let is_torn =
-            |last: &BlockHeader| last.place.with_small_keys && last.last() > small_keys.through;
-        let Some(last) = whole.last.filter(is_torn) else {
+        let Some(last) = whole.last else {
             return Ok(Ok(whole));
         };
         let start = last.place.first - Sequence::from(last.place.commit_offset);
+        let is_torn = match last.place.with_small_keys {
+            true => last.last() > small_keys.through,
+            // The value log is synced at the same time. What was there at an orderly end is damaged if it is not there now.
+            false => {
+                start >= self.high_water.next && {
+                    let found_all = frames::are_whole(engine, start..last.last() + 1);
+                    self.usable(found, found_all)? == Ok(false)
+                }
+            }
+        };
+        if !is_torn {
+            return Ok(Ok(whole));
+        }
         if let Err(why) = self.usable(found, engine.cut_from(start))? {
             return Ok(Err(why));
         }
@@ -305,6 +304,8 @@ impl<'a> Recovery<'a> {
     ) -> Result<VecDeque<Generation>, OpenError> {
         let mut sealed = VecDeque::new();
         for (at, candidate) in found.iter().enumerate() {
+            self.progress.done = at as u64;
+            (self.told)(self.progress);
             let behind = found
                 .get(at + 1)
                 .map(|next| next.first)
@@ -420,35 +421,13 @@ impl<'a> Recovery<'a> {
             }));
     }
 
-    /// Of a generation that was being rewritten one revision stays: the newest that is complete. What was to be deleted
-    /// from the middle of the log is.
-    fn finish_rewriting(&mut self, found: &mut Vec<GenerationDir>) -> Result<(), OpenError> {
-        let mut left = Vec::new();
-        for group in found.chunk_by(|a, b| (a.id, a.first) == (b.id, b.first)) {
-            let complete = |found: &&GenerationDir| {
-                found.revision == 0 || Survivors::load(&found.dir).is_some()
-            };
-            let chosen = group.iter().rev().find(complete).or(group.last());
-            for candidate in group {
-                if chosen.is_some_and(|chosen| chosen.revision == candidate.revision) {
-                    left.push(candidate.clone());
-                } else {
-                    discard(&candidate.dir)?;
-                    self.report.finished_deletions += 1;
-                }
-            }
-        }
-        *found = left;
-        Ok(())
-    }
-
     /// Puts the newest generation in place. Unless the log goes on in it, it is sealed and a new one must follow.
     fn adopt(
         &mut self,
         catalog: &mut Catalog,
         newest: Newest,
         goes_on: bool,
-    ) -> Option<Arc<Engine>> {
+    ) -> Result<Option<Arc<Engine>>, OpenError> {
         let Newest {
             found,
             engine,
@@ -475,6 +454,11 @@ impl<'a> Recovery<'a> {
         generation.survivors = survivors.map(Arc::new);
         (generation.begun_ms, generation.newest_ms) =
             (catalog.running_time.now_ms(), catalog.running_time.now_ms());
+        if goes_on {
+            // Behind it is what a crash left of a commit.
+            let cut = engine.values().cut(scan.values_end);
+            cut.map_err(|error| OpenError::io(&found.dir, &error))?;
+        }
         let engine = Arc::new(engine);
         generation.engine = Some(engine.clone());
         scan.tail
@@ -487,6 +471,6 @@ impl<'a> Recovery<'a> {
             .then(|| (generation.summary.time_max_ms, clock::now()));
         unacknowledged::from_cursors(catalog, &small_keys);
         catalog.generations.push_back(generation);
-        goes_on.then_some(engine)
+        Ok(goes_on.then_some(engine))
     }
 }

@@ -29,8 +29,9 @@ pub(crate) struct Room {
     pub(crate) retention: Retention,
     pub(crate) rewriting: Rewriting,
     pub(crate) max_size_bytes: u64,
-    /// Where room is made by rewriting, there must be some to rewrite in.
-    pub(crate) reserve_bytes: u64,
+    /// Where room is made by rewriting, there must be some to rewrite a generation in: so much, or what the largest one
+    /// holds.
+    pub(crate) reserve_bytes_min: Option<u64>,
 }
 
 impl Room {
@@ -53,10 +54,17 @@ impl Room {
         self.space.check()?;
         let max_size_bytes = self.max_size_bytes;
         let slack_bytes = SLACK_BYTES.min(max_size_bytes / 8);
+        let (generations_bytes, reserve_bytes) = {
+            let catalog = locked(&self.catalog);
+            let largest = || catalog.generations.iter().map(|g| g.summary.payload_bytes);
+            let reserve = self.reserve_bytes_min;
+            let reserve = reserve.map(|least| largest().max().unwrap_or(0).max(least));
+            (catalog.disk_bytes(), reserve.unwrap_or(0))
+        };
         let need_bytes = (2 * bytes)
             .saturating_add(slack_bytes)
-            .saturating_add(self.reserve_bytes);
-        let disk_bytes = locked(&self.catalog).disk_bytes() + self.dead_letters.disk_bytes();
+            .saturating_add(reserve_bytes);
+        let disk_bytes = generations_bytes + self.dead_letters.disk_bytes();
         if disk_bytes.saturating_add(need_bytes) <= max_size_bytes {
             return Ok(());
         }

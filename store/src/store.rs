@@ -132,6 +132,17 @@ impl Store {
         self.reader.read(Wanted::All, from, to, limit)
     }
 
+    /// As [`Store::scan`], but of a large record perhaps only the beginning (512 bytes), where reading it whole would take
+    /// more: enough to see what it is about.
+    pub fn scan_beginnings(
+        &self,
+        from: Sequence,
+        to: Sequence,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        self.reader.read(Wanted::Beginnings, from, to, limit)
+    }
+
     /// Reads what is looked for in `from..to`, wherever it is routed. Generations and blocks that cannot hold it are
     /// passed without being opened or decompressed.
     pub fn search(

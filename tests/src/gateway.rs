@@ -1,6 +1,7 @@
 //! One gateway process with a folder and a configuration of its own.
 
 pub mod binary;
+pub mod told;
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
+use tidegate_tests::gateway::told::troubles;
 use tidegate_tests::node::pseudo_terminal;
+use tidegate_tests::peer::mosquitto::Mosquitto;
 use tidegate_tests::{mqtt, port, wait};
 
 /// A server that answers every request with the status it is set to.
@@ -19,6 +21,10 @@ struct Server {
 impl Server {
     fn start(status: u16) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Server::at(listener, status)
+    }
+
+    fn at(listener: TcpListener, status: u16) -> Server {
         let address = listener.local_addr().expect("an address");
         let status = Arc::new(AtomicU16::new(status));
         let answers = Arc::clone(&status);
@@ -63,19 +69,6 @@ fn answer(stream: std::net::TcpStream, status: &AtomicU16) {
             return;
         }
     }
-}
-
-fn status(gateway: &Gateway) -> Value {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    serde_json::from_slice(&asked.stdout).unwrap_or_default()
-}
-
-/// The troubles that the status tells.
-fn troubles(gateway: &Gateway) -> Vec<String> {
-    let status = status(gateway);
-    let all = status["troubles"].as_array().into_iter().flatten();
-    all.filter_map(|one| one.as_str().map(str::to_owned))
-        .collect()
 }
 
 /// Waits for a trouble in the status; the readiness tells it as well.
@@ -132,34 +125,292 @@ fn an_upstream_that_takes_nothing_is_told_everywhere_until_it_takes_something() 
     assert_eq!(log.matches("upstream down").count(), 4, "{log}");
 }
 
-#[test]
-fn a_source_that_is_not_there_is_told_and_so_is_its_coming() {
-    let broker = port::free();
-    let folder = tempfile::tempdir().expect("a folder");
-    let gps = folder.path().join("gps");
-    let more = format!(
-        "[sources.press]\ntype = \"serial\"\nport = \"no-such-port\"\n\n\
-         [sources.gps]\ntype = \"lines\"\nport = \"{}\"\nformat = \"text\"\ntopic = \"gps\"\n\n\
-         [sources.plant]\ntype = \"mqtt\"\nurl = \"mqtt://{broker}\"\ntopics = [\"#\"]\n\n\
-         [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
-        gps.display()
-    );
-    let mut gateway = Gateway::new_in(folder, &more);
-    gateway.start();
-    for name in ["press", "gps", "plant"] {
-        wait_for_trouble(&gateway, &format!("source {name} is "));
-        assert_eq!(gateway.metric("tidegate_source_up", name), 0, "{name}");
+/// A source or an upstream, and what is told while it does not work.
+struct Failing<'a> {
+    kind: &'a str,
+    name: &'a str,
+    /// What is wrong, and where.
+    words: &'a [&'a str],
+    /// In the log.
+    said: &'a str,
+}
+
+impl Failing<'_> {
+    fn line(&self) -> String {
+        format!("{} {} is ", self.kind, self.name)
     }
-    assert_eq!(gateway.metric("tidegate_source_up", "floor"), 1);
+
+    fn metric(&self, gateway: &Gateway) -> u64 {
+        let metric = format!("tidegate_{}_up", self.kind);
+        gateway.metric(&metric, &format!("=\"{}\"", self.name))
+    }
+
+    fn events(&self, gateway: &Gateway, what: &str) -> usize {
+        let topic = format!("$tidegate/{}/{what}", self.kind);
+        let all = gateway.events(&["--topic", &topic, "--limit", "1000"]);
+        let own = all.iter().filter(|it| it["event"]["subject"] == self.name);
+        own.count()
+    }
+
+    fn log_lines(&self, gateway: &Gateway, level: &str, said: &str) -> usize {
+        let name = format!("{}=\"{}\"", self.kind, self.name);
+        let log = gateway.whole_log();
+        let lines = log.lines().filter(|line| line.contains(&name));
+        let lines = lines.filter(|line| line.contains(said));
+        lines.filter(|line| line.contains(level)).count()
+    }
+
+    fn told_everywhere(&self, gateway: &Gateway) {
+        let begin = self.line();
+        let line = wait::find(&format!("{begin}failing"), || {
+            let all = troubles(gateway);
+            let is_it = |line: &&String| {
+                line.starts_with(&begin) && self.words.iter().all(|word| line.contains(word))
+            };
+            let found = all.iter().find(is_it).cloned();
+            found.ok_or_else(|| format!("{all:#?}"))
+        });
+        eprintln!("{line}");
+        let shown = gateway.ask(&["status"]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains(&format!("! {begin}")), "{shown}");
+        assert!(gateway.control("/readyz").contains(&begin));
+        assert_eq!(self.metric(gateway), 0, "{begin}");
+        let lines = self.log_lines(gateway, " WARN ", self.said);
+        assert!(
+            (1..=2).contains(&lines),
+            "{begin}: {lines}: {}",
+            gateway.log()
+        );
+        wait::until("a system event tells it", || {
+            self.events(gateway, "down") >= 1
+        });
+        assert!(self.events(gateway, "down") <= 2, "{begin}");
+    }
+
+    fn works(&self, gateway: &Gateway) {
+        let begin = self.line();
+        wait::find(&format!("{begin}as it should be"), || {
+            let all = troubles(gateway);
+            let is_up = !all.iter().any(|line| line.starts_with(&begin));
+            (is_up && self.metric(gateway) == 1)
+                .then_some(())
+                .ok_or_else(|| format!("{all:#?}"))
+        });
+        wait::until("a system event tells it", || {
+            self.events(gateway, "up") >= 1
+        });
+    }
+}
+
+/// The configuration of ports, a broker and a server that are not there.
+fn broken(press: &Path, gps: &Path, broker: SocketAddr, nobody: SocketAddr) -> String {
+    let url = format!("url = \"mqtt://{broker}\"");
+    format!(
+        "[sources.press]\ntype = \"serial\"\nport = \"{}\"\n\n\
+         [sources.gps]\ntype = \"lines\"\nport = \"{}\"\nformat = \"text\"\n\n\
+         [sources.usb]\ntype = \"lines\"\nmatch = {{ vid = \"ffff\" }}\nformat = \"text\"\n\n\
+         [sources.plant]\ntype = \"mqtt\"\n{url}\ntopics = [\"granted/#\"]\n\n\
+         [sources.old]\ntype = \"mqtt\"\n{url}\ntopics = [\"granted/1\"]\nversion = \"3.1.1\"\n\n\
+         [upstreams.cloud]\ntype = \"mqtt\"\n{url}\ntopic = \"events/{{topic}}\"\n\n\
+         [upstreams.cloud3]\ntype = \"mqtt\"\n{url}\ntopic = \"events/{{topic}}\"\nversion = \"3.1.1\"\n\n\
+         [upstreams.hook]\ntype = \"http\"\nurl = \"http://{nobody}/in\"\nretry_max = \"1s\"\n\n\
+         [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
+        press.display(),
+        gps.display()
+    )
+}
+
+#[test]
+fn what_does_not_work_is_told_everywhere_and_so_is_its_working_again() {
+    let Some(mut broker) = Mosquitto::new("health") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (gps, press) = (at("gps"), at("press"));
+    let nobody = port::free();
+    let config = broken(&press, &gps, broker.address, nobody);
+    let mut gateway = Gateway::new_in(folder, &config);
+    gateway.start();
+    let here = broker.address.to_string();
+    let refused = [&*here, "refused"];
+    let failing = |kind, name, words, said| Failing {
+        kind,
+        name,
+        words,
+        said,
+    };
+    let cases = [
+        failing(
+            "source",
+            "press",
+            &["/press: there is no such port", "plugged in"],
+            "serial port not there",
+        ),
+        failing(
+            "source",
+            "gps",
+            &["/gps: there is no such port", "plugged in"],
+            "serial port not there",
+        ),
+        failing(
+            "source",
+            "usb",
+            &["no USB port", "plugged in"],
+            "serial port not there",
+        ),
+        failing("source", "plant", &refused, "disconnected"),
+        failing("source", "old", &refused, "disconnected"),
+        failing("upstream", "cloud", &refused, "upstream down"),
+        failing("upstream", "cloud3", &refused, "upstream down"),
+        failing("upstream", "hook", &["refused"], "upstream down"),
+    ];
+    for case in &cases {
+        case.told_everywhere(&gateway);
+    }
     assert!(!troubles(&gateway).iter().any(|one| one.contains("floor")));
-    let (_line, path) = pseudo_terminal().expect("a pseudo-terminal");
+    assert_eq!(gateway.metric("tidegate_source_up", "floor"), 1);
+    let (_one, path) = pseudo_terminal().expect("a pseudo-terminal");
     std::os::unix::fs::symlink(path, &gps).expect("a link");
-    wait::until("the port that came is no trouble any more", || {
-        let troubles = troubles(&gateway);
-        !troubles.iter().any(|one| one.contains("source gps"))
+    let (_two, path) = pseudo_terminal().expect("a pseudo-terminal");
+    std::os::unix::fs::symlink(path, &press).expect("a link");
+    broker.start();
+    let _server = Server::at(TcpListener::bind(nobody).expect("it is free"), 204);
+    for case in cases.iter().filter(|case| case.name != "usb") {
+        case.works(&gateway);
+    }
+    assert_eq!(
+        cases[2].metric(&gateway),
+        0,
+        "what was not mended is not up"
+    );
+}
+
+#[test]
+fn a_filter_that_a_broker_refuses_is_told_while_the_others_are_served() {
+    // mosquitto grants whatever its list of topics says, and sends nothing then.
+    let granting = |hello: &'static [u8], suback: &'static [u8]| {
+        broker(hello, |stream| {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(suback);
+            while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+        })
+    };
+    let (v5, v3) = (&[0x20, 3, 0, 0, 0], &[0x20, 2, 0, 0]);
+    let section = |name: &str, version: &str, address: SocketAddr, topics: &str| {
+        format!(
+            "[sources.{name}]\ntype = \"mqtt\"\nurl = \"mqtt://{address}\"\nversion = \"{version}\"\ntopics = {topics}\n\n"
+        )
+    };
+    let both = "[\"granted/#\", \"other/#\"]";
+    let some = granting(v5, &[0x90, 5, 0, 1, 0, 1, 0x87]);
+    let some3 = granting(v3, &[0x90, 4, 0, 1, 1, 0x80]);
+    let none = granting(v5, &[0x90, 4, 0, 1, 0, 0x87]);
+    let mut gateway = Gateway::new(&format!(
+        "{}{}{}[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
+        section("some", "5", some, both),
+        section("some3", "3.1.1", some3, both),
+        section("none", "5", none, "[\"other/#\"]"),
+    ));
+    gateway.start();
+    for name in ["some", "some3"] {
+        wait_for_trouble(
+            &gateway,
+            &format!("source {name}: the broker refused to subscribe to other/#"),
+        );
+        wait_for_trouble(&gateway, "grant it there");
+        let label = format!("source=\"{name}\"");
+        assert_eq!(gateway.metric("tidegate_source_up", &label), 1, "{name}");
+        let labels = format!("subject=\"source {name}\",kind=\"filters\"");
+        assert_eq!(gateway.metric("tidegate_trouble", &labels), 1, "{name}");
+    }
+    let none = Failing {
+        kind: "source",
+        name: "none",
+        words: &["refused to subscribe to other/#"],
+        said: "disconnected",
+    };
+    none.told_everywhere(&gateway);
+    assert_eq!(none.log_lines(&gateway, " INFO ", "subscribed"), 0);
+}
+
+/// Answers CONNECT with `hello`, lets `serve` decide, and hangs up. The first packet identifier of
+/// its clients is 1.
+fn broker(
+    hello: &'static [u8],
+    serve: impl Fn(&mut std::net::TcpStream) + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(hello);
+            serve(&mut stream);
+        }
     });
-    assert_eq!(gateway.metric("tidegate_source_up", "gps"), 1);
-    assert_eq!(gateway.metric("tidegate_source_up", "press"), 0);
+    address
+}
+
+#[test]
+fn what_comes_and_goes_all_the_time_is_called_unstable_and_fills_no_log() {
+    let address = broker(&[0x20, 3, 0, 0, 0], |stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(&[0x90, 4, 0, 1, 0, 1]);
+        // The client reads that before it is hung up on.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    });
+    let mut gateway = Gateway::new(&format!(
+        "[sources.plant]\ntype = \"mqtt\"\nurl = \"mqtt://{address}\"\ntopics = [\"#\"]\n\n\
+         [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n"
+    ));
+    gateway.start();
+    wait_for_trouble(&gateway, "source plant: it comes and goes all the time");
+    wait_for_trouble(&gateway, "cable, network and power");
+    let plant = Failing {
+        kind: "source",
+        name: "plant",
+        words: &[],
+        said: "disconnected",
+    };
+    let downs = plant.log_lines(&gateway, " WARN ", "disconnected");
+    let ups = plant.log_lines(&gateway, " INFO ", "subscribed");
+    assert!(downs + ups <= 8, "{}", gateway.log());
+    assert!(plant.events(&gateway, "down") + plant.events(&gateway, "up") <= 8);
+}
+
+#[test]
+fn an_upstream_that_connects_and_never_acknowledges_is_not_up() {
+    let hello = &[0x20, 3, 0, 0, 0];
+    let address = broker(hello, |stream| {
+        while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {}
+    });
+    let mut gateway = Gateway::new(&format!(
+        "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{address}\"\nack_timeout = \"500ms\"\n\
+         retry_max = \"300ms\"\n"
+    ));
+    gateway.start();
+    publish(&gateway, 1);
+    let cloud = Failing {
+        kind: "upstream",
+        name: "cloud",
+        words: &["no acknowledgement"],
+        said: "upstream down",
+    };
+    cloud.told_everywhere(&gateway);
+    let breaks = || gateway.metric("tidegate_upstream_disconnects_total", "cloud");
+    let before = breaks();
+    wait::until("it was tried again", || {
+        assert_eq!(
+            cloud.metric(&gateway),
+            0,
+            "it is connected now and then, and not up"
+        );
+        breaks() > before + 8
+    });
+    cloud.told_everywhere(&gateway);
+    assert_eq!(cloud.log_lines(&gateway, " INFO ", "upstream up"), 1);
 }
 
 /// More than are moved in one piece.

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         LogLines::Text => LogFormat::Text,
         LogLines::Json => LogFormat::Json,
     };
-    log::start(format, &filter).map_err(|error| Failure::new(error.to_string()))?;
+    let held_back = log::start(format, &filter).map_err(|error| Failure::new(error.to_string()))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
-    let ended = runtime.block_on(crate::run::run(config));
+    let ended = runtime.block_on(crate::run::run(config, held_back));
     // What is still reading a terminal or a slow disk must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ended.map_err(failure)

@@ -35,7 +35,7 @@ pub struct ApiContext {
     id: String,
     started: Instant,
     pub(super) observe: Arc<Observe>,
-    sources: Vec<Read<SourceStatus>>,
+    sources: Vec<ReadAt<SourceStatus>>,
     upstream_names: Vec<String>,
     upstreams: Vec<ReadAt<UpstreamStatus>>,
     dead_letter_lane: Option<ReadAt<UpstreamStatus>>,
@@ -73,7 +73,10 @@ impl ApiContext {
 
     /// Adds a source.
     #[must_use]
-    pub fn with_source(mut self, read: impl Fn() -> SourceStatus + Send + Sync + 'static) -> Self {
+    pub fn with_source(
+        mut self,
+        read: impl Fn(Now) -> SourceStatus + Send + Sync + 'static,
+    ) -> Self {
         self.sources.push(Box::new(read));
         self
     }
@@ -173,7 +176,7 @@ impl ApiContext {
                 .iter()
                 .map(|read| to_dead_letters(read(now))),
         );
-        let sources: Vec<_> = self.sources.iter().map(|read| read()).collect();
+        let sources: Vec<_> = self.sources.iter().map(|read| read(now)).collect();
         let intake = (self.intake)(now);
         let mut status = Status {
             gateway: GatewayStatus {
@@ -194,7 +197,9 @@ impl ApiContext {
             troubles: Vec::new(),
         };
         status.troubles = health::troubles(&status, &intake);
-        status.troubles.extend(self.observe.troubles.lines());
+        status
+            .troubles
+            .extend(self.observe.troubles.lines_at(now.instant));
         status
     }
 
@@ -204,7 +209,7 @@ impl ApiContext {
     }
 
     /// What waits for upstreams that are not configured.
-    pub(super) fn stranded(&self) -> Vec<StrandedLane> {
+    pub fn stranded(&self) -> Vec<StrandedLane> {
         let Some((store, _)) = &self.store else {
             return Vec::new();
         };

@@ -20,6 +20,7 @@ use crate::event::dead_letter::Cause;
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
+use crate::observe::trouble::NEW_DEAD_LETTERS;
 
 /// How long a letter may wait for its commit.
 const COMMIT_MAX: Duration = Duration::from_secs(30);
@@ -48,6 +49,8 @@ pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
     let dropped = || {
         let id = stored::parse_id(id)?;
         stored::removed(context.letters()?.remove(id), id)?;
+        // Whoever sends one again or drops it has looked.
+        context.observe.clear_kind(NEW_DEAD_LETTERS);
         Ok(json!({ "dropped": stored::id_text(id) }))
     };
     response::of_history(dropped())
@@ -58,6 +61,7 @@ pub(super) fn drop_all(context: &ApiContext) -> ApiResponse {
     let dropped = || {
         let dropped = context.letters()?.remove_all().map_err(stored::failed)?;
         tracing::warn!(dropped, "all dead letters were dropped, as asked");
+        context.observe.clear_kind(NEW_DEAD_LETTERS);
         Ok(json!({ "dropped": dropped }))
     };
     response::of_history(dropped())
@@ -109,6 +113,7 @@ async fn retried(
         .ok_or(RetryError::Commit("this gateway takes no letters"))?;
     commit(redrive, vec![((), record)]).await.1?;
     off_thread(move || stored::removed(letters.remove(id), id)).await??;
+    context.observe.clear_kind(NEW_DEAD_LETTERS);
     Ok(upstream)
 }
 

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use crate::observe::intake::IntakeReport;
 use crate::observe::status::Status;
+use crate::observe::trouble::lasting;
 
 /// The commit thread comes round each second; a slow disk may hold it up for a while.
 const BEAT_MAX: Duration = Duration::from_secs(60);
+
+/// What has not come up after so long is a trouble, though nothing has gone wrong.
+const STARTING_MAX: Duration = Duration::from_secs(60);
 
 /// Share of `max_size`, in percent, above which the store is called nearly full.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -45,29 +49,20 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
         troubles.push("the store is nearly full".to_owned());
     }
     for source in status.sources.iter().filter(|source| !source.up) {
-        if let Some(why) = &source.last_error {
-            troubles.push(format!("source {} is {}: {why}", source.name, source.state));
+        let (state, why) = (&source.state, &source.last_error);
+        troubles.extend(not_up("source", &source.name, state, why, source.since_ms));
+    }
+    for upstream in &status.upstreams {
+        if upstream.state != "up" {
+            let (state, why) = (&upstream.state, &upstream.last_error);
+            troubles.extend(not_up(
+                "upstream",
+                &upstream.name,
+                state,
+                why,
+                upstream.since_ms,
+            ));
         }
-    }
-    for lane in &status.stranded {
-        let (name, waiting) = (&lane.name, lane.waiting);
-        troubles.push(format!(
-            "{waiting} events wait for the upstream {name}, which the configuration does not name: name it again, or use `tidegate store lanes move {name} --to UPSTREAM` or `tidegate store lanes drop {name}`"
-        ));
-    }
-    for upstream in status
-        .upstreams
-        .iter()
-        .filter(|upstream| upstream.state != "up")
-    {
-        let why = upstream
-            .last_error
-            .as_deref()
-            .unwrap_or("no reason is known");
-        troubles.push(format!(
-            "upstream {} is {}: {why}",
-            upstream.name, upstream.state
-        ));
     }
     if let Some((first, more)) = status.rules.refused.split_first() {
         let more = match more.len() {
@@ -85,10 +80,27 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
     troubles
 }
 
+/// The line of what is not up; none for what is just starting.
+fn not_up(
+    kind: &str,
+    name: &str,
+    state: &str,
+    why: &Option<String>,
+    since_ms: u64,
+) -> Option<String> {
+    let lasts = Duration::from_millis(since_ms);
+    let why = match why {
+        Some(why) => why,
+        None if lasts < STARTING_MAX => return None,
+        None => "no reason is known",
+    };
+    Some(format!("{kind} {name} is {state}: {why}{}", lasting(lasts)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::{SourceStatus, StoreStatus, StrandedLane, UpstreamStatus};
+    use crate::observe::status::{SourceStatus, StoreStatus, UpstreamStatus};
 
     fn intake(beat_s: Option<u64>, refusing: bool) -> IntakeReport {
         IntakeReport {
@@ -145,19 +157,22 @@ mod tests {
         let down = UpstreamStatus {
             name: "cloud".into(),
             state: "down".into(),
+            since_ms: 200_000,
             last_error: Some("connection refused".into()),
             ..UpstreamStatus::default()
         };
+        let starting = |name: &str, since_ms| UpstreamStatus {
+            name: name.into(),
+            state: "starting".into(),
+            since_ms,
+            ..UpstreamStatus::default()
+        };
         let status = Status {
-            upstreams: vec![down],
+            upstreams: vec![down, starting("new", 59_999), starting("slow", 60_000)],
             sources: vec![
                 source("press", "waiting", Some("/dev/ttyUSB0 is gone")),
                 source("new", "starting", None),
             ],
-            stranded: vec![StrandedLane {
-                name: "old".into(),
-                waiting: 3,
-            }],
             store: StoreStatus {
                 disk_bytes: 95,
                 max_size_bytes: 100,
@@ -169,8 +184,8 @@ mod tests {
         let expected = [
             "the store is nearly full",
             "source press is waiting: /dev/ttyUSB0 is gone",
-            "3 events wait for the upstream old, which the configuration does not name: name it again, or use `tidegate store lanes move old --to UPSTREAM` or `tidegate store lanes drop old`",
-            "upstream cloud is down: connection refused",
+            "upstream cloud is down: connection refused (for 3 min)",
+            "upstream slow is starting: no reason is known (for 1 min)",
         ];
         assert_eq!(troubles(&status, &intake), expected);
         assert!(accepts(&intake));

@@ -1,6 +1,7 @@
 //! Accepts connections at the unix socket and at `[api] listen` and serves HTTP/1.1 on each.
 
 pub(super) mod allowed_hosts;
+pub(super) mod answers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::response::{self, ApiResponse};
-use super::{ApiContext, route};
+use super::route;
+use crate::observe::trouble::slots::Slots;
 use allowed_hosts::AllowedHosts;
+use answers::Answers;
 
 /// Connections at once, at each of the two.
 const CONNECTIONS_MAX: usize = 64;
@@ -29,18 +31,16 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the unix socket for ever.
-pub(super) async fn serve_socket(listener: &UnixListener, context: &Arc<ApiContext>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(super) async fn serve_socket(listener: &UnixListener, answers: &Answers) {
+    let slots = slots("control socket", answers);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let context = Arc::clone(context);
+                let answers = answers.clone();
                 connections.spawn(async move {
-                    let respond = |request| route::over_socket(request, Arc::clone(&context));
+                    let respond = |request| over_socket(request, answers.clone());
                     serve(stream, respond).await;
                     drop(permit);
                 });
@@ -55,22 +55,20 @@ pub(super) async fn serve_socket(listener: &UnixListener, context: &Arc<ApiConte
 pub(super) async fn serve_api(
     listener: Option<&TcpListener>,
     hosts: &AllowedHosts,
-    context: &Arc<ApiContext>,
+    answers: &Answers,
 ) {
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = slots("[api] listen", answers);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let permit = slots.take().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (context, hosts) = (Arc::clone(context), hosts.clone());
+                let (answers, hosts) = (answers.clone(), hosts.clone());
                 connections.spawn(async move {
-                    let respond = |request| guarded(request, &hosts, Arc::clone(&context));
+                    let respond = |request| guarded(request, &hosts, answers.clone());
                     serve(stream, respond).await;
                     drop(permit);
                 });
@@ -81,10 +79,22 @@ pub(super) async fn serve_api(
     }
 }
 
+async fn over_socket(request: Request<Incoming>, answers: Answers) -> ApiResponse {
+    match answers.context_for(request.uri().path()).await {
+        Ok(context) => route::over_socket(request, context).await,
+        Err(answer) => *answer,
+    }
+}
+
+fn slots(subject: &str, answers: &Answers) -> Slots {
+    let observe = Arc::clone(answers.observe());
+    Slots::new(subject.to_owned(), "the API", CONNECTIONS_MAX, observe)
+}
+
 async fn guarded(
     request: Request<Incoming>,
     hosts: &AllowedHosts,
-    context: Arc<ApiContext>,
+    answers: Answers,
 ) -> ApiResponse {
     let host = request
         .headers()
@@ -94,7 +104,10 @@ async fn guarded(
         let message = "this host name is not answered; add it to `hosts` in [api]";
         return response::error(StatusCode::MISDIRECTED_REQUEST, message);
     }
-    route::over_tcp(request, context).await
+    match answers.context_for(request.uri().path()).await {
+        Ok(context) => route::over_tcp(request, context).await,
+        Err(answer) => *answer,
+    }
 }
 
 async fn serve<S, F>(stream: S, respond: impl Fn(Request<Incoming>) -> F)

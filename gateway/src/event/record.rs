@@ -218,6 +218,20 @@ pub fn decode_sharing(bytes: &Bytes, texts: &mut SharedTexts) -> Result<Record, 
     })
 }
 
+/// The attributes of an event, from the beginning of its record: the rest need not be there. It has no data.
+///
+/// # Errors
+/// As [`decode`]; the beginning may be too short.
+pub fn attributes(bytes: &[u8]) -> Result<Event, RecordError> {
+    let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
+    if *version != VERSION {
+        return Err(RecordError::Version(*version));
+    }
+    let (head, _) =
+        postcard::take_from_bytes::<RecordHead>(rest).map_err(|_| RecordError::Malformed)?;
+    Ok(event(&head, Bytes::new(), &mut SharedTexts::default()))
+}
+
 /// The source of a stored event, read without the rest; empty where the bytes are no record.
 pub fn source(bytes: &[u8]) -> &str {
     let Some((&VERSION, rest)) = bytes.split_first() else {
@@ -365,6 +379,19 @@ mod tests {
         let mut longer = whole;
         longer.push(0);
         assert_eq!(decode(&longer), Err(RecordError::Malformed));
+    }
+
+    #[test]
+    fn the_attributes_are_read_from_the_beginning() {
+        let (whole, head) = (encoded(), encoded().len() - 12);
+        for len in 0..=whole.len() {
+            let read = attributes(&whole[..len]);
+            let expected = Event {
+                data: Bytes::new(),
+                ..full().0
+            };
+            assert_eq!(read.ok(), (len >= head).then_some(expected), "{len} bytes");
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Way {
     /// Why an event that arrives is not to be taken: it went round too often.
     pub fn objection(&self, event: &Event) -> Option<String> {
         let path = event.extension(PATH)?;
-        let passes = marks(path).filter(|mark| self.is_ours(mark)).count();
+        let passes = self.passes(path);
         if passes >= PASSES_MAX {
             return Some(format!(
                 "it comes back for the {} time: it went through this gateway {passes} times already, and is sent round no more",
@@ -83,6 +83,24 @@ impl Way {
         (hops >= HOPS_MAX).then(|| {
             format!("it went through gateways {hops} times already, and is sent round no more")
         })
+    }
+
+    /// Whether an event went through this gateway before.
+    pub fn has_passed(&self, event: &Event) -> bool {
+        event
+            .extension(PATH)
+            .is_some_and(|path| self.passes(path) > 0)
+    }
+
+    fn passes(&self, path: &str) -> usize {
+        marks(path).filter(|mark| self.is_ours(mark)).count()
+    }
+
+    /// Whether an event has an id that this gateway made for what came to it, and a way.
+    pub fn is_own(&self, event: &Event) -> bool {
+        let (mark, number) = event.id.split_once('-').unwrap_or_default();
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number && self.is_ours(mark) && event.extension(PATH).is_some()
     }
 
     fn is_ours(&self, mark: &str) -> bool {

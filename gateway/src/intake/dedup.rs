@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tidegate_rules::event::Event;
-use tidegate_store::Commit;
+use tidegate_store::{Commit, Sequence};
 
 use crate::event::arrival::{Identity, SENDER_ID};
 use crate::event::device_mark::{Boots, device_mark_key};
@@ -63,6 +63,20 @@ pub struct Fingerprint {
     id: u64,
 }
 
+/// Reads an event of the log, if it is still there.
+type ReadEvent = Box<dyn Fn(Sequence) -> Option<Arc<Event>> + Send>;
+
+/// A durable event as the window counts it.
+enum Remembered {
+    Known(Fingerprint),
+    /// One whose data is in the log.
+    Unread {
+        of_sender: u64,
+        id: u64,
+        sequence: Sequence,
+    },
+}
+
 /// Devices remembered. A mark is never forgotten, so a line on which ever new devices appear must not fill the store.
 pub const DEVICES_MAX: usize = 10_000;
 
@@ -79,7 +93,12 @@ pub struct Dedup {
     events: HashSet<u128>,
     /// How many of `events` bear an id: `of_sender` and `id` of their fingerprints.
     ids: HashMap<u64, u32>,
-    durable: VecDeque<Fingerprint>,
+    durable: VecDeque<Remembered>,
+    /// Large events recalled by their attributes alone, by `of_sender`: read when that comes again.
+    unread: HashMap<u64, Vec<Sequence>>,
+    /// Those that were read since.
+    read: HashMap<(u64, Sequence), u128>,
+    log: Option<ReadEvent>,
     window: usize,
     /// In front of the source of every event whose sender named none.
     own: String,
@@ -95,6 +114,9 @@ impl Dedup {
             ids: HashMap::new(),
             own: format!("{gateway_id}/"),
             durable: VecDeque::new(),
+            unread: HashMap::new(),
+            read: HashMap::new(),
+            log: None,
             window,
             devices: HashMap::new(),
             keys: [RandomState::new(), RandomState::new()],
@@ -108,6 +130,47 @@ impl Dedup {
             let print = self.fingerprint(event, id);
             if self.insert(print) {
                 self.keep_event(print);
+            }
+        }
+    }
+
+    /// Where events are read that were recalled by their attributes alone.
+    #[must_use]
+    pub fn with_log(
+        mut self,
+        read: impl Fn(Sequence) -> Option<Arc<Event>> + Send + 'static,
+    ) -> Dedup {
+        self.log = Some(Box::new(read));
+        self
+    }
+
+    /// As [`Dedup::recall`], for a large event of which only the attributes are at hand.
+    pub fn recall_unread(&mut self, event: &Event, sequence: Sequence) {
+        for id in event.extension(SENDER_ID).into_iter().chain([&*event.id]) {
+            let Fingerprint { of_sender, id, .. } = self.fingerprint(event, id);
+            self.count_id(of_sender, id);
+            self.unread.entry(of_sender).or_default().push(sequence);
+            self.keep_remembered(Remembered::Unread {
+                of_sender,
+                id,
+                sequence,
+            });
+        }
+    }
+
+    /// Reads what was recalled unread of this sender and id. What is not there any more cannot be compared: the event that
+    /// asks is stored.
+    fn read_alike(&mut self, of_sender: u64) {
+        let alike = self.unread.remove(&of_sender).unwrap_or_default();
+        for sequence in alike {
+            let Some(event) = self.log.as_ref().and_then(|read| read(sequence)) else {
+                continue;
+            };
+            for id in event.extension(SENDER_ID).into_iter().chain([&*event.id]) {
+                let print = self.fingerprint(&event, id);
+                if print.of_sender == of_sender && self.events.insert(print.event) {
+                    self.read.insert((of_sender, sequence), print.event);
+                }
             }
         }
     }
@@ -149,6 +212,7 @@ impl Dedup {
 
     fn seen_id(&mut self, event: &Event, entries: &mut Vec<DedupEntry>) -> Seen {
         let print = self.fingerprint(event, &event.id);
+        self.read_alike(print.of_sender);
         let known = self.ids.contains_key(&print.id);
         let same_sender = self.ids.contains_key(&print.of_sender);
         if !self.insert(print) {
@@ -165,18 +229,25 @@ impl Dedup {
     fn insert(&mut self, print: Fingerprint) -> bool {
         let new = self.events.insert(print.event);
         if new {
-            for id in [print.of_sender, print.id] {
-                *self.ids.entry(id).or_default() += 1;
-            }
+            self.count_id(print.of_sender, print.id);
         }
         new
     }
 
-    fn remove(&mut self, print: Fingerprint) {
-        if !self.events.remove(&print.event) {
-            return;
+    fn count_id(&mut self, of_sender: u64, id: u64) {
+        for id in [of_sender, id] {
+            *self.ids.entry(id).or_default() += 1;
         }
-        for id in [print.of_sender, print.id] {
+    }
+
+    fn remove(&mut self, print: Fingerprint) {
+        if self.events.remove(&print.event) {
+            self.uncount_id(print.of_sender, print.id);
+        }
+    }
+
+    fn uncount_id(&mut self, of_sender: u64, id: u64) {
+        for id in [of_sender, id] {
             if let Some(count) = self.ids.get_mut(&id) {
                 *count -= 1;
                 if *count == 0 {
@@ -244,10 +315,33 @@ impl Dedup {
     }
 
     fn keep_event(&mut self, print: Fingerprint) {
-        self.durable.push_back(print);
+        self.keep_remembered(Remembered::Known(print));
+    }
+
+    fn keep_remembered(&mut self, event: Remembered) {
+        self.durable.push_back(event);
         while self.durable.len() > self.window {
-            if let Some(oldest) = self.durable.pop_front() {
-                self.remove(oldest);
+            match self.durable.pop_front() {
+                Some(Remembered::Known(print)) => self.remove(print),
+                Some(Remembered::Unread {
+                    of_sender,
+                    id,
+                    sequence,
+                }) => self.forget_unread(of_sender, id, sequence),
+                None => {}
+            }
+        }
+    }
+
+    fn forget_unread(&mut self, of_sender: u64, id: u64, sequence: Sequence) {
+        self.uncount_id(of_sender, id);
+        if let Some(event) = self.read.remove(&(of_sender, sequence)) {
+            self.events.remove(&event);
+        }
+        if let Some(alike) = self.unread.get_mut(&of_sender) {
+            alike.retain(|unread| *unread != sequence);
+            if alike.is_empty() {
+                self.unread.remove(&of_sender);
             }
         }
     }
@@ -272,138 +366,4 @@ impl Dedup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::device_mark::BOOTS_PER_DEVICE_MAX;
-    use crate::intake::group::CommitGroup;
-
-    /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
-    fn offer(
-        dedup: &mut Dedup,
-        after: Option<u64>,
-        sequence: u64,
-        group: &mut CommitGroup,
-    ) -> Seen {
-        let place = Place {
-            boot: 1,
-            session: 5,
-            sequence,
-            after,
-        };
-        let (seen, commit) = (&mut group.seen, &mut group.commit);
-        dedup.seen_device(&"node".into(), &place, seen, commit)
-    }
-
-    /// The first event of a boot.
-    fn first_of(boot: u64, sequence: u64) -> Place {
-        Place {
-            boot,
-            session: 5,
-            sequence,
-            after: None,
-        }
-    }
-
-    #[test]
-    fn after_a_refused_event_of_a_device_the_ones_behind_it_are_out_of_turn() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        dedup.keep(&group.seen);
-        let mut refused = CommitGroup::default();
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut refused), Seen::New);
-        dedup.forget_undurable(&refused.seen);
-        let mut group = CommitGroup::default();
-        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::OutOfTurn);
-        assert!(group.seen.is_empty(), "nothing of it is remembered");
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(1), 2, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::Again);
-    }
-
-    #[test]
-    fn the_first_event_of_a_boot_refused_leaves_nothing_to_follow_on() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        dedup.forget_undurable(&group.seen);
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::OutOfTurn);
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-    }
-
-    #[test]
-    fn a_gap_may_be_followed_on() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(0), 20, &mut group), Seen::New);
-        assert_eq!(offer(&mut dedup, Some(20), 21, &mut group), Seen::New);
-    }
-
-    #[test]
-    fn two_failed_groups_leave_the_marks_from_before_the_first() {
-        let (mut dedup, device) = (Dedup::new(8, "plant"), Arc::from("node"));
-        let mut durable = CommitGroup::default();
-        for boot in 0..BOOTS_PER_DEVICE_MAX as u64 {
-            let (seen, commit) = (&mut durable.seen, &mut durable.commit);
-            dedup.seen_device(&device, &first_of(boot, 7), seen, commit);
-        }
-        let before = dedup.devices[&device].clone();
-        let (mut first, mut second) = (CommitGroup::default(), CommitGroup::default());
-        dedup.seen_device(&device, &first_of(8, 0), &mut first.seen, &mut first.commit);
-        dedup.seen_device(
-            &device,
-            &first_of(9, 0),
-            &mut second.seen,
-            &mut second.commit,
-        );
-        dedup.forget_undurable(&second.seen);
-        dedup.forget_undurable(&first.seen);
-        assert_eq!(dedup.devices[&device], before);
-    }
-
-    #[test]
-    fn another_node_under_the_same_name_and_boot_is_no_repetition() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
-        for (sequence, after) in [(0, None), (1, Some(0)), (1, None)] {
-            let place = Place {
-                boot: 1,
-                session: 6,
-                sequence,
-                after,
-            };
-            let (seen, commit) = (&mut group.seen, &mut group.commit);
-            let found = dedup.seen_device(&"node".into(), &place, seen, commit);
-            assert_eq!(found, Seen::OtherNode);
-        }
-        assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
-        // A mark of a version that kept no sessions: whoever comes first is the node.
-        let old: Vec<u8> = [1u64, 7].iter().flat_map(|n| n.to_be_bytes()).collect();
-        dedup.recall_device("node", &old);
-        assert_eq!(offer(&mut dedup, Some(6), 7, &mut group), Seen::Again);
-        assert_eq!(offer(&mut dedup, Some(7), 8, &mut group), Seen::New);
-        let place = Place {
-            session: 6,
-            ..first_of(1, 9)
-        };
-        let found = dedup.seen_device(&"node".into(), &place, &mut group.seen, &mut group.commit);
-        assert_eq!(found, Seen::OtherNode);
-    }
-
-    #[test]
-    fn devices_are_bounded_and_those_that_are_known_go_on() {
-        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
-        let name = |number: usize| Arc::from(format!("node-{number}"));
-        for number in 0..2 * DEVICES_MAX {
-            let (seen, commit) = (&mut group.seen, &mut group.commit);
-            let found = dedup.seen_device(&name(number), &first_of(1, 0), seen, commit);
-            let expected = match number < DEVICES_MAX {
-                true => Seen::New,
-                false => Seen::TooManyDevices,
-            };
-            assert_eq!(found, expected);
-            group.clear();
-        }
-        let (seen, commit) = (&mut group.seen, &mut group.commit);
-        let found = dedup.seen_device(&name(0), &first_of(1, 1), seen, commit);
-        assert_eq!((found, dedup.devices.len()), (Seen::New, DEVICES_MAX));
-    }
-}
+mod tests;

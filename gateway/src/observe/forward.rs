@@ -1,10 +1,11 @@
 //! What happens on the way to the upstreams, counted and told.
 
 mod delivery;
+pub mod health;
 mod histogram;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -15,12 +16,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use tidegate_store::{GapReason, Sequence};
 
 use super::status::UpstreamStatus;
-use super::{Happening, Observe, SystemEvent};
+use super::{Happening, Observe};
 use delivery::DeliveryFamily;
 pub use delivery::DeliveryTimes;
-
-/// An upstream that for so long says nothing but "not now" is failing.
-const FAILING_AFTER: Duration = Duration::from_secs(5);
+use health::UpstreamHealth;
 
 /// Labels of an upstream's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -130,7 +129,6 @@ impl LaneFamilies {
             retried: self.retried.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
-            up: self.up.get_or_create_owned(&label),
             unknown: self.unknown.get_or_create_owned(&label),
             disconnects: self.disconnects.get_or_create_owned(&label),
             latency: self.latency.get_or_create_owned(&label),
@@ -139,33 +137,15 @@ impl LaneFamilies {
             routed: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             expired: AtomicU64::new(0),
-            state: Mutex::new(ConnectionState {
-                word: "connecting",
-                since: now,
-                last_error: None,
-                busy_since: None,
-            }),
-            confirmed: AtomicBool::new(false),
+            health: UpstreamHealth::new(
+                upstream,
+                self.up.get_or_create_owned(&label),
+                self.in_flight.get_or_create_owned(&label),
+                now,
+            ),
+            last_letter: Mutex::default(),
         }
     }
-}
-
-/// Since when the upstream has been up or not, and the last thing that went wrong.
-struct ConnectionState {
-    word: &'static str,
-    since: Instant,
-    last_error: Option<String>,
-    /// The first "not now" since something was acknowledged.
-    busy_since: Option<Instant>,
-}
-
-/// How an upstream's answers changed what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HealthChange {
-    /// It is connected, and takes nothing for this reason.
-    Failing(String),
-    /// It takes events again.
-    Recovered,
 }
 
 /// Counts and state of one upstream's lane.
@@ -176,7 +156,6 @@ pub struct LaneMetrics {
     retried: Counter,
     refused: Counter,
     in_flight: Gauge<i64, AtomicI64>,
-    up: Gauge<i64, AtomicI64>,
     unknown: Counter,
     disconnects: Counter,
     latency: Histogram,
@@ -186,9 +165,9 @@ pub struct LaneMetrics {
     routed: AtomicU64,
     shed: AtomicU64,
     expired: AtomicU64,
-    state: Mutex<ConnectionState>,
-    /// Something was acknowledged since the last look.
-    confirmed: AtomicBool,
+    /// How the upstream is.
+    pub health: UpstreamHealth,
+    last_letter: Mutex<String>,
 }
 
 impl LaneMetrics {
@@ -231,41 +210,25 @@ impl LaneMetrics {
         self.unknown.inc();
     }
 
+    /// A connection broke or did not come about.
+    pub fn count_disconnect(&self) {
+        self.disconnects.inc();
+    }
+
     /// How long an acknowledgement took.
     pub fn observe_confirm(&self, latency: Duration) {
         self.latency.observe(latency.as_secs_f64());
-        self.confirmed.store(true, Ordering::Relaxed);
+        self.health.acknowledged();
     }
 
     /// The upstream said "not now".
     pub fn busy(&self, why: String, now: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        state.last_error = Some(why);
-        state.busy_since.get_or_insert(now);
-    }
-
-    /// Looks at what the answers since the last look say of the upstream.
-    pub fn judge(&self, now: Instant) -> Option<HealthChange> {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        let (word, change) = if self.confirmed.swap(false, Ordering::Relaxed) {
-            state.busy_since = None;
-            (state.word == "failing").then_some(("up", HealthChange::Recovered))?
-        } else {
-            let busy = now.saturating_duration_since(state.busy_since?);
-            let failing = state.word == "up" && busy >= FAILING_AFTER;
-            let why = state.last_error.clone().unwrap_or_default();
-            failing.then_some(("failing", HealthChange::Failing(why)))?
-        };
-        self.up.set(i64::from(word == "up"));
-        state.word = word;
-        state.since = now;
-        Some(change)
+        self.health.busy(why, now);
     }
 
     /// Remembers what went wrong last.
     pub fn failed(&self, why: String) {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        state.last_error = Some(why);
+        self.health.failed(why);
     }
 
     /// Records that a commit routed here.
@@ -278,35 +241,32 @@ impl LaneMetrics {
         self.in_flight.set(deliveries as i64);
     }
 
-    /// The connection is up.
-    pub fn up(&self, now: Instant) {
-        self.up.set(1);
-        self.change("up", None, now);
+    /// Deliveries that became dead letters; where the lane leads to these (`is_aside`), all of them.
+    pub fn dead_letters(&self, is_aside: bool) -> u64 {
+        let dead = self.dead_lettered.get();
+        if is_aside {
+            dead + self.delivered.get()
+        } else {
+            dead
+        }
     }
 
-    /// The connection is gone or did not come; tells whether that is news.
-    pub fn down(&self, why: &str, now: Instant) -> bool {
-        self.up.set(0);
-        self.disconnects.inc();
-        self.change("down", Some(why), now)
+    /// Why the last of them became one.
+    pub fn last_letter(&self) -> String {
+        let last = self.last_letter.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change(&self, word: &'static str, why: Option<&str>, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        let news = state.word != word || (why.is_some() && state.last_error.as_deref() != why);
-        if state.word != word {
-            state.word = word;
-            state.since = now;
-        }
-        if why.is_some() {
-            state.last_error = why.map(str::to_owned);
-        }
-        news
+    /// One more became a dead letter.
+    pub fn dead_lettered(&self, letter: &DeadLettered) {
+        let last = self.last_letter.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        last.clone_from(&letter.reason);
     }
 
     /// Everything but what the store knows, for `tidegate status`.
     pub fn status(&self, name: &str, kind: &str, now: Instant) -> UpstreamStatus {
-        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let state = self.health.state();
         UpstreamStatus {
             name: name.into(),
             kind: kind.into(),
@@ -321,52 +281,10 @@ impl LaneMetrics {
             shed: self.shed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             retried: self.retried.get(),
-            last_error: state.last_error.clone(),
+            last_error: state.last_error,
             delivery: self.deliveries.status(now),
             ..Default::default()
         }
-    }
-}
-
-/// An upstream is connected.
-pub struct UpstreamUp<'a> {
-    /// Its name.
-    pub upstream: &'a str,
-}
-
-impl Happening for UpstreamUp<'_> {
-    fn log(&self) {
-        tracing::info!(upstream = self.upstream, "upstream up");
-    }
-
-    fn system_event(&self) -> Option<SystemEvent> {
-        Some(SystemEvent {
-            kind: "dev.tidegate.upstream.up",
-            subject: self.upstream.into(),
-            data: serde_json::json!({}),
-        })
-    }
-}
-
-/// An upstream is not connected; told once for each reason.
-pub struct UpstreamDown<'a> {
-    /// Its name.
-    pub upstream: &'a str,
-    /// What happened.
-    pub why: &'a str,
-}
-
-impl Happening for UpstreamDown<'_> {
-    fn log(&self) {
-        tracing::warn!(upstream = self.upstream, "upstream down: {}", self.why);
-    }
-
-    fn system_event(&self) -> Option<SystemEvent> {
-        Some(SystemEvent {
-            kind: "dev.tidegate.upstream.down",
-            subject: self.upstream.into(),
-            data: serde_json::json!({ "why": self.why }),
-        })
     }
 }
 
@@ -397,35 +315,5 @@ impl Happening for DeadLettered {
             "dead letter: {}",
             self.reason
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstream_that_takes_nothing_for_a_while_is_failing_until_it_takes_something() {
-        let start = Instant::now();
-        let at = |ms: u64| start + Duration::from_millis(ms);
-        let lane = LaneFamilies::register(&Observe::default()).of("cloud", 0, start);
-        lane.up(start);
-        lane.busy("503".into(), at(0));
-        assert_eq!(lane.judge(at(0)), None, "one is no sign");
-        lane.observe_confirm(Duration::ZERO);
-        assert_eq!(lane.judge(at(4_000)), None);
-        lane.busy("503".into(), at(4_500));
-        assert_eq!(lane.judge(at(9_000)), None, "counted anew");
-        lane.busy("401: log in".into(), at(9_500));
-        let failing = HealthChange::Failing("401: log in".into());
-        assert_eq!(lane.judge(at(9_500)), Some(failing));
-        assert_eq!(lane.judge(at(9_600)), None, "told once");
-        let status = lane.status("cloud", "http", at(10_000));
-        assert_eq!((&*status.state, status.since_ms), ("failing", 500));
-        assert_eq!(lane.up.get(), 0);
-        lane.observe_confirm(Duration::ZERO);
-        assert_eq!(lane.judge(at(11_000)), Some(HealthChange::Recovered));
-        assert_eq!(lane.up.get(), 1);
-        assert_eq!(lane.status("cloud", "http", at(11_000)).state, "up");
     }
 }

@@ -1,5 +1,9 @@
 //! Metrics of the process itself, read from `/proc` whenever somebody asks.
 
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -7,7 +11,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::Observe;
+
+/// Descriptors that connections from outside leave to the store, the upstreams and the API.
+const RESERVED: u64 = 64;
+/// How long after the last connection was turned away the trouble is over.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Ticks per second of the times in `/proc/self/stat`: part of Linux's interface on every
 /// architecture this runs on.
@@ -25,6 +36,8 @@ pub struct Process {
     pub cpu_seconds: Option<f64>,
     /// Open files, sockets among them.
     pub open_files: Option<u64>,
+    /// How many may be open.
+    pub open_files_max: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
 }
@@ -37,12 +50,65 @@ impl Process {
         Process {
             resident_bytes: field(&status, "VmRSS:").map(|kilobytes| kilobytes * KILOBYTE),
             cpu_seconds: cpu_seconds(&text("/proc/self/stat")),
-            open_files: std::fs::read_dir("/proc/self/fd")
-                .ok()
-                .map(|files| files.count() as u64),
+            open_files: open_descriptors(),
+            open_files_max: descriptors_max(),
             threads: field(&status, "Threads:"),
         }
     }
+}
+
+/// How many file descriptors are open.
+pub fn open_descriptors() -> Option<u64> {
+    let all = std::fs::read_dir("/proc/self/fd").ok()?;
+    Some(all.count() as u64)
+}
+
+/// How many file descriptors may be open at once; `None` for any number.
+pub fn descriptors_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Raises the number of file descriptors to what the system allows. Gives what it was and is.
+pub fn raise_descriptors_max() -> (Option<u64>, Option<u64>) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => (current, maximum),
+        Err(_) => (current, current),
+    }
+}
+
+/// How many of `max` descriptors connections from outside may take.
+pub fn descriptors_for_connections(max: u64) -> u64 {
+    max - RESERVED.min(max / 4)
+}
+
+/// Whether a descriptor, which had the lowest number that was free, is one of those that connections from outside leave to others.
+pub fn is_reserved(descriptor: RawFd) -> bool {
+    let last = descriptors_max().map(descriptors_for_connections);
+    last.is_some_and(|last| u64::try_from(descriptor).is_ok_and(|number| number >= last))
+}
+
+/// Whether there were no descriptors left.
+pub fn is_short_of_descriptors(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    codes
+        .iter()
+        .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
+}
+
+/// A connection was turned away, for there are no descriptors for it.
+pub fn descriptors_short(observe: &Observe, now: Instant) {
+    let max = descriptors_max().unwrap_or_default();
+    let what = format!(
+        "connections are turned away: nearly all of the {max} files that may be open at once are open. Allow more with \
+         LimitNOFILE= in the service (`ulimit -n` in a shell), or close connections"
+    );
+    let until = now + QUIET;
+    observe.follow("gateway", "descriptors", &what, Some(until));
 }
 
 /// Registers the metrics of this process.
@@ -71,6 +137,11 @@ impl Collector for ProcessCollector {
                 "process_open_fds",
                 "Open files and sockets",
                 process.open_files,
+            ),
+            (
+                "process_max_fds",
+                "How many may be open",
+                process.open_files_max,
             ),
             ("process_threads", "Threads", process.threads),
         ];
@@ -125,6 +196,16 @@ mod tests {
     }
 
     #[test]
+    fn the_last_descriptors_are_left_to_others() {
+        for (max, expected) in [(1_024, 960), (100, 75), (4, 3)] {
+            assert_eq!(descriptors_for_connections(max), expected);
+        }
+        assert!(!is_reserved(3) && is_reserved(RawFd::MAX));
+        assert!(is_short_of_descriptors(&io::Error::from_raw_os_error(24)));
+        assert!(!is_short_of_descriptors(&io::Error::from_raw_os_error(2)));
+    }
+
+    #[test]
     fn a_scrape_shows_the_process() {
         let observe = Observe::default();
         register(&observe);
@@ -138,6 +219,7 @@ mod tests {
         for name in [
             "resident_memory_bytes",
             "open_fds",
+            "max_fds",
             "threads",
             "cpu_seconds_total",
         ] {

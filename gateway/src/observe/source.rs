@@ -2,10 +2,12 @@
 
 pub mod device;
 pub mod link;
+pub mod login;
 pub mod port;
+mod readings;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,8 +16,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::trouble::health::{Health, HealthState, Kind};
 use super::{Happening, Observe, SystemEvent};
+use crate::time::clock::{self, Now};
 use link::{LinkFamily, LinkMetrics};
+use readings::Readings;
 
 /// Labels of a source's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +45,8 @@ pub struct SourceFamilies {
     connections: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     up: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     ack_seconds: Family<SourceLabel, Histogram>,
+    read_bytes: Family<SourceLabel, Counter>,
+    failed_logins: Family<SourceLabel, Counter>,
     links: LinkFamily,
 }
 
@@ -57,52 +64,72 @@ impl SourceFamilies {
             ack_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(100e-6, 2.0, 16))
             }),
+            read_bytes: Family::default(),
+            failed_logins: Family::default(),
             links: LinkFamily::register(observe),
         };
-        observe.register(|registry| {
-            let f = &families;
-            registry.register(
+        families.register_all(observe);
+        families
+    }
+
+    fn register_all(&self, observe: &Observe) {
+        let counters = [
+            (
                 "source_events_accepted",
                 "Events acknowledged",
-                f.accepted.clone(),
-            );
-            registry.register(
+                &self.accepted,
+            ),
+            (
                 "source_bytes_accepted",
                 "Payload bytes acknowledged",
-                f.bytes.clone(),
-            );
-            registry.register(
+                &self.bytes,
+            ),
+            (
                 "source_events_refused",
                 "Events not acknowledged because they could not be stored",
-                f.refused.clone(),
-            );
+                &self.refused,
+            ),
+            (
+                "source_missed",
+                "Events that a subscriber missed: it lagged too far, or takes no packet so large",
+                &self.missed,
+            ),
+            (
+                "source_read_bytes",
+                "Bytes that a serial port brought",
+                &self.read_bytes,
+            ),
+            (
+                "source_failed_logins",
+                "Clients that were not let in: wrong or no password, certificate refused",
+                &self.failed_logins,
+            ),
+        ];
+        observe.register(|registry| {
+            for (name, help, counter) in counters {
+                registry.register(name, help, counter.clone());
+            }
             registry.register(
                 "source_malformed",
                 "Input refused, by reason",
-                f.malformed.clone(),
-            );
-            registry.register(
-                "source_missed",
-                "Events that a subscriber missed: it lagged too far, or takes no packet so large",
-                f.missed.clone(),
+                self.malformed.clone(),
             );
             registry.register(
                 "source_connections",
                 "Connections open",
-                f.connections.clone(),
+                self.connections.clone(),
             );
             registry.register(
                 "source_up",
                 "1 while it listens, is connected, or has its port",
-                f.up.clone(),
+                self.up.clone(),
             );
             registry.register(
                 "source_ack_seconds",
                 "From reading an event to acknowledging it",
-                f.ack_seconds.clone(),
+                self.ack_seconds.clone(),
             );
         });
-        families
     }
 
     /// The metrics of one source.
@@ -116,11 +143,19 @@ impl SourceFamilies {
             refused: self.refused.get_or_create_owned(&label),
             missed: self.missed.get_or_create_owned(&label),
             connections: self.connections.get_or_create_owned(&label),
-            up: self.up.get_or_create_owned(&label),
+            health: Health::new(
+                Kind::Source,
+                source,
+                self.up.get_or_create_owned(&label),
+                clock::monotonic(),
+            ),
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
-            state: Mutex::new(("starting", None)),
+            read_bytes: self.read_bytes.clone(),
+            failed_logins: self.failed_logins.clone(),
+            failed_since: AtomicU64::new(0),
+            readings: Readings::default(),
             links: self.links.clone(),
             source: source.into(),
         }))
@@ -133,12 +168,15 @@ struct Inner {
     refused: Counter,
     missed: Counter,
     connections: Gauge<i64, AtomicI64>,
-    up: Gauge<i64, AtomicI64>,
+    health: Health,
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
-    /// In a word, and the last thing that went wrong.
-    state: Mutex<(&'static str, Option<String>)>,
+    read_bytes: Family<SourceLabel, Counter>,
+    failed_logins: Family<SourceLabel, Counter>,
+    /// Of these, those since it became a trouble.
+    failed_since: AtomicU64,
+    readings: Readings,
     links: LinkFamily,
     source: String,
 }
@@ -184,29 +222,73 @@ impl SourceMetrics {
         self.0.ack_seconds.observe(took.as_secs_f64());
     }
 
-    /// The source is now in this state: `listening`, `connected`, `open`.
-    pub fn up(&self, state: &'static str) {
-        let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        now.0 = state;
-        self.0.up.set(1);
+    /// The source is now up: `listening`, `connected`, `open`. `happening` is told if that is news.
+    pub fn up(&self, observe: &Observe, state: &'static str, happening: &dyn Happening) {
+        let now = clock::monotonic();
+        self.0.health.up(Some(observe), state, now, happening);
     }
 
-    /// The source is now in this state because something went wrong: `connecting`, `waiting`.
-    pub fn down(&self, state: &'static str, why: &str) {
-        let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = (state, Some(why.to_owned()));
-        self.0.up.set(0);
+    /// The source is failing: `connecting`, `waiting`, and why. `happening` is told if that is news.
+    pub fn down(
+        &self,
+        observe: &Observe,
+        state: &'static str,
+        why: &str,
+        happening: &dyn Happening,
+    ) {
+        let now = clock::monotonic();
+        self.0
+            .health
+            .down(Some(observe), state, why, now, happening);
     }
 
-    /// Its state in a word, and the last thing that went wrong.
-    pub fn state(&self) -> (&'static str, Option<String>) {
-        let now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        now.clone()
+    /// How it is.
+    pub fn state(&self) -> HealthState {
+        self.0.health.state()
     }
 
-    /// Whether it is as it should be.
-    pub fn is_up(&self) -> bool {
-        self.0.up.get() == 1
+    /// Its port is open at so many bits per second.
+    pub fn port_opened(&self, baud: u32) {
+        self.0.readings.opened(baud);
+    }
+
+    /// Its port brought bytes.
+    pub fn read(&self, bytes: u64) {
+        self.0.readings.bytes(bytes);
+        let of_source = self.0.read_bytes.get_or_create(&self.label());
+        of_source.inc_by(bytes);
+    }
+
+    /// Among the bytes was something that can be read.
+    pub fn readable(&self) {
+        self.0.readings.readable();
+    }
+
+    /// Among the bytes was something that cannot be read.
+    pub fn unreadable(&self, why: &str) {
+        self.0.readings.unreadable(why);
+    }
+
+    fn label(&self) -> SourceLabel {
+        SourceLabel {
+            source: self.0.source.clone(),
+        }
+    }
+
+    /// What it is called in troubles.
+    pub fn subject(&self) -> String {
+        format!("source {}", self.0.source)
+    }
+
+    /// Looks at it once a second. `has_port` says that bytes come from a serial port.
+    pub fn look(&self, observe: &Observe, has_port: bool, now: Now) {
+        self.0.health.look(observe, now.instant);
+        if has_port {
+            let frames = self.0.links.frames(&self.0.source);
+            let is_up = self.state().is_up;
+            let (readings, subject) = (&self.0.readings, self.subject());
+            readings.look(observe, &subject, is_up, frames, now.instant);
+        }
     }
 
     /// A connection was opened (+1) or closed (-1).

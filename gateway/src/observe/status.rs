@@ -68,11 +68,14 @@ pub struct SourceStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `listening`, `connected`, `waiting`, …
+    /// In a word: `starting`, `listening`, `connected`, `waiting`, …
     pub state: String,
     /// Whether it listens, is connected, or has its port.
     #[serde(default)]
     pub up: bool,
+    /// How long it has been in this state.
+    #[serde(default)]
+    pub since_ms: u64,
     /// Events it handed on.
     pub events: u64,
     /// Events it could not hand on: malformed, too large, not allowed, or not stored.
@@ -90,7 +93,7 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its `type`.
     pub kind: String,
-    /// In a word: `up`, `connecting`, `down`, or `failing`: connected, but it takes nothing.
+    /// In a word: `starting`, `up`, `down`, or `failing`: connected, but it takes nothing.
     pub state: String,
     /// How long it has been in this state.
     pub since_ms: u64,

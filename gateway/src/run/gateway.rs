@@ -4,13 +4,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tidegate_store::{Store, Writer};
+use tidegate_store::Store;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::event_store::opening::{Opened, Telling};
+use super::event_store::recall::recall;
+use super::health::HealthWatch;
 use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
@@ -20,10 +23,11 @@ use super::tasks::Tasks;
 use super::upstreams::{self, UpstreamsContext};
 use super::{RunError, event_store, systemd, way};
 use crate::config::WhenTooMany;
-use crate::control::{ApiContext, Control};
+use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::way::Way;
+use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
@@ -31,6 +35,7 @@ use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
 use crate::observe::forward::LaneMetrics;
 use crate::observe::intake::LaneCounts;
+use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
 
 /// How long sources may take to say goodbye to their clients.
@@ -38,12 +43,13 @@ const SOURCES_MAX: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
-    config: Config,
+    config: Arc<Config>,
     store: Store,
     tasks: Tasks,
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
+    held_back: Repeats,
 }
 
 impl Gateway {
@@ -52,12 +58,13 @@ impl Gateway {
     /// # Errors
     /// The first thing that could not be opened.
     pub(super) async fn start(
-        config: Config,
-        writer: Writer,
-        store: Store,
+        config: Arc<Config>,
+        held_back: Repeats,
+        opened: Opened,
     ) -> Result<Gateway, RunError> {
-        let started = clock::monotonic();
-        let observe = Arc::new(Observe::default());
+        let (store, observe, writer) = (opened.store, opened.observe, opened.writer);
+        let (answers, mut tasks, started) = (opened.answers, opened.tasks, opened.started);
+        let stop_upstreams = opened.stop_upstreams;
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
@@ -69,7 +76,6 @@ impl Gateway {
         let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
         let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
-        let counts = counts(&lanes, &lane_metrics);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -77,17 +83,13 @@ impl Gateway {
             letters: &letters,
             observe: &observe,
         };
-        let pipeline = Pipeline::start(&context, writer, settings, inputs, counts, started)?;
-
+        let dedup = recalled(&config, &store, &answers).await?;
+        answers.nearly_there();
+        let counts = counts(&lanes, &lane_metrics);
+        let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
-        let (stop_upstreams, stop_forward) = watch::channel(false);
-        let mut tasks = Tasks::default();
-        let api = ApiContext::new(config.gateway.id.clone(), started, Arc::clone(&observe));
-        let api = with_held(api, &context, &rules)
-            .with_redrive(channels.redrive)
-            .with_intake(pipeline.report())
-            .with_wear(Arc::clone(&pipeline.wear))
-            .with_rules_report(pipeline.rules_report());
+        let stop_forward = stop_upstreams.subscribe();
+        let api = api(&context, &rules, &pipeline, started).with_redrive(channels.redrive);
         let with = UpstreamsContext {
             config: &config,
             store: &store,
@@ -108,7 +110,10 @@ impl Gateway {
             stop: &stopping,
         };
         let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        serve(&mut tasks, &config, api, stop_forward).await?;
+        let named = lanes.destinations.names().zip(&lane_metrics);
+        let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
+        answers.open(Arc::clone(&api));
+        look_after(&mut tasks, health, api, stop_forward);
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
         rules.watch(folder, &mut tasks, &observe, &stopping);
@@ -119,22 +124,20 @@ impl Gateway {
             stop_sources,
             stop_upstreams,
             pipeline,
+            held_back,
         })
     }
 }
 
-/// The API, and the watchdog that asks it.
-async fn serve(
+/// What looks at all others: for the troubles, and for the service manager.
+fn look_after(
     tasks: &mut Tasks,
-    config: &Config,
+    health: HealthWatch,
     api: Arc<ApiContext>,
     stop: watch::Receiver<bool>,
-) -> Result<(), RunError> {
-    let control = Control::bind(&config.gateway.data_dir, &config.api, Arc::clone(&api)).await;
-    let control = control.map_err(|error| RunError::Bind(error.to_string()))?;
-    tasks.spawn("control", control.run(stop.clone()));
+) {
+    tasks.spawn("health", health.run(stop.clone()));
     tasks.spawn("watchdog", watchdog(api, stop));
-    Ok(())
 }
 
 fn watch_store(
@@ -163,18 +166,50 @@ fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
 }
 
 /// The API over what is held: the store, the log, the dead letters, the rules.
-fn with_held(api: ApiContext, of: &PipelineContext<'_>, rules: &LoadedRules) -> ApiContext {
+fn api(
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    pipeline: &Pipeline,
+    started: Instant,
+) -> ApiContext {
     let status = rules.status.subscribe();
-    api.with_store(of.store.clone(), of.config.gateway.store_dir())
-        .with_log(of.log.clone())
-        .with_letters(of.letters.clone())
-        .with_rules(move || status.borrow().clone())
+    ApiContext::new(
+        of.config.gateway.id.clone(),
+        started,
+        Arc::clone(of.observe),
+    )
+    .with_store(of.store.clone(), of.config.gateway.store_dir())
+    .with_log(of.log.clone())
+    .with_letters(of.letters.clone())
+    .with_intake(pipeline.report())
+    .with_wear(Arc::clone(&pipeline.wear))
+    .with_rules_report(pipeline.rules_report())
+    .with_rules(move || status.borrow().clone())
 }
 
 /// The metrics of what is there before anything runs.
 fn register(observe: &Observe, store: &Store) {
     crate::observe::process::register(observe);
     crate::observe::store::register(observe, store.clone());
+}
+
+/// The dedup filled from the log, which may take a while.
+async fn recalled(
+    config: &Arc<Config>,
+    store: &Store,
+    answers: &Answers,
+) -> Result<Dedup, RunError> {
+    let (config, store, mut telling) = (
+        Arc::clone(config),
+        store.clone(),
+        Telling::new(answers.clone()),
+    );
+    let recalled = tokio::task::spawn_blocking(move || {
+        let gateway = &config.gateway;
+        recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
+    });
+    let failed = |error| RunError::Store(format!("the last events cannot be read: {error}"));
+    recalled.await.map_err(failed)
 }
 
 /// What the intake is told and what it reads.
@@ -233,6 +268,7 @@ impl Gateway {
         drop(tasks);
         self.pipeline.finish.send_replace(true);
         join_thread("commit", self.pipeline.commit_thread, &mut ended).await;
+        self.held_back.write_rest(clock::monotonic());
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");

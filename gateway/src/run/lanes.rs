@@ -18,8 +18,8 @@ impl Lanes {
     /// Finds or makes the lane of every upstream.
     ///
     /// Lanes of upstreams that are no longer configured go when nothing waits in them. While
-    /// something does they stay, and the log says how to get rid of it: what was accepted for
-    /// an upstream is not thrown away because its name was mistyped.
+    /// something does they stay, which is told as a trouble: what was accepted for an upstream is not
+    /// thrown away because its name was mistyped.
     pub(super) fn open(config: &Config, store: &Store) -> Result<Lanes, RunError> {
         let names: Vec<&str> = std::iter::once(Destinations::DEAD_LETTER)
             .chain(config.upstreams.iter().map(|upstream| &*upstream.name))
@@ -42,13 +42,7 @@ impl Lanes {
 }
 
 fn leave(store: &Store, name: &str, id: LaneId) {
-    let waiting = store.backlog(id).events;
-    if waiting > 0 {
-        tracing::warn!(
-            upstream = name,
-            waiting,
-            "no longer configured, but events wait for it and hold their generations; configure it again to deliver them, or use `tidegate store lanes`"
-        );
+    if store.backlog(id).events > 0 {
         return;
     }
     match store.drop_lane(name) {

@@ -14,8 +14,6 @@ use super::config::Config;
 use crate::config::WhenFull;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::dead_letter::letters::Letters;
-use crate::event::device_mark::DEVICE_MARK_PREFIX;
-use crate::event::record;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
@@ -26,12 +24,6 @@ use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
 use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
-
-/// Records read at once when the dedup is filled.
-const RECALL_LIMIT: tidegate_store::ReadLimit = tidegate_store::ReadLimit {
-    records: 1024,
-    bytes: 1024 * 1024,
-};
 
 /// The commit thread, the intake thread, and what the rest of the gateway sees of them.
 pub(super) struct Pipeline {
@@ -60,15 +52,16 @@ impl Pipeline {
         writer: Writer,
         settings: Settings,
         inputs: Inputs,
+        dedup: Dedup,
         lanes: LaneCounts,
         now: Instant,
     ) -> Result<Pipeline, RunError> {
         let PipelineContext {
             config,
-            store,
             log,
             letters,
             observe,
+            ..
         } = context;
         let metrics = Arc::new(IntakeMetrics::new(lanes));
         metrics.register(observe);
@@ -100,8 +93,6 @@ impl Pipeline {
             commits,
             done: done_receiver,
         };
-        let dedup = Dedup::new(config.gateway.dedup_window, &config.gateway.id);
-        let dedup = recall(store, dedup, config.gateway.dedup_window);
         let intake = Intake::new(
             inputs,
             settings,
@@ -155,29 +146,4 @@ fn thread<T: Send + 'static>(
         .name(name.into())
         .spawn(body)
         .map_err(|error| RunError::Bind(format!("the {name} thread cannot be started: {error}")))
-}
-
-/// Fills the dedup from the log: the marks of all devices, the ids of the last events.
-fn recall(store: &Store, mut dedup: Dedup, window: usize) -> Dedup {
-    for (key, mark) in store.marks_with_prefix(DEVICE_MARK_PREFIX.as_bytes()) {
-        let device = key.get(DEVICE_MARK_PREFIX.len()..).unwrap_or_default();
-        dedup.recall_device(&String::from_utf8_lossy(device), &mark);
-    }
-    let end = store.end();
-    let mut from = end.saturating_sub(window as u64).max(store.first());
-    while from < end {
-        let Ok(batch) = store.scan(from, end, RECALL_LIMIT) else {
-            break;
-        };
-        for stored in &batch.records {
-            if let Ok(record) = record::decode(&stored.bytes) {
-                dedup.recall(&record.event);
-            }
-        }
-        if batch.next <= from {
-            break;
-        }
-        from = batch.next;
-    }
-    dedup
 }

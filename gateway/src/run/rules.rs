@@ -89,9 +89,9 @@ impl LoadedRules {
                 store,
             ));
         };
-        let kept = LastGood::load(store).unwrap_or_else(|error| {
+        let kept = LastGood::load(store).map_err(|error| {
             tracing::warn!(%error, "the last good rules that the store keeps cannot be read");
-            None
+            error.to_string()
         });
         let look = Look::at(folder);
         let mark = look.mark;
@@ -99,7 +99,7 @@ impl LoadedRules {
             Ok(FolderContent { files, ignored }) => (Ok(files), ignored),
             Err(error) => (Err(error), Vec::new()),
         };
-        let set = choose(folder, read, kept.as_ref(), &lanes.destinations)
+        let set = choose(folder, read, &kept, &lanes.destinations)
             .map_err(|refused| cannot_start(config, refused))?;
         let mut status = RulesStatus {
             folder: Some(folder.display().to_string()),
@@ -118,7 +118,7 @@ impl LoadedRules {
         } else {
             set.files
         };
-        let is_kept = kept.is_some_and(|kept| kept.files == files);
+        let is_kept = matches!(&kept, Ok(Some(kept)) if kept.files == files);
         let kept = match is_last_good || is_kept || files.is_empty() {
             true => Ok(()),
             false => LastGood::of(&files, clock::unix_ms()).keep(store),
@@ -201,18 +201,20 @@ impl LoadedRules {
 fn choose(
     folder: &Path,
     read: Result<Vec<RuleFile>, FolderError>,
-    kept: Option<&LastGood>,
+    kept: &Result<Option<LastGood>, String>,
     destinations: &Destinations,
 ) -> Result<Set, (Refused, Option<String>)> {
+    let had_rules = !matches!(kept, Ok(None));
+    let kept = kept.as_ref().map(Option::as_ref);
+    let before = kept.ok().flatten();
     let refused = match read {
         Err(error) => Refused::Folder(error),
-        Ok(files) => match (folder::compile(&files, destinations), kept) {
-            (Err(mistakes), _) => Refused::Mistakes(mistakes, files),
-            (Ok(checked), Some(_)) if checked.rules.is_empty() => {
+        Ok(files) => match folder::compile(&files, destinations) {
+            Err(mistakes) => Refused::Mistakes(mistakes, files),
+            Ok(checked) if checked.rules.is_empty() && had_rules => {
                 Refused::Folder(folder::error(folder, none_left()))
             }
-            (Ok(checked), kept) => match kept.and_then(|kept| folder::emptied(&files, &kept.files))
-            {
+            Ok(checked) => match before.and_then(|kept| folder::emptied(&files, &kept.files)) {
                 Some(path) => Refused::Folder(folder::error(folder, is_emptied(path))),
                 None => {
                     return Ok(Set {
@@ -224,8 +226,10 @@ fn choose(
             },
         },
     };
-    let Some(kept) = kept else {
-        return Err((refused, None));
+    let kept = match kept {
+        Ok(Some(kept)) => kept,
+        Ok(None) => return Err((refused, None)),
+        Err(damage) => return Err((refused, Some(damage.clone()))),
     };
     match folder::compile(&kept.files, destinations) {
         Ok(checked) => Ok(Set {

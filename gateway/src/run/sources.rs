@@ -17,6 +17,7 @@ use crate::observe::source::{SourceFamilies, SourceMetrics};
 use crate::observe::status::SourceStatus;
 use crate::source::device_claims::DeviceClaims;
 use crate::source::open::Opening;
+use crate::time::clock::Now;
 
 /// What all sources are opened with.
 pub(super) struct SourcesContext<'a> {
@@ -42,26 +43,31 @@ pub(super) async fn spawn(
     let devices = Arc::new(DeviceClaims::default());
     for source in &with.config.sources {
         let metrics = families.of(&source.name);
+        let (looked_at, has_port) = (metrics.clone(), source.kind.has_port());
+        with.observe
+            .look_at(move |observe, now| looked_at.look(observe, has_port, now));
         with.start(tasks, source, &metrics, &devices).await?;
         let source = source.clone();
-        api = api.with_source(move || status(&source, &metrics));
+        api = api.with_source(move |now| status(&source, &metrics, now));
     }
     Ok(api)
 }
 
-fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics) -> SourceStatus {
+fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics, now: Now) -> SourceStatus {
     let (events, refused, malformed, connections) = metrics.counts();
-    let (state, last_error) = metrics.state();
+    let state = metrics.state();
+    let lasts = now.instant.saturating_duration_since(state.since);
     let joined = source.kind.waits_for_device() && connections > 0;
     SourceStatus {
         name: source.name.clone(),
         kind: source.kind.name().into(),
-        state: if joined { "connected" } else { state }.into(),
-        up: metrics.is_up(),
+        state: if joined { "connected" } else { state.word }.into(),
+        up: state.is_up,
+        since_ms: lasts.as_millis() as u64,
         events,
         refused: refused + malformed,
         connections: connections.max(0) as u64,
-        last_error,
+        last_error: state.last_error,
     }
 }
 

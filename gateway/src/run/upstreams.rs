@@ -80,6 +80,9 @@ pub(super) fn spawn(
     for (upstream, (id, metrics)) in with.config.upstreams.iter().zip(lanes) {
         let context = with.context(&upstream.name, *id, upstream.lane.clone(), metrics);
         let kind = with.start(tasks, upstream, context)?;
+        let looked_at = Arc::clone(metrics);
+        with.observe
+            .look_at(move |observe, now| looked_at.health.look(observe, now.instant));
         let read = lane_status(with.store, *id, metrics);
         let name = upstream.name.clone();
         api = api.with_upstream(upstream.name.clone(), move |now| UpstreamStatus {

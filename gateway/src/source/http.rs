@@ -18,11 +18,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
+use super::listener::acceptor::Acceptor;
+use super::listener::certificate;
 use super::listener::logins::Logins;
 use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
@@ -30,7 +32,7 @@ use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use endpoint::HttpEndpoint;
+use endpoint::{HttpEndpoint, Visit};
 
 /// How long a request line and its headers may take, and a connection may idle.
 const HEADERS_MAX: Duration = Duration::from_secs(30);
@@ -44,14 +46,16 @@ const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// An `http` source that is bound and waits to be run.
 pub struct HttpListener {
     name: String,
-    socket: TcpListener,
+    acceptor: Acceptor,
     tls: Option<TlsAcceptor>,
     endpoint: Arc<HttpEndpoint>,
-    connections: Arc<Semaphore>,
-    observe: Arc<Observe>,
 }
 
 impl OpenSource for config::HttpSource {
+    fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let bound = HttpListener::bind(
             self.clone(),
@@ -103,9 +107,8 @@ impl HttpListener {
         };
         Ok(HttpListener {
             name: name.into(),
-            socket,
+            acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
             tls,
-            connections: Arc::new(Semaphore::new(config.connections_max)),
             endpoint: Arc::new(HttpEndpoint {
                 logins: Logins::new(config.users),
                 anonymous: config.anonymous,
@@ -114,9 +117,9 @@ impl HttpListener {
                 template,
                 inlet,
                 metrics,
+                observe,
                 bodies: Semaphore::new(endpoint::BODIES_BYTES_MAX),
             }),
-            observe,
         })
     }
 
@@ -125,7 +128,7 @@ impl HttpListener {
     /// # Errors
     /// When the socket is gone.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.acceptor.local_addr()
     }
 
     /// Serves until shutdown; every connection is over when it returns.
@@ -135,21 +138,23 @@ impl HttpListener {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
             let source = &self.name;
-            self.endpoint.metrics.up("listening");
-            self.observe.emit(&Listening { source, address });
+            let HttpEndpoint {
+                metrics, observe, ..
+            } = &*self.endpoint;
+            metrics.up(observe, "listening", &Listening { source, address });
         }
         let mut open = JoinSet::new();
         loop {
-            let (stream, permit) = tokio::select! {
+            let (stream, peer, permit) = tokio::select! {
                 () = stopped(&mut shutdown) => break,
-                accepted = self.accept() => accepted,
+                accepted = self.acceptor.accept() => accepted,
                 Some(_) = open.join_next() => continue,
             };
             let (endpoint, tls) = (Arc::clone(&self.endpoint), self.tls.clone());
             let shutdown = shutdown.clone();
             open.spawn(async move {
                 endpoint.metrics.connections(1);
-                serve(stream, Arc::clone(&endpoint), tls, shutdown).await;
+                serve(stream, peer, Arc::clone(&endpoint), tls, shutdown).await;
                 endpoint.metrics.connections(-1);
                 drop(permit);
             });
@@ -159,46 +164,46 @@ impl HttpListener {
         let _ = tokio::time::timeout(GOODBYE_MAX, rest).await;
         Ok(())
     }
-
-    /// The next connection; while all are in use, new ones wait in the kernel's queue.
-    async fn accept(&self) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-        loop {
-            let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
-            match self.socket.accept().await {
-                Ok((stream, _)) => return (stream, permit),
-                Err(error) => {
-                    tracing::warn!(source = %self.name, %error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
 }
 
 async fn serve(
     stream: TcpStream,
+    peer: SocketAddr,
     endpoint: Arc<HttpEndpoint>,
     tls: Option<TlsAcceptor>,
     shutdown: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let visit = Arc::new(Visit::of(peer.ip()));
     let Some(tls) = tls else {
-        return serve_http(stream, endpoint, shutdown).await;
+        return serve_http(stream, visit, endpoint, shutdown).await;
     };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_http(stream, endpoint, shutdown).await,
-        Ok(Err(_)) => endpoint.metrics.malformed("tls"),
+        Ok(Ok(stream)) => serve_http(stream, visit, endpoint, shutdown).await,
+        Ok(Err(error)) => {
+            endpoint.metrics.malformed("tls");
+            if let Some(why) = certificate::objection(&error) {
+                let HttpEndpoint {
+                    metrics, observe, ..
+                } = &*endpoint;
+                metrics.login_failed(observe, peer.ip(), &why);
+            }
+        }
         Err(_) => endpoint.metrics.malformed("tls timeout"),
     }
 }
 
-async fn serve_http<S>(stream: S, endpoint: Arc<HttpEndpoint>, mut shutdown: watch::Receiver<bool>)
-where
+async fn serve_http<S>(
+    stream: S,
+    visit: Arc<Visit>,
+    endpoint: Arc<HttpEndpoint>,
+    mut shutdown: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let service = service_fn(|request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move { Ok::<_, Infallible>(endpoint.respond(request).await) }
+        let (endpoint, visit) = (Arc::clone(&endpoint), Arc::clone(&visit));
+        async move { Ok::<_, Infallible>(endpoint.respond(request, &visit).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -213,6 +218,7 @@ where
             connection.await
         }
     };
+    endpoint.ended(&visit);
     if let Err(error) = ended {
         endpoint.metrics.malformed("http");
         tracing::debug!(%error, "a connection ended early");

@@ -15,6 +15,8 @@ use super::open::{OpenSource, Opening, Running};
 use config::Lines;
 
 impl OpenSource for Lines {
+    const HAS_PORT: bool = true;
+
     #[cfg(feature = "serial")]
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let source = LinesSource::new(

@@ -1,5 +1,6 @@
 //! What listeners share, whatever protocol is spoken: who may connect, and what they may do.
 
+pub(super) mod acceptor;
 pub mod access;
 pub(super) mod certificate;
 pub(super) mod connection_limit;

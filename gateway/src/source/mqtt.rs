@@ -62,8 +62,6 @@ pub struct MqttClient {
     reconnect: Backoff,
     /// Whether the filters were sent since the start: they may have changed before it.
     subscribed: bool,
-    /// What was said last of a broken connection, so that it is said once.
-    last_reported: String,
 }
 
 /// Why a connection is over.
@@ -85,6 +83,8 @@ struct SubscriberConnection {
     /// Its messages under way. They end with it: a late verdict goes nowhere, for by then a packet
     /// identifier may stand for something else.
     receipts: Receipts<UnsettledMessage>,
+    /// Whether the broker kept the session.
+    resumed: bool,
 }
 
 impl OpenSource for MqttSource {
@@ -143,7 +143,6 @@ impl MqttClient {
             metrics,
             reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
             subscribed: false,
-            last_reported: String::new(),
             filters: filters::uncovered(&config.topics),
             config,
         })
@@ -166,14 +165,11 @@ impl MqttClient {
             let ConnectionEnd::Broken(why) = ended else {
                 return Ok(());
             };
-            self.metrics.down("connecting", &why);
-            if why != self.last_reported {
-                self.observe.emit(&Disconnected {
-                    source: &self.name,
-                    why: &why,
-                });
-                self.last_reported = why;
-            }
+            let told = Disconnected {
+                source: &self.name,
+                why: &why,
+            };
+            self.metrics.down(&self.observe, "connecting", &why, &told);
             let pause = self.reconnect.next(fastrand::u64(..));
             tokio::select! {
                 () = stopped(&mut shutdown) => return Ok(()),
@@ -211,18 +207,23 @@ impl MqttClient {
                 .map_err(|why| format!("{url}: {why}"))?;
         }
         if resumed && self.subscribed {
-            self.metrics.up("connected");
+            self.up(resumed);
         }
-        self.observe.emit(&Subscribed {
-            source: &self.name,
-            url,
-            resumed,
-        });
         Ok(SubscriberConnection {
             client,
             events,
             receipts: Receipts::default(),
+            resumed,
         })
+    }
+
+    fn up(&self, resumed: bool) {
+        let told = Subscribed {
+            source: &self.name,
+            url: &self.config.broker.url,
+            resumed,
+        };
+        self.metrics.up(&self.observe, "connected", &told);
     }
 
     async fn serve(
@@ -311,7 +312,7 @@ impl MqttClient {
     ///
     /// # Errors
     /// When none was granted.
-    fn granted(&mut self, granted: &[Granted]) -> Result<(), String> {
+    fn granted(&mut self, granted: &[Granted], resumed: bool) -> Result<(), String> {
         let of = |wanted: Granted| {
             let named = self.filters.iter().zip(granted);
             let named = named.filter(|(_, granted)| **granted == wanted);
@@ -340,8 +341,7 @@ impl MqttClient {
         }
         // Asked for again on the next connection while one is refused.
         self.subscribed = refused.is_none();
-        self.last_reported.clear();
-        self.metrics.up("connected");
+        self.up(resumed);
         Ok(())
     }
 
@@ -385,7 +385,7 @@ impl MqttClient {
             match event {
                 Ok(ClientEvent::Connected { .. }) => {}
                 Ok(ClientEvent::Subscribed { granted }) => {
-                    if let Err(why) = self.granted(&granted) {
+                    if let Err(why) = self.granted(&granted, connection.resumed) {
                         return (arrivals, Some(why));
                     }
                 }

@@ -17,14 +17,14 @@ mod subscriber;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
+use super::listener::acceptor::Acceptor;
 use super::listener::connection_limit::ConnectionLimit;
 use crate::config::connection::tls::server;
 use crate::event::committed_log::CommittedLog;
@@ -51,14 +51,17 @@ pub(crate) struct ListenerContext {
 
 /// A listener that is bound and waits to be run.
 pub struct MqttListenerSource {
-    socket: TcpListener,
+    acceptor: Acceptor,
     tls: Option<TlsAcceptor>,
     listener: Arc<ListenerContext>,
-    connections: Arc<Semaphore>,
     per_address: ConnectionLimit,
 }
 
 impl OpenSource for config::MqttListener {
+    fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let bound = MqttListenerSource::bind(
             self.clone(),
@@ -96,7 +99,7 @@ impl MqttListenerSource {
         })?;
         let tls = limits.tls.as_ref().map(server::acceptor).transpose();
         let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
-        let connections = Arc::new(Semaphore::new(limits.connections_max));
+        let acceptor = Acceptor::new(socket, limits.connections_max, &observe, &metrics);
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
         let listener = ListenerContext {
@@ -113,10 +116,9 @@ impl MqttListenerSource {
             client_ids: ClientIds::default(),
         };
         Ok(MqttListenerSource {
-            socket,
+            acceptor,
             tls,
             listener: Arc::new(listener),
-            connections,
             per_address,
         })
     }
@@ -126,7 +128,7 @@ impl MqttListenerSource {
     /// # Errors
     /// When the socket is gone.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.acceptor.local_addr()
     }
 
     /// Serves until shutdown; every connection is over when it returns.
@@ -135,15 +137,16 @@ impl MqttListenerSource {
     /// None today; sources share this shape.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         if let Ok(address) = self.local_addr() {
-            let source = &self.listener.name;
-            self.listener.session_context.metrics.up("listening");
-            self.listener.observe.emit(&Listening { source, address });
+            let ListenerContext { name, observe, .. } = &*self.listener;
+            let source = name;
+            let metrics = &self.listener.session_context.metrics;
+            metrics.up(observe, "listening", &Listening { source, address });
         }
         let mut open = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut shutdown) => break,
-                accepted = self.accept() => accepted,
+                accepted = self.acceptor.accept() => accepted,
                 Some(_) = open.join_next() => continue,
             };
             let (stream, peer, permit) = accepted;
@@ -164,24 +167,10 @@ impl MqttListenerSource {
 
     /// Counts a connection that is closed unheard.
     fn refuse_connection(&self, peer: SocketAddr) {
-        let source = &self.listener.name;
-        let metrics = &self.listener.session_context.metrics;
-        metrics.malformed("connections of one address");
-        tracing::warn!(source, %peer, "connection closed: its address holds max_connections_per_ip");
-    }
-
-    /// The next connection; while all are in use, new ones wait in the kernel's queue.
-    async fn accept(&self) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-        loop {
-            let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
-            match self.socket.accept().await {
-                Ok((stream, peer)) => return (stream, peer, permit),
-                Err(error) => {
-                    tracing::warn!(source = %self.listener.name, %error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let context = &self.listener.session_context;
+        context.metrics.malformed("connections of one address");
+        let most = context.limits.connections_per_ip_max;
+        self.acceptor.tell_of_address(peer.ip(), most);
     }
 }
 
@@ -210,8 +199,15 @@ async fn serve(
                 .await
         }
         Ok(Err(error)) => {
-            listener.session_context.metrics.malformed("tls");
-            tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
+            let metrics = &listener.session_context.metrics;
+            metrics.malformed("tls");
+            let peer = peer.ip();
+            match certificate::objection(&error) {
+                Some(why) => metrics.login_failed(&listener.observe, peer, &why),
+                None => {
+                    tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
+                }
+            }
         }
         Err(_) => listener.session_context.metrics.malformed("tls timeout"),
     }

@@ -50,6 +50,13 @@ pub trait OpenSource {
     /// Whether it is open already while nobody is there, so that it counts as connected only
     /// once a device has joined.
     const WAITS_FOR_DEVICE: bool = false;
+    /// Whether bytes come to it from a serial port.
+    const HAS_PORT: bool = false;
+
+    /// How many connections it takes at once.
+    fn connections_max(&self) -> usize {
+        0
+    }
 
     /// Opens it: what can fail at once, such as listening, has failed or succeeded when this
     /// returns.

@@ -136,6 +136,11 @@ impl PortBudget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whom changes of the port's state are told to, which bounds itself.
+    pub fn observe(&self) -> &Observe {
+        &self.observe
+    }
+
     /// Where the port is now.
     pub fn port_is(&self, path: &str) {
         path.clone_into(&mut self.state().path);

@@ -77,6 +77,7 @@ pub struct SerialContext {
 
 impl OpenSource for Serial {
     const WAITS_FOR_DEVICE: bool = true;
+    const HAS_PORT: bool = true;
 
     #[cfg(feature = "serial")]
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {

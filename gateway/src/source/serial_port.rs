@@ -3,12 +3,16 @@
 //! A port that hangs up reads as end of file for ever; holding it would renumber a USB device
 //! that comes back. So the end of a stream closes the port, and the search starts anew.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio_serial::{SerialPortBuilderExt, SerialPortType, SerialStream};
+use tokio_serial::{ErrorKind, SerialPortBuilderExt, SerialPortType, SerialStream};
 
 use super::port_budget::PortBudget;
 use crate::config::PortMatch;
@@ -49,36 +53,32 @@ pub struct Openings {
 
 impl SerialPort {
     /// Opens the port, waiting for it as long as it takes; `None` on shutdown.
-    pub async fn open(&mut self, shutdown: &mut watch::Receiver<bool>) -> Option<SerialStream> {
+    pub async fn open(&mut self, shutdown: &mut watch::Receiver<bool>) -> Option<OpenPort> {
         if !self.last.pause.is_zero() {
             self.rest(self.last.pause, shutdown).await?;
         }
+        let source = Arc::clone(&self.source);
+        let source = &*source;
         let mut pause = REOPEN_MIN;
-        let mut told = false;
         loop {
             let now = clock::monotonic();
             match self.try_open() {
                 Ok((path, stream)) => {
                     self.last.opened = Some(now);
-                    self.metrics.up("open");
                     self.budget.port_is(&path.to_string_lossy());
-                    let opened = PortOpened {
-                        source: &self.source,
-                        path: &path,
-                    };
-                    self.budget.emit(&opened, 0, now);
-                    return Some(stream);
+                    self.metrics.port_opened(self.baud);
+                    let path = &path;
+                    let opened = PortOpened { source, path };
+                    self.metrics.up(self.budget.observe(), "open", &opened);
+                    let metrics = self.metrics.clone();
+                    return Some(OpenPort { stream, metrics });
                 }
-                Err(why) if !told => {
-                    told = true;
-                    self.metrics.down("waiting", &why);
-                    let absent = PortAbsent {
-                        source: &self.source,
-                        why: &why,
-                    };
-                    self.budget.emit(&absent, why.len(), now);
+                Err(why) => {
+                    let why = &*why;
+                    let absent = PortAbsent { source, why };
+                    let observe = self.budget.observe();
+                    self.metrics.down(observe, "waiting", why, &absent);
                 }
-                Err(_) => {}
             }
             self.budget.look(now);
             self.rest(pause, shutdown).await?;
@@ -103,12 +103,10 @@ impl SerialPort {
             true => (self.last.pause * 2).clamp(REOPEN_MIN, self.reopen_max.max(REOPEN_MIN)),
             false => Duration::ZERO,
         };
-        self.metrics.down("waiting", why);
-        let lost = PortLost {
-            source: &self.source,
-            why,
-        };
-        self.budget.emit(&lost, why.len(), now);
+        let source = &*self.source;
+        let lost = PortLost { source, why };
+        let observe = self.budget.observe();
+        self.metrics.down(observe, "waiting", why, &lost);
     }
 
     fn try_open(&self) -> Result<(PathBuf, SerialStream), String> {
@@ -119,8 +117,62 @@ impl SerialPort {
         let name = path.to_string_lossy();
         let stream = tokio_serial::new(name.as_ref(), self.baud)
             .open_native_async()
-            .map_err(|error| format!("{name} cannot be opened: {error}"))?;
+            .map_err(|error| not_opened(&name, &error))?;
         Ok((path.clone(), stream))
+    }
+}
+
+/// Why a port cannot be opened, and what to do.
+fn not_opened(name: &str, error: &tokio_serial::Error) -> String {
+    match error.kind() {
+        ErrorKind::Io(io::ErrorKind::NotFound) => {
+            format!("{name}: there is no such port; is the device plugged in?")
+        }
+        ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+            format!("{name}: no permission; add the gateway's user to the group dialout")
+        }
+        ErrorKind::NoDevice => format!("{name}: {error}; does another program hold it?"),
+        _ => format!("{name}: it cannot be opened: {error}"),
+    }
+}
+
+/// A port that is open: what it brings is counted.
+pub struct OpenPort {
+    stream: SerialStream,
+    metrics: SourceMetrics,
+}
+
+impl AsyncRead for OpenPort {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            self.metrics.read(count as u64);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OpenPort {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

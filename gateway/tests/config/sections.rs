@@ -210,7 +210,9 @@ fn texts_that_mqtt_does_not_carry_are_told_with_their_place() {
                 "topics" => format!("[\"{value}\"]"),
                 _ => format!("\"{value}\""),
             };
-            format!("[{section}]\ntype = \"mqtt\"\nurl = \"mqtt://h\"\n{more}{key} = {value}")
+            format!(
+                "[{section}]\ntype = \"mqtt\"\nurl = \"mqtt://localhost\"\n{more}{key} = {value}"
+            )
         };
         for (written, named) in characters {
             let error =

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::client::{Client, V5, connect, dial, publish};
 use crate::gateway::{Gateway, start_in, stored};
 use crate::users::hash;
+use tidegate_tests::gateway::told::Told;
 use tidegate_tests::wait;
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
@@ -39,7 +40,10 @@ impl Authority {
     /// Writes `<name>.pem` and `<name>.key`, for a server or a client of this name.
     fn issue(&self, name: &str) {
         let names = vec!["localhost".to_owned()];
-        let mut params = CertificateParams::new(names).expect("a name");
+        self.issue_as(name, CertificateParams::new(names).expect("a name"));
+    }
+
+    fn issue_as(&self, name: &str, mut params: CertificateParams) {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -147,6 +151,56 @@ fn without_users_every_certified_client_is_let_in_and_no_other() {
     let gateway = gateway(true, "");
     assert!(let_in(&gateway, Some("stranger")).stored("any/topic", b"1"));
     assert_eq!(answer(&gateway, None), None);
+}
+
+#[test]
+fn a_certificate_that_is_refused_is_told_everywhere() {
+    let authority = Authority::new();
+    for name in ["gateway", "press"] {
+        authority.issue(name);
+    }
+    let with_dates = |first: i32, last: i32| {
+        let mut params = CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(first, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last, 1, 1);
+        params
+    };
+    authority.issue_as("old", with_dates(2001, 2002));
+    authority.issue_as("unborn", with_dates(2090, 2091));
+    let other = Authority::new();
+    other.issue("foreign");
+    for kind in ["pem", "key"] {
+        let file = format!("foreign.{kind}");
+        let text = std::fs::read_to_string(other.folder.path().join(&file)).expect("a file");
+        write(&authority.folder.path().join(file), &text);
+    }
+    let tls = "tls = { cert = \"gateway.pem\", key = \"gateway.key\", client_ca = \"ca.pem\" }\n";
+    let gateway = start_in(authority.folder, tls);
+    // Noise is no login.
+    let mut plain = dial(gateway.address);
+    std::io::Write::write_all(&mut plain, &connect(V5, "plain")).expect("it reads");
+    wait::until("it is counted", || {
+        gateway.metric("tidegate_source_malformed_total", "\"tls\"") >= 1
+    });
+    let failed = || gateway.metric("tidegate_source_failed_logins_total", "floor");
+    assert!(let_in(&gateway, Some("press")).stored("a", b"1"));
+    assert_eq!(failed(), 0);
+    let cases = [
+        (None, "it shows no certificate"),
+        (Some("foreign"), "no CA in `client_ca` signed"),
+        (Some("old"), "has expired"),
+        (Some("unborn"), "not valid yet"),
+    ];
+    for (count, (name, why)) in cases.into_iter().enumerate() {
+        assert_eq!(answer(&gateway, name), None, "{why}");
+        let told = Told {
+            subject: "source floor",
+            kind: "logins",
+            words: &["127.0.0.1", why, "log in"],
+        };
+        told.everywhere(&gateway);
+        assert_eq!(failed(), count as u64 + 1, "{why}");
+    }
 }
 
 #[test]

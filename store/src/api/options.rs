@@ -27,7 +27,8 @@ pub struct Options {
     /// time counts during which the store was open. Default `None`: for ever.
     pub expire_after_ms: Option<u64>,
     /// Bytes of blocks after which a new generation begins; at most an eighth of the cap. Default 8 MiB: larger
-    /// ones rotate less, but sled holds nearly the whole of an open generation in memory.
+    /// ones rotate less, but sled holds nearly the whole of an open generation in memory. Of large records, which it does
+    /// not hold, eight times as much.
     pub generation_bytes: u64,
     /// Below this much free disk nothing is accepted. Default 64 MiB.
     pub free_bytes_min: u64,
@@ -60,14 +61,33 @@ impl Options {
     }
 
     /// A generation's payload: the configured one, but at least eight must fit under the cap so that space comes back.
-    pub(crate) fn payload_bytes_max(&self) -> u64 {
+    pub(crate) fn generation_limits(&self) -> GenerationLimits {
         // Shedding needs room to rewrite a generation in, and gives up one at a time.
         let share = match self.when_full {
             WhenFull::Refuse => 8,
             WhenFull::Shed => 16,
         };
-        self.generation_bytes
-            .min(self.max_size_bytes / share)
-            .max(1)
+        let bounded = |bytes: u64| bytes.min(self.max_size_bytes / share).max(1);
+        GenerationLimits {
+            block_bytes: bounded(self.generation_bytes),
+            value_bytes: bounded(self.generation_bytes.saturating_mul(8)),
+        }
+    }
+}
+
+/// When a generation is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GenerationLimits {
+    /// Bytes of blocks and parts.
+    pub(crate) block_bytes: u64,
+    /// Bytes of everything, with those in the value log.
+    pub(crate) value_bytes: u64,
+}
+
+impl GenerationLimits {
+    /// True if a generation with so much in it, of which so much is in the value log, takes no more.
+    pub(crate) fn are_reached(&self, payload_bytes: u64, value_bytes: u64) -> bool {
+        payload_bytes >= self.value_bytes
+            || payload_bytes.saturating_sub(value_bytes) >= self.block_bytes
     }
 }

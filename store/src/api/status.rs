@@ -47,6 +47,15 @@ pub struct OpenReport {
     pub micros: u64,
 }
 
+/// How far an opening is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenProgress {
+    /// Generations looked at.
+    pub done: u64,
+    /// All of them; 0 before they are known.
+    pub generations: u64,
+}
+
 /// The state of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GenerationState {

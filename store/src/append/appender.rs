@@ -5,12 +5,13 @@ use super::commit::{Commit, Committed};
 use super::packing::pack;
 use super::rotation::Rotation;
 use crate::api::error::CommitError;
+use crate::api::options::GenerationLimits;
 use crate::catalog::{Catalog, CursorAdvance, small_keys};
+use crate::engine::clock;
 use crate::engine::failure::EngineError;
 use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
 use crate::engine::sled::{Engine, Writes};
-use crate::engine::{clock, disk};
 use crate::format::compression::Compressor;
 use crate::{LaneId, Sequence};
 use std::sync::{Arc, Mutex};
@@ -28,8 +29,7 @@ pub(crate) struct Appender {
     catalog: Arc<Mutex<Catalog>>,
     space: Arc<FreeSpace>,
     rotation: Rotation,
-    /// Bytes of blocks after which a new generation begins.
-    payload_bytes_max: u64,
+    limits: GenerationLimits,
     /// `None` after a failure, until a new generation could be opened.
     engine: Option<Arc<Engine>>,
     generation: u64,
@@ -44,15 +44,18 @@ impl Appender {
         rotation: Rotation,
         space: Arc<FreeSpace>,
         engine: Option<Arc<Engine>>,
-        payload_bytes_max: u64,
+        limits: GenerationLimits,
         compressor: Compressor,
     ) -> Appender {
+        if let Some(engine) = &engine {
+            engine.take_room_ahead(limits.block_bytes, space.bytes_min());
+        }
         Appender {
             catalog: rotation.catalog.clone(),
             space,
             generation: rotation.highest,
             rotation,
-            payload_bytes_max,
+            limits,
             engine,
             cursors_written: clock::now(),
             compressor,
@@ -82,7 +85,10 @@ impl Appender {
     ) -> Result<Committed, CommitError> {
         let started = clock::now();
         self.make_ready()?;
-        let mut writes = Writes::default();
+        let mut writes = self
+            .engine
+            .as_deref()
+            .map_or_else(Writes::default, Writes::to);
         let due = clock::since(self.cursors_written) >= CURSORS_EVERY || !advances.is_empty();
         let (cursors, first) = self.collect_small_keys(commit, due, &mut writes);
         for advance in advances {
@@ -94,15 +100,8 @@ impl Appender {
         // Marks must not be there without their records, nor the head of a large record without its parts. All other
         // records were promised to nobody yet, and the first of them may stay.
         let has_small_keys = writes.has_small_keys;
-        let whole = has_small_keys || commit.has_large();
         let compressor = &mut self.compressor;
-        let packed = pack(commit, first, has_small_keys, compressor, |key, value| {
-            if whole {
-                writes.put_entry(key, value);
-            } else {
-                writes.put_block(key, value);
-            }
-        });
+        let packed = pack(commit, first, has_small_keys, compressor, &mut writes);
         if writes.has_small_keys {
             small_keys::put_through(&mut writes, packed.summary.end - 1);
         }
@@ -166,7 +165,7 @@ impl Appender {
             .as_ref()
             .ok_or_else(|| EngineError::Failed("no generation is open".into()))?;
         engine.write(writes)?;
-        let bytes = disk::allocated_bytes(&engine.dir().join("db"));
+        let bytes = engine.disk_bytes();
         if let Some(generation) = locked(&self.catalog).generation_mut(self.generation) {
             generation.disk_bytes = bytes;
         }
@@ -203,15 +202,15 @@ impl Appender {
     /// A generation is open and has room for more.
     fn make_ready(&mut self) -> Result<(), CommitError> {
         self.ensure_open()?;
-        let full = {
-            let catalog = locked(&self.catalog);
-            let payload = catalog
-                .generations
-                .back()
-                .map_or(0, |generation| generation.summary.payload_bytes);
-            payload >= self.payload_bytes_max
-        };
-        if full {
+        let payload_bytes = locked(&self.catalog)
+            .generations
+            .back()
+            .map_or(0, |generation| generation.summary.payload_bytes);
+        let value_bytes = self
+            .engine
+            .as_ref()
+            .map_or(0, |engine| engine.values().end());
+        if self.limits.are_reached(payload_bytes, value_bytes) {
             self.rotate_or_refuse()
         } else {
             Ok(())
@@ -246,7 +245,9 @@ impl Appender {
     fn begin_generation(&mut self) -> Result<(), EngineError> {
         match self.rotation.begin() {
             Ok((engine, generation)) => {
-                self.engine = Some(engine);
+                engine.take_room_ahead(self.limits.block_bytes, self.space.bytes_min());
+                drop(self.engine.replace(engine));
+                self.rotation.measure(self.generation);
                 self.generation = generation;
                 self.cursors_written = clock::now();
                 Ok(())

@@ -118,9 +118,10 @@ impl Commit {
         self.bytes.len()
     }
 
-    /// True if some record must be stored in parts.
-    pub(crate) fn has_large(&self) -> bool {
-        self.records().any(|record| record.is_large())
+    /// Bytes of the records that do not fit into a block.
+    pub(super) fn large_bytes(&self) -> usize {
+        let large = self.records().filter(RecordIn::is_large);
+        large.map(|record| record.bytes.len()).sum()
     }
 
     pub(crate) fn check(&self) -> Result<(), CommitError> {

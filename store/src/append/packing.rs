@@ -1,23 +1,34 @@
-//! A commit packed into blocks.
+//! A commit packed into blocks, and its large records into parts or into frames of the value log.
 
 use crate::Sequence;
 use crate::append::commit::Commit;
 use crate::catalog::packed_commit::PackedCommit;
 use crate::catalog::tail::TailBlock;
+use crate::engine::sled::Writes;
 use crate::format::block::{self, BlockPlace};
 use crate::format::compression::Compressor;
-use crate::format::pack::{self, RecordIn};
+use crate::format::large::{self, FRAME_HEADER_BYTES};
+use crate::format::pack::{self, Block, RecordIn};
 use crate::generation::summary::Summary;
 use bytes::Bytes;
 
-/// Packs the records of a commit whose first one gets `first`, and gives each key and value to `put`.
+/// Packs the records of a commit whose first one gets `first` into `writes`. They are one batch there where it must be
+/// whole on the disk or absent: with small keys, and with a large record in parts.
 pub(crate) fn pack(
     commit: &Commit,
     first: Sequence,
     with_small_keys: bool,
     compressor: &mut Compressor,
-    mut put: impl FnMut(&[u8], &[u8]),
+    writes: &mut Writes,
 ) -> PackedCommit {
+    let large_bytes = commit.large_bytes();
+    let beside = large_bytes >= large::BESIDE_BYTES_MIN;
+    let mut packing = Packing {
+        writes,
+        beside,
+        whole: with_small_keys || (large_bytes > 0 && !beside),
+        payload_bytes: 0,
+    };
     let mut packed = PackedCommit {
         blocks: Vec::new(),
         summary: Summary::empty(first),
@@ -26,22 +37,18 @@ pub(crate) fn pack(
     let records: Vec<RecordIn<'_>> = commit.records().collect();
     let mut index = 0;
     while let Some(rest) = records.get(index..).filter(|rest| !rest.is_empty()) {
-        let sequence = first + index as u64;
         let place = BlockPlace {
-            first: sequence,
+            first: first + index as u64,
             commit_offset: index as u32,
             with_small_keys,
         };
         let (block, large) = if rest[0].is_large() {
-            let large = pack::large_block(place, &rest[0]);
-            let stored = large.stored.as_deref().unwrap_or(rest[0].bytes);
-            packed.summary.payload_bytes += put_parts(sequence, stored, &mut put);
-            (large.head, Some(Bytes::copy_from_slice(rest[0].bytes)))
+            let (head, bytes) = packing.put_large(place, &rest[0]);
+            (head, Some(bytes))
         } else {
             (pack::packed_block(place, rest, compressor), None)
         };
-        put(&sequence.to_be_bytes(), &block.value);
-        packed.summary.payload_bytes += block.value.len() as u64;
+        packing.put(&place.first.to_be_bytes(), &block.value);
         let taken = &rest[..block.count];
         taken.iter().for_each(|record| packed.summary.add(record));
         index += block.count;
@@ -51,15 +58,48 @@ pub(crate) fn pack(
             large,
         });
     }
+    packed.summary.payload_bytes = packing.payload_bytes;
     packed
 }
 
-fn put_parts(first: Sequence, bytes: &[u8], put: &mut impl FnMut(&[u8], &[u8])) -> u64 {
-    let mut written = 0;
-    for (part, chunk) in (0..).zip(bytes.chunks(block::PART_BYTES)) {
-        let value = pack::part_block(first, part, chunk);
-        put(&block::part_key(first, part), &value);
-        written += value.len() as u64;
+/// Where packed records go.
+struct Packing<'a> {
+    writes: &'a mut Writes,
+    /// Large records go to the value log.
+    beside: bool,
+    whole: bool,
+    payload_bytes: u64,
+}
+
+impl Packing<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.payload_bytes += value.len() as u64;
+        if self.whole {
+            self.writes.put_entry(key, value);
+        } else {
+            self.writes.put_block(key, value);
+        }
     }
-    written
+
+    /// Puts the bytes of a large record in their place; gives its head, and the bytes.
+    fn put_large(&mut self, place: BlockPlace, record: &RecordIn<'_>) -> (Block, Bytes) {
+        let frame_at = self.beside.then(|| self.writes.frames_end());
+        let large = pack::large_block(place, record, frame_at);
+        let stored = large.stored.as_deref().unwrap_or(record.bytes);
+        if !self.beside {
+            for (part, chunk) in (0..).zip(stored.chunks(block::PART_BYTES)) {
+                let value = pack::part_block(place.first, part, chunk);
+                self.put(&block::part_key(place.first, part), &value);
+            }
+            return (large.head, Bytes::copy_from_slice(record.bytes));
+        }
+        let frame = large::frame(place.first, stored);
+        self.payload_bytes += frame.len() as u64;
+        let bytes = match large.stored {
+            None => frame.slice(FRAME_HEADER_BYTES..),
+            Some(_) => Bytes::copy_from_slice(record.bytes),
+        };
+        self.writes.put_frame(frame);
+        (large.head, bytes)
+    }
 }

@@ -120,7 +120,15 @@ impl Rotation {
         // Without its reading of the clock what is in it counts as new after the next opening.
         let now_ms = locked(&self.catalog).running_time.now_ms();
         let _ = running_time::save(&dir, now_ms);
-        let bytes = disk::allocated_bytes(&dir);
+        self.measure(id);
+    }
+
+    /// Looks what a generation takes on the disk: less once it is closed, for its room ahead is given back then.
+    pub(super) fn measure(&self, id: u64) {
+        let dir = locked(&self.catalog)
+            .generation_mut(id)
+            .map(|generation| generation.dir.clone());
+        let bytes = dir.map_or(0, |dir| disk::allocated_bytes(&dir));
         if let Some(generation) = locked(&self.catalog).generation_mut(id) {
             generation.disk_bytes = bytes;
         }

@@ -2,12 +2,15 @@
 //! put right before it is opened, and the note that writing to it failed.
 
 use super::disk;
+use super::value_log;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A file or directory beside the database after a failure.
 const FAILED: &str = "failed";
+/// sled's segments, by its default.
+const SEGMENT_BYTES: u64 = 512 << 10;
 /// Bytes of one read when a database is read through.
 const READ_BYTES: usize = 256 << 10;
 
@@ -28,17 +31,51 @@ pub(crate) fn has_failed(dir: &Path) -> bool {
     dir.join(FAILED).exists()
 }
 
-/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files are
-/// read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
+/// sled takes a read error while it opens for the end of its log, and overwrites what comes behind. So all files of its
+/// own are read once before: an error ends the opening with nothing changed, and sled then reads from the page cache.
 pub(crate) fn read_through(dir: &Path) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            let mut file = io::BufReader::with_capacity(READ_BYTES, fs::File::open(entry.path())?);
-            io::copy(&mut file, &mut io::sink())?;
+        if !entry.file_type()?.is_file() || entry.file_name() == value_log::FILE {
+            continue;
+        }
+        let (bytes, used_bytes) = read_file(&entry.path(), &mut buffer)?;
+        if entry.file_name() == "db" {
+            give_back_room_ahead(&entry.path(), bytes, used_bytes);
         }
     }
     Ok(())
+}
+
+/// Bytes of a file, and of it what comes before the zeros at its end.
+fn read_file(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
+    let mut file = fs::File::open(path)?;
+    let (mut bytes, mut used_bytes) = (0, 0);
+    loop {
+        let read = match file.read(buffer) {
+            Ok(0) => return Ok((bytes, used_bytes)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if let Some(last) = buffer[..read].iter().rposition(|byte| *byte != 0) {
+            used_bytes = bytes + last as u64 + 1;
+        }
+        bytes += read as u64;
+    }
+}
+
+/// What a crash left of the room ahead: sled would take its segments for free ones and write all of them. Nothing that it
+/// wrote goes beyond the end of a segment.
+fn give_back_room_ahead(database: &Path, bytes: u64, used_bytes: u64) {
+    let end = used_bytes.next_multiple_of(SEGMENT_BYTES);
+    if bytes > end
+        && let Ok(file) = fs::File::options().write(true).open(database)
+    {
+        // It only costs time if this fails.
+        let _ = file.set_len(end);
+    }
 }
 
 /// sled picks the snapshot whose name sorts last, even one that it had not finished writing.

@@ -1,8 +1,10 @@
 //! The write barrier sled lacks: on Linux its `flush()` calls `sync_file_range`, which orders nothing on the device
 //! and forgets the device cache, so a power cut loses what was flushed. This file defines that symbol for the whole
 //! binary and answers it with `fdatasync`, whose error sled then propagates. It also covers sled's own ordering
-//! (segment reuse), which an `fdatasync` after `flush()` would not. It is the only file with
+//! (segment reuse), which an `fdatasync` after `flush()` would not. This and `room_ahead.rs` are the only files with
 //! `unsafe` in this crate.
+
+pub(crate) mod room_ahead;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,11 +18,12 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sync_file_range(
     fd: libc::c_int,
-    _offset: libc::off64_t,
-    _bytes: libc::off64_t,
+    offset: libc::off64_t,
+    bytes: libc::off64_t,
     _flags: libc::c_uint,
 ) -> libc::c_int {
     CALLS.fetch_add(1, Ordering::Relaxed);
+    room_ahead::written(fd, offset.saturating_add(bytes).max(0) as u64);
     // SAFETY: fdatasync takes any descriptor by value and touches no memory of ours.
     unsafe { libc::fdatasync(fd) }
 }

@@ -1,17 +1,24 @@
 //! One sled database with the two trees of a generation, fenced: sled's panics become errors, and its three ways to
 //! fail (no room, damaged, failed) are told apart. The only file that names sled's types.
 
-use super::aside::Aside;
+mod aside;
+
 use super::database_files::{
     note_failure, read_through, remove_torn_snapshots, set_snapshots_aside,
 };
 use super::disk;
 use super::failure::{EngineError, fenced};
+use super::lock::locked;
+use super::shim::room_ahead::RoomAhead;
+use super::value_log::{Placed, ValueLog};
 use super::watchdog::Watchdog;
+use aside::Aside;
+use bytes::Bytes;
 use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What sled says when another process, or one of its own threads, has the database open.
@@ -43,9 +50,36 @@ pub(crate) struct Writes {
     small_keys: sled::Batch,
     /// False while `small_keys` is empty: then that tree is not touched at all.
     pub(crate) has_small_keys: bool,
+    /// What goes to the value log, before all else.
+    frames: Vec<Placed>,
+    /// Where the value log ends with them.
+    frames_end: u64,
 }
 
 impl Writes {
+    /// For a database whose value log is appended to.
+    pub(crate) fn to(engine: &Engine) -> Writes {
+        Writes {
+            frames_end: engine.values.end(),
+            ..Writes::default()
+        }
+    }
+
+    /// Where the next frame will stand in the value log.
+    pub(crate) fn frames_end(&self) -> u64 {
+        self.frames_end
+    }
+
+    pub(crate) fn put_frame(&mut self, frame: Bytes) {
+        self.put_frame_at(self.frames_end, frame);
+    }
+
+    /// Puts a frame where its head says that it is; frames come in order.
+    pub(crate) fn put_frame_at(&mut self, offset: u64, frame: Bytes) {
+        self.frames_end = offset + frame.len() as u64;
+        self.frames.push((offset, frame));
+    }
+
     pub(crate) fn put_entry(&mut self, key: &[u8], value: &[u8]) {
         self.entries.insert(key, value);
         self.has_entries = true;
@@ -92,6 +126,8 @@ struct Trees {
 pub(crate) struct Engine {
     trees: Option<Trees>,
     dir: PathBuf,
+    values: ValueLog,
+    room_ahead: Mutex<Option<RoomAhead>>,
     /// It is a copy in memory.
     aside: bool,
 }
@@ -124,6 +160,9 @@ impl Engine {
         remove_torn_snapshots(copy.dir())?;
         Ok(Engine {
             trees: Some(open_trees_or_replay(copy.dir(), cache_bytes)?),
+            // It is only read, and sled does not know of it: no copy is needed.
+            values: ValueLog::of(dir),
+            room_ahead: Mutex::new(None),
             dir: dir.to_path_buf(),
             aside: true,
         })
@@ -147,6 +186,23 @@ impl Engine {
         &self.dir
     }
 
+    /// Much will be written here: the file gets room ahead. Where it cannot be had, all goes on without.
+    pub(crate) fn take_room_ahead(&self, generation_bytes: u64, free_bytes_min: u64) {
+        let database = self.dir.join("db");
+        let room = RoomAhead::of(&database, generation_bytes, free_bytes_min);
+        *locked(&self.room_ahead) = room.ok();
+    }
+
+    /// The large records beside the database.
+    pub(crate) fn values(&self) -> &ValueLog {
+        &self.values
+    }
+
+    /// Bytes that the log takes on the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        disk::allocated_bytes(&self.dir.join("db")) + self.values.disk_bytes()
+    }
+
     fn trees(&self) -> Result<&Trees, EngineError> {
         self.trees
             .as_ref()
@@ -163,16 +219,45 @@ impl Engine {
         fenced(|| WATCHDOG.watched(database, || call(trees)))
     }
 
-    /// Applies the writes, blocks first, and returns when they are on the disk.
+    /// Applies the writes and returns when they are on the disk. What goes to the value log is there before the small
+    /// keys are, since these cannot be taken back; without any it is synced at the same time as the blocks that name it.
     pub(crate) fn write(&self, writes: Writes) -> Result<(), EngineError> {
-        match self.aside {
-            true => Err(EngineError::NoSpace("it is a copy in memory".into())),
-            false => self.apply(writes),
+        if self.aside {
+            return Err(EngineError::NoSpace("it is a copy in memory".into()));
         }
+        let written = if writes.frames.is_empty() {
+            self.apply(writes)
+        } else if writes.has_small_keys {
+            let appended = self.values.append(&writes.frames);
+            let synced = appended.and_then(|()| self.values.sync());
+            synced.and_then(|()| self.apply(writes))
+        } else {
+            let appended = self.values.append(&writes.frames);
+            appended.and_then(|()| self.apply_beside_sync(writes))
+        };
+        if written.is_err() {
+            note_failure(&self.dir);
+        }
+        written
     }
 
+    /// Two waits for the disk, of which the file system makes one where it can.
+    fn apply_beside_sync(&self, writes: Writes) -> Result<(), EngineError> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("store-values".into());
+            let Ok(synced) = thread.spawn_scoped(scope, || self.values.sync()) else {
+                return self.values.sync().and_then(|()| self.apply(writes));
+            };
+            let applied = self.apply(writes);
+            let panicked = || EngineError::Failed("the value log's sync panicked".into());
+            synced.join().unwrap_or_else(|_| Err(panicked()))?;
+            applied
+        })
+    }
+
+    /// Blocks first.
     fn apply(&self, writes: Writes) -> Result<(), EngineError> {
-        let written = self.call(|trees| {
+        self.call(|trees| {
             for (key, value) in writes.blocks {
                 trees.entries.insert(key, value)?;
             }
@@ -184,11 +269,7 @@ impl Engine {
             }
             trees.database.flush()?;
             Ok(())
-        });
-        if written.is_err() && !self.aside {
-            note_failure(&self.dir);
-        }
-        written
+        })
     }
 
     /// Visits blocks in order, from the one holding `from`, with their parts.
@@ -242,7 +323,11 @@ impl Engine {
             Ok(())
         })?;
         // A copy is cut too: what is cut off would be taken for records.
-        self.apply(writes)
+        let applied = self.apply(writes);
+        if applied.is_err() && !self.aside {
+            note_failure(&self.dir);
+        }
+        applied
     }
 }
 
@@ -252,6 +337,7 @@ impl Drop for Engine {
         let flushed = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
         let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        drop(locked(&self.room_ahead).take());
         if (flushed.is_err() || closed.is_err()) && !self.aside {
             note_failure(&self.dir);
         }
@@ -265,6 +351,8 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     read_through(dir)?;
     let engine = Engine {
         trees: Some(open_trees_or_replay(dir, cache_bytes)?),
+        values: ValueLog::of(dir),
+        room_ahead: Mutex::new(None),
         dir: dir.to_path_buf(),
         aside: false,
     };

@@ -1,4 +1,4 @@
-//! Blocks of records on disk, versions 1 and 2. `pack.rs` writes them (always the newest), this file reads them.
+//! Blocks of records on disk, versions 1 to 3. `pack.rs` writes them (always the newest), this file reads them.
 //!
 //! A generation's tree of blocks maps a key to a block of at most [`BLOCK_BYTES`]. sled moves pages beyond 128 KiB into
 //! files that it never syncs, and splits its leaves by count (16), so the bound on one value keeps a whole leaf well
@@ -8,22 +8,25 @@
 //! key    sequence of the first record, u64 big endian             one block of small records, or a large record's head
 //!        sequence u64 BE, part number u32 BE                      one part of a large record
 //!
-//! value  version u8 = 2 · codec u8 (0 stored, 1 LZ4) · kind u8 (0 packed, 1 large head, 2 part) · flags u8
+//! value  version u8 = 3 · codec u8 (0 stored, 1 LZ4) · kind u8 · flags u8
+//!        kind: 0 packed, 1 large head with parts behind it, 2 part, 3 large head with its bytes in the value log
 //!        crc32c u32 of the key and everything else in the value
-//!        packed, large head:
+//!        packed, large heads:
 //!          count u16 · commit_offset u32 · time_min u64 · time_max u64
 //!          classes u8 (bit c: some record is routed in class c) · for each such class a mask u64 of lanes
 //!          filter_bytes u8 · filter over the records' tags (see bloom.rs)
 //!          with LZ4: raw_bytes varint · the rest compressed
 //!        packed:      count × record
-//!        large head:  record without bytes · length varint · crc32c u32 of all bytes
-//!                     codec u8 and length varint of what the parts hold · parts varint
+//!        large heads: record without bytes · length varint · crc32c u32 of all bytes
+//!                     codec u8 and length varint of the bytes as they are stored
+//!                     1: parts varint · 3: offset in the value log varint, the first bytes of the record
 //!        part:        up to PART_BYTES of that
 //!
 //! record length varint (0 in a large head) · time − time_min varint · routes u8 · routes × (class << 6 | lane) · bytes
 //! ```
 //!
-//! Version 1 had no filter, no compression, and neither codec nor second length in a large head.
+//! Version 1 had no filter, no compression, and neither codec nor second length in a large head; version 2 had no value log
+//! (`large.rs`).
 //!
 //! Fixed integers are little endian, keys big endian so that sled's order is the log's order. The key is part of the
 //! checksum: a block found under another's key is damaged. `commit_offset` is the distance to the first sequence of
@@ -31,7 +34,6 @@
 //! recovery can take back a commit of which only the records arrived. What readers skip by (times, lanes, filter) is
 //! never compressed.
 
-use crate::api::limits::RECORD_BYTES_MAX;
 use crate::format::compression::{Codec, decompress};
 use crate::format::route::{RouteMasks, route_byte};
 use crate::format::varint::Reader;
@@ -39,7 +41,7 @@ use crate::{LaneId, Sequence};
 use std::borrow::Cow;
 
 /// Version written into every block.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Upper bound of a stored value.
 pub(crate) const BLOCK_BYTES: usize = 4096;
 /// Record bytes in one part of a large record.
@@ -58,6 +60,8 @@ pub(crate) enum BlockKind {
     Packed = 0,
     LargeHead = 1,
     Part = 2,
+    /// As a large head; the bytes are in the value log.
+    ValueHead = 3,
 }
 
 impl BlockKind {
@@ -66,8 +70,14 @@ impl BlockKind {
             0 => Some(BlockKind::Packed),
             1 => Some(BlockKind::LargeHead),
             2 => Some(BlockKind::Part),
+            3 => Some(BlockKind::ValueHead),
             _ => None,
         }
+    }
+
+    /// True if a block of this kind holds one large record's head.
+    pub(crate) fn is_head(self) -> bool {
+        matches!(self, BlockKind::LargeHead | BlockKind::ValueHead)
     }
 }
 
@@ -196,7 +206,8 @@ fn check_value(key: &[u8], value: &[u8]) -> Result<Fixed, BadBlock> {
         return Err(BadBlock::Version(version));
     }
     let codec = Codec::of(codec).filter(|codec| version > 1 || *codec == Codec::Stored);
-    let kind = BlockKind::of(kind).filter(|_| version > 0);
+    let kind = BlockKind::of(kind).filter(|kind| version > 2 || *kind != BlockKind::ValueHead);
+    let kind = kind.filter(|_| version > 0);
     let (codec, kind) = codec.zip(kind).ok_or(BadBlock::Malformed)?;
     Ok(Fixed {
         version,
@@ -297,7 +308,7 @@ impl<'a> Records<'a> {
         let routes = usize::from(self.reader.u8()?);
         let routes = self.reader.take(routes)?;
         let start = self.body_len - self.reader.remaining();
-        let count = if self.kind == BlockKind::LargeHead {
+        let count = if self.kind.is_head() {
             self.reader.remaining()
         } else {
             count
@@ -327,55 +338,5 @@ impl<'a> Iterator for Records<'a> {
         self.left -= 1;
         self.sequence += 1;
         Some(Ok(record))
-    }
-}
-
-/// What the head of a large record says about its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LargeRecord {
-    /// Length and checksum of the record.
-    pub(crate) bytes: u64,
-    pub(crate) crc: u32,
-    /// How the parts hold it, and how many bytes they hold.
-    pub(crate) codec: Codec,
-    pub(crate) stored_bytes: u64,
-    pub(crate) parts: u32,
-}
-
-/// Reads the tail of a large record's head (`RecordOut::start..end`).
-pub(crate) fn read_large(version: u8, tail: &[u8]) -> Result<LargeRecord, BadBlock> {
-    let mut reader = Reader::new(tail);
-    let mut read = || {
-        let (bytes, crc) = (reader.varint()?, reader.u32()?);
-        let (codec, stored_bytes) = match version {
-            1 => (Codec::Stored, bytes),
-            _ => (Codec::of(reader.u8()?)?, reader.varint()?),
-        };
-        let parts = u32::try_from(reader.varint()?).ok()?;
-        let sound = u64::from(parts) == stored_bytes.div_ceil(PART_BYTES as u64)
-            && bytes <= RECORD_BYTES_MAX as u64
-            && (codec == Codec::Lz4 || stored_bytes == bytes);
-        sound.then_some(LargeRecord {
-            bytes,
-            crc,
-            codec,
-            stored_bytes,
-            parts,
-        })
-    };
-    read().ok_or(BadBlock::Malformed)
-}
-
-impl LargeRecord {
-    /// The record, from what its parts hold.
-    pub(crate) fn record(&self, stored: Vec<u8>) -> Option<Vec<u8>> {
-        if stored.len() as u64 != self.stored_bytes {
-            return None;
-        }
-        let record = match self.codec {
-            Codec::Stored => stored,
-            Codec::Lz4 => decompress(&stored, usize::try_from(self.bytes).ok()?)?,
-        };
-        (record.len() as u64 == self.bytes && crc32c::crc32c(&record) == self.crc).then_some(record)
     }
 }

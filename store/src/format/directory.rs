@@ -1,11 +1,11 @@
 //! Where things lie in the store's directory, and what its file `format` says.
 //!
 //! ```text
-//! <dir>/format                     "tidegate-store 2"
+//! <dir>/format                     "tidegate-store 3"
 //!       lock                       held by the process that has the store open; its pid
 //!       high_water                 generation and sequence at the last rotation, outside sled
 //!       ballast                    room in reserve
-//!       generations/<id>-<first>/  one sled database each
+//!       generations/<id>-<first>/  one sled database each, and the value log `values` with its large records
 //!       dead-letters/<n>/          a sled database
 //!       holes                      ranges that went from the middle of the log, outside sled
 //!       documents/                 one file each, replaced as a whole
@@ -15,11 +15,11 @@
 use std::path::{Path, PathBuf};
 
 /// What the file `format` says.
-pub(crate) const FORMAT: &str = "tidegate-store 2\n";
+pub(crate) const FORMAT: &str = "tidegate-store 3\n";
 /// What it says while a backup is being written; no release opens that.
 pub(crate) const UNFINISHED: &str = "tidegate-store backup, unfinished\n";
 /// Formats that are read and, from the first new block on, written as the newest.
-pub(crate) const OLDER_FORMATS: [&str; 1] = ["tidegate-store 1\n"];
+pub(crate) const OLDER_FORMATS: [&str; 2] = ["tidegate-store 1\n", "tidegate-store 2\n"];
 
 /// Where that is said.
 pub(crate) fn format_file(dir: &Path) -> PathBuf {

@@ -8,6 +8,7 @@ use crate::format::block::{
 };
 use crate::format::bloom;
 use crate::format::compression::{self, Codec, Compressor};
+use crate::format::large::BEGINNING_BYTES;
 use crate::format::route::RouteMasks;
 use crate::format::varint::{put_varint, varint_len};
 
@@ -32,7 +33,7 @@ impl RecordIn<'_> {
         varint_len(self.bytes.len() as u64) + 10 + 1 + self.routes.len() + self.bytes.len()
     }
 
-    /// True if the record must be stored in parts.
+    /// True if the record does not fit into a block.
     pub(crate) fn is_large(&self) -> bool {
         self.room() > ROOM
     }
@@ -110,20 +111,29 @@ pub(crate) fn fitting(records: &[RecordIn<'_>], raw_max: usize) -> usize {
     small.count().max(1)
 }
 
-/// A large record: its head, and what its parts hold (`None`: its bytes as they are).
+/// A large record: its head, and its bytes as they are stored (`None`: as they are).
 pub(crate) struct LargeBlock {
     pub(crate) head: Block,
     pub(crate) stored: Option<Vec<u8>>,
 }
 
-/// Writes the head of a large record; its parts come from [`part_block`].
-pub(crate) fn large_block(place: BlockPlace, record: &RecordIn<'_>) -> LargeBlock {
+/// Writes the head of a large record, with its bytes in a frame at this offset of the value log, or else in parts: these
+/// come from [`part_block`].
+pub(crate) fn large_block(
+    place: BlockPlace,
+    record: &RecordIn<'_>,
+    frame_at: Option<u64>,
+) -> LargeBlock {
     let stored = compression::compress_large(record.bytes);
     let (codec, stored_bytes) = match &stored {
         Some(stored) => (Codec::Lz4, stored.len()),
         None => (Codec::Stored, record.bytes.len()),
     };
-    let (mut head, start) = begin(BlockKind::LargeHead, place, &[*record]);
+    let kind = match frame_at {
+        Some(_) => BlockKind::ValueHead,
+        None => BlockKind::LargeHead,
+    };
+    let (mut head, start) = begin(kind, place, &[*record]);
     put_varint(&mut head.body, 0);
     put_routing(&mut head.body, record, head.header.time_min_ms);
     put_varint(&mut head.body, record.bytes.len() as u64);
@@ -131,7 +141,14 @@ pub(crate) fn large_block(place: BlockPlace, record: &RecordIn<'_>) -> LargeBloc
         .extend_from_slice(&crc32c::crc32c(record.bytes).to_le_bytes());
     head.body.push(codec as u8);
     put_varint(&mut head.body, stored_bytes as u64);
-    put_varint(&mut head.body, stored_bytes.div_ceil(PART_BYTES) as u64);
+    match frame_at {
+        None => put_varint(&mut head.body, stored_bytes.div_ceil(PART_BYTES) as u64),
+        Some(offset) => {
+            put_varint(&mut head.body, offset);
+            let beginning = record.bytes.len().min(BEGINNING_BYTES);
+            head.body.extend_from_slice(&record.bytes[..beginning]);
+        }
+    }
     head.header.body = start;
     head.value.extend_from_slice(&head.body);
     close(&place.first.to_be_bytes(), &mut head);

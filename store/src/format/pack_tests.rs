@@ -3,11 +3,12 @@
 use super::*;
 use crate::Sequence;
 use crate::format::block::{
-    BLOCK_BYTES, BadBlock, BlockPlace, PART_BYTES, RAW_BYTES_MAX, VERSION, read_header, read_large,
+    BLOCK_BYTES, BadBlock, BlockKind, BlockPlace, PART_BYTES, RAW_BYTES_MAX, VERSION, read_header,
     read_part, records,
 };
 use crate::format::bloom::may_have;
 use crate::format::compression::{Codec, Compressor};
+use crate::format::large::{Place, frame, read_large, unframed};
 use crate::format::route::{route_byte, route_parts};
 use proptest::prelude::*;
 
@@ -96,8 +97,10 @@ proptest! {
     fn noise_is_refused_without_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), first in any::<u64>()) {
         prop_assert!(read_header(first, &noise).is_err());
         prop_assert!(read_part(first, 0, &noise).is_err());
-        let _ = read_large(1, &noise);
-        let _ = read_large(2, &noise);
+        for version in 1..=VERSION {
+            let _ = read_large(version, BlockKind::LargeHead, &noise);
+            let _ = read_large(version, BlockKind::ValueHead, &noise);
+        }
     }
 
     #[test]
@@ -190,11 +193,12 @@ fn a_large_record_is_described_by_its_head_and_carried_by_its_parts() {
             bytes: &bytes,
         };
         assert!(record.is_large());
-        let block = large_block(place(8), &record);
+        let block = large_block(place(8), &record, None);
         let header = read_header(8, &block.head.value).unwrap();
         let body = header.body(&block.head.value).unwrap();
         let found = records(&header, &body).next().unwrap().unwrap();
-        let large = read_large(header.version, &body[found.start..found.end]).unwrap();
+        let tail = &body[found.start..found.end];
+        let (large, _) = read_large(header.version, header.kind, tail).unwrap();
         assert_eq!((large.bytes, found.time_ms), (bytes.len() as u64, 9));
         let stored = block.stored.as_deref().unwrap_or(&bytes);
         let mut joined = Vec::new();
@@ -207,8 +211,37 @@ fn a_large_record_is_described_by_its_head_and_carried_by_its_parts() {
                 Err(BadBlock::Checksum)
             );
         }
-        assert_eq!(large.record(joined.clone()), Some(bytes));
+        assert_eq!(large.record(joined.clone().into()).unwrap(), bytes);
         joined[100] ^= 1;
-        assert_eq!(large.record(joined), None);
+        assert_eq!(large.record(joined.into()), None);
+    }
+}
+
+#[test]
+fn the_head_of_a_record_in_the_value_log_says_where_and_how_it_begins() {
+    let noise: Vec<u8> = (0..100_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    for bytes in [noise, b"the same again, ".repeat(5000)] {
+        let record = RecordIn {
+            time_ms: 9,
+            routes: &[route_byte(1, 2); 255],
+            tags: &[],
+            bytes: &bytes,
+        };
+        let block = large_block(place(8), &record, Some(7_777_777));
+        assert!(block.head.value.len() <= BLOCK_BYTES);
+        let header = read_header(8, &block.head.value).unwrap();
+        let body = header.body(&block.head.value).unwrap();
+        let found = records(&header, &body).next().unwrap().unwrap();
+        let tail = &body[found.start..found.end];
+        let (large, beginning) = read_large(header.version, header.kind, tail).unwrap();
+        assert_eq!(beginning, &bytes[..BEGINNING_BYTES]);
+        assert_eq!(large.place, Place::Frame(7_777_777));
+        let stored = block.stored.as_deref().unwrap_or(&bytes);
+        let end = 7_777_777 + frame(8, stored).len() as u64;
+        assert_eq!(large.frame_end(), Some(end));
+        let stored = unframed(8, frame(8, stored)).unwrap();
+        assert_eq!(large.record(stored).unwrap(), bytes);
     }
 }

@@ -4,7 +4,12 @@
 use crate::Sequence;
 use crate::api::batch::{ReadBatch, ReadLimit, StoredRecord};
 use crate::catalog::tail::TailBlock;
-use crate::format::block::{self, BlockHeader, BlockKind, LargeRecord};
+use crate::engine::failure::EngineError;
+use crate::engine::sled::Engine;
+use crate::engine::value_log::ValueLog;
+use crate::format::block::{self, BlockHeader};
+use crate::format::large::{self, LargeRecord, Place};
+use crate::read::frames::read_frame;
 use crate::read::wanted::Wanted;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -17,6 +22,7 @@ struct Assembly {
     sequence: Sequence,
     time_ms: u64,
     large: LargeRecord,
+    parts: u32,
     stored: Vec<u8>,
     next_part: u32,
 }
@@ -33,6 +39,8 @@ pub(crate) struct Collector<'a> {
     assembly: Option<Assembly>,
     /// Sequences that should have been there.
     missing: Vec<(Sequence, Sequence)>,
+    /// A large record could not be read because the disk failed.
+    failed: Result<(), EngineError>,
 }
 
 impl<'a> Collector<'a> {
@@ -55,6 +63,7 @@ impl<'a> Collector<'a> {
             scanned_bytes: 0,
             assembly: None,
             missing: Vec::new(),
+            failed: Ok(()),
         }
     }
 
@@ -104,22 +113,31 @@ impl<'a> Collector<'a> {
         ControlFlow::Continue(())
     }
 
+    /// Takes the blocks of a generation until it is full or there are no more.
+    pub(crate) fn take_blocks(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let from = self.batch.next;
+        engine.blocks(from, |key, value| {
+            self.take_entry(engine.values(), key, value)
+        })?;
+        std::mem::replace(&mut self.failed, Ok(()))
+    }
+
     /// Takes one key and value of a generation.
-    pub(crate) fn take_entry(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+    fn take_entry(&mut self, values: &ValueLog, key: &[u8], value: &[u8]) -> ControlFlow<()> {
         self.scanned_bytes += value.len();
         if let Ok(first) = <[u8; 8]>::try_from(key) {
             let first = Sequence::from_be_bytes(first);
             // An unreadable block is passed over: the next good one shows which sequences are missing.
             return match block::read_header(first, value) {
                 Ok(header) if header.last() < self.batch.next => ControlFlow::Continue(()),
-                Ok(header) => self.block(&header, value),
+                Ok(header) => self.block(values, &header, value),
                 Err(_) => ControlFlow::Continue(()),
             };
         }
         self.part(key, value)
     }
 
-    fn block(&mut self, header: &BlockHeader, value: &[u8]) -> ControlFlow<()> {
+    fn block(&mut self, values: &ValueLog, header: &BlockHeader, value: &[u8]) -> ControlFlow<()> {
         if self.is_full() || header.place.first >= self.to {
             return ControlFlow::Break(());
         }
@@ -131,8 +149,8 @@ impl<'a> Collector<'a> {
             // Its records count as missing.
             return ControlFlow::Continue(());
         };
-        if header.kind == BlockKind::LargeHead {
-            return self.begin_large(header, &body);
+        if header.kind.is_head() {
+            return self.take_large(values, header, &body);
         }
         self.take_records(header, &Bytes::from(body.into_owned()))
     }
@@ -156,26 +174,61 @@ impl<'a> Collector<'a> {
         ControlFlow::Continue(())
     }
 
-    fn begin_large(&mut self, header: &BlockHeader, body: &[u8]) -> ControlFlow<()> {
+    fn take_large(
+        &mut self,
+        values: &ValueLog,
+        header: &BlockHeader,
+        body: &[u8],
+    ) -> ControlFlow<()> {
         let head = block::records(header, body).next().and_then(Result::ok);
         let tail = head
             .as_ref()
             .and_then(|record| body.get(record.start..record.end));
-        let large = tail.and_then(|tail| block::read_large(header.version, tail).ok());
-        if let (Some(record), Some(large)) = (head, large) {
-            if !self.wanted.record(&record) {
-                return self.pass_block(header);
-            }
-            let room = usize::try_from(large.stored_bytes).unwrap_or(0);
-            self.assembly = Some(Assembly {
-                sequence: record.sequence,
-                time_ms: record.time_ms,
-                large,
-                stored: Vec::with_capacity(room.min(crate::api::limits::RECORD_BYTES_MAX)),
-                next_part: 0,
-            });
+        let large = tail.and_then(|tail| large::read_large(header.version, header.kind, tail).ok());
+        let (Some(record), Some((large, beginning))) = (head, large) else {
+            return ControlFlow::Continue(());
+        };
+        if !self.wanted.record(&record) {
+            return self.pass_block(header);
         }
-        ControlFlow::Continue(())
+        let offset = match large.place {
+            Place::Frame(offset) => offset,
+            Place::Parts(parts) => {
+                let room = usize::try_from(large.stored_bytes).unwrap_or(0);
+                self.assembly = Some(Assembly {
+                    sequence: record.sequence,
+                    time_ms: record.time_ms,
+                    large,
+                    parts,
+                    stored: Vec::with_capacity(room.min(crate::api::limits::RECORD_BYTES_MAX)),
+                    next_part: 0,
+                });
+                return ControlFlow::Continue(());
+            }
+        };
+        let bytes = match self.wanted {
+            Wanted::Beginnings => Ok(Some(Bytes::copy_from_slice(beginning))),
+            _ => read_frame(values, record.sequence, offset, &large),
+        };
+        match bytes {
+            Ok(Some(bytes)) => self.whole_record(record.sequence, record.time_ms, bytes),
+            // It counts as missing.
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Err(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Keeps a large record.
+    fn whole_record(&mut self, sequence: Sequence, time_ms: u64, bytes: Bytes) -> ControlFlow<()> {
+        self.keep(sequence, time_ms, bytes);
+        self.batch.next = sequence + 1;
+        match self.is_full() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     fn part(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
@@ -190,18 +243,13 @@ impl<'a> Collector<'a> {
         };
         assembly.stored.extend_from_slice(bytes);
         assembly.next_part += 1;
-        if assembly.next_part < assembly.large.parts {
+        if assembly.next_part < assembly.parts {
             self.assembly = Some(assembly);
             return ControlFlow::Continue(());
         }
-        if let Some(bytes) = assembly.large.record(assembly.stored) {
-            self.keep(assembly.sequence, assembly.time_ms, bytes.into());
-            self.batch.next = assembly.sequence + 1;
-        }
-        if self.is_full() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
+        match assembly.large.record(assembly.stored.into()) {
+            Some(bytes) => self.whole_record(assembly.sequence, assembly.time_ms, bytes),
+            None => ControlFlow::Continue(()),
         }
     }
 

@@ -1,12 +1,23 @@
-//! The copy of one generation for a backup: each block is read, checked and written to a new database.
+//! The copy of one generation for a backup: each block, and each frame of the value log that a block names, is read, checked
+//! and written to a new database.
 
+use super::frames::{Named, named_by};
 use crate::Sequence;
 use crate::api::error::BackupError;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::{Engine, Writes};
+use crate::engine::value_log::Placed;
 use crate::format::block;
 use std::ops::ControlFlow;
 use std::path::Path;
+
+/// What is copied of one entry.
+enum Copied {
+    /// Nothing: its checksum is wrong, or that of its frame.
+    Nothing,
+    Entry,
+    WithFrame(Placed),
+}
 
 /// Bytes that are copied at a time.
 const STEP_BYTES: usize = 256 << 10;
@@ -65,20 +76,35 @@ impl GenerationCopy<'_> {
         let mut writes = Writes::default();
         let (mut step_bytes, mut last) = (0, None);
         let (end, damaged) = (self.end, &mut self.damaged);
-        let read = self.from.entries(from, |key, value| {
+        let mut failed = Ok(());
+        let engine = self.from;
+        let read = engine.entries(from, |key, value| {
             let place = place(key);
             if place.is_some_and(|(sequence, _)| sequence >= end) || step_bytes >= STEP_BYTES {
                 return ControlFlow::Break(());
             }
             last = Some(key.to_vec());
             step_bytes += value.len();
-            match place.is_some_and(|(sequence, part)| is_sound(sequence, part, value)) {
-                true => writes.put_entry(key, value),
-                false => *damaged += 1,
+            let copied = place.map_or(Ok(Copied::Nothing), |(sequence, part)| {
+                copied(engine, sequence, part, value)
+            });
+            match copied {
+                Ok(Copied::Nothing) => *damaged += 1,
+                Ok(Copied::Entry) => writes.put_entry(key, value),
+                Ok(Copied::WithFrame((offset, frame))) => {
+                    step_bytes += frame.len();
+                    writes.put_frame_at(offset, frame);
+                    writes.put_entry(key, value);
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    return ControlFlow::Break(());
+                }
             }
             ControlFlow::Continue(())
         });
-        read.map_err(|error| BackupError::Read(error.to_string()))?;
+        read.and(failed)
+            .map_err(|error| BackupError::Read(error.to_string()))?;
         self.bytes += step_bytes as u64;
         if last.is_some() {
             self.write(writes)?;
@@ -104,9 +130,24 @@ fn place(key: &[u8]) -> Option<(Sequence, Option<u32>)> {
     Some((Sequence::from_be_bytes(*sequence), part))
 }
 
-fn is_sound(sequence: Sequence, part: Option<u32>, value: &[u8]) -> bool {
-    match part {
-        None => block::read_header(sequence, value).is_ok(),
-        Some(part) => block::read_part(sequence, part, value).is_ok(),
+fn copied(
+    from: &Engine,
+    sequence: Sequence,
+    part: Option<u32>,
+    value: &[u8],
+) -> Result<Copied, EngineError> {
+    if let Some(part) = part {
+        return Ok(match block::read_part(sequence, part, value) {
+            Ok(_) => Copied::Entry,
+            Err(_) => Copied::Nothing,
+        });
     }
+    let Ok(header) = block::read_header(sequence, value) else {
+        return Ok(Copied::Nothing);
+    };
+    Ok(match named_by(from, &header, value)? {
+        Named::Nothing => Copied::Entry,
+        Named::Missing => Copied::Nothing,
+        Named::Frame(placed) => Copied::WithFrame(placed),
+    })
 }

@@ -120,9 +120,7 @@ impl Reader {
     ) -> Result<(), ReadError> {
         let to = collector.to;
         collector.to = to.min(end);
-        let read = engine.blocks(collector.batch.next, |key, value| {
-            collector.take_entry(key, value)
-        });
+        let read = collector.take_blocks(engine);
         if read.is_ok() && !collector.is_full() {
             collector.pass_gap(collector.to);
         }

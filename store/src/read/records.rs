@@ -4,10 +4,11 @@ use crate::Sequence;
 use crate::api::batch::ReadLimit;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
-use crate::format::block::{self, BlockHeader, BlockKind, header_of};
+use crate::format::block::{self, BlockHeader, header_of};
 use crate::read::collector::Collector;
 use crate::read::wanted::Wanted;
-use std::ops::ControlFlow;
+use bytes::Bytes;
+use std::ops::{ControlFlow, Range};
 
 /// One record of a generation.
 #[derive(Clone, Copy, Debug)]
@@ -18,40 +19,50 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Visits the records in `first..end` in order. What cannot be read is passed over: readers report it.
+/// Visits those records in `range` that are `wanted` by their sequence and routes, in order. What cannot be read is
+/// passed over: readers report it.
 pub(crate) fn each_record(
     engine: &Engine,
-    first: Sequence,
-    end: Sequence,
+    range: Range<Sequence>,
+    wanted: impl Fn(Sequence, &[u8]) -> bool,
     mut visit: impl FnMut(Record<'_>),
 ) -> Result<(), EngineError> {
-    engine.blocks(first, |key, value| {
+    let mut failed = Ok(());
+    engine.blocks(range.start, |key, value| {
         match header_of(key, value) {
-            Some((at, Ok(header))) if at >= first && at < end => {
-                visit_block(engine, &header, value, &mut visit);
+            Some((at, Ok(header))) if range.contains(&at) => {
+                failed = visit_block(engine, &header, value, &wanted, &mut visit);
             }
             _ => {}
         }
-        ControlFlow::Continue(())
-    })
+        match failed {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    failed
 }
 
 fn visit_block(
     engine: &Engine,
     header: &BlockHeader,
     value: &[u8],
+    wanted: &impl Fn(Sequence, &[u8]) -> bool,
     visit: &mut impl FnMut(Record<'_>),
-) {
+) -> Result<(), EngineError> {
     let Ok(body) = header.body(value) else {
-        return;
+        return Ok(());
     };
     for record in block::records(header, &body).flatten() {
-        let large = match header.kind {
-            BlockKind::LargeHead => match whole(engine, record.sequence) {
+        if !wanted(record.sequence, record.routes) {
+            continue;
+        }
+        let large = match header.kind.is_head() {
+            true => match whole(engine, record.sequence)? {
                 Some(bytes) => Some(bytes),
-                None => return,
+                None => return Ok(()),
             },
-            _ => None,
+            false => None,
         };
         let stored = body.get(record.start..record.end).unwrap_or_default();
         visit(Record {
@@ -61,17 +72,19 @@ fn visit_block(
             bytes: large.as_deref().unwrap_or(stored),
         });
     }
+    Ok(())
 }
 
-/// A large record put together from its parts.
-fn whole(engine: &Engine, sequence: Sequence) -> Option<bytes::Bytes> {
+/// A large record, from its parts or from the value log; `None` if it cannot be put together.
+fn whole(engine: &Engine, sequence: Sequence) -> Result<Option<Bytes>, EngineError> {
     let limit = ReadLimit {
         records: 1,
         bytes: usize::MAX,
     };
     let mut collector = Collector::new(Wanted::All, sequence, sequence + 1, limit);
-    let read = engine.blocks(sequence, |key, value| collector.take_entry(key, value));
-    read.ok()?;
-    let record = collector.batch.records.pop()?;
-    (record.sequence == sequence).then_some(record.bytes)
+    collector.take_blocks(engine)?;
+    let record = collector.batch.records.pop();
+    Ok(record
+        .filter(|record| record.sequence == sequence)
+        .map(|record| record.bytes))
 }

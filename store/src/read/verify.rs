@@ -125,9 +125,7 @@ fn read_on(
     collector: &mut Collector<'_>,
     end: Sequence,
 ) -> Result<(), EngineError> {
-    engine.blocks(collector.batch.next, |key, value| {
-        collector.take_entry(key, value)
-    })?;
+    collector.take_blocks(engine)?;
     if !collector.is_full() {
         collector.pass_gap(end);
     }

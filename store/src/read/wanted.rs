@@ -10,6 +10,8 @@ use crate::generation::summary::Summary;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted<'a> {
     All,
+    /// All of them; of one in the value log what stands in its head.
+    Beginnings,
     Lane(LaneId, u8),
     Search(&'a Search<'a>),
 }
@@ -18,7 +20,7 @@ impl Wanted<'_> {
     /// False if nothing in the block is wanted; `filter` is over its tags.
     pub(crate) fn block(self, header: &BlockHeader, filter: &[u8]) -> bool {
         match self {
-            Wanted::All => true,
+            Wanted::All | Wanted::Beginnings => true,
             Wanted::Lane(lane, class) => header.masks.contains(lane, class),
             Wanted::Search(search) => {
                 search.times(header.time_min_ms, header.time_max_ms)
@@ -30,7 +32,7 @@ impl Wanted<'_> {
     /// False if nothing in the generation is wanted.
     pub(crate) fn generation(self, summary: &Summary) -> bool {
         match self {
-            Wanted::All => true,
+            Wanted::All | Wanted::Beginnings => true,
             Wanted::Lane(lane, class) => summary.share(lane, class).records > 0,
             Wanted::Search(search) => {
                 search.times(summary.time_min_ms, summary.time_max_ms)
@@ -41,7 +43,7 @@ impl Wanted<'_> {
 
     pub(super) fn record(self, record: &RecordOut<'_>) -> bool {
         match self {
-            Wanted::All => true,
+            Wanted::All | Wanted::Beginnings => true,
             Wanted::Lane(lane, class) => record.is_for(lane, class),
             Wanted::Search(search) => search.times(record.time_ms, record.time_ms),
         }

@@ -5,6 +5,7 @@ use crate::catalog::tail::TailBlock;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
 use crate::format::block::{self, BlockHeader, header_of};
+use crate::format::large::{frame_bytes, read_large};
 use crate::generation::summary::Summary;
 use crate::generation::survivors::Survivors;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub(crate) struct Scan {
     tail_bytes: usize,
     pub(crate) missing: Vec<(Sequence, Sequence)>,
     pub(crate) damaged: bool,
+    /// Where the last frame ends that a record stands in.
+    pub(crate) values_end: u64,
 }
 
 /// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `survivors` says what
@@ -37,6 +40,7 @@ pub(crate) fn scan(
         tail_bytes: 0,
         missing: Vec::new(),
         damaged: false,
+        values_end: 0,
     };
     engine.blocks(first, |key, value| {
         scan.summary.payload_bytes += value.len() as u64;
@@ -85,13 +89,18 @@ impl Scan {
             return;
         };
         for record in block::records(&header, &body).flatten() {
-            let bytes = match header.kind {
-                block::BlockKind::LargeHead => body
-                    .get(record.start..record.end)
-                    .and_then(|tail| block::read_large(header.version, tail).ok())
-                    .map_or(0, |large| large.bytes),
-                _ => (record.end - record.start) as u64,
-            };
+            let stored = body.get(record.start..record.end).unwrap_or_default();
+            let mut bytes = stored.len() as u64;
+            if header.kind.is_head() {
+                let large = read_large(header.version, header.kind, stored);
+                bytes = large.map_or(0, |(large, _)| large.bytes);
+                if let Ok((large, _)) = large
+                    && let Some(end) = large.frame_end()
+                {
+                    self.values_end = self.values_end.max(end);
+                    self.summary.payload_bytes += frame_bytes(large.stored_bytes);
+                }
+            }
             self.summary.count(record.time_ms, record.routes, bytes);
         }
         self.last = Some(header);

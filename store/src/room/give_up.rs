@@ -115,12 +115,10 @@ fn candidates(
     label: &mut dyn FnMut(&[u8]) -> String,
 ) -> Result<Vec<Candidate>, EngineError> {
     let mut found = Vec::new();
-    each_record(engine, target.first, target.end, |record| {
-        let wanted = |route: &u8| target.classes >> route_parts(*route).1 & 1 == 1;
-        let routes: Vec<u8> = record.routes.iter().copied().filter(wanted).collect();
-        if routes.is_empty() {
-            return;
-        }
+    let in_classes = |route: &u8| target.classes >> route_parts(*route).1 & 1 == 1;
+    let wanted = |_, routes: &[u8]| routes.iter().any(in_classes);
+    each_record(engine, target.first..target.end, wanted, |record| {
+        let routes = record.routes.iter().copied().filter(in_classes).collect();
         let label = label(record.bytes);
         let at = labels.iter().position(|known| *known == label);
         found.push(Candidate {

@@ -2,7 +2,7 @@
 //!
 //! A generation goes as a whole when every lane is done with every record in it and either its newest record is older
 //! than `keep_for` or the cap needs the room: the oldest first, but one that others still need does not keep those
-//! behind it. If no generation is done, one of which little is still needed is rewritten (see `rewrite.rs`).
+//! behind it. The newest one stays whatever is in it, for it has the cursors, lanes and marks. If no generation is done, one of which little is still needed is rewritten (see `rewrite.rs`).
 
 use crate::append::appender::Appender;
 use crate::catalog::Catalog;
@@ -43,8 +43,9 @@ impl Retention {
     pub(crate) fn delete_one_done(&self, appender: &mut Appender) -> bool {
         let only_last_done = {
             let catalog = locked(&self.catalog);
-            let sealed_done = catalog.generations.iter().any(|g| g.sealed && g.is_done());
             let last = catalog.generations.back();
+            let before_last = catalog.generations.iter().rev().skip(1);
+            let sealed_done = before_last.into_iter().any(|g| g.sealed && g.is_done());
             !sealed_done && last.is_some_and(|last| last.is_done() && !last.summary.is_empty())
         };
         if only_last_done && appender.rotate().is_err() {
@@ -59,7 +60,9 @@ impl Retention {
     fn take_done(&self, may_go: impl Fn(&Catalog, &Generation) -> bool) -> Option<Generation> {
         let (id, holes) = {
             let mut catalog = locked(&self.catalog);
-            let goes = |g: &&Generation| g.sealed && g.is_done() && may_go(&catalog, g);
+            let newest = catalog.generations.back()?.id;
+            let goes =
+                |g: &&Generation| g.id != newest && g.sealed && g.is_done() && may_go(&catalog, g);
             let found = catalog.generations.iter().find(goes)?;
             let (id, first, end) = (found.id, found.summary.first, found.summary.end);
             let mut holes = None;

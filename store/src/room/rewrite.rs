@@ -51,6 +51,17 @@ struct RewritePlan {
     done: BTreeMap<u8, Acknowledged>,
 }
 
+impl RewritePlan {
+    /// True if somebody waits for the record.
+    fn waits(&self, sequence: Sequence, routes: &[u8]) -> bool {
+        let waits = |route: &u8| {
+            let done = self.done.get(route);
+            done.is_some_and(|done| !done.contains(sequence))
+        };
+        routes.iter().any(waits)
+    }
+}
+
 /// A new revision while it is written.
 struct Revision<'a> {
     plan: &'a RewritePlan,
@@ -129,7 +140,9 @@ impl Rewriting {
     ) -> Result<Option<(Summary, Survivors)>, EngineError> {
         let engine = Engine::open(dir, self.cache_bytes)?;
         let mut copy = Revision::begin(plan, &engine, self.compress);
-        each_record(old, plan.first, plan.end, |record| copy.take(record))?;
+        let range = plan.first..plan.end;
+        let waits = |sequence: Sequence, routes: &[u8]| plan.waits(sequence, routes);
+        each_record(old, range, waits, |record| copy.take(record))?;
         let Some((summary, survivors)) = copy.finish(old)? else {
             return Ok(None);
         };
@@ -177,7 +190,7 @@ impl<'a> Revision<'a> {
             survivors: Ranges::default(),
             run: Commit::new(),
             run_first: plan.first,
-            writes: Writes::default(),
+            writes: Writes::to(engine),
             writes_bytes: 0,
             compressor: Compressor::new(!compress),
             failed: None,
@@ -185,11 +198,7 @@ impl<'a> Revision<'a> {
     }
 
     fn take(&mut self, record: Record<'_>) {
-        let waits = |route: &u8| {
-            let done = self.plan.done.get(route);
-            done.is_some_and(|done| !done.contains(record.sequence))
-        };
-        if !record.routes.iter().any(waits) || !self.pays() {
+        if !self.pays() {
             return;
         }
         if self.run_first + self.run.len() as u64 != record.sequence {
@@ -217,18 +226,14 @@ impl<'a> Revision<'a> {
         if self.run.is_empty() {
             return;
         }
-        let (writes, bytes) = (&mut self.writes, &mut self.writes_bytes);
-        let compressor = &mut self.compressor;
         let packed = pack(
             &self.run,
             self.run_first,
             false,
-            compressor,
-            |key, value| {
-                writes.put_entry(key, value);
-                *bytes += value.len();
-            },
+            &mut self.compressor,
+            &mut self.writes,
         );
+        self.writes_bytes += packed.summary.payload_bytes as usize;
         self.survivors.push(self.run_first, packed.summary.end - 1);
         self.summary.extend(&packed.summary);
         self.run.clear();
@@ -242,6 +247,7 @@ impl<'a> Revision<'a> {
         if let Err(error) = self.engine.write(std::mem::take(&mut self.writes)) {
             self.failed.get_or_insert(error);
         }
+        self.writes = Writes::to(self.engine);
     }
 
     /// The last records, and the small keys as they were.
@@ -275,6 +281,8 @@ fn route_of(route: u8) -> Route {
 
 /// The generation of which the most can be left out, by the share of its records that somebody waits for.
 fn plan(catalog: &mut Catalog) -> Option<RewritePlan> {
+    // On a full disk the newest one may be sealed, with none to follow it yet.
+    let newest = catalog.generations.back()?.id;
     let gain = |generation: &Generation| {
         let (unacknowledged, most) = generation.unacknowledged_in_all();
         let same = generation
@@ -283,7 +291,8 @@ fn plan(catalog: &mut Catalog) -> Option<RewritePlan> {
         let records = u128::from(generation.records().max(1));
         let payload_bytes = u128::from(generation.summary.payload_bytes);
         let needed = payload_bytes * u128::from(most).min(records) / records;
-        let may = generation.sealed && !generation.damaged && unacknowledged > 0 && !same;
+        let sealed = generation.sealed && generation.id != newest;
+        let may = sealed && !generation.damaged && unacknowledged > 0 && !same;
         let bytes = u64::try_from(payload_bytes.saturating_sub(needed)).unwrap_or(0);
         let pays = bytes >= gain_bytes_min(generation.summary.payload_bytes);
         (may && pays).then_some(bytes)

@@ -9,7 +9,7 @@ use super::stats::Statistics;
 use super::writer::Writer;
 use crate::api::error::{BackupError, DeadLetterError, OpenError};
 use crate::api::options::{Options, WhenFull};
-use crate::api::status::OpenReport;
+use crate::api::status::{OpenProgress, OpenReport};
 use crate::append::appender::Appender;
 use crate::append::lanes::Lanes;
 use crate::append::rotation::Rotation;
@@ -48,7 +48,15 @@ use std::sync::{Arc, Mutex};
 
 /// Opens the store, or creates it. Blocks while it recovers from a crash.
 pub fn open(options: Options) -> Result<(Writer, Store), OpenError> {
-    let parts = Parts::find(options, false)?;
+    open_telling(options, |_| {})
+}
+
+/// As [`open`]; `told` hears how far it is: first of all that the directory is this process's own.
+pub fn open_telling(
+    options: Options,
+    mut told: impl FnMut(OpenProgress),
+) -> Result<(Writer, Store), OpenError> {
+    let parts = Parts::find(options, false, &mut told)?;
     parts.begin_writing()?;
     Ok((parts.writer(), parts.store()))
 }
@@ -67,7 +75,7 @@ pub fn inspect(dir: impl Into<PathBuf>) -> Result<Store, OpenError> {
         max_size_bytes: u64::MAX,
         ..Options::new(dir)
     };
-    Ok(Parts::find(options, true)?.store())
+    Ok(Parts::find(options, true, &mut |_| {})?.store())
 }
 
 /// Makes a store in `to`, which must be absent or empty, from the backup in `from`. `progress` is told bytes done and
@@ -100,12 +108,17 @@ struct Parts {
 
 impl Parts {
     /// Takes the directory, tidies it and recovers what is there.
-    fn find(options: Options, read_only: bool) -> Result<Parts, OpenError> {
+    fn find(
+        options: Options,
+        read_only: bool,
+        told: &mut dyn FnMut(OpenProgress),
+    ) -> Result<Parts, OpenError> {
         let started = clock::now();
         let dir = options.dir.clone();
         let io = |error: io::Error| OpenError::io(&dir, &error);
         disk::create_dir(&dir).map_err(io)?;
         let lock = take_lock(&dir)?;
+        told(OpenProgress::default());
         check_format(&dir)?;
         self_test::self_test(&dir.join("generations.selftest")).map_err(OpenError::NoBarrier)?;
         disk::create_dir(&generations_dir(&dir)).map_err(io)?;
@@ -116,7 +129,7 @@ impl Parts {
         report.finished_deletions = finish_deletions(&dir).map_err(io)?;
         let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
         let space = Arc::new(FreeSpace::new(dir.clone(), options.free_bytes_min, ballast));
-        let mut recovered = recover(&options, &space, &report)?;
+        let mut recovered = recover(&options, &space, &report, told)?;
         if !read_only {
             // What it says is said again to the first commit.
             let _ = space.check();
@@ -171,7 +184,7 @@ impl Parts {
             rotation,
             space.clone(),
             recovered.engine,
-            options.payload_bytes_max(),
+            options.generation_limits(),
             Compressor::new(!options.compress),
         );
         let reader = Reader {
@@ -249,7 +262,7 @@ impl Parts {
             open: self.open.clone(),
             acknowledging: self.acknowledging.clone(),
         };
-        let step_bytes = options.payload_bytes_max();
+        let step_bytes = options.generation_limits().block_bytes;
         let chosen = options.when_full == WhenFull::Shed;
         Writer {
             catalog: self.catalog.clone(),
@@ -262,7 +275,7 @@ impl Parts {
                 retention,
                 rewriting,
                 max_size_bytes: options.max_size_bytes,
-                reserve_bytes: if chosen { step_bytes } else { 0 },
+                reserve_bytes_min: chosen.then_some(step_bytes),
             },
             shedding: Shedding {
                 catalog: self.catalog.clone(),
@@ -330,8 +343,9 @@ fn recover(
     options: &Options,
     space: &FreeSpace,
     report: &OpenReport,
+    told: &mut dyn FnMut(OpenProgress),
 ) -> Result<Recovered, OpenError> {
-    let run = |copies| Recovery::new(options, report.clone(), copies).run();
+    let mut run = |copies| Recovery::new(options, report.clone(), copies, &mut *told).run();
     let mut recovered = run(false);
     if is_no_space(&recovered) && space.release_ballast() {
         recovered = run(false);

@@ -56,12 +56,15 @@ fn texts(store: &Store) -> Vec<String> {
 
 /// Puts the records of a commit on the disk, and its small keys if `whole`, without telling anybody.
 fn write_behind(writer: &Writer, commit: &Commit, whole: bool) {
-    let mut writes = Writes::default();
+    let engine = locked(&writer.catalog)
+        .generations
+        .back()
+        .and_then(|last| last.engine.clone())
+        .unwrap();
+    let mut writes = Writes::to(&engine);
     let next = writer.next_sequence();
     let mut compressor = Compressor::new(false);
-    let packed = pack(commit, next, true, &mut compressor, |key, value| {
-        writes.put_entry(key, value)
-    });
+    let packed = pack(commit, next, true, &mut compressor, &mut writes);
     if whole {
         commit
             .marks()
@@ -69,11 +72,7 @@ fn write_behind(writer: &Writer, commit: &Commit, whole: bool) {
             .for_each(|(key, value)| small_keys::put_mark(&mut writes, key, value.as_deref()));
         small_keys::put_through(&mut writes, packed.summary.end - 1);
     }
-    let engine = locked(&writer.catalog)
-        .generations
-        .back()
-        .and_then(|last| last.engine.clone());
-    engine.unwrap().write(writes).unwrap();
+    engine.write(writes).unwrap();
 }
 
 #[test]

@@ -103,6 +103,18 @@ unsafe extern "C" fn ftruncate64(fd: c_int, bytes: off64_t) -> c_int {
     })
 }
 
+/// Room ahead: the file gets longer, and holds zeros there.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fallocate64(fd: c_int, mode: c_int, at: off64_t, bytes: off64_t) -> c_int {
+    let path = path_of(fd);
+    let length = || std::fs::metadata(&path).map_or(0, |found| found.len());
+    let op = || Op::Truncate(path.clone(), length());
+    // SAFETY: takes its arguments by value.
+    call(&path, op, || unsafe {
+        libc::syscall(libc::SYS_fallocate, fd, mode, at, bytes)
+    })
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fsync(fd: c_int) -> c_int {
     let path = path_of(fd);

@@ -96,11 +96,12 @@ pub(crate) fn options(dir: &Path) -> Options {
     }
 }
 
-/// The bytes of a record: long enough now and then to be stored in parts.
+/// The bytes of a record: long enough now and then to be stored in parts, or in the value log.
 pub(crate) fn bytes_of(sequence: u64) -> Vec<u8> {
     let mut state = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let count = match sequence % 29 {
         7 => 5_500,
+        19 => 33_000,
         _ => 40 + sequence as usize * 37 % 300,
     };
     let mut out = format!("{{\"sequence\":{sequence},\"noise\":\"").into_bytes();

@@ -1,7 +1,7 @@
 //! Damaged files: what is read is what was written, the rest is reported missing, and the store goes on.
 
 mod damage_trials;
-mod harm;
+pub(crate) mod harm;
 
 use crate::support::{Case, bytes_of};
 use std::fs;

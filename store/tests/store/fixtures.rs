@@ -9,10 +9,13 @@ use tidegate_store::{Append, Commit, OpenError, Options, ReadLimit, Route, Store
 /// Records in a fixture, among them one large one.
 const RECORDS: u64 = 300;
 const LARGE: u64 = 250;
+/// From version 3 on two more, of which this one is in the value log.
+const BESIDE: u64 = 301;
 
 fn record(sequence: u64) -> Vec<u8> {
     match sequence {
         LARGE => bytes_of(sequence, 20_000),
+        BESIDE => bytes_of(sequence, 40_000),
         _ => format!(
             "{{\"sensor\":\"floor/{}\",\"celsius\":{}.{},\"sequence\":{sequence}}}",
             sequence % 7,
@@ -70,6 +73,7 @@ fn a_fixture_is_written_where_one_is_asked_for() {
         append(&mut writer, &routes, at..end);
         at = end;
     }
+    append(&mut writer, &routes, BESIDE..BESIDE + 2);
     let done: Vec<u64> = (1..=100).chain(200..=210).collect();
     store.confirm(routes[0].lane, 1, &done);
     store.put_dead_letter((50, 0), b"letter 50").unwrap();
@@ -134,19 +138,19 @@ fn check(store: &Store, routes: &[Route; 2], end: u64) {
 
 #[test]
 fn a_store_of_every_version_is_read_and_gone_on_with() {
-    for version in [1, 2] {
+    for (version, end) in [(1, RECORDS + 1), (2, RECORDS + 1), (3, BESIDE + 2)] {
         let dir = tempfile::tempdir().unwrap();
         copy(&folder(version), dir.path());
         let options = options(dir.path().into());
         let (mut writer, store) = open(options.clone()).unwrap();
         let known = routes(&store);
-        assert_eq!(store.backlog(known[0].lane).events, RECORDS - 111);
-        check(&store, &known, RECORDS + 1);
-        append(&mut writer, &known, RECORDS + 1..RECORDS + 50);
-        check(&store, &known, RECORDS + 50);
+        assert_eq!(store.backlog(known[0].lane).events, end - 1 - 111);
+        check(&store, &known, end);
+        append(&mut writer, &known, end..end + 49);
+        check(&store, &known, end + 49);
         drop((writer, store));
         let (_writer, store) = open(options).unwrap();
-        check(&store, &known, RECORDS + 50);
+        check(&store, &known, end + 49);
     }
 }
 

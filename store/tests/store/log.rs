@@ -1,5 +1,7 @@
 //! The log as its users see it: order, reopening, lanes, large records, retention.
 
+mod large;
+
 use crate::support::{ALL, Case, bytes_of};
 use tidegate_store::{Commit, Route};
 

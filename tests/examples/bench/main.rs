@@ -31,8 +31,11 @@ use sides::{FarEnd, Kind, Side};
 use sink::Sink;
 use ticks::Ticks;
 
+/// How a far end is started, and what it is called.
+type NamedFarEnd = (fn() -> Option<FarEnd>, &'static str);
+
 const CLIENTS: [u64; 3] = [1, 10, 100];
-const FAR_ENDS: [(fn() -> Option<FarEnd>, &str); 2] = [
+const FAR_ENDS: [NamedFarEnd; 2] = [
     (FarEnd::acknowledger, "a far end that only acknowledges"),
     (FarEnd::broker, "mosquitto"),
 ];

@@ -323,6 +323,7 @@ impl Package {
         found
             .into_iter()
             .map(|file| file.strip_prefix(root).unwrap_or(&file).to_owned())
+            .filter(|file| *file != Path::new(&self.folder).join("build.rs"))
             .filter(|file| self.modules.iter().all(|module| module.file != *file))
             .collect()
     }

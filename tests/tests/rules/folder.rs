@@ -153,6 +153,7 @@ fn a_moment_without_rules_is_refused_and_told() {
         let told = wait::find(what, || refused(&gateway).ok_or_else(|| gateway.log()));
         assert!(told.contains(said), "{what}: {told}");
         assert!(has_trouble(&gateway, said), "{what}");
+        assert!(gateway.ask(&["status"]).status.success(), "{what}");
         obeys(&gateway, &format!("case/{number}"));
         restore(&folder);
         gateway.wait_until("it is mended", || refused(&gateway).is_none());
@@ -178,8 +179,11 @@ fn set(path: &Path, count: usize) {
     std::fs::write(path, text).expect("it is ours");
 }
 
+/// A name, and a change of a folder for the n-th time.
+type Hiding = (&'static str, fn(&Path, usize));
+
 /// Ways to change the folder to `count` rules that hide themselves.
-const HIDING: [(&str, fn(&Path, usize)); 11] = [
+const HIDING: [Hiding; 11] = [
     ("saved in place", |f, count| set(&f.join(FILE), count)),
     ("another file over it", |f, count| {
         set(&f.join("rules/.new"), count);

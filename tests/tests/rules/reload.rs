@@ -219,8 +219,11 @@ fn every_event_is_decided_by_one_set_while_sets_are_switched() {
     assert!(!read("one.jsonl").is_empty() && !read("two.jsonl").is_empty());
 }
 
+/// A name, what is done to a folder, and the words that are to be said of it.
+type TooMuch = (&'static str, fn(&Path), &'static str);
+
 /// What a folder may not hold, and what is said of it.
-const TOO_MUCH: [(&str, fn(&Path), &str); 4] = [
+const TOO_MUCH: [TooMuch; 4] = [
     (
         "rules",
         |folder| {

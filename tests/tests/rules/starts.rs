@@ -161,3 +161,66 @@ fn a_last_good_set_that_names_an_upstream_which_is_gone_cannot_be_run() {
         );
     }
 }
+
+/// What becomes of the last good set in the store.
+const DAMAGE: [(&str, Change); 4] = [
+    ("cut off", |f| write(f, KEPT, "")),
+    ("other bytes", |f| {
+        write(f, KEPT, "{\"version\":1,\"kept_ms\":1,\"files\":[]}")
+    }),
+    ("one byte less", |f| {
+        let bytes = std::fs::read(f.join(KEPT)).expect("it is ours");
+        std::fs::write(f.join(KEPT), &bytes[1..]).expect("it is ours");
+    }),
+    ("a folder in its place", |f| {
+        std::fs::remove_file(f.join(KEPT)).expect("it is ours");
+        std::fs::create_dir(f.join(KEPT)).expect("it is ours");
+    }),
+];
+const KEPT: &str = "data/store/documents/rules";
+
+#[test]
+fn a_damaged_last_good_set_does_not_let_go_of_the_rules_either() {
+    for (what, damage) in DAMAGE {
+        let mut gateway = gateway();
+        gateway.start();
+        gateway.kill();
+        damage(gateway.dir.path());
+        std::fs::remove_file(gateway.path(FILE)).expect("it is ours");
+        gateway.launch();
+        assert_eq!(
+            gateway.ended().code(),
+            Some(78),
+            "{what}: {}",
+            gateway.log()
+        );
+        let log = gateway.log();
+        assert!(log.contains("cannot be used either"), "{what}: {log}");
+        // A folder that is right needs no other set.
+        restore(gateway.dir.path());
+        gateway.start();
+        obeys(&gateway, "with/rules");
+    }
+}
+
+#[test]
+fn a_full_disk_or_a_closed_store_keeps_no_rules_from_being_changed() {
+    let mut gateway = gateway();
+    gateway.start();
+    // Nothing can be written where the last good set is kept.
+    std::fs::remove_dir_all(gateway.path("data/store/documents")).expect("it is ours");
+    std::fs::write(gateway.path("data/store/documents"), "").expect("it is ours");
+    gateway.write(FILE, &format!("# changed\n{GOOD}"));
+    gateway.wait_until("it is in force", || {
+        status(&gateway)["rules"]["generation"] == 2
+    });
+    gateway.wait_until("that it is not kept is told", || {
+        has_trouble(&gateway, "cannot be kept")
+    });
+    obeys(&gateway, "not/kept");
+    std::fs::remove_file(gateway.path("data/store/documents")).expect("it is ours");
+    gateway.write(FILE, &format!("# changed again\n{GOOD}"));
+    gateway.wait_until("it is kept again", || {
+        !has_trouble(&gateway, "cannot be kept")
+    });
+}

@@ -1,7 +1,6 @@
 //! A gateway starts on a full store or a full disk, however it ended before and however often: it refuses what comes,
 //! forwards what it holds, gives back room and accepts again. Nothing that was acknowledged is lost.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tidegate_tests::gateway::Gateway;
@@ -102,13 +101,16 @@ fn run_one(test: &str, case: &Case) {
             gateway.log()
         );
     }
+    // It finds the broker no sooner than somebody listens there.
+    gateway.signal("STOP");
     broker.start();
-    goes_on(&gateway, load, broker.address, disk);
+    let subscriber = Subscriber::start(broker.address);
+    gateway.signal("CONT");
+    goes_on(&gateway, load, &subscriber, disk);
 }
 
 /// The upstream is back and then the room: what is held is forwarded, and it accepts again.
-fn goes_on(gateway: &Gateway, load: Load, broker: SocketAddr, mut disk: Option<SmallDisk>) {
-    let subscriber = Subscriber::start(broker);
+fn goes_on(gateway: &Gateway, load: Load, subscriber: &Subscriber, mut disk: Option<SmallDisk>) {
     let held = load.ledger().acknowledged.len();
     println!("{held} held");
     gateway.wait_until("what is held is forwarded", || subscriber.count() >= held);

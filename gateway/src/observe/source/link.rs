@@ -32,6 +32,13 @@ impl LinkFamily {
         LinkFamily(family)
     }
 
+    /// Frames of one source that could be read.
+    pub(super) fn frames(&self, source: &str) -> u64 {
+        let (source, what) = (source.to_owned(), "frames");
+        let label = LinkLabel { source, what };
+        self.0.get(&label).map_or(0, |frames| frames.get())
+    }
+
     /// The counts of one source.
     pub fn of(&self, source: &str) -> LinkMetrics {
         let of = |what| {

@@ -42,6 +42,14 @@ impl Happening for PortAbsent<'_> {
             "serial port not there, waiting for it"
         );
     }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.down",
+            subject: self.source.into(),
+            data: serde_json::json!({ "why": self.why }),
+        })
+    }
 }
 
 /// A port vanished; it is opened again when it comes back.

@@ -99,8 +99,11 @@ impl RulesWatcher {
         let look = move || view.lock().unwrap_or_else(PoisonError::into_inner).look();
         match tokio::task::spawn_blocking(look).await {
             Ok(look) => look,
-            // It panicked, or the runtime is going.
-            Err(_) => std::future::pending().await,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going, and this with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

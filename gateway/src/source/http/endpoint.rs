@@ -1,5 +1,8 @@
 //! What a request is answered: who may do what, what was wrong, and the verdict of the commit.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +19,7 @@ use crate::event::arrival::Identity;
 use crate::event::cloudevents::{Wrong, base64};
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::system_topic::poses_as_ours;
+use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
@@ -37,7 +41,27 @@ pub(super) struct HttpEndpoint {
     pub(super) template: Event,
     pub(super) inlet: Inlet,
     pub(super) metrics: SourceMetrics,
+    pub(super) observe: Arc<Observe>,
     pub(super) bodies: Semaphore,
+}
+
+/// One connection, as far as logins go.
+pub(super) struct Visit {
+    peer: IpAddr,
+    /// A request came without a login, as a client's first one may.
+    came_without: AtomicBool,
+    /// A login was right, or wrong and told.
+    is_known: AtomicBool,
+}
+
+impl Visit {
+    pub(super) fn of(peer: IpAddr) -> Visit {
+        Visit {
+            peer,
+            came_without: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Why a request is not taken.
@@ -76,8 +100,8 @@ impl From<Wrong> for Rejection {
 
 impl HttpEndpoint {
     /// Takes a request in, and answers once it is known what became of it.
-    pub(super) async fn respond(&self, request: Request<Incoming>) -> HttpResponse {
-        match self.accept(request).await {
+    pub(super) async fn respond(&self, request: Request<Incoming>, visit: &Visit) -> HttpResponse {
+        match self.accept(request, visit).await {
             Ok(stored) => json(StatusCode::OK, &serde_json::json!({ "stored": stored })),
             Err(rejection) => {
                 if rejection.status.is_client_error() {
@@ -102,10 +126,19 @@ impl HttpEndpoint {
         }
     }
 
-    async fn accept(&self, request: Request<Incoming>) -> Result<usize, Rejection> {
+    /// The connection is over: one that never logged in, although it had to, is told.
+    pub(super) fn ended(&self, visit: &Visit) {
+        let came_without = visit.came_without.load(Ordering::Relaxed);
+        if came_without && !visit.is_known.load(Ordering::Relaxed) {
+            let why = "no user name and password were given";
+            self.metrics.login_failed(&self.observe, visit.peer, why);
+        }
+    }
+
+    async fn accept(&self, request: Request<Incoming>, visit: &Visit) -> Result<usize, Rejection> {
         let began = clock::monotonic();
         let (head, body) = request.into_parts();
-        let (user, access) = self.authenticate(&head.headers).await?;
+        let (user, access) = self.authenticate(&head.headers, visit).await?;
         let Some(target) = request::target(head.uri.path()) else {
             let what = "nothing is here; post to /events or /topics/<topic>";
             return Err(Rejection::new(StatusCode::NOT_FOUND, what));
@@ -150,7 +183,11 @@ impl HttpEndpoint {
     }
 
     /// The user of a request, and what it may do.
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<(String, TopicAccess), Rejection> {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        visit: &Visit,
+    ) -> Result<(String, TopicAccess), Rejection> {
         if self.logins.is_empty() {
             return match (self.anonymous, headers.contains_key(header::ORIGIN)) {
                 (true, false) => Ok((String::new(), TopicAccess::anonymous())),
@@ -170,10 +207,15 @@ impl HttpEndpoint {
             )
         };
         let Some((name, password)) = basic_credentials(headers) else {
+            visit.came_without.store(true, Ordering::Relaxed);
             return Err(refused("a user name and password are needed (HTTP basic)"));
         };
-        let user = self.logins.check(&name, &password).await;
-        let user = user.ok_or_else(|| refused("wrong user name or password"))?;
+        visit.is_known.store(true, Ordering::Relaxed);
+        let Some(user) = self.logins.check(&name, &password).await else {
+            let why = self.logins.objection(&name);
+            self.metrics.login_failed(&self.observe, visit.peer, &why);
+            return Err(refused("wrong user name or password"));
+        };
         let access = TopicAccess::of(user, &user.name)
             .map_err(|why| Rejection::new(StatusCode::FORBIDDEN, why))?;
         Ok((user.name.clone(), access))

@@ -48,11 +48,12 @@ pub fn payload(format: &LineFormat, line: &[u8]) -> Result<(Bytes, &'static str)
         LineFormat::Csv { columns, delimiter } => {
             let cells: Vec<&str> = text.split(*delimiter).map(str::trim).collect();
             if cells.len() != columns.len() {
-                return Err(format!(
-                    "it has {} columns, the configuration names {}",
-                    cells.len(),
-                    columns.len()
-                ));
+                let found = match cells.len() {
+                    1 => "1 column".to_owned(),
+                    count => format!("{count} columns"),
+                };
+                let wanted = columns.len();
+                return Err(format!("it has {found}, the configuration names {wanted}"));
             }
             let object: serde_json::Map<_, _> = columns
                 .iter()
@@ -202,11 +203,14 @@ impl LinesSource {
             )),
         };
         match made {
-            Ok((data, content_type)) => Some(Event {
-                content_type: Some(content_type.into()),
-                data,
-                ..self.template.clone()
-            }),
+            Ok((data, content_type)) => {
+                self.metrics.readable();
+                Some(Event {
+                    content_type: Some(content_type.into()),
+                    data,
+                    ..self.template.clone()
+                })
+            }
             Err(why) => {
                 self.refuse(&why, now);
                 None
@@ -217,6 +221,7 @@ impl LinesSource {
     fn refuse(&mut self, why: &str, now: Instant) {
         self.refused += 1;
         self.metrics.malformed("line");
+        self.metrics.unreadable(why);
         let refused = LineRefused {
             source: &self.port.source,
             why,

@@ -1,5 +1,32 @@
-//! The name in a client's certificate. Only certificates that the TLS layer has verified come
+//! What is wrong with a client's certificate, or the name in it. Only certificates that the TLS layer has verified come
 //! here; all that is read is where the subject's common name stands (RFC 5280, 4.1).
+
+use rustls::{CertificateError, Error};
+
+/// Why a handshake failed, where it is about a certificate; for the log.
+pub(in crate::source) fn objection(error: &std::io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        Error::NoCertificatesPresented => {
+            "it shows no certificate, which `client_ca` asks for".to_owned()
+        }
+        // Bad is the signature of a CA of the same name, such as one that was made anew.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "no CA in `client_ca` signed its certificate".to_owned(),
+        Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "its certificate has expired, or this machine's clock is wrong".to_owned(),
+        Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "its certificate is not valid yet, or this machine's clock is behind".to_owned(),
+        Error::InvalidCertificate(why) => format!("its certificate is refused: {why:?}"),
+        Error::AlertReceived(why) => {
+            format!("it does not accept this gateway's certificate: {why:?}")
+        }
+        _ => return None,
+    })
+}
 
 /// The common name of the subject, if there is exactly one.
 pub(in crate::source) fn common_name(certificate: &[u8]) -> Option<String> {

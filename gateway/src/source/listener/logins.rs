@@ -42,6 +42,15 @@ impl Logins {
         self.users.iter().find(|user| user.name == name)
     }
 
+    /// Why `name` was not let in, for the log: names that are not configured stay out of it, for
+    /// somebody may have typed a password there.
+    pub fn objection(&self, name: &str) -> String {
+        match self.user(name) {
+            Some(user) => format!("the password of the user {} is wrong", user.name),
+            None => "the user name is none of `users`".to_owned(),
+        }
+    }
+
     /// The user whose name and password these are. An unknown user costs the same time as a
     /// wrong password.
     pub async fn check(&self, name: &str, given: &[u8]) -> Option<&User> {

@@ -5,6 +5,7 @@
 //! the client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{QoS, TlsConfiguration, Transport, v5};
@@ -21,6 +22,8 @@ const PACKET_BYTES_MAX: usize = 268_435_460;
 const RECEIVE_MAX: u16 = 1000;
 /// Requests in the library at once.
 const REQUESTS_MAX: usize = 256;
+/// The shortest keep-alive that the library takes for MQTT 5; it panics below.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 /// Events not looked at yet; when they are as many, the socket is not read.
 const EVENTS_MAX: usize = 256;
 
@@ -150,7 +153,7 @@ impl BrokerClient {
 
     /// Lets acknowledgements leave, and says goodbye. The session stays with the broker.
     pub(super) async fn disconnect(self) {
-        let moment = std::time::Duration::from_millis(100);
+        let moment = Duration::from_millis(100);
         tokio::time::sleep(moment).await;
         let _ = match &self.client {
             LibraryClient::V311(client) => client.try_disconnect().map_err(drop),
@@ -204,7 +207,7 @@ fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOption
 
 fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions {
     let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
-    options.set_keep_alive(broker.keep_alive);
+    options.set_keep_alive(broker.keep_alive.max(KEEP_ALIVE_MIN));
     options.set_clean_start(false);
     options.set_manual_acks(true);
     options.set_session_expiry_interval(Some(u32::MAX));

@@ -54,10 +54,10 @@ impl Authenticator {
     async fn by_password(&self, connect: &ConnectPacket) -> Result<&User, Disconnect> {
         let name = connect.user.as_ref().map(|user| user.as_str());
         let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
-            return Err(bad_login("no user name and password"));
+            return Err(bad_login("no user name and password were given"));
         };
         let user = self.logins.check(name, given).await;
-        user.ok_or_else(|| bad_login("wrong user name or password"))
+        user.ok_or_else(|| bad_login(&self.logins.objection(name)))
     }
 }
 

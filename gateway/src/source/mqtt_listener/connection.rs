@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Err(disconnect) => {
                 encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
-                self.report(connect.client_id.as_str(), &disconnect);
+                self.not_let_in(connect.client_id.as_str(), &disconnect);
                 self.linger(&mut shutdown).await;
             }
             Ok((mut session, lease)) => {
@@ -427,6 +427,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let _ = self.listener.inlet.offer(vec![arrival]).await;
     }
 
+    fn not_let_in(&self, client: &str, disconnect: &Disconnect) {
+        if !matches!(
+            disconnect.reason,
+            reason::BAD_LOGIN | reason::NOT_AUTHORIZED
+        ) {
+            return self.report(client, disconnect);
+        }
+        let ListenerContext {
+            observe,
+            session_context,
+            ..
+        } = &*self.listener;
+        let metrics = &session_context.metrics;
+        metrics.malformed(reason::label(disconnect.reason));
+        metrics.login_failed(observe, self.peer.ip(), &disconnect.why);
+    }
+
     fn report(&self, client: &str, disconnect: &Disconnect) {
         if disconnect.why.is_empty() || disconnect.reason == 0 {
             tracing::debug!(source = %self.listener.name, client, "connection ended: {}", disconnect.why);
@@ -438,7 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             .malformed(reason::label(disconnect.reason));
         self.listener.observe.emit(&ClientRefused {
             source: &self.listener.name,
-            peer: &self.peer.to_string(),
+            peer: &self.peer.ip().to_string(),
             client,
             why: &disconnect.why,
         });

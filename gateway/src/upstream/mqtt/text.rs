@@ -1,32 +1,18 @@
 //! What a string of MQTT may hold: a broker hangs up on a packet that breaks this, so it is known
 //! before the packet is sent (MQTT 5.0 section 1.5.4, MQTT 3.1.1 section 1.5.3).
 
-use tidegate_rules::topic::uncarried;
-
+use crate::config::value::topics;
 use crate::event::cloudevents::Attribute;
-
-/// The longest string of MQTT in bytes: its length has two bytes.
-const STRING_BYTES_MAX: usize = 65_535;
 
 fn check(place: &str, text: &str) -> Result<(), String> {
     // Nearly all texts are this, and it is told at a glance.
     let plain = |all, byte| all & matches!(byte, b' '..=b'~');
-    if text.len() <= STRING_BYTES_MAX && text.bytes().fold(true, plain) {
+    if text.len() <= usize::from(u16::MAX) && text.bytes().fold(true, plain) {
         return Ok(());
     }
-    if text.len() > STRING_BYTES_MAX {
-        let bytes = text.len();
-        return Err(format!(
-            "{place} has {bytes} bytes; MQTT carries at most {STRING_BYTES_MAX}"
-        ));
-    }
-    match uncarried(text) {
+    match topics::objection(text) {
         None => Ok(()),
-        Some(character) => Err(format!(
-            "{place} {} has U+{:04X}, which MQTT does not carry",
-            shown(text),
-            u32::from(character)
-        )),
+        Some(why) => Err(format!("{place} {} {why}", shown(text))),
     }
 }
 
@@ -83,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_mqtt_does_not_carry_is_named_by_character_and_place() {
-        let long = "x".repeat(STRING_BYTES_MAX + 1);
+        let long = "x".repeat(65_536);
         let bad = [
             "\0",
             "\u{1}",

@@ -17,9 +17,10 @@ const CONFIRMED: Sequence = 150;
 const LETTERS: Sequence = 12;
 const TIME_MS: u64 = 1_700_000_000_000;
 
-/// Half of the records can be compressed.
+/// Half of the records can be compressed, a few are so large that they go to the value log.
 fn content(sequence: Sequence) -> Vec<u8> {
     match sequence / 20 % 2 {
+        _ if sequence % 53 == 7 => bytes_of(sequence, 40_000),
         0 => bytes_of(sequence, 200),
         _ => bytes_of(sequence, 20).repeat(10),
     }
@@ -233,7 +234,8 @@ impl Trials {
         let _ = std::fs::remove_dir_all(&dir);
         copy_dir(&self.scratch.path().join("pristine"), &dir);
         // Databases hold what counts: each gets as many trials as five small files.
-        let weight = |kind: &String| if kind.ends_with("db") { 5 } else { 1 };
+        let of_records = |kind: &String| kind.ends_with("db") || kind.ends_with("values");
+        let weight = |kind: &String| if of_records(kind) { 5 } else { 1 };
         let kinds = self.targets.keys();
         let kinds: Vec<_> = kinds
             .flat_map(|kind| vec![kind.clone(); weight(kind)])

@@ -1,7 +1,8 @@
 //! A copy of a database in memory, for a disk that is full. sled writes where it opens: a snapshot, the rest of its last
 //! segment. Where not even that fits, a copy is opened; it can be read, and what is written to it is lost.
 
-use super::disk;
+use crate::engine::disk;
+use crate::engine::value_log;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -20,7 +21,8 @@ pub(super) struct Aside(PathBuf);
 impl Aside {
     /// Copies the database in `dir`.
     pub(super) fn of(dir: &Path) -> io::Result<Aside> {
-        let bytes = disk::allocated_bytes(dir);
+        let values_bytes = disk::allocated_bytes(&dir.join(value_log::FILE));
+        let bytes = disk::allocated_bytes(dir).saturating_sub(values_bytes);
         if bytes > BYTES_MAX {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -64,7 +66,7 @@ fn copy(dir: &Path, place: &Path) -> io::Result<Aside> {
     fs::create_dir(aside.dir().join("blobs"))?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        if entry.file_type()?.is_file() && entry.file_name() != value_log::FILE {
             fs::copy(entry.path(), aside.dir().join(entry.file_name()))?;
         }
     }
