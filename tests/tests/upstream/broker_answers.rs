@@ -151,8 +151,13 @@ fn a_link_that_is_cut_again_and_again_makes_no_dead_letter() {
         });
         assert_eq!(letters(&gateway), [], "{cuts} cuts");
         if cuts < 5 {
-            let mut first: Vec<String> = broker.topics();
-            first.dedup();
+            // What was under way when the link was cut comes again.
+            let mut first: Vec<String> = Vec::new();
+            for topic in broker.topics() {
+                if !first.contains(&topic) {
+                    first.push(topic);
+                }
+            }
             assert_eq!(first, ["t/1", "t/2", "t/3", "t/4"], "in order");
         }
     }
