@@ -119,6 +119,21 @@ impl Client {
     }
 }
 
+/// Publishes once and waits for the acknowledgement.
+fn publish(gateway: &Gateway, topic: &str) {
+    let mut stream = mqtt::connect(gateway.address, "other", true).expect("it listens");
+    stream
+        .write_all(&mqtt::publish(topic, 1, b"{}"))
+        .expect("it listens");
+    let mut buffer = Vec::new();
+    let mut bytes = [0; 64];
+    while mqtt::take(&mut buffer).is_none() {
+        let count = stream.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "the connection ended");
+        buffer.extend_from_slice(&bytes[..count]);
+    }
+}
+
 #[test]
 fn acknowledgements_go_on_while_a_large_set_is_compiled() {
     let mut gateway = gateway();
@@ -205,6 +220,14 @@ fn every_event_is_decided_by_one_set_while_sets_are_switched() {
         gateway.write("rules/all.rules", &(text + &all_to(upstream)));
         wait::until("it is switched", || {
             rules(&gateway)["generation"].as_u64() == Some(switch as u64 + 1)
+        });
+        // What comes after that is decided by the new set.
+        let topic = format!("after/{switch}");
+        publish(&gateway, &topic);
+        let file = format!("{upstream}.jsonl");
+        gateway.wait_until("it goes where the new rules send it", || {
+            let text = std::fs::read_to_string(gateway.path(&file)).unwrap_or_default();
+            text.contains(&topic)
         });
     }
     let published = client.end().len();

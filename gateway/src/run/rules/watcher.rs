@@ -173,6 +173,12 @@ impl RulesWatcher {
         if !(is_none || is_kept) {
             self.keep(&files).await;
         }
+        if !unchanged {
+            // Before it is said to be in force.
+            self.files = if is_none { Vec::new() } else { files };
+            let active = ActiveRules::new(checked.rules, self.lanes.clone()).after(handover);
+            self.active.send_replace(Arc::new(active));
+        }
         self.status.send_modify(|status| {
             status.refused.clear();
             status.last_good_ms = None;
@@ -186,9 +192,6 @@ impl RulesWatcher {
         if unchanged {
             return self.told.accepted_again();
         }
-        self.files = if is_none { Vec::new() } else { files };
-        let active = ActiveRules::new(checked.rules, self.lanes.clone()).after(handover);
-        self.active.send_replace(Arc::new(active));
         self.told.activated(&RulesActivated {
             generation: self.status.borrow().generation,
             fingerprint: &fingerprint,
