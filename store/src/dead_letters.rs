@@ -31,6 +31,7 @@ use database::{Database, copy_entries, mark_complete};
 use encoding::{
     after, put_dead_letter, read_dead_letter, read_dead_letters, remove_dead_letter, stored_bytes,
 };
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,13 +198,19 @@ impl DeadLetters {
 
     /// Removes a dead letter.
     pub(crate) fn remove(&self, id: DeadLetterId) -> Result<bool, DeadLetterError> {
-        self.with_ballast(|database| self.remove_in(database, id))
+        let was_there = Cell::new(false);
+        self.with_ballast(|database| {
+            let is_there = self.remove_in(database, id, &was_there)?;
+            // What failed for lack of room may have been done all the same; then it is durable by now.
+            Ok(is_there || was_there.get())
+        })
     }
 
     fn remove_in(
         &self,
         database: &mut Database,
         id: DeadLetterId,
+        was_there: &Cell<bool>,
     ) -> Result<bool, DeadLetterError> {
         if self.is_empty(database) {
             return Ok(false);
@@ -212,6 +219,7 @@ impl DeadLetters {
         let Some(before) = self.with(database, |engine| stored_bytes(engine, id))? else {
             return Ok(false);
         };
+        was_there.set(true);
         count::lower(&self.path(database.number), self.count() - 1)
             .map_err(|error| failed(error.into()))?;
         let mut writes = Writes::default();

@@ -256,6 +256,24 @@ fn no_failing_call_makes_a_false_promise() {
     assert!(wrong.is_empty(), "{} cases failed: {wrong:?}", wrong.len());
 }
 
+/// What is tried again once the ballast has given room was begun before: none of these calls is left to chance.
+#[test]
+fn a_disk_that_is_full_for_any_one_call_makes_no_false_promise() {
+    let _alone = alone();
+    let mut outcome = Outcome::default();
+    for kind in [Kind::Write, Kind::DataSync] {
+        let fault = |nth| Fault {
+            kind,
+            nth,
+            count: 1,
+            answer: ENOSPC,
+        };
+        let _ = (1..).find(|nth| !outcome.case(fault(*nth)));
+    }
+    let wrong = outcome.wrong;
+    assert!(wrong.is_empty(), "{} cases failed: {wrong:?}", wrong.len());
+}
+
 #[test]
 fn several_kinds_of_calls_may_fail_in_one_run() {
     let _alone = alone();
