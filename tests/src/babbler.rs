@@ -2,19 +2,17 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tidegate_link::frame::{self, Decoder};
 use tidegate_link::message::{Hello, Level, ToDevice, ToGateway};
 use tidegate_link::{FRAME_SIZE_MAX, Field, Kind, Sequence};
 
-use crate::node::pseudo_terminal;
+use crate::node::{pseudo_terminal, raw_line};
 
 /// What it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,14 +69,7 @@ impl Babbler {
     /// When the system gives no pseudo-terminal.
     pub fn start(link: &Path, what: Babble) -> Babbler {
         let (port, path) = pseudo_terminal().expect("a pseudo-terminal");
-        let line = File::options()
-            .read(true)
-            .custom_flags(libc::O_NOCTTY)
-            .open(&path)
-            .expect("the line");
-        let mut settings = tcgetattr(&line).expect("its settings");
-        settings.make_raw();
-        tcsetattr(&line, OptionalActions::Now, &settings).expect("a raw line");
+        let line = raw_line(&path);
         std::os::unix::fs::symlink(&path, link).expect("a name for the line");
         let (ended, written) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (end, count) = (Arc::clone(&ended), Arc::clone(&written));

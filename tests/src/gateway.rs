@@ -284,6 +284,23 @@ impl Gateway {
         std::fs::read_to_string(self.path("gateway.log")).unwrap_or_default()
     }
 
+    /// How often its log says this, with the repeats that it only counts; it has ended.
+    ///
+    /// # Panics
+    /// When a count is no number.
+    pub fn said(&self, words: &str) -> usize {
+        let log = self.whole_log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        let times = lines.map(|line| match line.split_once("… ") {
+            None => 1,
+            Some((_, count)) => {
+                let (count, _) = count.split_once(" more in the last ").expect("a count");
+                count.parse().expect("a number")
+            }
+        });
+        times.sum()
+    }
+
     /// The last lines of its log.
     pub fn log(&self) -> String {
         tail(&self.path("gateway.log"), 40)
@@ -323,9 +340,34 @@ impl Gateway {
     /// # Panics
     /// When it shows nothing.
     pub fn events(&self, arguments: &[&str]) -> Vec<Value> {
-        let list = ["events", "list", "--format", "json"];
-        wait::find("the events are listed", || {
-            let asked = self.ask(&[&list, arguments].concat());
+        self.list(&[&["events", "list"], arguments].concat())
+    }
+
+    /// The dead letters, oldest first.
+    ///
+    /// # Panics
+    /// When they cannot be listed.
+    pub fn dead_letters(&self) -> Vec<Value> {
+        self.list(&["dead-letters", "list", "--limit", "10000"])
+    }
+
+    fn list(&self, arguments: &[&str]) -> Vec<Value> {
+        let listed = self.asked_json(arguments);
+        listed.as_array().cloned().expect("a list")
+    }
+
+    /// What `tidegate status` says.
+    ///
+    /// # Panics
+    /// When it says nothing.
+    pub fn status(&self) -> Value {
+        self.asked_json(&["status"])
+    }
+
+    /// What a subcommand prints as JSON, once it can.
+    fn asked_json(&self, arguments: &[&str]) -> Value {
+        wait::find("the gateway can be asked", || {
+            let asked = self.ask(&[arguments, &["--format", "json"]].concat());
             let said = String::from_utf8_lossy(&asked.stderr);
             match asked.status.success() {
                 true => Ok(serde_json::from_slice(&asked.stdout).expect("JSON")),

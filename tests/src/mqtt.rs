@@ -50,6 +50,18 @@ pub fn publish(topic: &str, id: u16, payload: &[u8]) -> Vec<u8> {
     packet(0x32, &body)
 }
 
+/// Publishes with QoS 1 and waits until that is acknowledged.
+///
+/// # Panics
+/// When something else comes, or the connection ends.
+pub fn publish_acknowledged(stream: &mut TcpStream, topic: &str, id: u16, payload: &[u8]) {
+    let packet = publish(topic, id, payload);
+    stream.write_all(&packet).expect("it reads");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("acknowledged");
+    assert_eq!(answer[..], puback(id)[..], "{topic}");
+}
+
 /// A SUBSCRIBE with QoS 1.
 pub fn subscribe(id: u16, filter: &str) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();

@@ -87,14 +87,7 @@ impl SimulatedNode {
     /// When the system gives none.
     pub fn plug(&mut self) {
         let (port, path) = pseudo_terminal().expect("a pseudo-terminal");
-        let line = File::options()
-            .read(true)
-            .custom_flags(libc::O_NOCTTY)
-            .open(&path)
-            .expect("the line");
-        let mut settings = tcgetattr(&line).expect("its settings");
-        settings.make_raw();
-        tcsetattr(&line, OptionalActions::Now, &settings).expect("a raw line");
+        let line = raw_line(&path);
         self.line = Some(line);
         let _ = std::fs::remove_file(&self.link);
         std::os::unix::fs::symlink(&path, &self.link).expect("a name for the line");
@@ -166,6 +159,19 @@ impl Drop for SimulatedNode {
             let _ = thread.join();
         }
     }
+}
+
+/// The gateway's end of a pseudo-terminal, as a serial port is; the line does not hang up while it is held.
+pub(crate) fn raw_line(path: &Path) -> File {
+    let line = File::options()
+        .read(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(path)
+        .expect("the line");
+    let mut settings = tcgetattr(&line).expect("its settings");
+    settings.make_raw();
+    tcsetattr(&line, OptionalActions::Now, &settings).expect("a raw line");
+    line
 }
 
 /// The node's end of a new pseudo-terminal, and the path of the other. No program that is started

@@ -91,11 +91,7 @@ fn publish(gateway: &Gateway, count: u16) {
     let mut stream = mqtt::connect(gateway.address, "health", true).expect("let in");
     for number in 0..count {
         let payload = format!("{{\"n\":{number}}}");
-        let packet = mqtt::publish("hall/temp", number + 1, payload.as_bytes());
-        stream.write_all(&packet).expect("it reads");
-        let mut ack = [0; 4];
-        stream.read_exact(&mut ack).expect("acknowledged");
-        assert_eq!(ack[..2], [0x40, 2]);
+        mqtt::publish_acknowledged(&mut stream, "hall/temp", number + 1, payload.as_bytes());
     }
 }
 

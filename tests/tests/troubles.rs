@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
@@ -15,24 +15,9 @@ use tidegate_tests::{mqtt, peer, port, wait};
 
 const ARCHIVE: &str = "[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n";
 
-/// What `tidegate hash-password` makes of a password.
-fn hash(password: &str) -> String {
-    let mut child = Command::new(binary::tidegate())
-        .arg("hash-password")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("tidegate starts");
-    let mut input = child.stdin.take().expect("its input");
-    input.write_all(password.as_bytes()).expect("it reads");
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 /// A user `press` of the source whose section came last.
 fn user(source: &str) -> String {
-    let hash = hash("open sesame");
+    let hash = binary::password_hash("open sesame");
     format!("[sources.{source}.users.press]\npassword_hash = \"{hash}\"\npublish = [\"#\"]\n\n")
 }
 
@@ -426,9 +411,7 @@ fn dead_letters_that_become_more_are_told_until_somebody_has_seen_them() {
     let publish = |topic: &str, count: u16| {
         let mut stream = mqtt::connect(gateway.address, "letters", true).expect("let in");
         for id in 1..=count {
-            let packet = mqtt::publish(topic, id, b"{}");
-            stream.write_all(&packet).expect("it reads");
-            stream.read_exact(&mut [0; 4]).expect("acknowledged");
+            mqtt::publish_acknowledged(&mut stream, topic, id, b"{}");
         }
     };
     let refused = Told {

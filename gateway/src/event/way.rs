@@ -186,7 +186,8 @@ mod tests {
         format!("{number:016x}").into()
     }
 
-    fn event(path: Option<&str>) -> Event {
+    /// An event with this way.
+    pub(super) fn event(path: Option<&str>) -> Event {
         let extension = path.map(|path| (Arc::from(PATH), Arc::from(path)));
         Event {
             id: "e-1".into(),

@@ -4,6 +4,7 @@
 use tidegate_store::Gap;
 
 use super::Happening;
+use super::log::repeats::always;
 
 /// The store gave up events that were not delivered.
 pub struct EventsGivenUp<'a> {
@@ -19,13 +20,16 @@ impl Happening for EventsGivenUp<'_> {
             .iter()
             .map(|of| format!("{} of class {} for {}", of.events, of.class, of.name))
             .collect();
-        tracing::warn!(
-            reason = gap.reason.word(),
-            events = gap.records,
-            first = gap.first,
-            last = gap.last,
-            "events were given up undelivered: {}",
-            lanes.join(", ")
-        );
+        // Each is a loss of its own, however alike their words.
+        always(|| {
+            tracing::warn!(
+                reason = gap.reason.word(),
+                events = gap.records,
+                first = gap.first,
+                last = gap.last,
+                "events were given up undelivered: {}",
+                lanes.join(", ")
+            );
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! Publishes to an MQTT broker, 3.1.1 or 5.
 //!
 //! The store is the only queue: a session of the broker ends with its connection, and the lane offers everything unconfirmed
-//! again on the next one. The client library writes the packets; the session itself is ours, for the library ends a
-//! connection over reasons that it does not know, and goes on counting what was refused.
+//! again on the next one. That session is ours, for the client library ends a connection over reasons that it does not know, and
+//! goes on counting what was refused; its codec writes CONNECT.
 
 pub mod config;
 mod connection;

@@ -8,7 +8,7 @@ use tidegate_tests::wait;
 
 use crate::client::{Client, V3, V5, connect_with, dial, packet, publish, text};
 use crate::gateway::{Gateway, start, stored};
-use crate::users::hash;
+use tidegate_tests::gateway::binary::password_hash;
 
 /// Kept of a payload that is set aside.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -18,7 +18,7 @@ fn gateway() -> Gateway {
         "max_payload = \"100KiB\"\nmax_topic = \"100B\"\nmax_topic_levels = 8\n\
          [sources.floor.users.press]\npassword_hash = \"{}\"\n\
          publish = [\"a/#\", \"$SYS/#\", \"$aws/#\", \"$tidegate/#\"]\n",
-        hash("open sesame")
+        password_hash("open sesame")
     ))
 }
 
@@ -26,20 +26,6 @@ fn press(gateway: &Gateway, level: u8, id: &str) -> Client {
     let login = [text(id), text("press"), text("open sesame")];
     let hello = connect_with(level, 0xc2, 60, &login);
     Client::over(dial(gateway.address), level, &hello)
-}
-
-fn letters(gateway: &Gateway) -> Vec<Value> {
-    let output = gateway.ask(&[
-        "dead-letters",
-        "list",
-        "--limit",
-        "1000",
-        "--format",
-        "json",
-    ]);
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let letters: Value = serde_json::from_str(&text).expect("JSON");
-    letters.as_array().cloned().expect("a list")
 }
 
 /// Topics and payloads that are not taken, what MQTT 5 calls that, and a part of the reason.
@@ -88,8 +74,10 @@ fn what_is_not_taken_is_answered_or_set_aside_and_holds_nothing_up() {
             expected += check(&gateway, level, qos);
         }
     }
-    wait::until("all are set aside", || letters(&gateway).len() == expected);
-    let letters_there = letters(&gateway);
+    wait::until("all are set aside", || {
+        gateway.dead_letters().len() == expected
+    });
+    let letters_there = gateway.dead_letters();
     for (topic, bytes, _, why) in not_taken() {
         let of_it = |letter: &&Value| letter["event"]["topic"] == topic.as_str();
         let of_it: Vec<&Value> = letters_there.iter().filter(of_it).collect();
@@ -121,7 +109,7 @@ fn what_is_not_taken_is_answered_or_set_aside_and_holds_nothing_up() {
 
 /// What was kept whole can be sent on, what was cut cannot.
 fn retried(gateway: &mut Gateway) {
-    let letters = letters(gateway);
+    let letters = gateway.dead_letters();
     let id = |topic: &str| {
         let found = letters.iter().find(|l| l["event"]["topic"] == topic);
         found.and_then(|l| l["id"].as_str()).expect("it is there")
@@ -174,8 +162,8 @@ fn a_publish_with_more_user_properties_than_are_read_is_answered() {
     body.extend(b"payload");
     client.send(&packet(0x30, &body));
     assert!(client.stored("a", b"2"));
-    wait::until("it is set aside", || letters(&gateway).len() == 1);
-    assert_eq!(letters(&gateway)[0]["event"]["topic"], "a/props");
+    wait::until("it is set aside", || gateway.dead_letters().len() == 1);
+    assert_eq!(gateway.dead_letters()[0]["event"]["topic"], "a/props");
 }
 
 #[test]
@@ -205,7 +193,7 @@ fn an_oversized_publish_is_read_to_its_end_in_bounded_memory() {
     assert!(client.stored("a", b"1"));
     let grown = most.saturating_sub(before);
     assert!(grown < 16 << 20, "it grew by {grown} bytes");
-    wait::until("it is set aside", || letters(&gateway).len() == 1);
+    wait::until("it is set aside", || gateway.dead_letters().len() == 1);
 }
 
 /// CONNECT with a will of QoS 1 of a user that publishes under `a/`.
@@ -228,7 +216,7 @@ fn a_will_that_may_not_be_published_is_set_aside() {
                 &with_will(level, topic),
             ));
             expected += 1;
-            wait::until(topic, || letters(&gateway).len() == expected);
+            wait::until(topic, || gateway.dead_letters().len() == expected);
         }
         drop(Client::over(
             dial(gateway.address),
@@ -239,7 +227,7 @@ fn a_will_that_may_not_be_published_is_set_aside() {
     wait::until("both granted wills", || {
         stored(&gateway, "$SYS/will").len() == 2
     });
-    assert_eq!(letters(&gateway).len(), expected);
+    assert_eq!(gateway.dead_letters().len(), expected);
 }
 
 /// User properties of a PUBLISH with QoS 1.

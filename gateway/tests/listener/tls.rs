@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, V5, connect, dial, publish};
 use crate::gateway::{Gateway, start_in, stored};
-use crate::users::hash;
+use tidegate_tests::gateway::binary::password_hash;
 use tidegate_tests::gateway::told::Told;
 use tidegate_tests::wait;
 
@@ -207,7 +207,7 @@ fn a_certificate_that_is_refused_is_told_everywhere() {
 fn a_user_without_a_hash_has_no_password_that_works() {
     let users = format!(
         "[sources.floor.users.press]\n[sources.floor.users.clerk]\npassword_hash = \"{}\"\n",
-        hash("inkwell")
+        password_hash("inkwell")
     );
     let gateway = gateway(true, &users);
     for (user, password, code) in [("press", "x", 0x86), ("clerk", "inkwell", 0)] {

@@ -1,29 +1,14 @@
 //! Who is let in with which password, and what each user may do.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::client::{
     Client, V3, V5, connect, connect_with, dial, packet, publish, subscribe, text,
 };
 use crate::gateway::{Gateway, start, stored};
+use tidegate_tests::gateway::binary::password_hash;
 use tidegate_tests::wait;
-
-/// What `tidegate hash-password` makes of a password.
-pub(crate) fn hash(password: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("hash-password")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("tidegate starts");
-    let mut input = child.stdin.take().expect("its input");
-    input.write_all(password.as_bytes()).expect("it reads");
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    let hash = String::from_utf8(output.stdout).expect("UTF-8");
-    hash.trim().to_owned()
-}
 
 /// A listener with the users `press` and `spy`.
 fn gateway() -> Gateway {
@@ -31,8 +16,8 @@ fn gateway() -> Gateway {
         "[sources.floor.users.press]\npassword_hash = \"{}\"\n\
          publish = [\"plant/{{user}}/#\"]\nsubscribe = [\"commands/{{client}}\"]\n\
          [sources.floor.users.spy]\npassword_hash = \"{}\"\n",
-        hash("open sesame"),
-        hash("curious")
+        password_hash("open sesame"),
+        password_hash("curious")
     ))
 }
 
@@ -92,7 +77,7 @@ fn only_the_right_password_of_a_known_user_lets_in() {
 fn without_users_and_with_anonymous_off_the_configuration_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("gateway.toml");
-    let user = format!("users.a = {{ password_hash = \"{}\" }}", hash("x"));
+    let user = format!("users.a = {{ password_hash = \"{}\" }}", password_hash("x"));
     for keys in [
         "anonymous = false".to_owned(),
         format!("anonymous = true\n{user}"),

@@ -1,7 +1,8 @@
 //! The program under test: always built from the sources as they are.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -31,6 +32,25 @@ pub fn breaching() -> PathBuf {
     BREACHING
         .get_or_init(|| build("tidegate-null-controls", &features))
         .clone()
+}
+
+/// What `tidegate hash-password` makes of a password.
+///
+/// # Panics
+/// When it makes nothing.
+pub fn password_hash(password: &str) -> String {
+    let mut child = Command::new(tidegate())
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tidegate starts");
+    let mut input = child.stdin.take().expect("its input");
+    input.write_all(password.as_bytes()).expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let hash = String::from_utf8(output.stdout).expect("UTF-8");
+    hash.trim().to_owned()
 }
 
 fn build(name: &str, features: &[&str]) -> PathBuf {

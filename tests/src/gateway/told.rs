@@ -92,8 +92,7 @@ impl Told<'_> {
 
 /// The troubles that the status tells.
 pub fn troubles(gateway: &Gateway) -> Vec<String> {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    let status: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+    let status = gateway.status();
     let all = status["troubles"].as_array().into_iter().flatten();
     all.filter_map(|one| one.as_str().map(str::to_owned))
         .collect()

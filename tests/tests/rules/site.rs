@@ -1,6 +1,5 @@
 //! A gateway whose rules send to one of two upstreams, and what is done to their folder.
 
-use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,16 +65,7 @@ pub(crate) fn has_trouble(gateway: &Gateway, part: &str) -> bool {
 /// Publishes once and waits for the acknowledgement.
 pub(crate) fn publish(gateway: &Gateway, topic: &str) {
     let mut stream = mqtt::connect(gateway.address, "sensor", true).expect("it listens");
-    stream
-        .write_all(&mqtt::publish(topic, 1, b"{}"))
-        .expect("it listens");
-    let mut buffer = Vec::new();
-    let mut bytes = [0; 64];
-    while mqtt::take(&mut buffer).is_none() {
-        let count = stream.read(&mut bytes).expect("an answer");
-        assert!(count > 0, "the connection ended");
-        buffer.extend_from_slice(&bytes[..count]);
-    }
+    mqtt::publish_acknowledged(&mut stream, topic, 1, b"{}");
 }
 
 pub(crate) fn holds(gateway: &Gateway, file: &str, topic: &str) -> bool {

@@ -129,16 +129,14 @@ fn faults(kind: &str, babble: Babble) -> Vec<String> {
         (babbler.written() > 10_000, "it was not heard".into()),
     ];
     wait::find("the port is named", || {
-        let status = gateway.ask(&["status", "--format", "json"]);
-        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let status = gateway.status().to_string();
         let is_named = status.contains("babbling") && status.contains("source other");
         is_named.then_some(()).ok_or(status)
     });
     drop(babbler);
     if matches!(babble, Babble::Logs | Babble::BadLines) {
         wait::until("the trouble is over", || {
-            let status = gateway.ask(&["status", "--format", "json"]);
-            !String::from_utf8_lossy(&status.stdout).contains("babbling")
+            !gateway.status().to_string().contains("babbling")
         });
     }
     limits

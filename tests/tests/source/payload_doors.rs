@@ -86,12 +86,7 @@ type Door<'a> = &'a dyn Fn(&str, Option<&str>, &[u8]);
 
 fn over_mqtt_3(address: SocketAddr, topic: &str, payload: &[u8]) {
     let mut stream = mqtt::connect(address, "three", true).expect("let in");
-    stream
-        .write_all(&mqtt::publish(topic, 1, payload))
-        .expect("it reads");
-    let mut ack = [0; 4];
-    stream.read_exact(&mut ack).expect("acknowledged");
-    assert_eq!(ack[..2], [0x40, 2]);
+    mqtt::publish_acknowledged(&mut stream, topic, 1, payload);
 }
 
 /// With MQTT 5, by a client of others.

@@ -156,8 +156,7 @@ fn gateway_with_two_ports() -> Gateway {
 /// Waits until the status says so.
 fn await_told(gateway: &Gateway, what: &str) {
     wait::find(what, || {
-        let status = gateway.ask(&["status", "--format", "json"]);
-        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let status = gateway.status().to_string();
         let told = status.contains(what).then_some(());
         told.ok_or(status)
     });

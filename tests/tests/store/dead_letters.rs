@@ -152,18 +152,10 @@ fn publish(gateway: &Gateway, publisher: u32, count: u64) {
     assert_eq!(left, 0, "not acknowledged\n{}", gateway.log());
 }
 
-fn status(gateway: &Gateway) -> Value {
-    wait::find("the status is told", || {
-        let asked = gateway.ask(&["status", "--format", "json"]);
-        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
-        serde_json::from_slice(&asked.stdout).map_err(|_| said)
-    })
-}
-
 /// Waits until nothing waits in the books, and gives the status.
 fn settled(gateway: &Gateway) -> Value {
     wait::find("everything has its fate", || {
-        let status = status(gateway);
+        let status = gateway.status();
         let waiting = status["books"]["waiting"].as_u64();
         match waiting {
             Some(0) => Ok(status),
@@ -227,7 +219,7 @@ fn check(case: &Case) {
         assert_eq!(told(&gateway), dropped, "{what}");
     }
     let full = || {
-        let lines = troubles(&self::status(&gateway));
+        let lines = troubles(&gateway.status());
         lines
             .iter()
             .any(|line| line.starts_with(case.of) && line.contains("are dropped"))
@@ -249,7 +241,7 @@ fn check(case: &Case) {
 fn retry(case: &Case, gateway: &Gateway, kept: u64) {
     let what = case.what;
     let lines = |word: &str| {
-        let lines = troubles(&status(gateway));
+        let lines = troubles(&gateway.status());
         lines
             .iter()
             .any(|line| line.starts_with(case.of) && line.contains(word))
@@ -257,16 +249,7 @@ fn retry(case: &Case, gateway: &Gateway, kept: u64) {
     gateway.wait_until("they are a trouble still", || {
         lines("are held as dead letters")
     });
-    let letters = gateway.ask(&[
-        "dead-letters",
-        "list",
-        "--format",
-        "json",
-        "--limit",
-        "10000",
-    ]);
-    let letters: Value = serde_json::from_slice(&letters.stdout).expect("JSON");
-    let letters = letters.as_array().expect("a list");
+    let letters = gateway.dead_letters();
     assert_eq!(letters.len() as u64, kept, "{what}");
     assert!(
         letters.iter().all(|letter| letter["of"] == case.of),

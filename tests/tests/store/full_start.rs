@@ -8,7 +8,7 @@ use tidegate_tests::mqtt::load::{Load, Share};
 use tidegate_tests::mqtt::subscriber::Subscriber;
 use tidegate_tests::peer::mosquitto::Mosquitto;
 use tidegate_tests::peer::small_disk::{Kind, SmallDisk};
-use tidegate_tests::{books, wait};
+use tidegate_tests::{books, mqtt, wait};
 
 /// Nothing is acknowledged for so long: it stands still.
 const QUIET: Duration = Duration::from_secs(1);
@@ -154,6 +154,29 @@ fn standstill(load: &Load, gateway: &Gateway) {
         let seen = || format!("{count} acknowledged\n{}", gateway.log());
         (before.1.elapsed() > QUIET).then_some(()).ok_or_else(seen)
     });
+}
+
+#[test]
+fn a_first_start_waits_for_room_and_says_so() {
+    let test = "a_first_start_waits_for_room_and_says_so";
+    for kind in [Kind::Tmpfs, EXT4] {
+        let mut gateway = Gateway::new("");
+        let disk = SmallDisk::mount(gateway.path("data"), kind, 110, test);
+        let Some(mut disk) = disk else { return };
+        disk.fill();
+        let waits = "this gateway waits for it";
+        gateway.launch();
+        gateway.wait_until("it waits", || gateway.whole_log().contains(waits));
+        assert!(gateway.terminate().success(), "{}", gateway.log());
+        gateway.launch();
+        let twice = || gateway.whole_log().matches(waits).count() == 2;
+        gateway.wait_until("it waits again", twice);
+        disk.give_back();
+        gateway.await_listening();
+        let mut sensor = mqtt::connect(gateway.address, "sensor", true).expect("let in");
+        mqtt::publish_acknowledged(&mut sensor, "a/b", 1, b"21.5");
+        assert_eq!(gateway.events(&["--topic", "a/b"]).len(), 1);
+    }
 }
 
 #[test]

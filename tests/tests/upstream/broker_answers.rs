@@ -1,6 +1,5 @@
 //! What a broker says or does not say: an event is blamed for what is said of it alone, and an upstream for the rest.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,33 +21,16 @@ fn gateway(address: std::net::SocketAddr, keys: &str) -> Gateway {
 fn publish(gateway: &Gateway, messages: &[(&str, &[u8])]) {
     let mut stream = mqtt::connect(gateway.address, "sensor", true).expect("let in");
     for (topic, payload) in messages {
-        stream
-            .write_all(&mqtt::publish(topic, 1, payload))
-            .expect("it reads");
-        let mut ack = [0; 4];
-        stream.read_exact(&mut ack).expect("acknowledged");
+        mqtt::publish_acknowledged(&mut stream, topic, 1, payload);
     }
-}
-
-fn status(gateway: &Gateway) -> Value {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    serde_json::from_slice(&asked.stdout).unwrap_or_default()
 }
 
 /// The dead letters' topics and reasons.
 fn letters(gateway: &Gateway) -> Vec<(String, String)> {
-    let asked = gateway.ask(&[
-        "dead-letters",
-        "list",
-        "--limit",
-        "1000",
-        "--format",
-        "json",
-    ]);
-    let listed: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
-    let all = listed.as_array().into_iter().flatten();
+    let all = gateway.dead_letters();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    all.map(|letter| (text(&letter["event"]["topic"]), text(&letter["reason"])))
+    all.iter()
+        .map(|letter| (text(&letter["event"]["topic"]), text(&letter["reason"])))
         .collect()
 }
 
@@ -176,9 +158,7 @@ fn the_one_event_over_which_a_broker_hangs_up_becomes_a_dead_letter_and_holds_up
         wait::until("the bad one is a dead letter", || {
             sent += 1;
             let topic = if sent == 1 { "t/bad" } else { "t/good" };
-            let packet = mqtt::publish(topic, 1, format!("{sent}").as_bytes());
-            stream.write_all(&packet).expect("it reads");
-            stream.read_exact(&mut [0; 4]).expect("acknowledged");
+            mqtt::publish_acknowledged(&mut stream, topic, 1, sent.to_string().as_bytes());
             std::thread::sleep(Duration::from_millis(20));
             !letters(&gateway).is_empty()
         });
@@ -246,7 +226,7 @@ fn what_no_event_passes_holds_the_lane_with_one_trouble() {
         let gateway = gateway(broker.address, keys);
         publish(&gateway, &[("t", &b"x"[..]); 3]);
         wait::for_count("it tries again", 8, || broker.seen().connections);
-        let status = status(&gateway);
+        let status = gateway.status();
         let troubles: Vec<&str> = status["troubles"]
             .as_array()
             .expect("troubles")

@@ -1,6 +1,5 @@
 //! How long events take to an upstream is seen, and what waited behind an outage or a restart is no live event.
 
-use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,11 +11,7 @@ use tidegate_tests::{mqtt, wait};
 fn publish(gateway: &Gateway, count: u16) {
     let mut stream = mqtt::connect(gateway.address, "clock", true).expect("let in");
     for number in 0..count {
-        let packet = mqtt::publish("hall/temp", number + 1, b"{}");
-        stream.write_all(&packet).expect("it reads");
-        let mut ack = [0; 4];
-        stream.read_exact(&mut ack).expect("acknowledged");
-        assert_eq!(ack[..2], [0x40, 2]);
+        mqtt::publish_acknowledged(&mut stream, "hall/temp", number + 1, b"{}");
     }
 }
 
@@ -28,9 +23,7 @@ fn counted(gateway: &Gateway, traffic: &str) -> u64 {
 
 /// What the status tells of all deliveries to `cloud`.
 fn since_start(gateway: &Gateway) -> Value {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    let status: Value = serde_json::from_slice(&asked.stdout).expect("JSON");
-    status["upstreams"][0]["delivery"]["since_start"].clone()
+    gateway.status()["upstreams"][0]["delivery"]["since_start"].clone()
 }
 
 #[track_caller]

@@ -82,16 +82,7 @@ fn percent_encoded(text: &str) -> String {
 
 /// Upstream, topic and reason of each dead letter, by the id of its event.
 fn letters(gateway: &Gateway) -> BTreeSet<(String, String, String)> {
-    let asked = gateway.ask(&[
-        "dead-letters",
-        "list",
-        "--limit",
-        "1000",
-        "--format",
-        "json",
-    ]);
-    let listed: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
-    let all = listed.as_array().cloned().unwrap_or_default();
+    let all = gateway.dead_letters();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     all.iter()
         .map(|letter| {

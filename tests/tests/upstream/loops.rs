@@ -15,13 +15,8 @@ const EVENTS: usize = 4;
 /// Rounds that are not noticed where nothing but the content tells (README).
 const UNTOLD_MAX: usize = 150;
 
-fn status(gateway: &Gateway) -> Value {
-    let asked = gateway.ask(&["status", "--format", "json"]);
-    serde_json::from_slice(&asked.stdout).unwrap_or_default()
-}
-
 fn is_told(gateway: &Gateway) -> bool {
-    let status = status(gateway);
+    let status = gateway.status();
     let mut troubles = status["troubles"].as_array().into_iter().flatten();
     troubles.any(|one| {
         one.as_str()
@@ -29,23 +24,8 @@ fn is_told(gateway: &Gateway) -> bool {
     })
 }
 
-fn letters(gateway: &Gateway) -> Vec<Value> {
-    let asked = gateway.ask(&[
-        "dead-letters",
-        "list",
-        "--limit",
-        "1000",
-        "--format",
-        "json",
-    ]);
-    let listed: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
-    listed.as_array().cloned().unwrap_or_default()
-}
-
 fn publish(stream: &mut TcpStream, topic: &str, payload: &[u8]) {
-    let packet = mqtt::publish(topic, 1, payload);
-    stream.write_all(&packet).expect("it reads");
-    stream.read_exact(&mut [0; 4]).expect("acknowledged");
+    mqtt::publish_acknowledged(stream, topic, 1, payload);
 }
 
 fn accepted(gateway: &Gateway) -> u64 {
@@ -130,7 +110,7 @@ fn over_one_broker_an_event_goes_round_a_few_times_and_is_told() {
         let copies = subscriber.settle(1, Duration::from_millis(500)).len();
         let most = if rules == TWICE { 1 + 2 + 4 + 8 } else { 4 };
         assert!((2..=most).contains(&copies), "{case}: {copies} copies");
-        let letters = letters(&gateway);
+        let letters = gateway.dead_letters();
         if (version, upstream, rules) == ("5", "", "") {
             // It comes back as it left, and is the same event: stored once, and no dead letter.
             assert_eq!((copies <= 3, letters.len()), (true, 0), "{case}: {copies}");
@@ -193,7 +173,10 @@ fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
         wait::until(&format!("{case}: told"), || pair.iter().any(is_told));
         let taken = quiet(&[&pair[0], &pair[1]]) as usize;
         assert!(taken <= EVENTS * most, "{case}: {taken}");
-        let kept: usize = pair.iter().map(|gateway| letters(gateway).len()).sum();
+        let kept: usize = pair
+            .iter()
+            .map(|gateway| gateway.dead_letters().len())
+            .sum();
         let is_same = (version, keys, rules) == ("5", ["", ""], ["", ""]);
         assert!(is_same || kept >= EVENTS, "{case}: {kept} dead letters");
         // Nothing is lost: another one still comes through.
@@ -219,7 +202,7 @@ fn what_a_central_sends_back_on_purpose_is_taken() {
             pair[0].events(&["--topic", "cmd/t"]).len()
         });
         assert!(!pair.iter().any(is_told));
-        assert!(pair.iter().all(|gateway| letters(gateway).is_empty()));
+        assert!(pair.iter().all(|gateway| gateway.dead_letters().is_empty()));
     }
 }
 
@@ -245,7 +228,7 @@ fn a_sensor_that_repeats_its_reading_is_no_loop() {
         }
         let arrived = subscriber.settle(events, Duration::from_millis(500)).len();
         assert_eq!(arrived, events, "{version}, every {pause_ms} ms");
-        assert_eq!(letters(&gateway), Vec::<Value>::new());
+        assert_eq!(gateway.dead_letters(), Vec::<Value>::new());
         assert!(!is_told(&gateway));
     }
 }
@@ -308,17 +291,17 @@ fn after_a_restart_the_marks_of_earlier_starts_are_known() {
             false,
         ),
     ] {
-        let before = letters(&gateway).len();
+        let before = gateway.dead_letters().len();
         post(door, id, &path.map(String::as_str).join("."));
         match is_stopped {
-            true => wait::until(id, || letters(&gateway).len() > before),
+            true => wait::until(id, || gateway.dead_letters().len() > before),
             false => wait::until(id, || {
                 let text = std::fs::read_to_string(gateway.path("archive.jsonl"));
                 text.unwrap_or_default().contains(&format!("t/{id}"))
             }),
         }
         assert_eq!(
-            letters(&gateway).len(),
+            gateway.dead_letters().len(),
             before + usize::from(is_stopped),
             "{id}"
         );

@@ -274,28 +274,10 @@ impl SentMemory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::event;
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-
-    /// The event of a content that is sent as it came.
-    fn event(path: Option<Arc<str>>) -> Event {
-        let extension = path.map(|path| (Arc::from(PATH), path));
-        Event {
-            id: "e-1".into(),
-            source: "plant-a/floor".into(),
-            kind: "reading".into(),
-            subject: None,
-            topic: "a/b".into(),
-            publisher: "press7".into(),
-            time: None,
-            received: 0,
-            content_type: None,
-            schema: None,
-            extensions: extension.into_iter().collect(),
-            data: bytes::Bytes::from_static(b"21.5"),
-        }
-    }
 
     /// A memory, an upstream, and a clock.
     struct World {
@@ -337,7 +319,8 @@ mod tests {
                 payload: b"21.5",
             };
             let upstream = Arc::clone(&self.upstream);
-            self.memory.sent(&upstream, content, &event(path), self.now);
+            self.memory
+                .sent(&upstream, content, &event(path.as_deref()), self.now);
         }
 
         /// Lets what arrives go round until it is known for what it is; how often it did.

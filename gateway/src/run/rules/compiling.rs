@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tidegate_rules::diagnostic::Diagnostic;
@@ -29,6 +29,7 @@ pub(super) enum Outcome {
 pub(super) struct Compiling {
     given_up: Arc<AtomicBool>,
     outcome: oneshot::Receiver<Outcome>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Compiling {
@@ -56,10 +57,14 @@ impl Compiling {
                 let _ = sender.send(outcome);
             }
         };
-        if let Err(error) = Builder::new().name("rules".into()).spawn(work) {
-            tracing::error!(%error, "no thread to compile the rules");
+        let thread = Builder::new().name("rules".into()).spawn(work);
+        let thread =
+            thread.inspect_err(|error| tracing::error!(%error, "no thread to compile the rules"));
+        Compiling {
+            given_up,
+            outcome,
+            thread: thread.ok(),
         }
-        Compiling { given_up, outcome }
     }
 
     /// Until it is done, for `most` at the most.
@@ -79,10 +84,13 @@ impl Compiling {
         }
     }
 
-    /// Gives it up and waits until its thread has noticed.
+    /// Gives it up and waits until its thread has ended.
     pub(super) async fn give_up(mut self) {
         self.given_up.store(true, Ordering::Relaxed);
-        let _ = (&mut self.outcome).await;
+        if let Some(thread) = self.thread.take() {
+            // A panic of it is in the log.
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
     }
 }
 
