@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::books::{self, Id};
+use crate::gateway::Gateway;
 use crate::mqtt;
+use crate::peer::mosquitto::Mosquitto;
 use crate::wait::{self, PATIENCE};
 
 /// One arrival.
@@ -59,6 +61,19 @@ impl Subscriber {
             stop,
             thread: Some(thread),
         }
+    }
+
+    /// Starts a broker with a subscriber on it, and only then can a gateway that is waiting for that
+    /// broker get there: what it forwards first is not forwarded to nobody.
+    ///
+    /// # Panics
+    /// When the gateway does not run or the broker does not grant it.
+    pub fn ahead_of(gateway: &Gateway, broker: &mut Mosquitto) -> Subscriber {
+        gateway.signal("STOP");
+        broker.start();
+        let subscriber = Subscriber::start(broker.address);
+        gateway.signal("CONT");
+        subscriber
     }
 
     /// How many arrived.

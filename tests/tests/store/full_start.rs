@@ -101,11 +101,7 @@ fn run_one(test: &str, case: &Case) {
             gateway.log()
         );
     }
-    // It finds the broker no sooner than somebody listens there.
-    gateway.signal("STOP");
-    broker.start();
-    let subscriber = Subscriber::start(broker.address);
-    gateway.signal("CONT");
+    let subscriber = Subscriber::ahead_of(&gateway, &mut broker);
     goes_on(&gateway, load, &subscriber, disk);
 }
 

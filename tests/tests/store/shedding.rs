@@ -46,8 +46,7 @@ fn urgent_events_all_arrive_while_low_ones_are_shed_and_accounted_for() {
     let low = publish(&gateway, 0..5, 30_000).acknowledged.len() as u64;
     gateway.kill();
     gateway.start();
-    broker.start();
-    let subscriber = Subscriber::start(broker.address);
+    let subscriber = Subscriber::ahead_of(&gateway, &mut broker);
     let quiet = Duration::from_secs(2);
     let arrived = subscriber.settle(alarms.len(), quiet);
     let ids: std::collections::BTreeSet<_> = arrived.iter().filter_map(|a| a.id).collect();

@@ -59,8 +59,7 @@ fn an_upstream_that_hangs_is_not_felt_by_another() {
         .recv_timeout(PATIENCE)
         .expect("somebody connects to the upstream that hangs");
     // Only now can the other one be reached: it has to connect while the first hangs.
-    broker.start();
-    let subscriber = Subscriber::start(broker.address);
+    let subscriber = Subscriber::ahead_of(&gateway, &mut broker);
     let share = Share {
         count: EVENTS / 2,
         per_second: 1_000.0,

@@ -128,8 +128,7 @@ fn a_backlog_drains_in_order_and_an_alarm_overtakes_it() {
     let alarm = outage.accept(ALARM..ALARM + 1, 1, 1);
     ledger.sent.extend(alarm.sent);
     ledger.acknowledged.extend(alarm.acknowledged);
-    outage.broker.start();
-    let subscriber = Subscriber::start(outage.broker.address);
+    let subscriber = Subscriber::ahead_of(&outage.gateway, &mut outage.broker);
     let arrived = outage.drain(&subscriber, ledger.acknowledged.len());
     assert_eq!(assert_complete(&ledger, &arrived), [], "out of order");
     let place = arrived.iter().position(|arrival| is_of(arrival, ALARM));
@@ -146,8 +145,7 @@ fn with_live_first_new_events_overtake_a_backlog_that_is_marked_as_such() {
         return;
     };
     let mut ledger = outage.fill();
-    outage.broker.start();
-    let subscriber = Subscriber::start(outage.broker.address);
+    let subscriber = Subscriber::ahead_of(&outage.gateway, &mut outage.broker);
     wait::for_count("something arrives", 1, || subscriber.count());
     let live = outage.accept(LIVE..LIVE + 1, 500, 50);
     ledger.sent.extend(live.sent);
