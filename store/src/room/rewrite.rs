@@ -21,6 +21,7 @@ use crate::engine::sled::{Engine, Writes};
 use crate::format::compression::Compressor;
 use crate::format::directory::generations_dir;
 use crate::format::route::{route_byte, route_parts};
+use crate::generation::beginnings::Beginnings;
 use crate::generation::name::{parse_revision, revision_name};
 use crate::generation::ranges::Ranges;
 use crate::generation::removal::delete_dir;
@@ -146,6 +147,7 @@ impl Rewriting {
         let Some((summary, survivors)) = copy.finish(old)? else {
             return Ok(None);
         };
+        Beginnings::save(&engine, &summary);
         drop(engine);
         appender
             .write_cursors()

@@ -6,7 +6,9 @@ use crate::support::{ALL, Case, bytes_of};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tidegate_store::{Append, Commit, CommitError, Options, Route, Store, WhenFull, restore};
+use tidegate_store::{
+    Append, Commit, CommitError, Options, ReadLimit, Route, Store, WhenFull, restore,
+};
 
 /// Sizes around every border: a block, a part, the value log, and well beyond.
 const SIZES: [usize; 12] = [
@@ -325,4 +327,95 @@ fn at_the_cap_large_records_are_refused_and_accepted_again_when_delivered() {
     assert!(case.append_many(&routes, 1, 200_000).is_err());
     assert_eq!(case.drain(lane, 1), held);
     case.append_many(&routes, 1, 200_000).unwrap();
+}
+
+/// Whether sled opened the database: it makes a snapshot where it opens one that was written to.
+fn opened(generation: &Path) -> bool {
+    let entries = fs::read_dir(generation).unwrap().flatten();
+    entries
+        .map(|entry| entry.file_name())
+        .any(|name| name.to_string_lossy().starts_with("snap."))
+}
+
+/// The complete generations with a value log; no snapshot is left in any.
+fn complete_unopened(dir: &Path) -> Vec<PathBuf> {
+    let mut found = files(dir, "values");
+    found.retain(|values| values.with_file_name("summary").exists());
+    for generation in found.iter_mut() {
+        generation.pop();
+        for entry in fs::read_dir(&*generation).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    found
+}
+
+/// What all records are about, read a few at a time.
+fn beginnings(case: &Case) -> Vec<(u64, Vec<u8>)> {
+    let (mut found, mut from) = (Vec::new(), 1);
+    let limit = ReadLimit {
+        records: 7,
+        bytes: 1 << 20,
+    };
+    while from < case.store().end() {
+        let batch = case.store().scan_beginnings(from, u64::MAX, limit).unwrap();
+        assert!(batch.next > from, "it gets on");
+        from = batch.next;
+        let records = batch.records.into_iter();
+        found.extend(records.map(|record| (record.sequence, record.bytes.to_vec())));
+    }
+    found
+}
+
+/// Large records over several generations, with small ones and some in parts among them.
+fn several_generations(size: usize) -> (Case, Vec<(u64, Vec<u8>)>) {
+    let mut case = Case::with(|options| {
+        options.tail_bytes = 0;
+        options.generation_bytes = 400_000;
+        options.max_size_bytes = 8 << 30;
+    });
+    let lane = case.store().lane("cloud").unwrap();
+    let routes = [Route { lane, class: 1 }];
+    let mut expected = Vec::new();
+    while files(&case.dir(), "summary").len() < 3 {
+        for size in [100, size, size] {
+            let first = case.append_many(&routes, 1, size).unwrap().first;
+            let mut bytes = bytes_of(first, size);
+            bytes.truncate(if size > 32_768 { 512 } else { size });
+            expected.push((first, bytes));
+        }
+    }
+    (case, expected)
+}
+
+#[test]
+fn what_large_records_are_about_is_read_without_opening_their_databases() {
+    for size in [33_000, 200_000, 3_000_000] {
+        let (mut case, expected) = several_generations(size);
+        let first = beginnings(&case);
+        assert!(first == expected, "{size}: as they were written");
+        // As a kill leaves it, after an orderly end, and from a backup.
+        let ways =
+            ["killed", "closed", "restored"].map(|way| (way, case.dir().with_file_name(way)));
+        copy_dir(&case.dir(), &ways[0].1);
+        let copy = case.dir().with_file_name("copy");
+        case.store().backup(&copy, |_, _| {}).unwrap();
+        restore(&copy, &ways[2].1, |_, _| {}).unwrap();
+        case.close();
+        copy_dir(&case.dir(), &ways[1].1);
+        for (way, dir) in ways {
+            let complete = complete_unopened(&dir);
+            assert!(complete.len() >= 3, "{size}, {way}: {complete:?}");
+            case.close();
+            case.options.dir = dir;
+            case.reopen();
+            let found = beginnings(&case);
+            assert!(found == expected, "{size}, {way}");
+            let opened: Vec<_> = complete.iter().filter(|found| opened(found)).collect();
+            assert!(opened.is_empty(), "{size}, {way}: {opened:?}");
+            assert!(damage_of(case.store()).is_empty(), "{size}, {way}");
+        }
+    }
 }
