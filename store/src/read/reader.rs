@@ -6,7 +6,6 @@ use super::wanted::Wanted;
 use crate::Sequence;
 use crate::api::batch::{ReadBatch, ReadLimit};
 use crate::api::error::ReadError;
-use crate::api::status::Damage;
 use crate::catalog::Catalog;
 use crate::catalog::open_generations::OpenGenerations;
 use crate::catalog::tail::TailBlock;
@@ -152,33 +151,11 @@ impl Reader {
             collector.pass_gap(collector.to);
         }
         collector.to = to;
-        self.note_damage(id, collector.take_missing());
+        let missing = collector.take_missing();
+        if !missing.is_empty() {
+            locked(&self.catalog).note_missing(id, &missing);
+        }
         read.or_else(|error| self.open.reading_failed(id, error))
-    }
-
-    fn note_damage(&self, id: u64, missing: Vec<(Sequence, Sequence)>) {
-        if missing.is_empty() {
-            return;
-        }
-        let mut catalog = locked(&self.catalog);
-        let mut lost = missing;
-        if let Some(generation) = catalog.generation_mut(id) {
-            let parts = lost.iter();
-            lost = parts
-                .flat_map(|(first, last)| generation.missing_in(*first, *last))
-                .collect();
-            generation.damaged |= !lost.is_empty();
-        }
-        for (first, last) in lost {
-            let damage = Damage {
-                generation: id,
-                first,
-                last,
-            };
-            if !catalog.damage.contains(&damage) && catalog.damage.len() < 1000 {
-                catalog.damage.push(damage);
-            }
-        }
     }
 }
 

@@ -143,7 +143,11 @@ impl Rewriting {
         let mut copy = Revision::begin(plan, &engine, self.compress);
         let range = plan.first..plan.end;
         let waits = |sequence: Sequence, routes: &[u8]| plan.waits(sequence, routes);
-        each_record(old, range, waits, |record| copy.take(record))?;
+        let missing = each_record(old, range, waits, |record| copy.take(record))?;
+        if !missing.is_empty() && locked(&self.catalog).note_missing(plan.id, &missing) {
+            // Rewritten, what is lost would pass for let go on purpose.
+            return Ok(None);
+        }
         let Some((summary, survivors)) = copy.finish(old)? else {
             return Ok(None);
         };
