@@ -301,6 +301,19 @@ fn large_records_go_with_their_generation_and_survive_where_they_are_needed() {
                 .all(|(n, bytes)| *bytes == bytes_of(*n, 100_000))
         );
         assert!(damage_of(case.store()).is_empty());
+        let rewritten = files(&case.dir(), "kept");
+        assert!(
+            rewritten
+                .iter()
+                .any(|kept| kept.with_file_name("beginnings").exists())
+        );
+        let mut about = beginnings(&case);
+        about.retain(|(sequence, _)| kept.contains(sequence));
+        let expected = kept.iter().map(|n| (*n, bytes_of(*n, 512)));
+        assert!(
+            about == expected.collect::<Vec<_>>(),
+            "after reopening: {again}"
+        );
         case.reopen();
     }
     assert_eq!(case.drain(slow, 1), kept.len() as u64);
@@ -418,4 +431,48 @@ fn what_large_records_are_about_is_read_without_opening_their_databases() {
             assert!(damage_of(case.store()).is_empty(), "{size}, {way}");
         }
     }
+}
+
+/// A way to harm a file, which may use one of the same name in another generation.
+type HarmFile = fn(&Path, &Path);
+
+#[test]
+fn a_harmed_file_of_beginnings_is_not_believed() {
+    let (mut case, expected) = several_generations(200_000);
+    let harms: [(&str, HarmFile); 7] = [
+        ("a bit", |path, _| flip(path, 2_000)),
+        ("a bit of its range", |path, _| flip(path, 1)),
+        ("a bit of its checksum", |path, _| {
+            flip(path, length(path) as usize - 1)
+        }),
+        ("cut", |path, _| {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(length(path) / 2).unwrap();
+        }),
+        ("emptied", |path, _| fs::write(path, b"").unwrap()),
+        ("gone", |path, _| fs::remove_file(path).unwrap()),
+        ("another generation's", |path, other| {
+            fs::copy(other, path).unwrap();
+        }),
+    ];
+    case.close();
+    for (what, harm) in harms {
+        let dir = case.dir().with_file_name(what.replace(' ', "-"));
+        copy_dir(&case.dir(), &dir);
+        let found = files(&dir, "beginnings");
+        assert!(found.len() >= 3, "{what}: {found:?}");
+        harm(&found[1], &found[2]);
+        let whole = std::mem::replace(&mut case.options.dir, dir);
+        case.reopen();
+        assert!(beginnings(&case) == expected, "{what}");
+        assert!(damage_of(case.store()).is_empty(), "{what}");
+        case.close();
+        case.options.dir = whole;
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
 }
