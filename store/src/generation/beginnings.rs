@@ -25,7 +25,7 @@ use std::path::Path;
 const FILE: &str = database_files::BEGINNINGS;
 const VERSION: u8 = 1;
 /// Written if it takes no more than one byte for so many of the value log.
-const VALUE_BYTES_EACH: u64 = 32;
+const VALUE_BYTES_EACH: u64 = 16;
 /// Nor more than this: it is held in memory while it is written and read.
 const BYTES_MAX: u64 = 4 << 20;
 const CHECKSUM_BYTES: usize = 4;

@@ -11,9 +11,13 @@ use tidegate_store::{
 };
 
 /// Sizes around every border: a block, a part, the value log, and well beyond.
-const SIZES: [usize; 12] = [
-    3_900, 4_000, 4_096, 8_200, 20_000, 32_767, 32_768, 33_000, 65_536, 200_000, 524_288, 3_000_000,
+const SIZES: [usize; 13] = [
+    3_900, 4_000, 4_096, 8_200, 16_383, 16_384, 17_000, 20_000, 32_768, 65_536, 200_000, 524_288,
+    3_000_000,
 ];
+
+/// Of so many bytes in a commit the large records go to the value log.
+const BESIDE: usize = 16 << 10;
 
 fn small(options: &mut Options) {
     options.tail_bytes = 0;
@@ -121,7 +125,7 @@ fn records_of_every_size_come_back_from_memory_from_disk_and_from_a_copy() {
 #[test]
 fn what_a_large_record_is_about_is_read_without_its_bytes() {
     let mut case = Case::with(small);
-    let sizes = [100, 20_000, 200_000, 40_000, 300];
+    let sizes = [100, BESIDE - 1, 200_000, BESIDE, 300];
     append(&mut case, &sizes, &[], false, false);
     let mut found = Vec::new();
     while (found.len() as u64) < case.store().end() - 1 {
@@ -132,7 +136,7 @@ fn what_a_large_record_is_about_is_read_without_its_bytes() {
     for (record, size) in found.iter().zip(sizes) {
         let whole = bytes_of(record.sequence, size);
         assert!(whole.starts_with(&record.bytes), "{}", record.sequence);
-        let bytes = if size > 32_768 { 512 } else { size };
+        let bytes = if size >= BESIDE { 512 } else { size };
         assert_eq!(record.bytes.len(), bytes, "of {size}");
     }
     fs::remove_file(&files(&case.dir(), "values")[0]).unwrap();
@@ -144,7 +148,12 @@ fn what_a_large_record_is_about_is_read_without_its_bytes() {
 
 #[test]
 fn a_backlog_of_large_records_takes_little_more_than_their_bytes() {
-    for (count, size) in [(150u64, 200_000usize), (600, 50_000), (8, 3_000_000)] {
+    for (count, size) in [
+        (150u64, 200_000usize),
+        (600, 50_000),
+        (1_500, 20_000),
+        (8, 3_000_000),
+    ] {
         let mut case = Case::with(|options| options.max_size_bytes = 8 << 30);
         let lane = case.store().lane("cloud").unwrap();
         let before = case.disk_bytes();
@@ -396,7 +405,7 @@ fn several_generations(size: usize) -> (Case, Vec<(u64, Vec<u8>)>) {
         for size in [100, size, size] {
             let first = case.append_many(&routes, 1, size).unwrap().first;
             let mut bytes = bytes_of(first, size);
-            bytes.truncate(if size > 32_768 { 512 } else { size });
+            bytes.truncate(if size >= BESIDE { 512 } else { size });
             expected.push((first, bytes));
         }
     }
@@ -405,7 +414,7 @@ fn several_generations(size: usize) -> (Case, Vec<(u64, Vec<u8>)>) {
 
 #[test]
 fn what_large_records_are_about_is_read_without_opening_their_databases() {
-    for size in [33_000, 200_000, 3_000_000] {
+    for size in [BESIDE, 20_000, 200_000, 3_000_000] {
         let (mut case, expected) = several_generations(size);
         let first = beginnings(&case);
         assert!(first == expected, "{size}: as they were written");
