@@ -211,7 +211,12 @@ fn what_the_broker_grants_in_another_way_is_told() {
         ("max_qos 0", &["p/#"], "p/x", "only QoS 0 to p/#: "),
         ("max_qos 0", &["p/x", "q"], "p/x", "only QoS 0 to p/x, q: "),
         ("", &["p/#", "p/x", "p/+"], "p/x", ""),
-        ("", &["p/x", "#", "p/x"], "p/x", ""),
+        (
+            "allow_duplicate_messages true",
+            &["p/x", "#", "p/x"],
+            "p/x",
+            "",
+        ),
         ("", &["p/+", "+/x"], "p/x", "p/+ and +/x overlap"),
         ("", &["a", "p/+/z", "p/y/#"], "p/y/z", "overlap"),
     ];
