@@ -123,3 +123,42 @@ fn entry<'a>(reader: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
     };
     Some((bytes()?, bytes()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sequences 3 to 300: a block of 3, one of 5 with a part, one of 7.
+    const FROZEN: &[u8] = b"\x01\x03\xac\x02\
+        \x08\0\0\0\0\0\0\0\x03\x02ab\
+        \x08\0\0\0\0\0\0\0\x05\x01c\
+        \x0c\0\0\0\0\0\0\0\x05\0\0\0\0\x03def\
+        \x08\0\0\0\0\0\0\0\x07\x00";
+
+    #[test]
+    fn a_frozen_file_is_read_from_the_block_that_holds_the_sequence() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), with_checksum(FROZEN.to_vec())).unwrap();
+        for (first, end) in [(3, 301), (4, 300), (0, 300)] {
+            assert!(Beginnings::load(dir.path(), first, end).is_none());
+        }
+        let found = Beginnings::load(dir.path(), 3, 300).unwrap();
+        for (from, expected) in [
+            (0, "ab c def"),
+            (3, "ab c def"),
+            (4, "ab c def"),
+            (5, "c def"),
+            (6, "c def"),
+            (7, ""),
+            (299, ""),
+        ] {
+            let mut values = String::new();
+            found.blocks(from, |_, value| {
+                values.push_str(std::str::from_utf8(value).unwrap());
+                values.push(' ');
+                ControlFlow::Continue(())
+            });
+            assert_eq!(values.trim_end(), expected, "from {from}");
+        }
+    }
+}
