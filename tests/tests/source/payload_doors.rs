@@ -381,7 +381,9 @@ fn record(brought: &Brought) -> Vec<u8> {
     };
     let payload = Payload::Readings { schema, values };
     let uptime_ms = 7;
-    postcard::to_stdvec(&Record { uptime_ms, payload }).expect("a record")
+    let mut record = [0; 64];
+    let record = postcard::to_slice(&Record { uptime_ms, payload }, &mut record);
+    record.expect("room").to_vec()
 }
 
 /// A node that brings everything, until it is acknowledged.
