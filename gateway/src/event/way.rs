@@ -7,7 +7,8 @@
 //! An event may well come back: a central sends an alarm to the plant that its readings came from. So it is not the first
 //! return that is stopped but the one after [`PASSES_MAX`] passes.
 //!
-//! Where no metadata travels, [`sent`] knows by its content what comes back.
+//! Where no metadata travels, a structured event still has its way in its document; of others [`sent`] knows by their content
+//! what comes back.
 
 pub mod sent;
 
@@ -16,6 +17,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use memchr::memmem;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tidegate_rules::event::Event;
 
 use sent::{Content, Sender, SentMemory};
@@ -121,6 +125,11 @@ impl Way {
         {
             return;
         }
+        if let Some(path) = way_in(&event.data) {
+            event.extensions.retain(|(name, _)| &**name != PATH);
+            event.extensions.push((PATH.into(), path.into()));
+            return;
+        }
         let content = Content {
             topic: &event.topic,
             payload: &event.data,
@@ -167,6 +176,27 @@ fn marks(path: &str) -> impl Iterator<Item = &str> {
     let is_mark =
         |mark: &&str| mark.len() == MARK_LEN && mark.bytes().all(|b| b.is_ascii_hexdigit());
     path.split('.').filter(is_mark)
+}
+
+/// What a CloudEvents document says of its own way.
+#[derive(Deserialize)]
+struct Document<'d> {
+    #[serde(rename = "specversion")]
+    _is_one: IgnoredAny,
+    #[serde(borrow)]
+    tidegatepath: Cow<'d, str>,
+}
+
+/// The way in a payload that is a structured event.
+fn way_in(payload: &[u8]) -> Option<Cow<'_, str>> {
+    let is_object = payload.trim_ascii_start().starts_with(b"{");
+    // Few payloads bear the name; only these are read.
+    if !is_object || memmem::find(payload, PATH.as_bytes()).is_none() {
+        return None;
+    }
+    let document: Document<'_> = serde_json::from_slice(payload).ok()?;
+    let has_marks = marks(&document.tidegatepath).next().is_some();
+    has_marks.then_some(document.tidegatepath)
 }
 
 fn nth(number: usize) -> String {
@@ -258,6 +288,49 @@ mod tests {
         }
         let of_several = format!("{}.{}.{}", mark(30), mark(35), mark(39));
         assert!(way.objection(&event(Some(&of_several))).is_some());
+    }
+
+    #[test]
+    fn a_document_without_metadata_beside_it_still_says_its_way() {
+        let (ours, foreign) = (mark(7), mark(9));
+        let way = Way::new(&ours, b"", HashSet::new());
+        let thrice = format!("{ours}.{foreign}.{ours}.{ours}");
+        let once = format!("{ours}.{foreign}");
+        let plain = |path: &str| {
+            format!(r#"{{"specversion":"1.0","data":{{"v":1}},"id":"1","tidegatepath":"{path}"}}"#)
+        };
+        for (payload, passes) in [
+            (plain(&once), Some(1)),
+            (plain(&thrice), Some(3)),
+            (
+                format!("\r\n {{ \"tidegatepath\" : \"{thrice}\",\n\"specversion\":\"1.0\"}}\n"),
+                Some(3),
+            ),
+            // Wrapped once more: the outer one counts.
+            (plain(&once).replace(r#"{"v":1}"#, &plain(&thrice)), Some(1)),
+            // No CloudEvents, no marks, no document.
+            (format!(r#"{{"tidegatepath":"{thrice}"}}"#), None),
+            (
+                format!(r#"{{"specversion":"1.0","data":{{"tidegatepath":"{thrice}"}}}}"#),
+                None,
+            ),
+            (plain("x"), None),
+            (
+                plain(&thrice).replace("\"tidegatepath\":\"", "\"tidegatepath\":[\""),
+                None,
+            ),
+            (plain(&thrice)[1..].to_owned(), None),
+            (format!("[{}]", plain(&thrice)), None),
+            (plain(&thrice) + "}", None),
+        ] {
+            let mut arrived = event(None);
+            arrived.data = payload.clone().into();
+            way.recognise(&mut arrived, "floor", Instant::now());
+            let path = arrived.extension(PATH);
+            assert_eq!(path.map(|path| way.passes(path)), passes, "{payload}");
+            let is_stopped = way.objection(&arrived).is_some();
+            assert_eq!(is_stopped, passes == Some(3), "{payload}");
+        }
     }
 
     #[test]
