@@ -297,6 +297,14 @@ impl Intake {
             Seen::New if identity == Identity::None && !event.id.is_empty() => {
                 self.give_own_id(&mut event);
             }
+            // It stands for what got it here, and receivers know that one by it.
+            Seen::New
+                if matches!(identity, Identity::Id { .. })
+                    && self.settings.way.is_of_another(&event, now.instant) =>
+            {
+                self.metrics.reused_ids.inc();
+                self.give_own_id(&mut event);
+            }
             Seen::New => {}
             Seen::Again => {
                 self.metrics.duplicates.inc();

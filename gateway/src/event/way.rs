@@ -102,18 +102,38 @@ impl Way {
 
     /// Whether an event has an id that this gateway made for what came to it, and a way.
     pub fn is_own(&self, event: &Event) -> bool {
-        let (mark, number) = event.id.split_once('-').unwrap_or_default();
+        self.is_minted(&event.id) && event.extension(PATH).is_some()
+    }
+
+    /// Whether a sender gives an id that this gateway made, or may make yet, to what it did not send out under it just now.
+    pub fn is_of_another(&self, event: &Event, now: Instant) -> bool {
+        let content = Content {
+            topic: &event.topic,
+            payload: &event.data,
+        };
+        self.is_minted(&event.id) && !self.memory().was_sent(content, &event.id, now)
+    }
+
+    fn is_minted(&self, id: &str) -> bool {
+        let (mark, number) = id.split_once('-').unwrap_or_default();
         let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        is_number && self.is_ours(mark) && event.extension(PATH).is_some()
+        is_number && self.is_ours(mark)
     }
 
     fn is_ours(&self, mark: &str) -> bool {
         *mark == *self.0.mark || self.0.earlier.iter().any(|earlier| earlier == mark)
     }
 
-    /// An upstream sends this now; `event` is what became of it.
-    pub fn sent(&self, upstream: &Arc<str>, content: Content<'_>, event: &Event, now: Instant) {
-        self.memory().sent(upstream, content, event, now);
+    /// An upstream sends this now, under this id; `event` is what it came from.
+    pub fn sent(
+        &self,
+        upstream: &Arc<str>,
+        content: Content<'_>,
+        id: &str,
+        event: &Event,
+        now: Instant,
+    ) {
+        self.memory().sent(upstream, content, id, event, now);
     }
 
     /// Gives an event without metadata the way of what was sent just now, where it is that which comes back. `source` is
@@ -330,6 +350,40 @@ mod tests {
             assert_eq!(path.map(|path| way.passes(path)), passes, "{payload}");
             let is_stopped = way.objection(&arrived).is_some();
             assert_eq!(is_stopped, passes == Some(3), "{payload}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_ours_stands_for_what_left_under_it_and_for_nothing_else() {
+        let way = Way::new(&mark(7), mark(6).as_bytes(), HashSet::new());
+        let now = crate::time::clock::monotonic();
+        let sent = |id: &str| {
+            let content = Content {
+                topic: "a/b",
+                payload: b"21.5",
+            };
+            way.sent(&"cloud".into(), content, id, &event(None), now);
+        };
+        let id = |mark: u64, rest: &str| format!("{mark:016x}-{rest}");
+        for (id, left, after_s, is_of_another) in [
+            (id(7, "5"), None, 0, true),
+            (id(6, "5"), None, 0, true),
+            (id(7, "5"), Some(id(7, "5")), 1, false),
+            (id(7, "5"), Some(id(7, "6")), 1, true),
+            (id(7, "5"), Some(id(7, "5")), 61, true),
+            // Of others, of a rule here or elsewhere, of a device.
+            (id(9, "5"), None, 0, false),
+            (id(7, "5/hot/0"), None, 0, false),
+            (id(7, ""), None, 0, false),
+            (id(7, "5-6"), None, 0, false),
+            ("5".into(), None, 0, false),
+            ("".into(), None, 0, false),
+        ] {
+            sent(left.as_deref().unwrap_or("another"));
+            let mut arrived = event(None);
+            arrived.id = id.as_str().into();
+            let later = now + std::time::Duration::from_secs(after_s);
+            assert_eq!(way.is_of_another(&arrived, later), is_of_another, "{id}");
         }
     }
 

@@ -206,7 +206,9 @@ impl Upstream for MqttOut {
                         topic: &message.topic,
                         payload: &message.payload,
                     };
-                    self.way.sent(&self.name, content, &delivery.event, now);
+                    let id = delivery.id();
+                    self.way
+                        .sent(&self.name, content, &id, &delivery.event, now);
                     session.send(delivery.token, &message, self.config.broker.version)
                 }
             };
