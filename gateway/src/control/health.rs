@@ -35,7 +35,13 @@ pub(super) fn troubles(status: &Status, intake: &IntakeReport) -> Vec<String> {
         troubles.push("the commit thread does not come round: nothing is stored".to_owned());
     }
     if intake.refusing {
-        troubles.push("events are refused: the store takes no more".to_owned());
+        let why = match intake.refused_because.as_str() {
+            "" => "no reason is known",
+            why => why,
+        };
+        troubles.push(format!(
+            "events are refused: the store takes no more: {why}"
+        ));
     }
     let store = &status.store;
     for damage in &store.damage {
@@ -130,6 +136,22 @@ mod tests {
         for (intake, alive, ready) in cases {
             assert_eq!(is_alive(&intake), alive, "{intake:?}");
             assert_eq!(accepts(&intake), ready, "{intake:?}");
+        }
+    }
+
+    #[test]
+    fn why_events_are_refused_stands_behind_it() {
+        for (because, says) in [
+            ("the disk failed: EIO", ": the disk failed: EIO"),
+            ("", ": no reason is known"),
+        ] {
+            let refusing = IntakeReport {
+                refused_because: because.to_owned(),
+                ..intake(Some(0), true)
+            };
+            let told = troubles(&Status::default(), &refusing);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].ends_with(says), "{told:?}");
         }
     }
 
