@@ -41,7 +41,7 @@ impl Served {
             .with_intake(move |_| IntakeReport {
                 last_beat: Some(Duration::ZERO),
                 refusing: asked.load(Ordering::Relaxed),
-                ..IntakeReport::default()..IntakeReport::default()
+                ..IntakeReport::default()
             });
         let api = Api {
             listen: "127.0.0.1:0".parse().ok(),
