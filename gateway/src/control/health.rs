@@ -237,9 +237,9 @@ mod tests {
                 refused_because: because.to_owned(),
                 ..intake(Some(0), true)
             };
-            let told = troubles(&Status::default(), &refusing, &Observe::default());
+            let told = lines(&Status::default(), &refusing);
             assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].line.ends_with(says), "{told:?}");
+            assert!(told[0].ends_with(says), "{told:?}");
         }
     }
 
