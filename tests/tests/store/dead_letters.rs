@@ -240,9 +240,14 @@ fn retry(case: &Case, gateway: &Gateway, kept: u64) {
 
 #[test]
 fn dropping_all_letters_gives_their_room_back_at_any_cap_running_or_not() {
-    let small = "[store]\nmax_size = \"2MiB\"\nkeep_for = \"0s\"\n\n[dead_letters]\nmax_size = \"64KiB\"\n\n";
-    for runs in [true, false] {
-        let mut gateway = Gateway::new(&format!("{small}{ARCHIVE}"));
+    // The smallest one, where their share binds; where their bound does; and where neither does.
+    let caps = [("1MiB", "1MiB"), ("2MiB", "64KiB"), ("64MiB", "8MiB")];
+    let ways = caps.into_iter().flat_map(|cap| [(cap, true), (cap, false)]);
+    for ((store, letters), runs) in ways {
+        println!("{store}, {letters}, running: {runs}");
+        let mut gateway = Gateway::new(&format!(
+            "[store]\nmax_size = \"{store}\"\nkeep_for = \"0s\"\n\n[dead_letters]\nmax_size = \"{letters}\"\n\n{ARCHIVE}"
+        ));
         gateway.write("rules/all.rules", "unmatched { send to dead_letter }\n");
         gateway.start();
         publish(&gateway, ODD, 1_000);

@@ -253,28 +253,53 @@ fn sent_again(case: &Case, gateway: &Gateway) {
     );
 }
 
-#[test]
-fn what_is_moved_or_sent_again_keeps_its_id_beside_what_was_delivered() {
-    let mut gateway = Gateway::new(&format!("{ARCHIVE}{}", upstream(&Far::Webhook).0));
-    // The third output of one rule is refused, the others are delivered under the ids with 0 and 1.
-    let rule = "rule r { on \"odd\" send to archive topic \"a\" send to archive topic \"b\" send to web topic \"c\" }";
-    gateway.write("rules/all.rules", rule);
-    gateway.start();
-    publish(&gateway);
-    settled(&gateway);
-    let sent = gateway.ask(&["dead-letters", "retry", "--all", "--to", "archive"]);
-    assert!(sent.status.success(), "{sent:?}");
-    let ids = wait::find("all are there", || {
+const NOWHERE: &str = "[upstreams.web]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n";
+
+/// Ids of what the archive has, once it is so many.
+fn archived(gateway: &Gateway, count: usize) -> Vec<String> {
+    wait::find("all are there", || {
         let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = text.lines();
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let ids: Vec<String> = lines.map(|line| line["id"].to_string()).collect();
-        (ids.len() == 3 * EVENTS)
+        (ids.len() == count)
             .then_some(ids)
             .ok_or_else(|| gateway.log())
-    });
-    let numbered = ids.iter().filter(|id| id.ends_with("/r/2\""));
-    assert_eq!(numbered.count(), EVENTS, "{ids:?}");
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 3 * EVENTS);
+    })
+}
+
+#[test]
+fn what_is_moved_or_sent_again_keeps_its_id_beside_what_was_delivered() {
+    let (refuses, _broker) = upstream(&Far::Webhook);
+    for (web, moves) in [(&*refuses, false), (NOWHERE, true)] {
+        let mut gateway = Gateway::new(&format!("{ARCHIVE}{web}"));
+        // The third output of one rule does not arrive, the others are delivered under the ids with 0 and 1.
+        let near = "send to archive topic \"a\" send to archive topic \"b\"";
+        let rule = |far: &str| format!("rule r {{ on \"odd\" {near} {far} }}\n");
+        gateway.write("rules/all.rules", &rule("send to web topic \"c\""));
+        gateway.start();
+        publish(&gateway);
+        archived(&gateway, 2 * EVENTS);
+        let arguments = match moves {
+            false => {
+                settled(&gateway);
+                &["dead-letters", "retry", "--all", "--to", "archive"][..]
+            }
+            true => {
+                assert!(gateway.terminate().success());
+                gateway.write("rules/all.rules", &rule(""));
+                let path = gateway.path("gateway.toml");
+                let text = std::fs::read_to_string(&path).expect("a configuration");
+                std::fs::write(&path, text.replace(web, "")).expect("written");
+                gateway.start();
+                &["store", "lanes", "move", "web", "--to", "archive"]
+            }
+        };
+        let sent = gateway.ask(arguments);
+        assert!(sent.status.success(), "{sent:?}");
+        let ids = archived(&gateway, 3 * EVENTS);
+        let numbered = ids.iter().filter(|id| id.ends_with("/r/2\""));
+        assert_eq!(numbered.count(), EVENTS, "{arguments:?}: {ids:?}");
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 3 * EVENTS);
+    }
 }
