@@ -51,7 +51,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// An `mqtt` source.
 pub struct MqttClient {
     config: MqttSource,
-    /// What is subscribed to: the configured filters without those that others cover.
+    /// What is subscribed to: the configured filters without those that others cover that were not refused.
     filters: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
     name: String,
@@ -143,7 +143,7 @@ impl MqttClient {
             metrics,
             reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
             subscribed: false,
-            filters: filters::uncovered(&config.topics),
+            filters: filters::uncovered(&config.topics, &[]),
             config,
         })
     }
@@ -308,15 +308,23 @@ impl MqttClient {
     }
 
     /// What the broker granted: the refused filters are a trouble and keep none of the others from
-    /// being served.
+    /// being served; those that a refused one covers are asked for then.
     ///
     /// # Errors
     /// When none was granted.
-    fn granted(&mut self, granted: &[Granted], resumed: bool) -> Result<(), String> {
+    fn granted(
+        &mut self,
+        granted: &[Granted],
+        connection: &SubscriberConnection,
+    ) -> Result<(), String> {
+        let refused = filters::answered(&self.filters, granted, |one| one == Granted::Refused);
+        let wanted = filters::uncovered(&self.config.topics, &refused);
+        if wanted.iter().any(|filter| !self.filters.contains(filter)) {
+            self.filters = wanted;
+            return connection.client.subscribe(&self.filters, self.config.qos);
+        }
         let of = |wanted: Granted| {
-            let named = self.filters.iter().zip(granted);
-            let named = named.filter(|(_, granted)| **granted == wanted);
-            let named: Vec<&str> = named.map(|(filter, _)| filter.as_str()).collect();
+            let named = filters::answered(&self.filters, granted, |one| one == wanted);
             Some(named.join(", ")).filter(|names| !names.is_empty())
         };
         let refused = of(Granted::Refused);
@@ -332,7 +340,8 @@ impl MqttClient {
                 .map(|why| format!("{why}; grant it there, or take it out of `topics`")),
         );
         self.tell("granted", at_most_once);
-        let overlap = filters::overlapping(&self.filters).map(|(one, other)| {
+        let served = filters::answered(&self.filters, granted, |one| one != Granted::Refused);
+        let overlap = filters::overlapping(&served).map(|(one, other)| {
             format!("the topics {one} and {other} overlap: what both match may come, and be stored, twice")
         });
         self.tell("overlap", overlap);
@@ -341,7 +350,7 @@ impl MqttClient {
         }
         // Asked for again on the next connection while one is refused.
         self.subscribed = refused.is_none();
-        self.up(resumed);
+        self.up(connection.resumed);
         Ok(())
     }
 
@@ -385,7 +394,7 @@ impl MqttClient {
             match event {
                 Ok(ClientEvent::Connected { .. }) => {}
                 Ok(ClientEvent::Subscribed { granted }) => {
-                    if let Err(why) = self.granted(&granted, connection.resumed) {
+                    if let Err(why) = self.granted(&granted, connection) {
                         return (arrivals, Some(why));
                     }
                 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, V3, V5, packet, publish, subscribe, text, unsubscribe};
 use crate::gateway::start;
+use tidegate_tests::wait;
 
 /// Subscribes to one filter; the code in the SUBACK.
 fn granted(client: &mut Client, level: u8, filter: &str, options: u8) -> u8 {
@@ -125,19 +126,90 @@ fn with_no_local_a_client_does_not_hear_itself() {
     assert_eq!(event(&mut client, V5).2, b"another's");
 }
 
+/// The user properties of a PUBLISH of MQTT 5 that are the sender's or say that it is a CloudEvent, and its payload.
+fn with_properties(client: &mut Client) -> (Vec<String>, Vec<u8>) {
+    let (first, body) = client.packet();
+    let mut at = 2 + usize::from(body[1]);
+    if first & 6 > 0 {
+        client.send(&packet(0x40, &body[at..at + 2]));
+        at += 2;
+    }
+    let (length, from) = match body[at] {
+        short @ 0..0x80 => (usize::from(short), at + 1),
+        low => (
+            usize::from(low & 0x7f) | usize::from(body[at + 1]) << 7,
+            at + 2,
+        ),
+    };
+    let (mut properties, payload) = body[from..].split_at(length);
+    let mut names = Vec::new();
+    while let Some((&0x26, rest)) = properties.split_first() {
+        let (name, rest) = rest[2..].split_at(usize::from(rest[1]));
+        properties = &rest[2 + usize::from(rest[1])..];
+        let name = String::from_utf8(name.to_vec()).expect("UTF-8");
+        if name == "specversion" || name.starts_with("own") {
+            names.push(name);
+        }
+    }
+    (names, payload.to_vec())
+}
+
 #[test]
-fn a_packet_larger_than_a_client_takes_is_not_sent_to_it() {
+fn a_client_gets_what_fits_its_largest_packet_and_what_fits_only_without_attributes_so() {
     let gateway = start("");
-    let mut hello = crate::client::connect(V5, "small");
-    hello.splice(12..13, [5, 0x27, 0, 0, 0, 250]);
-    hello[1] += 5;
-    let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
     let mut publisher = Client::connect(gateway.address, V5, "publisher");
-    assert_eq!(granted(&mut small, V5, "a", 1), 1);
-    assert!(publisher.stored("a", &[b'x'; 200]));
-    assert!(publisher.stored("a", b"y"));
-    assert_eq!(event(&mut small, V5).2, b"y");
-    assert_eq!(gateway.metric("tidegate_source_missed_total", ""), 1);
+    let own = [vec![0x26], text("own"), text("1")].concat();
+    // The bytes that the client takes, the sender's properties, the bytes of the payload, and whether it arrives with all
+    // attributes of the event.
+    let cases: [(u32, &[u8], usize, Option<bool>); 10] = [
+        (64, b"", 32, Some(false)),
+        (64, b"", 58, Some(false)),
+        (64, b"", 59, None),
+        (64, b"", 64, None),
+        (64, &own, 49, Some(false)),
+        (64, &own, 50, None),
+        (100_000, b"", 64, Some(true)),
+        (100_000, &own, 64, Some(true)),
+        (250, &own, 200, Some(false)),
+        (1, b"", 0, None),
+    ];
+    let mut missed = 0;
+    for (at, (packet_bytes_max, properties, bytes, expected)) in cases.into_iter().enumerate() {
+        for qos in [0, 1] {
+            let case = format!("{packet_bytes_max} {properties:?} {bytes} QoS {qos}");
+            let mut hello = crate::client::connect(V5, "small");
+            let limit = [&[5, 0x27][..], &packet_bytes_max.to_be_bytes()].concat();
+            hello.splice(12..13, limit);
+            hello[1] += 5;
+            let mut small = Client::over(crate::client::dial(gateway.address), V5, &hello);
+            assert_eq!(granted(&mut small, V5, "a", qos), qos);
+            // With QoS 1 the packet has an identifier.
+            let payload = vec![b'0' + at as u8; bytes.saturating_sub(2 * usize::from(qos))];
+            let body = [
+                &text("a")[..],
+                &[0, 7, properties.len() as u8],
+                properties,
+                &payload,
+            ];
+            publisher.send(&packet(0x32, &body.concat()));
+            assert_eq!(publisher.packet(), (0x40, vec![0, 7]), "{case}");
+            match expected {
+                Some(whole) => {
+                    let names = [("specversion", whole), ("own", !properties.is_empty())];
+                    let names = names.into_iter().filter(|(_, there)| *there);
+                    let names = names.map(|(name, _)| name.to_owned()).collect();
+                    assert_eq!(with_properties(&mut small), (names, payload), "{case}");
+                }
+                None => {
+                    missed += 1;
+                    small.ping();
+                    let metric = "tidegate_source_missed_total";
+                    wait::until(&case, || gateway.metric(metric, "") == missed);
+                }
+            }
+        }
+    }
+    assert_eq!(gateway.metric("tidegate_source_missed_total", ""), missed);
 }
 
 #[test]

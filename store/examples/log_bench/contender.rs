@@ -1,9 +1,11 @@
-//! What is compared: a plain append-only file, the store with and without compression.
+//! What is compared: a plain append-only file, the same handed to other threads, the store with and without compression.
 
 use crate::load::reading;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer, open};
 
 /// Whatever went wrong ends the benchmark.
@@ -22,6 +24,7 @@ pub(crate) type Entry = (&'static str, fn(&Path) -> Outcome<Box<dyn Contender>>)
 pub(crate) fn own() -> Vec<Entry> {
     vec![
         ("plain file", |dir| Ok(Box::new(Plain::new(dir)?))),
+        ("handed over", |dir| Ok(Box::new(HandedOver::new(dir)?))),
         ("store", |dir| Ok(Box::new(Log::new(dir, true)?))),
         ("store, no lz4", |dir| Ok(Box::new(Log::new(dir, false)?))),
     ]
@@ -42,6 +45,96 @@ impl Contender for Plain {
         let bytes: Vec<u8> = (first..first + count).flat_map(reading).collect();
         self.0.write_all(&bytes)?;
         Ok(self.0.sync_data()?)
+    }
+}
+
+/// The plain file, but each group is written and synced as sled does it: by one of seven threads that wait together,
+/// are all woken, and then wake who waits for the group. What lies between this and the plain file no use of sled saves.
+struct HandedOver {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    file: File,
+    state: Mutex<State>,
+    work: Condvar,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    group: Option<Vec<u8>>,
+    result: Option<std::io::Result<()>>,
+    closed: bool,
+}
+
+impl HandedOver {
+    fn new(dir: &Path) -> Outcome<HandedOver> {
+        fs::create_dir_all(dir)?;
+        let shared = Arc::new(Shared {
+            file: File::create(dir.join("plain"))?,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        });
+        let threads = (0..7).map(|_| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.serve())
+        });
+        Ok(HandedOver {
+            threads: threads.collect(),
+            shared,
+        })
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut state = self.state();
+        while !state.closed {
+            let Some(group) = state.group.take() else {
+                let woken = self.work.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let mut file = &self.file;
+            let result = file.write_all(&group).and_then(|()| file.sync_data());
+            state = self.state();
+            state.result = Some(result);
+            self.done.notify_all();
+        }
+    }
+}
+
+impl Contender for HandedOver {
+    fn append(&mut self, first: u64, count: u64) -> Outcome<()> {
+        let group = (first..first + count).flat_map(reading).collect();
+        let mut state = self.shared.state();
+        state.group = Some(group);
+        self.shared.work.notify_all();
+        loop {
+            if let Some(result) = state.result.take() {
+                return Ok(result?);
+            }
+            let woken = self.shared.done.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.work.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 

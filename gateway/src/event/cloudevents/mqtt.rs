@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use tidegate_rules::event::Event;
 
-use super::{Attribute, SPEC_VERSION, continue_way, of_delivery, of_event, read, read_extension};
+use super::{
+    Attribute, SPEC_VERSION, continue_way, extensions, of_delivery, of_event, read, read_extension,
+};
 use crate::event::arrival::SENDER_ID;
 use crate::event::delivery::Delivery;
 use crate::event::way::{self, PATH};
@@ -21,6 +23,11 @@ pub fn properties<'a>(event: &'a Event, mark: Option<&'a str>) -> Vec<Attribute<
     attributes.extend(of_event(event));
     continue_way(&mut attributes, event, mark);
     attributes
+}
+
+/// Of these those that its sender gave it beside what names the event: for a subscriber that takes only small packets.
+pub fn properties_of_sender(event: &Event) -> Vec<Attribute<'_>> {
+    extensions(event).collect()
 }
 
 /// The user properties that a delivery leaves with.

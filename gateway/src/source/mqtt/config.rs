@@ -58,7 +58,7 @@ impl Kind for MqttSource {
             let message = "with QoS 0 the broker may lose events on the way here";
             section.context.report(section.warning(&KEYS.qos, message));
         }
-        if let Some((one, other)) = filters::overlapping(&filters::uncovered(&topics)) {
+        if let Some((one, other)) = filters::overlapping(&filters::uncovered(&topics, &[])) {
             let message = format!(
                 "`{one}` and `{other}` overlap: the broker may send what both match twice, and both are stored"
             );

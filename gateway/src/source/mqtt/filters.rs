@@ -2,8 +2,13 @@
 
 use tidegate_rules::topic::{covers, overlap};
 
-/// The filters to subscribe to: those that no other of them covers.
-pub(super) fn uncovered(filters: &[String]) -> Vec<String> {
+use super::client::Granted;
+
+/// The filters to subscribe to: those that no other of them covers. One that the broker refused covers no other.
+pub(super) fn uncovered(filters: &[String], refused: &[String]) -> Vec<String> {
+    let covers = |one: &String, other: &String| {
+        one == other || (!refused.contains(one) && covers(one, other))
+    };
     let mut kept: Vec<String> = Vec::new();
     for filter in filters {
         if kept.iter().any(|other| covers(other, filter)) {
@@ -13,6 +18,17 @@ pub(super) fn uncovered(filters: &[String]) -> Vec<String> {
         kept.push(filter.clone());
     }
     kept
+}
+
+/// The filters that the broker answered so.
+pub(super) fn answered(
+    filters: &[String],
+    granted: &[Granted],
+    is_so: impl Fn(Granted) -> bool,
+) -> Vec<String> {
+    let answers = filters.iter().zip(granted);
+    let of = answers.filter(|(_, granted)| is_so(**granted));
+    of.map(|(filter, _)| filter.clone()).collect()
 }
 
 /// Two filters that match some topic both, though neither covers the other.
@@ -42,9 +58,25 @@ mod tests {
             (&["+/x", "$SYS/x"], &["+/x", "$SYS/x"], None),
         ] {
             let given: Vec<String> = given.iter().map(|&filter| filter.into()).collect();
-            let kept = uncovered(&given);
+            let kept = uncovered(&given, &[]);
             assert_eq!(kept, asked, "{given:?}");
             assert_eq!(overlapping(&kept), pair, "{given:?}");
+        }
+    }
+    #[test]
+    fn what_is_refused_covers_nothing_that_may_be_granted() {
+        for (given, refused, asked) in [
+            (&["#", "a/b"][..], &["#"][..], &["#", "a/b"][..]),
+            (&["a/b", "#"], &["#"], &["a/b", "#"]),
+            (&["#", "a/#", "a/b"], &["#"], &["#", "a/#"]),
+            (&["#", "a/#", "a/b"], &["#", "a/#"], &["#", "a/#", "a/b"]),
+            (&["#", "a/b"], &["a/b"], &["#"]),
+            (&["a", "a"], &["a"], &["a"]),
+            (&["a/#", "b"], &["b"], &["a/#", "b"]),
+        ] {
+            let texts = |given: &[&str]| given.iter().map(|&text| text.to_owned()).collect();
+            let (given, refused): (Vec<String>, Vec<String>) = (texts(given), texts(refused));
+            assert_eq!(uncovered(&given, &refused), asked, "{given:?} {refused:?}");
         }
     }
 }

@@ -134,23 +134,31 @@ impl ClientSession {
             .max()
     }
 
+    /// Writes a PUBLISH; one over the client's Maximum Packet Size goes without the attributes of the event, as its sender
+    /// wrote it. If that is too large as well, the client must not get it.
     fn write(&mut self, event: &Event, qos: u8, packet_id: u16, out: &mut BytesMut) {
-        let user = mqtt::properties(event, self.log.mark());
-        let outgoing = encode::OutgoingPublish {
-            topic: &event.topic,
-            qos,
-            packet_id,
-            content_type: event.content_type.as_deref(),
-            user: &user,
-            payload: &event.data,
-        };
         let before = out.len();
-        encode::publish(out, self.level, &outgoing);
-        if out.len() - before > self.packet_bytes_max {
+        for of_sender in [false, true] {
+            let user = match of_sender {
+                false => mqtt::properties(event, self.log.mark()),
+                true => mqtt::properties_of_sender(event),
+            };
+            let outgoing = encode::OutgoingPublish {
+                topic: &event.topic,
+                qos,
+                packet_id,
+                content_type: event.content_type.as_deref(),
+                user: &user,
+                payload: &event.data,
+            };
+            encode::publish(out, self.level, &outgoing);
+            if out.len() - before <= self.packet_bytes_max {
+                return;
+            }
             out.truncate(before);
-            self.outgoing_inflight.remove(&packet_id);
-            self.metrics.missed(1);
         }
+        self.outgoing_inflight.remove(&packet_id);
+        self.metrics.missed(1);
     }
 
     /// A packet identifier that is not in use; the window keeps most of them free.
