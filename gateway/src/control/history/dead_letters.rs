@@ -1,15 +1,12 @@
 //! Dead letters: events that were set aside, with why.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use tidegate_rules::event::UnixMs;
-use tidegate_store::{DeadLetterId, Sequence, Store};
+use tidegate_store::{DeadLetterId, Store};
 
 use super::HistoryError;
 use super::event::EventView;
 pub use crate::event::dead_letter::letters::after;
-use crate::event::dead_letter::outputs::numbers;
 use crate::event::dead_letter::{Cause, DeadLetter, rule_in};
 use crate::event::record;
 
@@ -90,23 +87,6 @@ fn first_of<'t>(texts: impl Iterator<Item = Option<&'t str>>) -> Vec<String> {
         }
     }
     found
-}
-
-/// The outputs of a record that are dead letters, by their numbers.
-pub fn outputs_set_aside(store: &Store, sequence: Sequence) -> BTreeSet<u16> {
-    let (mut outputs, mut from) = (BTreeSet::new(), (sequence, 0));
-    while let Ok(found) = store.dead_letters(from, 1)
-        && let Some(stored) = found.first().filter(|stored| stored.id.0 == sequence)
-    {
-        let letter = DeadLetter::decode(&stored.bytes);
-        let record = letter.and_then(|letter| record::decode(&letter.record));
-        match record {
-            Ok(record) => outputs.extend(numbers(stored.id, &record)),
-            Err(_) => _ = outputs.insert(stored.id.1),
-        }
-        from = after(stored.id);
-    }
-    outputs
 }
 
 /// `12.0`: what people call a letter.

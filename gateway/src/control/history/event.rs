@@ -8,8 +8,8 @@ use tidegate_rules::decision::{Destinations, Priority};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, Sequence, Store};
 
-use super::dead_letters::outputs_set_aside;
 use crate::event::cloudevents::json;
+use crate::event::dead_letter::outputs;
 use crate::event::record::{NOBODY, Record, Routed};
 
 /// A stored event.
@@ -71,7 +71,7 @@ impl EventView {
     pub fn stored(sequence: Sequence, record: &Record, store: &Store) -> EventView {
         let set_aside = match store.dead_letter_count() {
             0 => BTreeSet::new(),
-            _ => outputs_set_aside(store, sequence),
+            _ => outputs::set_aside(store, sequence),
         };
         let outputs = record.outputs.iter().zip(0u16..);
         let outputs = outputs.filter(|(routed, _)| routed.lane != NOBODY);

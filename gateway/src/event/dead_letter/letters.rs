@@ -170,10 +170,7 @@ impl Letters {
                 more.clear();
             }
             Err(error) => {
-                // All together have their share: this one waits for what others hold.
-                if let (DeadLetterError::Full { .. }, Some(waits)) = (&error, letters.first()) {
-                    state.mark_full(&waits.letter.owner());
-                }
+                state.not_put(letters, &error);
                 return Err(error);
             }
         }
@@ -325,6 +322,13 @@ impl State {
         let held = self.held.entry(owner.to_owned()).or_default();
         if !std::mem::replace(&mut held.is_full, true) {
             self.changed.push(owner.to_owned());
+        }
+    }
+
+    /// All together have their share: the first one waits for what others hold.
+    fn not_put(&mut self, letters: &[Letter<'_>], error: &DeadLetterError) {
+        if let (DeadLetterError::Full { .. }, Some(waits)) = (error, letters.first()) {
+            self.mark_full(&waits.letter.owner());
         }
     }
 

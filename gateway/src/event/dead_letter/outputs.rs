@@ -5,10 +5,13 @@
 //! stands where the lane would, for the lane is looked up when the letter is sent again. Letters of one output that were
 //! written before have 0 there; the number of a letter's first output is in its key in any case.
 
+use std::collections::BTreeSet;
+
 use tidegate_rules::decision::Output;
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_store::{DeadLetterId, LaneId};
+use tidegate_store::{DeadLetterId, LaneId, Sequence, Store};
 
+use super::letters::after;
 use super::{Cause, DeadLetter};
 use crate::event::record::{self, NOBODY, Record, Routed};
 
@@ -93,6 +96,23 @@ pub fn numbers((_, first): DeadLetterId, letter: &Record) -> Vec<u16> {
     }
 }
 
+/// The outputs of a record that are dead letters, by their numbers.
+pub fn set_aside(store: &Store, sequence: Sequence) -> BTreeSet<u16> {
+    let (mut outputs, mut from) = (BTreeSet::new(), (sequence, 0));
+    while let Ok(found) = store.dead_letters(from, 1)
+        && let Some(stored) = found.first().filter(|stored| stored.id.0 == sequence)
+    {
+        let letter = DeadLetter::decode(&stored.bytes);
+        let record = letter.and_then(|letter| record::decode(&letter.record));
+        match record {
+            Ok(record) => outputs.extend(numbers(stored.id, &record)),
+            Err(_) => _ = outputs.insert(stored.id.1),
+        }
+        from = after(stored.id);
+    }
+    outputs
+}
+
 /// Outputs for one lane, each under the number it had: derived events keep their ids, and no two get the same. Between
 /// them are places for nobody.
 pub fn in_their_places(
@@ -168,7 +188,9 @@ mod tests {
     #[test]
     fn what_is_derived_goes_again_under_its_number_and_nothing_else_needs_it() {
         let made = Some("alarms/A");
-        let cases: [(&[(u16, Option<&str>)], &[(LaneId, Option<&str>)]); 4] = [
+        /// Numbers or lanes, with topics.
+        type Outputs<'a> = &'a [(u16, Option<&'a str>)];
+        let cases: [(Outputs<'_>, Outputs<'_>); 4] = [
             (&[(5, None), (9, None)], &[(3, None), (3, None)]),
             (&[(2, made)], &[(NOBODY, None), (NOBODY, None), (3, made)]),
             (&[(0, made), (1, made)], &[(3, made), (3, made)]),

@@ -91,7 +91,14 @@ fn answered(classes: &'static [u8], answers: &[Answer], log_of: impl Fn(&ListLog
 fn outputs_that_are_given_up_for_one_cause_are_one_letter_in_their_order() {
     const NO: Answer = No("no");
     let refused = Cause::Refused;
-    let cases: [(&str, &'static [u8], &[Answer], &[(u16, Cause, &[u16])]); 9] = [
+    /// What is so, the classes of the outputs, what is answered, and the letters: the number of each, its cause, its outputs.
+    type Case<'a> = (
+        &'a str,
+        &'static [u8],
+        &'a [Answer],
+        &'a [(u16, Cause, &'a [u16])],
+    );
+    let cases: [Case<'_>; 9] = [
         ("one", &[1], &[NO], &[(1, refused, &[1])]),
         ("all", &[1; 4], &[NO; 4], &[(1, refused, &[1, 2, 3, 4])]),
         (
