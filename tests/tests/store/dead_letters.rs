@@ -123,14 +123,14 @@ fn publish(gateway: &Gateway, publisher: u32, count: u64) {
     assert_eq!(left, 0, "not acknowledged\n{}", gateway.log());
 }
 
-/// Waits until nothing waits in the books, and gives the status.
+/// Waits until nothing waits in the books and all is counted, and gives the status.
 fn settled(gateway: &Gateway) -> Value {
     wait::find("everything has its fate", || {
         let status = gateway.status();
-        let waiting = status["books"]["waiting"].as_u64();
-        match waiting {
-            Some(0) => Ok(status),
-            _ => Err(format!("{}\n{}", status["books"], gateway.log())),
+        let books = &status["books"];
+        match books["waiting"] == 0 && books["difference"] == 0 {
+            true => Ok(status),
+            false => Err(format!("{}\n{}", status["books"], gateway.log())),
         }
     })
 }

@@ -226,7 +226,7 @@ fn freed(case: &Case, gateway: &Gateway, http: SocketAddr, odd: usize) {
         let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
         dropped += count(&said["done"]);
         let books = &gateway.status()["books"];
-        (books["waiting"] == 0)
+        (books["waiting"] == 0 && books["difference"] == 0)
             .then_some(())
             .ok_or_else(|| books.to_string())
     });

@@ -130,13 +130,13 @@ fn publish(gateway: &Gateway) {
     }
 }
 
-/// Waits until nothing waits, and gives the books.
+/// Waits until nothing waits and all is counted, and gives the books.
 fn settled(gateway: &Gateway) -> Value {
     wait::find("everything has its fate", || {
         let books = gateway.status()["books"].clone();
-        match books["waiting"].as_u64() {
-            Some(0) => Ok(books),
-            _ => Err(format!("{books}\n{}", gateway.log())),
+        match books["waiting"] == 0 && books["difference"] == 0 {
+            true => Ok(books),
+            false => Err(format!("{books}\n{}", gateway.log())),
         }
     })
 }

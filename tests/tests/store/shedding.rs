@@ -56,11 +56,18 @@ fn urgent_events_all_arrive_while_low_ones_are_shed_and_accounted_for() {
     let low = publish(&gateway, 0..5, 30_000).acknowledged.len() as u64;
     gateway.kill();
     gateway.start();
-    accounted_for(&gateway, &mut broker, &alarms, low);
+    let told = accounted_for(&gateway, &mut broker, &alarms, low);
+    assert_eq!(gateway.said("given up undelivered"), told);
 }
 
-/// The upstream is back: all alarms arrive, each low event does or is in a gap record, and the books balance.
-fn accounted_for(gateway: &Gateway, broker: &mut Mosquitto, alarms: &BTreeSet<Id>, low: u64) {
+/// The upstream is back: all alarms arrive, each low event does or is in a gap record, and the books balance. Gives how many
+/// gap records came.
+fn accounted_for(
+    gateway: &Gateway,
+    broker: &mut Mosquitto,
+    alarms: &BTreeSet<Id>,
+    low: u64,
+) -> usize {
     let subscriber = Subscriber::ahead_of(gateway, broker);
     let quiet = Duration::from_secs(2);
     let arrived = subscriber.settle(alarms.len(), quiet);
@@ -78,11 +85,7 @@ fn accounted_for(gateway: &Gateway, broker: &mut Mosquitto, alarms: &BTreeSet<Id
     assert_eq!(low_arrived + given_up, low, "{}", gateway.log());
     let status = String::from_utf8_lossy(&gateway.ask(&["status"]).stdout).into_owned();
     assert!(status.contains("the books balance"), "{status}");
-    let lines = gateway.log();
-    let lines = lines
-        .lines()
-        .filter(|line| line.contains("given up undelivered"));
-    assert_eq!(lines.count(), told.len());
+    told.len()
 }
 
 /// How many events a gap record speaks of; none if it is something else.
@@ -170,6 +173,11 @@ fn starts_full(store: &str, kind: Option<Kind>, ends: [End; 3]) {
             window: 100,
         };
         let load = Load::start(gateway.address, number..number + 1, share);
+        if let Some(disk) = &mut disk {
+            disk.give_back();
+            // Enough that is low to make up for what the disk lacks: alarms are the last to go, but they do.
+            wait::for_count("low events", 10_000, || load.ledger().acknowledged.len());
+        }
         fill(&mut disk);
         load.stands_still(&gateway);
         match end {
