@@ -204,6 +204,16 @@ pub enum CommitError {
     },
 }
 
+/// Bytes as a person reads them.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As people count, to one digit: a float is exact enough.
+        write!(f, "{:.1} MiB", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -213,7 +223,9 @@ impl fmt::Display for CommitError {
             } => {
                 write!(
                     f,
-                    "the store is full: {disk_bytes} of {max_size_bytes} bytes; it accepts again when upstreams confirm"
+                    "the store is full: {} of {}; it accepts again when upstreams confirm",
+                    Mebibytes(*disk_bytes),
+                    Mebibytes(*max_size_bytes)
                 )
             }
             CommitError::NoSpace {
@@ -221,8 +233,9 @@ impl fmt::Display for CommitError {
                 free_bytes_min,
             } if free_bytes >= free_bytes_min => write!(
                 f,
-                "the disk is full although {free_bytes} bytes are free: its inodes or a quota may be used up, or the \
-                 reserve is not back yet; make room"
+                "the disk is full although {} are free: its inodes or a quota may be used up, or the reserve is not back \
+                 yet; make room",
+                Mebibytes(*free_bytes)
             ),
             CommitError::NoSpace {
                 free_bytes,
@@ -230,7 +243,9 @@ impl fmt::Display for CommitError {
             } => {
                 write!(
                     f,
-                    "the disk has {free_bytes} bytes free, below the minimum of {free_bytes_min}; make room"
+                    "the disk has {} free, below the minimum of {}; make room",
+                    Mebibytes(*free_bytes),
+                    Mebibytes(*free_bytes_min)
                 )
             }
             CommitError::Invalid {
