@@ -79,7 +79,7 @@ impl Delivery {
 
     /// Whether a rule gave it a topic or a payload of its own.
     pub fn is_derived(&self) -> bool {
-        self.output.topic.is_some() || self.output.data.is_some()
+        self.output.is_derived()
     }
 
     /// The topic it leaves under: a rule's, else the event's own.
