@@ -186,6 +186,8 @@ pub enum CommitError {
         free_bytes: u64,
         /// The configured minimum.
         free_bytes_min: u64,
+        /// What the reserve takes beyond that; 0 while it is there.
+        reserve_bytes: u64,
     },
     /// A record, route or mark breaks a limit. Offer the rest without it; trying again gives the same.
     Invalid {
@@ -214,6 +216,40 @@ impl fmt::Display for Mebibytes {
     }
 }
 
+/// What there is, what it would take, and what to do.
+fn no_space(f: &mut fmt::Formatter<'_>, free: u64, least: u64, reserve: u64) -> fmt::Result {
+    let free_mib = Mebibytes(free);
+    if free < least {
+        let least = Mebibytes(least);
+        return write!(
+            f,
+            "the disk has {free_mib} free, below the minimum of {least}; make room"
+        );
+    }
+    let wanted = least.saturating_add(reserve);
+    if free < wanted {
+        let (least, reserve) = (Mebibytes(least), Mebibytes(reserve));
+        let more = Mebibytes(wanted - free);
+        return write!(
+            f,
+            "the disk has {free_mib} free; beyond the minimum of {least} the store keeps {reserve} in reserve, for a disk \
+             that is full: make {more} more free"
+        );
+    }
+    if reserve > 0 {
+        let reserve = Mebibytes(reserve);
+        return write!(
+            f,
+            "the disk was full a moment ago: of {free_mib} free the store first takes {reserve} in reserve again; if this \
+             stays, make room"
+        );
+    }
+    write!(
+        f,
+        "the disk is full although {free_mib} are free: its inodes or a quota may be used up; make room"
+    )
+}
+
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -231,23 +267,8 @@ impl fmt::Display for CommitError {
             CommitError::NoSpace {
                 free_bytes,
                 free_bytes_min,
-            } if free_bytes >= free_bytes_min => write!(
-                f,
-                "the disk is full although {} are free: its inodes or a quota may be used up, or the reserve is not back \
-                 yet; make room",
-                Mebibytes(*free_bytes)
-            ),
-            CommitError::NoSpace {
-                free_bytes,
-                free_bytes_min,
-            } => {
-                write!(
-                    f,
-                    "the disk has {} free, below the minimum of {}; make room",
-                    Mebibytes(*free_bytes),
-                    Mebibytes(*free_bytes_min)
-                )
-            }
+                reserve_bytes,
+            } => no_space(f, *free_bytes, *free_bytes_min, *reserve_bytes),
             CommitError::Invalid {
                 index: Some(index),
                 why,
