@@ -111,7 +111,7 @@ fn upstream(far: &Far) -> (String, Option<Broker>) {
             )
         }
         Far::Small => {
-            let broker = Broker::start(&[0x27, 0, 0, 0, 60], |_| Answer::Reason(0));
+            let broker = Broker::start(&[0x27, 0, 0, 4, 0], |_| Answer::Reason(0));
             (
                 format!("type = \"mqtt\"\nurl = \"mqtt://{}\"", broker.address),
                 Some(broker),
@@ -125,7 +125,7 @@ fn upstream(far: &Far) -> (String, Option<Broker>) {
 fn publish(gateway: &Gateway) {
     let mut sensor = mqtt::connect(gateway.address, "sensor", true).expect("let in");
     for number in 0..EVENTS {
-        let payload = format!("{{\"number\":{number},\"maker\":\"nobody\"}}");
+        let payload = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(1100));
         mqtt::publish_acknowledged(&mut sensor, "odd", 1, payload.as_bytes());
     }
 }
