@@ -1,5 +1,6 @@
 //! Keys that several kinds of sources and upstreams share: how they reach the other end.
 
+pub(crate) mod bearer;
 pub(crate) mod broker;
 pub(crate) mod client_tls;
 pub(crate) mod listener;

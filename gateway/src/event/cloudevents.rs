@@ -32,8 +32,18 @@ pub const SPEC_VERSION: &str = "1.0";
 const EXTENSIONS_MAX: usize = 32;
 /// Attributes that an event may leave with beside its extensions.
 const OWN_ATTRIBUTES: usize = 11;
+/// The longest name of an extension: CloudEvents advises 20 characters, and forbids no more.
+const NAME_BYTES_MAX: usize = 128;
 /// The longest value of an attribute, in bytes.
 pub const VALUE_BYTES_MAX: usize = 1024;
+/// The longest id: a derived event's is that of its cause and more.
+const ID_BYTES_MAX: usize = 4096;
+/// The longest value that may have come over MQTT as something else than an attribute.
+const TEXT_BYTES_MAX: usize = 65_535;
+/// What a gateway adds to an event on its way, beside the extensions that its sender gave it.
+const ADDED_ON_THE_WAY: [&str; 4] = [PATH, "partitionkey", "causationid", "historical"];
+/// Digits of a second's fraction that are read; further ones are below what is kept.
+const FRACTION_DIGITS_MAX: usize = 9;
 
 /// An attribute by its CloudEvents name, and its value as text.
 pub type Attribute<'a> = (&'a str, Cow<'a, str>);
@@ -131,6 +141,13 @@ pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
         "specversion" => {
             return bad(format!("`specversion` is {value:?}, not {SPEC_VERSION:?}"));
         }
+        // Empty ones say as little as none.
+        "publisher" | "datacontenttype" if value.is_empty() => {}
+        "id" | "source" | "type" | "time" | "subject" | "dataschema" | "topic"
+            if value.is_empty() =>
+        {
+            return bad(format!("`{name}` is empty"));
+        }
         "id" => event.id = value.into(),
         "source" => event.source = value.into(),
         "type" => event.kind = value.into(),
@@ -157,15 +174,16 @@ pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
 pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
     check_value(name, value)?;
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    if name.is_empty() || name.len() > 20 || !name.bytes().all(plain) {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
         return bad(format!(
-            "{name:?} is no name of an attribute: up to 20 lower-case letters and digits"
+            "{name:.200?} is no name of an attribute: up to {NAME_BYTES_MAX} lower-case letters and digits"
         ));
     }
-    // It grows on the way, and must not make anybody refuse the event.
-    let others = event.extensions.iter().filter(|(name, _)| &**name != PATH);
-    if name == PATH {
-        event.extensions.retain(|(name, _)| &**name != PATH);
+    // What is added on the way must not make the next gateway refuse the event.
+    let added = |name: &str| ADDED_ON_THE_WAY.contains(&name);
+    let others = event.extensions.iter().filter(|(name, _)| !added(name));
+    if added(name) {
+        event.extensions.retain(|(other, _)| &**other != name);
     } else if others.count() >= EXTENSIONS_MAX {
         return bad(format!("it has more than {EXTENSIONS_MAX} extensions"));
     }
@@ -174,13 +192,15 @@ pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), 
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), Wrong> {
-    if value.len() > VALUE_BYTES_MAX {
-        return bad(format!("`{name}` is longer than {VALUE_BYTES_MAX} bytes"));
+    let bytes_max = match name {
+        "id" | "causationid" => ID_BYTES_MAX,
+        "topic" | "publisher" | "partitionkey" | "datacontenttype" => TEXT_BYTES_MAX,
+        _ => VALUE_BYTES_MAX,
+    };
+    match value.len() <= bytes_max {
+        true => Ok(()),
+        false => bad(format!("`{name:.200}` is longer than {bytes_max} bytes")),
     }
-    if value.is_empty() {
-        return bad(format!("`{name}` is empty"));
-    }
-    Ok(())
 }
 
 /// Checks what every CloudEvent must have, by the names that were set.
@@ -219,6 +239,22 @@ fn rfc3339(unix_ms: i64) -> String {
 
 /// Milliseconds since 1970 of an RFC 3339 time.
 fn milliseconds(text: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text.parse().ok()?;
+    let time: jiff::Timestamp = short_fraction(text).parse().ok()?;
     Some(time.as_millisecond())
+}
+
+/// The time with no more digits behind the second than are read: RFC 3339 allows any number.
+fn short_fraction(text: &str) -> Cow<'_, str> {
+    let Some((before, rest)) = text.split_once('.') else {
+        return Cow::Borrowed(text);
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    match digits > FRACTION_DIGITS_MAX {
+        true => Cow::Owned(format!(
+            "{before}.{}{}",
+            &rest[..FRACTION_DIGITS_MAX],
+            &rest[digits..]
+        )),
+        false => Cow::Borrowed(text),
+    }
 }

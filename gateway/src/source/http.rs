@@ -1,11 +1,15 @@
 //! Events over HTTP: `POST /events` and `POST /topics/<topic>`.
 //!
 //! The answer is 200 only after the commit that holds every event of the request. The layers,
-//! from the bytes up: `request` reads events out of a POST, `endpoint` decides who may do what and
-//! waits for the verdict; this file accepts connections.
+//! from the bytes up: `body` reads a body and `encoding` decompresses it, `request` makes events of a
+//! POST, `login` knows its sender, `endpoint` decides who may do what and waits for the verdict; this
+//! file accepts connections.
 
+mod body;
 pub mod config;
+mod encoding;
 mod endpoint;
+mod login;
 mod request;
 
 use std::convert::Infallible;
@@ -18,13 +22,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
+use super::listener::connection_limit::ConnectionLimit;
 use super::listener::logins::Logins;
 use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
@@ -32,10 +37,12 @@ use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
-use endpoint::{HttpEndpoint, Visit};
+use body::Bodies;
+use endpoint::HttpEndpoint;
+use login::Visit;
 
 /// How long a request line and its headers may take, and a connection may idle.
-const HEADERS_MAX: Duration = Duration::from_secs(30);
+const HEADERS_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a request line and its headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long a TLS handshake may take.
@@ -47,6 +54,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(3);
 pub struct HttpListener {
     name: String,
     acceptor: Acceptor,
+    connections_per_ip_max: usize,
     tls: Option<TlsAcceptor>,
     endpoint: Arc<HttpEndpoint>,
 }
@@ -108,6 +116,7 @@ impl HttpListener {
         Ok(HttpListener {
             name: name.into(),
             acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
+            connections_per_ip_max: config.connections_per_ip_max,
             tls,
             endpoint: Arc::new(HttpEndpoint {
                 logins: Logins::new(config.users),
@@ -118,7 +127,7 @@ impl HttpListener {
                 inlet,
                 metrics,
                 observe,
-                bodies: Semaphore::new(endpoint::BODIES_BYTES_MAX),
+                bodies: Bodies::new(),
             }),
         })
     }
@@ -143,6 +152,7 @@ impl HttpListener {
             } = &*self.endpoint;
             metrics.up(observe, "listening", &Listening { source, address });
         }
+        let per_address = ConnectionLimit::new(self.connections_per_ip_max);
         let mut open = JoinSet::new();
         loop {
             let (stream, peer, permit) = tokio::select! {
@@ -150,13 +160,21 @@ impl HttpListener {
                 accepted = self.acceptor.accept() => accepted,
                 Some(_) = open.join_next() => continue,
             };
+            let Some(counted) = per_address.admit(peer.ip()) else {
+                self.endpoint
+                    .metrics
+                    .malformed("connections of one address");
+                self.acceptor
+                    .tell_of_address(peer.ip(), self.connections_per_ip_max);
+                continue;
+            };
             let (endpoint, tls) = (Arc::clone(&self.endpoint), self.tls.clone());
             let shutdown = shutdown.clone();
             open.spawn(async move {
                 endpoint.metrics.connections(1);
                 serve(stream, peer, Arc::clone(&endpoint), tls, shutdown).await;
                 endpoint.metrics.connections(-1);
-                drop(permit);
+                drop((permit, counted));
             });
         }
         // What is under way and slow is cut off: it was not acknowledged.

@@ -42,6 +42,7 @@ pub(crate) fn config() -> HttpSource {
         anonymous: true,
         payload_bytes_max: 1000,
         connections_max: 8,
+        connections_per_ip_max: 0,
         id_field: None,
     }
 }

@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::bearer::{self, BearerKeys};
 use super::server_tls::{self, ServerTls};
 use crate::config::context::Spanned;
-use crate::config::key::{AnyKey, Entries, Key, Table, Text, Texts, keys, path, text, texts};
+use crate::config::key::{AnyKey, Entries, Key, Rows, Table, Text, Texts, keys, path, text, texts};
 use crate::config::kinds::KeyGroup;
 use crate::config::section::Section;
 use crate::config::value::secret::Secret;
@@ -33,14 +34,19 @@ pub(crate) const TABLES: &[KeyGroup] = &[
     server_tls::GROUP,
 ];
 
+/// The same for listeners of HTTP.
+pub(crate) const HTTP_TABLES: &[KeyGroup] = &[TABLES[0], bearer::GROUP, TABLES[1]];
+
 /// A user of a listener or of the HTTP source.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Its name.
     pub name: String,
     /// An argon2 hash in PHC form (`tidegate hash-password`); empty for a user who logs in with
-    /// a client certificate only.
+    /// a client certificate or a bearer token only.
     pub password_hash: Secret,
+    /// Of its bearer token the SHA-256, in lower-case hexadecimal digits.
+    pub bearer_hash: Option<Secret>,
     /// Topic filters it may publish to; `{user}` and `{client}` stand for its own names.
     pub publish: Vec<String>,
     /// Topic filters it may subscribe to.
@@ -63,17 +69,23 @@ pub(crate) struct Access {
     pub(crate) anonymous: bool,
 }
 
-/// Reads `listen`, `tls`, `users` and `anonymous`. `by_certificate` says whether the source takes
-/// a client certificate for a login.
-pub(crate) fn access(
-    section: &Section<'_>,
-    keys: &AccessKeys,
-    by_certificate: bool,
-) -> Option<Access> {
+/// How users of a kind of listener may log in beside a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// With a client certificate, where the listener asks for one.
+    Certificate,
+    /// With a bearer token.
+    Bearer,
+}
+
+/// Reads `listen`, `tls`, `users` and `anonymous`.
+pub(crate) fn access(section: &Section<'_>, keys: &AccessKeys, beside: Beside) -> Option<Access> {
     let listen = section.read(keys.listen);
     let tls = ServerTls::read(section, keys.tls);
     let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let users = users(section, keys.users, by_certificate && certificates);
+    let by_certificate = certificates && beside == Beside::Certificate;
+    let users = users(section, keys.users, beside, by_certificate);
+    bearer::report_shared(section, keys.users, &users);
     let anonymous = section.read(keys.anonymous);
     let listen = listen?.value;
     let loopback = listen.ip().is_loopback();
@@ -122,11 +134,15 @@ fn report_open(section: &Section<'_>, key: &AnyKey, listen: SocketAddr) {
 }
 
 /// With client certificates a user needs no password: a certificate with its name will do.
-fn users(section: &Section<'_>, key: &AnyKey, certificates: bool) -> Vec<User> {
+fn users(section: &Section<'_>, key: &AnyKey, beside: Beside, certificates: bool) -> Vec<User> {
     let entries = section.entries(key);
     if section.has(key) && entries.is_empty() {
         section.report(key, "`users` is empty: nobody could log in");
     }
+    let rows: &[Rows] = match beside {
+        Beside::Certificate => &[UserKeys::ROWS],
+        Beside::Bearer => &[UserKeys::ROWS, BearerKeys::ROWS],
+    };
     entries
         .into_iter()
         .filter_map(|(name, item)| {
@@ -139,19 +155,18 @@ fn users(section: &Section<'_>, key: &AnyKey, certificates: bool) -> Vec<User> {
             };
             let called = format!("user `{}`", name.value);
             let place = name.span.clone();
-            let keys = Section::open(
-                section.context,
-                called,
-                Some(table),
-                place,
-                &[UserKeys::ROWS],
-            );
-            user(&keys, name, certificates)
+            let keys = Section::open(section.context, called, Some(table), place, rows);
+            user(&keys, name, beside, certificates)
         })
         .collect()
 }
 
-fn user(section: &Section<'_>, name: Spanned<String>, certificates: bool) -> Option<User> {
+fn user(
+    section: &Section<'_>,
+    name: Spanned<String>,
+    beside: Beside,
+    certificates: bool,
+) -> Option<User> {
     let unusual = |c: char| matches!(c, '+' | '#' | '/' | ':') || c.is_control();
     if name.value.is_empty() || name.value.contains(unusual) {
         let message = format!(
@@ -163,7 +178,9 @@ fn user(section: &Section<'_>, name: Spanned<String>, certificates: bool) -> Opt
             .report(section.context.error(name.span, message));
     }
     let without = !section.has(&USER.password_hash) && !section.has(&USER.password_hash_file);
-    let password_hash = match certificates && without {
+    let by_token = beside == Beside::Bearer && bearer::is_given(section);
+    let bearer_hash = by_token.then(|| bearer::hash(section)).flatten();
+    let password_hash = match (certificates || by_token) && without {
         true => Some(Secret::new("")),
         false => password_hash(section),
     };
@@ -173,6 +190,7 @@ fn user(section: &Section<'_>, name: Spanned<String>, certificates: bool) -> Opt
     Some(User {
         name: name.value,
         password_hash: password_hash?,
+        bearer_hash,
         publish,
         subscribe,
     })

@@ -20,6 +20,8 @@ pub fn write(delivery: &Delivery, headers: &mut HeaderMap) {
         ("topic", Cow::Borrowed(delivery.topic())),
         ("publisher", Cow::Borrowed(&*delivery.event.publisher)),
     ];
+    // Nobody's name is no attribute.
+    let own = own.into_iter().filter(|(_, value)| !value.is_empty());
     for (name, value) in of_delivery(delivery).into_iter().chain(own) {
         if let Ok(name) = HeaderName::try_from(format!("{PREFIX}{name}")) {
             put(headers, name, &value);
@@ -62,8 +64,10 @@ pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong>
             continue;
         };
         let wrong = |what: &str| Wrong::Bad(format!("header {PREFIX}{name}: {what}"));
-        let text = value.to_str().map_err(|_| wrong("it is no ASCII"))?;
-        let text = percent_decoded(text).ok_or_else(|| wrong("it is no UTF-8"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| wrong("it is no ASCII; percent-encode it"))?;
+        let text = percent_decoded(&unquoted(text)).ok_or_else(|| wrong("it is no UTF-8"))?;
         read(event, name, &text).map_err(|what| what.at("headers"))?;
     }
     let kind = headers.get(CONTENT_TYPE);
@@ -87,6 +91,29 @@ fn percent_encoded(value: &str) -> String {
         }
     }
     text
+}
+
+/// A value that is one quoted string (RFC 9110, section 5.6.4) without its quotes and backslashes, as
+/// section 3.1.3.2 of the binding wants it before the percent signs; any other value as it is.
+fn unquoted(value: &str) -> Cow<'_, str> {
+    let inside = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let Some(inside) = inside else {
+        return Cow::Borrowed(value);
+    };
+    let mut text = String::with_capacity(inside.len());
+    let mut characters = inside.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            // The quotes around it belong to two strings, or it has no end.
+            '"' => return Cow::Borrowed(value),
+            '\\' => match characters.next() {
+                Some(escaped) => text.push(escaped),
+                None => return Cow::Borrowed(value),
+            },
+            plain => text.push(plain),
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// `%41` becomes `A`; a `%` without two digits stays. `None` where the result is no UTF-8.
@@ -123,6 +150,24 @@ mod tests {
             ("a \"b\" 100%\r\n", "a%20%22b%22%20100%25%0D%0A"),
         ] {
             assert_eq!(percent_encoded(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_quoted_value_loses_its_quotes() {
+        for (value, expected) in [
+            ("plain", "plain"),
+            (r#""a b""#, "a b"),
+            (r#""a \"b\" \\ %22""#, r#"a "b" \ %22"#),
+            (r#""""#, ""),
+            (r#"""#, r#"""#),
+            (r#""a"#, r#""a"#),
+            (r#"a "b" c"#, r#"a "b" c"#),
+            (r#""a" "b""#, r#""a" "b""#),
+            (r#""a\""#, r#""a\""#),
+            (r#"a\"b"#, r#"a\"b"#),
+        ] {
+            assert_eq!(unquoted(value), expected, "{value}");
         }
     }
 

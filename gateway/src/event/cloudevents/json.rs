@@ -63,7 +63,9 @@ pub fn structured(delivery: &Delivery) -> Vec<u8> {
     let event = &delivery.event;
     let mut document = members(of_delivery(delivery));
     document.insert("topic".into(), delivery.topic().into());
-    document.insert("publisher".into(), (*event.publisher).into());
+    if !event.publisher.is_empty() {
+        document.insert("publisher".into(), (*event.publisher).into());
+    }
     let declared = event.content_type.as_deref();
     let data = DocumentData::of(delivery.payload(), declared.is_none_or(is_json));
     let content_type = match &data {

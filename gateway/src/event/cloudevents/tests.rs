@@ -74,6 +74,13 @@ fn events() -> Vec<(&'static str, Event)> {
         ("broken json", payload(Some("text/json"), b"{")),
         ("empty", payload(None, b"")),
         (
+            "of nobody",
+            Event {
+                publisher: "".into(),
+                ..plain()
+            },
+        ),
+        (
             "a time of no calendar",
             Event {
                 time: Some(i64::MAX),
@@ -178,6 +185,13 @@ const ATTRIBUTES: &[&[(&str, &str)]] = &[
     &[("topic", "x/y"), ("publisher", "p")],
     &[("id", "")],
     &[("partitionkey", "")],
+    &[("publisher", ""), ("datacontenttype", ""), ("note", "")],
+    &[("subject", "")],
+    &[("time", "")],
+    &[("time", "2026-01-02T03:04:05.0061234567891234Z")],
+    &[("time", "2026-01-02t03:04:05.9999999999+01:00")],
+    &[("time", "2026-01-02T03:04:05.Z")],
+    &[("subject", "\"a \\\"b\\\" %25\"")],
     &[("Big", "x")],
     &[("ce_id", "u"), ("ce-id", "d"), ("ce_x", "y")],
     &[("abcdefghijklmnopqrstu", "a name of 21 letters")],

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::connection::listener::{self, AccessKeys, access};
+use crate::config::connection::listener::{self, AccessKeys, Beside, access};
 use crate::config::connection::server_tls::ServerTlsKeys;
 use crate::config::key::{
     Count, Entries, MemorySize, Rows, Table, Text, address, count, flag, keys, memory_size, table,
@@ -18,10 +18,11 @@ keys! {
     KEYS: HttpSourceKeys {
         listen: Option<SocketAddr> = address().required("where events are posted"),
         tls: Option<Table> = table(ServerTlsKeys::ROWS).optional("plain HTTP", "certificate of the listener"),
-        users: Option<Entries> = tables().optional("nobody logs in", "who may post (HTTP basic), and to which topics"),
+        users: Option<Entries> = tables().optional("nobody logs in", "who may post (HTTP basic or a bearer token), and to which topics"),
         anonymous: Option<bool> = flag().optional("`true` on loopback without `users`", "post without a login; every topic is open"),
         max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload of one event; a batch may hold 4 MiB"),
         max_connections: Count<usize> = count(1, 100_000).default("256", "connections at once"),
+        max_connections_per_ip: Count<usize> = count(0, 100_000).default("64", "connections at once of one address; 0 for no limit of its own"),
         id_field: Option<Text> = text().optional("none", id_field::HELP),
     }
 }
@@ -33,7 +34,7 @@ pub struct HttpSource {
     pub listen: SocketAddr,
     /// `tls`
     pub tls: Option<ServerTls>,
-    /// `users` as for the listener (HTTP basic); empty means anonymous on loopback only.
+    /// `users` as for the listener (HTTP basic or a bearer token); empty means anonymous on loopback only.
     pub users: Vec<User>,
     /// `anonymous` (true on loopback when no users are given)
     pub anonymous: bool,
@@ -41,6 +42,8 @@ pub struct HttpSource {
     pub payload_bytes_max: usize,
     /// `max_connections` (256)
     pub connections_max: usize,
+    /// `max_connections_per_ip` (64; 0: no limit of its own)
+    pub connections_per_ip_max: usize,
     /// `id_field`
     pub id_field: Option<String>,
 }
@@ -48,7 +51,7 @@ pub struct HttpSource {
 impl Kind for HttpSource {
     const NAME: &'static str = "http";
     const KEYS: Rows = HttpSourceKeys::ROWS;
-    const TABLES: &'static [KeyGroup] = listener::TABLES;
+    const TABLES: &'static [KeyGroup] = listener::HTTP_TABLES;
 
     fn read(section: &Section<'_>, _: &Entry<'_>) -> Option<HttpSource> {
         let keys = AccessKeys {
@@ -57,9 +60,10 @@ impl Kind for HttpSource {
             users: &KEYS.users,
             anonymous: &KEYS.anonymous,
         };
-        let access = access(section, &keys, false);
+        let access = access(section, &keys, Beside::Bearer);
         let payload_bytes_max = section.read(&KEYS.max_payload);
         let connections_max = section.read(&KEYS.max_connections);
+        let connections_per_ip_max = section.read(&KEYS.max_connections_per_ip);
         let id_field = id_field::of_section(section, &KEYS.id_field);
         let access = access?;
         Some(HttpSource {
@@ -69,6 +73,7 @@ impl Kind for HttpSource {
             anonymous: access.anonymous,
             payload_bytes_max,
             connections_max,
+            connections_per_ip_max,
             id_field,
         })
     }

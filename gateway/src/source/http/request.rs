@@ -19,9 +19,10 @@ use tidegate_rules::topic::is_valid_topic_name;
 use crate::event::cloudevents::{Wrong, http, json, within};
 use crate::source::id_field;
 
-/// Levels and bytes of a topic.
-const TOPIC_LEVELS_MAX: usize = 32;
-const TOPIC_BYTES_MAX: usize = 1024;
+/// Bytes of a topic, as over MQTT: what came in there and is sent on is taken here.
+const TOPIC_BYTES_MAX: usize = 65_535;
+/// Levels of a topic: as many as a listener can be told to take.
+const TOPIC_LEVELS_MAX: usize = 200;
 /// Bytes of a structured event beside its payload.
 const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a batch.
@@ -145,7 +146,7 @@ fn check_topic(topic: &str) -> Result<(), Wrong> {
     let bad = |what: String| Err(Wrong::Bad(what));
     if !is_valid_topic_name(topic) {
         return bad(format!(
-            "{topic:?} is no topic to publish to: it must not be empty, nor hold `+`, `#` or U+0000"
+            "{topic:.200?} is no topic to publish to: it must not be empty, nor hold `+`, `#` or U+0000"
         ));
     }
     let levels = topic.split('/').count();

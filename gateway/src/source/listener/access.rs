@@ -104,6 +104,7 @@ mod tests {
         let user = User {
             name: "press".into(),
             password_hash: crate::config::secret::Secret::new(""),
+            bearer_hash: None,
             publish: vec!["plant/{client}/#".into()],
             subscribe: vec![],
         };

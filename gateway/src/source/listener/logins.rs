@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::config::User;
-use crate::source::listener::password;
+use crate::config::secret::Secret;
+use crate::source::listener::{password, token};
 
 /// Passwords verified at once: the hash is slow on purpose.
 const VERIFICATIONS_MAX: usize = 2;
@@ -40,6 +41,18 @@ impl Logins {
     /// The user of this name.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
+    }
+
+    /// Whether some user has a bearer token.
+    pub fn take_tokens(&self) -> bool {
+        self.users.iter().any(|user| user.bearer_hash.is_some())
+    }
+
+    /// The user whose bearer token this is.
+    pub fn of_token(&self, token: &str) -> Option<&User> {
+        let hash = Secret::new(token::hash(token));
+        let is_its = |user: &&User| user.bearer_hash.as_ref() == Some(&hash);
+        self.users.iter().find(is_its)
     }
 
     /// Why `name` was not let in, for the log: names that are not configured stay out of it, for

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::connection::listener::{self, AccessKeys, access};
+use crate::config::connection::listener::{self, AccessKeys, Beside, access};
 use crate::config::connection::server_tls::ServerTlsKeys;
 use crate::config::key::{
     Count, Entries, MemorySize, Rows, Table, Text, address, count, duration, flag, keys,
@@ -80,7 +80,7 @@ impl Kind for MqttListener {
             users: &KEYS.users,
             anonymous: &KEYS.anonymous,
         };
-        let access = access(section, &keys, true);
+        let access = access(section, &keys, Beside::Certificate);
         let payload_bytes_max = section.read(&KEYS.max_payload);
         let connections_max = section.read(&KEYS.max_connections);
         let connections_per_ip_max = section.read(&KEYS.max_connections_per_ip);
