@@ -86,6 +86,7 @@ fn surroundings() -> tempfile::TempDir {
     let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     let files = [
         ("cloud.password", "secret"),
+        ("press-7.token", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA="),
         (
             "press-7.hash",
             "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA",

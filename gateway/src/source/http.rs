@@ -10,6 +10,7 @@ pub mod config;
 mod encoding;
 mod endpoint;
 mod login;
+mod rejection;
 mod request;
 
 use std::convert::Infallible;
@@ -39,7 +40,7 @@ use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
 use body::Bodies;
 use endpoint::HttpEndpoint;
-use login::Visit;
+use login::{LoginDoor, Visit};
 
 /// How long a request line and its headers may take, and a connection may idle.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
@@ -119,8 +120,12 @@ impl HttpListener {
             connections_per_ip_max: config.connections_per_ip_max,
             tls,
             endpoint: Arc::new(HttpEndpoint {
-                logins: Logins::new(config.users),
-                anonymous: config.anonymous,
+                door: LoginDoor {
+                    logins: Logins::new(config.users),
+                    anonymous: config.anonymous,
+                    metrics: metrics.clone(),
+                    observe: Arc::clone(&observe),
+                },
                 payload_bytes_max: config.payload_bytes_max,
                 id_field: config.id_field,
                 template,
@@ -236,7 +241,7 @@ async fn serve_http<S>(
             connection.await
         }
     };
-    endpoint.ended(&visit);
+    endpoint.door.ended(&visit);
     if let Err(error) = ended {
         endpoint.metrics.malformed("http");
         tracing::debug!(%error, "a connection ended early");

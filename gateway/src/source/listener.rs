@@ -6,7 +6,6 @@ pub(super) mod certificate;
 pub(super) mod connection_limit;
 pub mod logins;
 pub mod password;
-pub mod token;
 
 /// Why a listener cannot listen.
 #[derive(Debug)]

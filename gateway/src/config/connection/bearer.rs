@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::listener::User;
 use crate::config::key::{AnyKey, Text, keys, path, text};
 use crate::config::kinds::KeyGroup;
 use crate::config::section::Section;
-use crate::config::value::files;
 use crate::config::value::secret::Secret;
-use crate::source::listener::token;
+use crate::config::value::{files, token};
 
 keys! {
     /// Keys of `users.NAME` of an HTTP source, beside those of any listener.
@@ -67,16 +65,13 @@ pub(super) fn hash(section: &Section<'_>) -> Option<Secret> {
     }
 }
 
-/// A token names its user: two cannot have the same.
-pub(super) fn report_shared(section: &Section<'_>, key: &AnyKey, users: &[User]) {
-    let with_token = users.iter().filter(|user| user.bearer_hash.is_some());
-    let with_token: Vec<&User> = with_token.collect();
-    for (place, user) in with_token.iter().enumerate() {
-        let earlier = with_token.iter().take(place);
-        if let Some(other) = { earlier }.find(|other| other.bearer_hash == user.bearer_hash) {
+/// A token names its user: two cannot have the same. `tokens` are names of users, each with the hash of its own.
+pub(super) fn report_shared(section: &Section<'_>, key: &AnyKey, tokens: &[(&str, &Secret)]) {
+    for (place, (name, hash)) in tokens.iter().enumerate() {
+        let earlier = tokens.iter().take(place).find(|(_, other)| other == hash);
+        if let Some((other, _)) = earlier {
             let message = format!(
-                "the users `{}` and `{}` have the same bearer token; give each one its own",
-                other.name, user.name
+                "the users `{other}` and `{name}` have the same bearer token; give each one its own"
             );
             section.report(key, message);
         }

@@ -85,7 +85,10 @@ pub(crate) fn access(section: &Section<'_>, keys: &AccessKeys, beside: Beside) -
     let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let by_certificate = certificates && beside == Beside::Certificate;
     let users = users(section, keys.users, beside, by_certificate);
-    bearer::report_shared(section, keys.users, &users);
+    let tokens = users
+        .iter()
+        .filter_map(|user| Some((&*user.name, user.bearer_hash.as_ref()?)));
+    bearer::report_shared(section, keys.users, &tokens.collect::<Vec<_>>());
     let anonymous = section.read(keys.anonymous);
     let listen = listen?.value;
     let loopback = listen.ip().is_loopback();

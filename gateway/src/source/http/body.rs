@@ -11,7 +11,7 @@ use hyper::header::{self, HeaderMap};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::encoding::{self, Coding};
-use super::endpoint::Rejection;
+use super::rejection::Rejection;
 
 /// How long a body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName};
 
-use super::endpoint::Rejection;
+use super::rejection::Rejection;
 
 /// Encodings on top of each other.
 const CODINGS_MAX: usize = 4;

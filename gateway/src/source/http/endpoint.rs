@@ -5,30 +5,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tidegate_rules::event::Event;
 
 use super::body::Bodies;
-use super::login::Visit;
+use super::login::{LoginDoor, Visit};
+use super::rejection::Rejection;
 use super::request::{self, EventRequest, RequestTarget};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Identity;
-use crate::event::cloudevents::Wrong;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::system_topic::poses_as_ours;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
-use crate::source::listener::logins::Logins;
 use crate::time::clock;
 
 type HttpResponse = Response<Full<Bytes>>;
 
 /// What all connections of the source share.
 pub(super) struct HttpEndpoint {
-    pub(super) logins: Logins,
-    pub(super) anonymous: bool,
+    pub(super) door: LoginDoor,
     pub(super) payload_bytes_max: usize,
     pub(super) id_field: Option<String>,
     pub(super) template: Event,
@@ -36,38 +34,6 @@ pub(super) struct HttpEndpoint {
     pub(super) metrics: SourceMetrics,
     pub(super) observe: Arc<Observe>,
     pub(super) bodies: Bodies,
-}
-
-/// Why a request is not taken.
-pub(super) struct Rejection {
-    status: StatusCode,
-    what: String,
-    /// Headers that belong to the status.
-    headers: Vec<(HeaderName, &'static str)>,
-}
-
-impl Rejection {
-    pub(super) fn new(status: StatusCode, what: impl Into<String>) -> Rejection {
-        Rejection {
-            status,
-            what: what.into(),
-            headers: Vec::new(),
-        }
-    }
-
-    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Rejection {
-        self.headers.push((name, value));
-        self
-    }
-}
-
-impl From<Wrong> for Rejection {
-    fn from(wrong: Wrong) -> Rejection {
-        match wrong {
-            Wrong::Bad(what) => Rejection::new(StatusCode::BAD_REQUEST, what),
-            Wrong::TooLarge(what) => Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, what),
-        }
-    }
 }
 
 impl HttpEndpoint {
@@ -101,7 +67,7 @@ impl HttpEndpoint {
     async fn accept(&self, request: Request<Incoming>, visit: &Visit) -> Result<usize, Rejection> {
         let began = clock::monotonic();
         let (head, body) = request.into_parts();
-        let (user, access) = self.authenticate(&head.headers, visit).await?;
+        let (user, access) = self.door.authenticate(&head.headers, visit).await?;
         let Some(target) = request::target(head.uri.path()) else {
             let what = "nothing is here; post to /events or /topics/<topic>";
             return Err(Rejection::new(StatusCode::NOT_FOUND, what));

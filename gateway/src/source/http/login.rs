@@ -1,15 +1,19 @@
 //! Who sends a request: HTTP basic (RFC 7617) and bearer tokens (RFC 6750).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap};
 
-use super::endpoint::{HttpEndpoint, Rejection};
+use super::rejection::Rejection;
 use crate::config::User;
 use crate::event::cloudevents::base64;
+use crate::observe::Observe;
+use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
+use crate::source::listener::logins::Logins;
 
 /// One connection, as far as logins go.
 pub(super) struct Visit {
@@ -36,7 +40,15 @@ enum Credentials {
     Bearer(String),
 }
 
-impl HttpEndpoint {
+/// Who is let in.
+pub(super) struct LoginDoor {
+    pub(super) logins: Logins,
+    pub(super) anonymous: bool,
+    pub(super) metrics: SourceMetrics,
+    pub(super) observe: Arc<Observe>,
+}
+
+impl LoginDoor {
     /// The connection is over: one that never logged in, although it had to, is told.
     pub(super) fn ended(&self, visit: &Visit) {
         let came_without = visit.came_without.load(Ordering::Relaxed);

@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 
 use crate::config::User;
 use crate::config::secret::Secret;
-use crate::source::listener::{password, token};
+use crate::config::token;
+use crate::source::listener::password;
 
 /// Passwords verified at once: the hash is slow on purpose.
 const VERIFICATIONS_MAX: usize = 2;

@@ -72,7 +72,7 @@ fn a_head_that_does_not_end_ends_its_connection() {
             wait::until("the connection ends", || {
                 drip += 1;
                 let sent = half.is_empty() || stream.write_all(b"x").is_ok();
-                !sent || matches!(stream.read(&mut [0; 256]), Ok(_))
+                !sent || stream.read(&mut [0; 256]).is_ok()
             });
             drip
         })
