@@ -43,7 +43,7 @@ use endpoint::HttpEndpoint;
 use login::{LoginDoor, Visit};
 
 /// How long a request line and its headers may take, and a connection may idle.
-const HEADERS_MAX: Duration = Duration::from_secs(10);
+const HEADERS_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a request line and its headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long a TLS handshake may take.
