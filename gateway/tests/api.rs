@@ -106,6 +106,10 @@ fn a_gateway_that_refuses_events_is_alive_and_not_ready() {
     assert_eq!(code, 200);
     let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(status["store"]["refusing"], true);
+    let series = "tidegate_trouble{subject=\"store\",kind=\"refusing\"} 1\n";
+    assert!(served.get("/metrics").1.contains(series));
+    served.refusing.store(false, Ordering::Relaxed);
+    assert!(!served.get("/metrics").1.contains("tidegate_trouble{"));
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Drop for SimulatedNode {
 }
 
 /// The gateway's end of a pseudo-terminal, as a serial port is; the line does not hang up while it is held.
-pub(crate) fn raw_line(path: &Path) -> File {
+pub fn raw_line(path: &Path) -> File {
     let line = File::options()
         .read(true)
         .custom_flags(libc::O_NOCTTY)

@@ -3,7 +3,7 @@
 //! Every room hands in a function that reads its own figures; the API reads the store itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tidegate_rules::decision::Destinations;
@@ -43,6 +43,8 @@ pub struct ApiContext {
     rules: Read<RulesStatus>,
     rules_report: Read<RulesReport>,
     intake: ReadAt<IntakeReport>,
+    /// Held while it is looked, so that changes are told in their order.
+    looking: Mutex<()>,
     store: Option<(Store, PathBuf)>,
     wear: Option<Arc<Meter>>,
     pub(super) log: Option<CommittedLog>,
@@ -63,6 +65,7 @@ impl ApiContext {
             letters: None,
             rules: Box::new(RulesStatus::default),
             rules_report: Box::new(RulesReport::default),
+            looking: Mutex::default(),
             store: None,
             wear: None,
             log: None,
@@ -165,8 +168,9 @@ impl ApiContext {
         self
     }
 
-    /// Asks everybody.
+    /// Asks everybody, and tells of the troubles that show which are new and which are over.
     pub fn status(&self, now: Now) -> Status {
+        let _one_after_the_other = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         // The lanes first and the intake last: an event that moves on meanwhile is then counted
         // as waiting, not as missing.
         let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
@@ -196,10 +200,12 @@ impl ApiContext {
             stranded: self.stranded(),
             troubles: Vec::new(),
         };
-        status.troubles = health::troubles(&status, &intake);
-        status
-            .troubles
-            .extend(self.observe.troubles.lines_at(now.instant));
+        let standing = health::troubles(&status, &intake, &self.observe);
+        self.observe.stand(&standing);
+        let lines = standing.into_iter().map(|one| one.line);
+        status.troubles = lines
+            .chain(self.observe.troubles.lines_at(now.instant))
+            .collect();
         status
     }
 

@@ -59,7 +59,7 @@ async fn public(request: Request<Incoming>, context: Arc<ApiContext>, now: Now) 
         return response::error(StatusCode::METHOD_NOT_ALLOWED, message);
     }
     match request.uri().path() {
-        "/metrics" => reading(move || metrics(&context)).await,
+        "/metrics" => reading(move || metrics(&context, now)).await,
         "/healthz" => health(&context, now),
         "/readyz" => reading(move || readiness(&context, now)).await,
         "/status/rules" => reading(move || response::json(&context.rules_report())).await,
@@ -114,7 +114,9 @@ async fn on_dead_letters(
     }
 }
 
-fn metrics(context: &ApiContext) -> ApiResponse {
+fn metrics(context: &ApiContext, now: Now) -> ApiResponse {
+    // The series of the troubles that it shows.
+    context.status(now);
     let text = context.observe.metrics_text().into_bytes();
     let body = bytes::Bytes::from(text).into();
     response::with(StatusCode::OK, METRICS_TYPE, body)

@@ -30,11 +30,16 @@ pub enum Identity {
         boot: u64,
         /// Minted for this boot, and no other node's: two nodes may claim one name and boot.
         session: u16,
+        /// The session of what is stored of the boot, where the node goes on in another one: it was shown to be the
+        /// same, or nothing of it is taken for stored.
+        former: u16,
         /// Counts up by one per reading within the boot.
         sequence: u64,
         /// The sequence that must be stored, or on its way into the store, before this one: the
         /// previous one of this session. `None` where nothing of the boot was stored yet.
         after: Option<u64>,
+        /// Of what the record says.
+        digest: u16,
     },
 }
 

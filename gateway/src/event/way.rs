@@ -9,6 +9,7 @@
 //!
 //! Where no metadata travels, [`sent`] knows by its content what comes back.
 
+mod probe;
 pub mod sent;
 
 use std::borrow::Cow;

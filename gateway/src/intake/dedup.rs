@@ -14,7 +14,7 @@ use tidegate_rules::event::Event;
 use tidegate_store::{Commit, Sequence};
 
 use crate::event::arrival::{Identity, SENDER_ID};
-use crate::event::device_mark::{Boots, device_mark_key};
+use crate::event::device_mark::{BootMark, Boots, device_mark_key};
 
 /// Whether an event is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +82,8 @@ pub const DEVICES_MAX: usize = 10_000;
 
 /// One event's place among those of its device.
 struct Place {
-    boot: u64,
-    session: u16,
-    sequence: u64,
+    mark: BootMark,
+    former: u16,
     after: Option<u64>,
 }
 
@@ -196,13 +195,19 @@ impl Dedup {
                 device,
                 boot,
                 session,
+                former,
                 sequence,
                 after,
+                digest,
             } => {
                 let place = Place {
-                    boot: *boot,
-                    session: *session,
-                    sequence: *sequence,
+                    mark: BootMark {
+                        boot: *boot,
+                        sequence: *sequence,
+                        session: *session,
+                        digest: *digest,
+                    },
+                    former: *former,
                     after: *after,
                 };
                 self.seen_device(device, &place, entries, commit)
@@ -268,12 +273,16 @@ impl Dedup {
             return Seen::TooManyDevices;
         }
         let boots = self.devices.entry(Arc::clone(device)).or_default();
-        let known = boots.mark(place.boot);
-        if known.is_some_and(|known| known.session != 0 && known.session != place.session) {
+        let known = boots.mark(place.mark.boot);
+        let of_former = |known: &BootMark| known.session != place.mark.session;
+        if known.is_some_and(|known| of_former(&known) && known.session != place.former) {
             return Seen::OtherNode;
         }
-        let highest = known.map(|known| known.sequence);
-        if highest.is_some_and(|highest| place.sequence <= highest) {
+        let mut highest = known.map(|known| known.sequence);
+        if known.as_ref().is_some_and(of_former) {
+            highest = highest.min(place.after);
+        }
+        if highest.is_some_and(|highest| place.mark.sequence <= highest) {
             return Seen::Again;
         }
         // `None` is less than any sequence.
@@ -284,7 +293,7 @@ impl Dedup {
             device: Arc::clone(device),
             before: boots.clone(),
         });
-        boots.advance(place.boot, place.sequence, place.session);
+        boots.advance(place.mark);
         if crate::intake::null_control::stores_device_marks() {
             let key = device_mark_key(device);
             commit.mark(&key, &boots.to_bytes());

@@ -274,6 +274,26 @@ impl Happening for RulesRefused<'_> {
     }
 }
 
+/// A folder that was refused is again as it was when its rules came into force.
+pub struct RulesAccepted<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+}
+
+impl Happening for RulesAccepted<'_> {
+    fn log(&self) {
+        tracing::info!(folder = %self.folder.display(), "the rules folder says what is in force");
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.rules.accepted",
+            subject: self.folder.display().to_string(),
+            data: serde_json::json!({}),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

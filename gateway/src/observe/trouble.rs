@@ -3,8 +3,9 @@
 
 pub mod health;
 pub mod slots;
+pub mod standing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use super::{Happening, Observe, SystemEvent};
 use crate::time::clock;
+use standing::StandingTroubles;
 
 /// Troubles kept at once. Of more, the last ones are told by log and system event alone.
 const TROUBLES_MAX: usize = 256;
@@ -39,11 +41,14 @@ struct Trouble {
 
 /// The troubles there are.
 #[derive(Debug, Default, Clone)]
-pub struct Troubles(Arc<Mutex<BTreeMap<Key, Trouble>>>);
+pub struct Troubles {
+    raised: Arc<Mutex<BTreeMap<Key, Trouble>>>,
+    standing: StandingTroubles,
+}
 
 impl Troubles {
     fn all(&self) -> MutexGuard<'_, BTreeMap<Key, Trouble>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One line each, by subject, as they are now.
@@ -89,7 +94,9 @@ impl Collector for TroubleCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let (name, help) = ("trouble", "1 for each thing that a person should look at");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (subject, kind) in self.0.all().keys() {
+        let mut keys: BTreeSet<Key> = self.0.standing.keys().into_iter().collect();
+        keys.extend(self.0.all().keys().cloned());
+        for (subject, kind) in &keys {
             let labels = [("subject", subject.as_str()), ("kind", *kind)];
             ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
         }

@@ -29,6 +29,8 @@ const LETTERS_QUIET: Duration = Duration::from_secs(3600);
 /// Seconds since the Unix epoch at which this program was built.
 const BUILT_UNIX_S: &str = env!("TIDEGATE_BUILT_UNIX_S");
 const STRANDED: &str = "stranded";
+/// So many looks from one look at all that the status shows to the next.
+const LOOKS_PER_STATUS: u32 = 5;
 
 /// Lets as many files be open as the system allows.
 pub(super) fn raise_limits() {
@@ -115,6 +117,7 @@ pub(super) struct HealthWatch {
     held_back: Repeats,
     letters: Vec<Letters>,
     stranded: BTreeSet<String>,
+    looks: u32,
 }
 
 impl HealthWatch {
@@ -133,6 +136,7 @@ impl HealthWatch {
             held_back: held_back.clone(),
             letters: lanes.map(Letters::new).collect(),
             stranded: BTreeSet::new(),
+            looks: 0,
         }
     }
 
@@ -157,6 +161,11 @@ impl HealthWatch {
         }
         self.look_at_descriptors(now);
         self.look_at_lanes();
+        if self.looks.is_multiple_of(LOOKS_PER_STATUS) {
+            // It tells of what has changed.
+            self.api.status(now);
+        }
+        self.looks = self.looks.wrapping_add(1);
         for letters in &mut self.letters {
             letters.look(&self.observe, now);
         }

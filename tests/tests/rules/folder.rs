@@ -153,17 +153,24 @@ fn a_moment_without_rules_is_refused_and_told() {
         let told = wait::find(what, || refused(&gateway).ok_or_else(|| gateway.log()));
         assert!(told.contains(said), "{what}: {told}");
         assert!(has_trouble(&gateway, said), "{what}");
+        let series = || gateway.metric("tidegate_trouble{", "subject=\"rules\",kind=\"refused\"");
+        assert_eq!(series(), 1, "{what}");
         assert!(gateway.ask(&["status"]).status.success(), "{what}");
         obeys(&gateway, &format!("case/{number}"));
         restore(&folder);
         gateway.wait_until("it is mended", || refused(&gateway).is_none());
         assert!(!has_trouble(&gateway, "rules"), "{what}");
+        assert_eq!(series(), 0, "{what}");
         assert_eq!(status(&gateway)["rules"]["generation"], 1, "{what}");
     }
     obeys(&gateway, "at/the/end");
     let log = gateway.whole_log();
     for (what, _, said) in MOMENTS {
         assert!(log.contains(said), "{what} is not in the log");
+    }
+    for change in ["refused", "accepted"] {
+        let told = gateway.events(&["--topic", &format!("$tidegate/rules/{change}")]);
+        assert!(told.len() >= MOMENTS.len(), "{change}: {told:?}");
     }
     assert!(gateway.terminate().success());
     let count = gateway.said("rules refused, the last good set goes on");

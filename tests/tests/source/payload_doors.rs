@@ -7,9 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
+use tidegate_link::message::{Payload, Record};
+use tidegate_link::schema::write_values;
+use tidegate_link::{
+    DeviceLink, FRAME_SIZE_MAX, Field, Identity, Kind, RamRing, Ring, Schema, Value,
+};
 use tidegate_tests::gateway::Gateway;
-use tidegate_tests::node::pseudo_terminal;
+use tidegate_tests::node::{pseudo_terminal, raw_line};
 use tidegate_tests::peer::mosquitto::Mosquitto;
 use tidegate_tests::{mqtt, peer, port, wait};
 
@@ -126,7 +131,7 @@ fn over_http(address: SocketAddr, topic: &str, headers: &str, payload: &[u8]) ->
     answer
 }
 
-fn report(gateway: &Gateway) -> Value {
+fn report(gateway: &Gateway) -> Json {
     let asked = gateway.ask(&["status", "--rules", "--format", "json"]);
     serde_json::from_slice(&asked.stdout).unwrap_or_default()
 }
@@ -135,7 +140,7 @@ fn delivered(gateway: &Gateway) -> BTreeSet<String> {
     let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
     let lines = text
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok());
     lines
         .filter_map(|line| line["topic"].as_str().map(str::to_owned))
         .collect()
@@ -251,7 +256,7 @@ fn a_rule_fires_through_every_door_and_the_status_tells_why_it_did_not() {
 }
 
 /// What became of the cases above at each rule.
-fn the_rules_tell_why(gateway: &Gateway, report: &Value, fired: u64, sent: u64) {
+fn the_rules_tell_why(gateway: &Gateway, report: &Json, fired: u64, sent: u64) {
     let hot = &report["rules"][0];
     assert_eq!(hot["passed"], fired);
     assert_eq!(hot["sent"], json!({ "archive": fired }));
@@ -265,7 +270,7 @@ fn the_rules_tell_why(gateway: &Gateway, report: &Value, fired: u64, sent: u64) 
     let of = |member: &str| hot[member].as_u64().expect("a count");
     assert_eq!(fired + counted + of("errors") + of("false"), sent);
     assert_eq!(of("held") + of("limited") + of("late"), 0);
-    assert_eq!(report["rules"][1]["last_fired"], Value::Null);
+    assert_eq!(report["rules"][1]["last_fired"], Json::Null);
     let asked = gateway.ask(&["status", "--rules"]);
     let text = String::from_utf8_lossy(&asked.stdout);
     for words in [
@@ -284,11 +289,11 @@ fn the_rules_tell_why(gateway: &Gateway, report: &Value, fired: u64, sent: u64) 
 }
 
 /// Where payloads came from that have no fields, and of what type they are.
-fn the_payloads_are_told(gateway: &Gateway, report: &Value) {
+fn the_payloads_are_told(gateway: &Gateway, report: &Json) {
     let unread = report["unread"].as_array().expect("a list");
-    let of = |source: &str, kind: Value| {
-        let same = |of: &&Value| of["source"] == source && of["content_type"] == kind;
-        let count = |of: &Value, why: &str| of[why].as_u64().unwrap_or(0);
+    let of = |source: &str, kind: Json| {
+        let same = |of: &&Json| of["source"] == source && of["content_type"] == kind;
+        let count = |of: &Json, why: &str| of[why].as_u64().unwrap_or(0);
         let found = unread.iter().find(same);
         found.map_or((0, 0), |of| (count(of, "not_json"), count(of, "other")))
     };
@@ -301,8 +306,162 @@ fn the_payloads_are_told(gateway: &Gateway, report: &Value) {
         ] {
             assert_eq!(of(source, json!(kind)), (0, 1), "{source} {kind}");
         }
-        assert!(of(source, Value::Null).1 >= 1, "{source}");
+        assert!(of(source, Json::Null).1 >= 1, "{source}");
     }
     let counted = gateway.metric("tidegate_payloads_without_fields_total", "plant-a/hooks");
     assert_eq!(counted, 5);
+}
+
+/// What a node brings over the framed link.
+enum Brought {
+    /// `v` in tenths, a float and a switch.
+    Readings(i64, f32, bool),
+    /// Readings of a schema that nobody knows.
+    Foreign(&'static [u8]),
+    /// Readings whose values are not those of their schema.
+    Misfit(&'static [u8]),
+    /// Bytes that are no record.
+    Bytes(&'static [u8]),
+}
+use Brought::{Bytes, Foreign, Misfit, Readings};
+
+const ON_THE_LINK: [(Brought, bool); 18] = [
+    (Readings(980, 0.5, true), true),
+    (Readings(801, f32::NAN, false), true),
+    (Readings(800, f32::MAX, true), false),
+    (Readings(i64::MAX, f32::INFINITY, true), true),
+    (Readings(0, -0.0, false), false),
+    (Readings(-1, 98.0, true), true),
+    (Foreign(HOT), false),
+    (Foreign(b""), false),
+    (Misfit(b""), false),
+    (Misfit(HOT), false),
+    (Misfit(b"\xa8\x0f"), false),
+    (Bytes(HOT), false),
+    (Bytes(BOM), false),
+    (Bytes(b"{\"v\": 98"), false),
+    (Bytes(b"v=98"), false),
+    (Bytes(b"ON"), false),
+    (Bytes(b"\xff\xfe\x00\xd8"), false),
+    (Bytes(b""), false),
+];
+
+const LINK_SCHEMA: Schema = Schema {
+    fields: &[
+        Field {
+            name: "v",
+            unit: "Cel",
+            kind: Kind::Integer { exponent: -1 },
+        },
+        Field {
+            name: "load",
+            unit: "",
+            kind: Kind::Float,
+        },
+        Field {
+            name: "on",
+            unit: "",
+            kind: Kind::Boolean,
+        },
+    ],
+};
+
+/// The bytes of it in a node's ring.
+fn record(brought: &Brought) -> Vec<u8> {
+    let mut buffer = [0; 64];
+    let (schema, values) = match brought {
+        Bytes(bytes) => return bytes.to_vec(),
+        Foreign(values) => (LINK_SCHEMA.key() ^ 1, *values),
+        Misfit(values) => (LINK_SCHEMA.key(), *values),
+        Readings(v, load, on) => {
+            let values = [Value::Integer(*v), Value::Float(*load), Value::Boolean(*on)];
+            let size = write_values(&values, &mut buffer).expect("room");
+            (LINK_SCHEMA.key(), &buffer[..size])
+        }
+    };
+    let payload = Payload::Readings { schema, values };
+    let uptime_ms = 7;
+    let mut record = [0; 64];
+    let record = postcard::to_slice(&Record { uptime_ms, payload }, &mut record);
+    record.expect("room").to_vec()
+}
+
+/// A node that brings everything, until it is acknowledged.
+fn over_the_link(port: &mut std::fs::File) {
+    let mut ring = RamRing::<4096>::new(3);
+    for (brought, _) in &ON_THE_LINK {
+        assert_eq!(ring.push(&record(brought)), Ok(0));
+    }
+    let identity = Identity {
+        device: *b"node-001",
+        firmware: "1.0.0",
+        slot: 0,
+        schema: LINK_SCHEMA,
+    };
+    let mut link = DeviceLink::new(identity, ring);
+    let (began, mut heard) = (std::time::Instant::now(), [0; 512]);
+    wait::until("the node's records are acknowledged", || {
+        let now_ms = began.elapsed().as_millis() as u64;
+        if let Ok(count) = port.read(&mut heard) {
+            link.receive(&heard[..count], now_ms);
+        }
+        let mut frame = [0; FRAME_SIZE_MAX];
+        while let Some(bytes) = link.transmit(now_ms, &mut frame) {
+            // What the line does not take is sent again.
+            let _ = port.write(bytes);
+        }
+        link.held() == 0
+    });
+}
+
+#[test]
+fn a_rule_fires_on_readings_of_the_serial_link_and_the_status_tells_of_what_is_none() {
+    let (mut port, device) = pseudo_terminal().expect("a pseudo-terminal");
+    let _line = raw_line(&device);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("rules")).expect("a folder");
+    std::fs::write(folder.path().join("rules/all.rules"), RULES).expect("written");
+    let mut gateway = Gateway::new_in(
+        folder,
+        &format!(
+            "[sources.bench]\ntype = \"serial\"\nport = \"{}\"\ntopic = \"link/hot/{{device}}\"\n\n\
+             [upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n",
+            device.display()
+        ),
+    );
+    let text = std::fs::read_to_string(gateway.path("gateway.toml")).expect("a configuration");
+    let text = text.replace("[gateway]\n", "[gateway]\nrules = \"rules\"\n");
+    gateway.write("gateway.toml", &text);
+    gateway.start();
+    over_the_link(&mut port);
+    let id = |at: usize| format!("node-001-3-{at}");
+    let all = ON_THE_LINK.iter().enumerate();
+    let fires = all.clone().filter(|(_, (_, fires))| *fires);
+    let expected: BTreeSet<String> = fires.map(|(at, _)| id(at)).collect();
+    let sent = || -> BTreeSet<String> {
+        let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        let ids = lines.filter_map(|line| Some(line["id"].as_str()?.to_owned()));
+        ids.collect()
+    };
+    wait::until("what fires is delivered", || sent().len() >= expected.len());
+    assert_eq!(sent(), expected);
+    let report = report(&gateway);
+    assert_eq!(report["rules"][0]["in"], ON_THE_LINK.len());
+    let unread = all
+        .filter(|(_, (brought, _))| !matches!(brought, Readings(..)))
+        .count();
+    let told = report["unread"].as_array().expect("a list").iter();
+    let told: Vec<_> = told
+        .map(|of| (&of["source"], &of["content_type"], &of["other"]))
+        .collect();
+    let (source, kind) = (
+        json!("plant-a/bench"),
+        json!("application/vnd.tidegate.readings"),
+    );
+    assert_eq!(told, [(&source, &kind, &json!(unread))]);
+    let counted = gateway.metric("tidegate_payloads_without_fields_total", "plant-a/bench");
+    assert_eq!(counted, unread as u64);
 }

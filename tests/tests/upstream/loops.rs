@@ -1,7 +1,8 @@
 //! What goes round comes to an end after a few rounds, is told, and costs no event; what only looks like it is left alone.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -127,10 +128,54 @@ fn over_one_broker_an_event_goes_round_a_few_times_and_is_told() {
     }
 }
 
+/// A line to this address on which everything takes so long.
+fn long_line(to: SocketAddr, takes: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(to) else {
+                continue;
+            };
+            let both = near.try_clone().and_then(|n| Ok((n, far.try_clone()?)));
+            let (near_again, far_again) = both.expect("descriptors");
+            delay(near, far, takes);
+            delay(far_again, near_again, takes);
+        }
+    });
+    address
+}
+
+/// Hands on what comes, so much later.
+fn delay(mut from: TcpStream, mut to: TcpStream, takes: Duration) {
+    let (give, take) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let _ = give.send((Instant::now() + takes, bytes[..count].to_vec()));
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, bytes) in take {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let _ = to.write_all(&bytes);
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+}
+
 /// Two gateways that forward to each other.
 fn ring(version: &str, keys: [&str; 2], rules: [&str; 2]) -> [Gateway; 2] {
+    ring_over(version, keys, rules, Duration::ZERO)
+}
+
+/// The same, over a line on which what goes to the second takes so long.
+fn ring_over(version: &str, keys: [&str; 2], rules: [&str; 2], takes: Duration) -> [Gateway; 2] {
     let mut pair = [Gateway::new(""), Gateway::new("")];
-    let addresses = [pair[1].address, pair[0].address];
+    let mut addresses = [pair[1].address, pair[0].address];
+    if !takes.is_zero() {
+        addresses[0] = long_line(addresses[0], takes);
+    }
     for at in 0..2 {
         let path = pair[at].path("gateway.toml");
         let text = std::fs::read_to_string(&path).expect("a configuration");
@@ -188,6 +233,21 @@ fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
 }
 
 #[test]
+fn in_a_ring_with_a_long_line_an_event_goes_round_a_few_times_and_is_told() {
+    for takes_ms in [120, 1_000] {
+        let pair = ring_over("3.1.1", ["", ""], ["", ""], Duration::from_millis(takes_ms));
+        let mut sensor = mqtt::connect(pair[0].address, "sensor", true).expect("let in");
+        publish(&mut sensor, "plant/t", b"21.5");
+        wait::until(&format!("{takes_ms} ms: told"), || pair.iter().any(is_told));
+        let letters = || pair.iter().map(|it| it.dead_letters().len()).sum::<usize>();
+        wait::until(&format!("{takes_ms} ms: it ends"), || letters() > 0);
+        let taken = quiet(&[&pair[0], &pair[1]]) as usize;
+        assert!(taken <= 2 * UNTOLD_MAX, "{takes_ms} ms: {taken}");
+        eprintln!("{takes_ms} ms: taken {taken} times");
+    }
+}
+
+#[test]
 fn what_a_central_sends_back_on_purpose_is_taken() {
     const EDGE: &str = "rule up { on \"plant/#\" send to other }";
     const CENTRAL: &str =
@@ -209,7 +269,12 @@ fn what_a_central_sends_back_on_purpose_is_taken() {
 #[test]
 fn a_sensor_that_repeats_its_reading_is_no_loop() {
     const TEST: &str = "a_sensor_that_repeats_its_reading_is_no_loop";
-    for (version, events, pause_ms) in [("3.1.1", 30, 100), ("3.1.1", 400, 15), ("5", 200, 15)] {
+    for (version, events, pause_ms) in [
+        ("3.1.1", 30, 100),
+        ("3.1.1", 70, 40),
+        ("3.1.1", 400, 15),
+        ("5", 200, 15),
+    ] {
         let Some(mut broker) = Mosquitto::new(TEST) else {
             return;
         };
@@ -228,6 +293,20 @@ fn a_sensor_that_repeats_its_reading_is_no_loop() {
         }
         let arrived = subscriber.settle(events, Duration::from_millis(500)).len();
         assert_eq!(arrived, events, "{version}, every {pause_ms} ms");
+        // It falls silent for longer than the upstream is held to see what comes by itself, and goes on.
+        std::thread::sleep(Duration::from_secs(8));
+        for _ in 0..12 {
+            publish(&mut sensor, "plant/t", b"21.5");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let arrived = subscriber
+            .settle(events + 12, Duration::from_millis(500))
+            .len();
+        assert_eq!(
+            arrived,
+            events + 12,
+            "{version}, every {pause_ms} ms, later"
+        );
         assert_eq!(gateway.dead_letters(), Vec::<Value>::new());
         assert!(!is_told(&gateway));
     }

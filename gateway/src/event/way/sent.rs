@@ -3,9 +3,11 @@
 //!
 //! What was sent to a broker that a source is at too, and what was sent otherwise than it came (by a rule, as a structured
 //! event), nobody else says by chance: it is what came back. Unchanged content may as well be a sensor that repeats its
-//! reading. Only where it comes [`RETURNS_SUSPECT`] times within [`SUSPECT_WITHIN`], each time after it was sent once more, is
-//! it looked into: the upstream sends nothing for a moment. A sensor goes on meanwhile; what goes round stops, and its
-//! sender is one that sends back.
+//! reading. Where it comes once each time after it was sent, [`probe`](super::probe) looks into that. Where it comes
+//! [`RETURNS_SUSPECT`] times within [`SUSPECT_WITHIN`], several at a time perhaps, the upstream sends nothing for a while. A
+//! sensor goes on meanwhile; what goes round stops, and comes again when it was sent again. Where that is so twice, the
+//! second time after another while, its sender is one that sends back: a sensor that falls silent just then does not come
+//! again just so.
 //!
 //! All of it is bounded, and forgotten at a restart.
 
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 
 use super::PATH;
+use super::probe::{Came, Probes};
 
 /// Contents remembered.
 const SENT_MAX: usize = 8192;
@@ -30,8 +33,10 @@ const RETURNS_SUSPECT: u32 = 64;
 const SUSPECT_WITHIN: Duration = Duration::from_secs(4);
 /// What was sent before may still come back for so long.
 const DRAIN: Duration = Duration::from_millis(500);
-/// Without a repetition for so long, it went round.
-const TRIAL_MAX: Duration = Duration::from_secs(5);
+/// So long an upstream sends nothing at first, to see what does not come.
+const HOLD_FIRST: Duration = Duration::from_secs(5);
+/// And the second time: what comes by itself every so often, and came after the first, does not after this one.
+const HOLD_AGAIN: Duration = Duration::from_millis(2_500);
 /// Repetitions are counted over so long.
 const TRIAL_COUNT: Duration = Duration::from_secs(1);
 /// How long a sender counts as one that sends back.
@@ -71,13 +76,18 @@ struct Sent {
     /// Times in a row that it came after it was sent.
     returns: u32,
     since: Instant,
+    /// Times in a row that it was sent once and came once.
+    streak: u32,
 }
 
-/// An upstream that is held, to see what goes on by itself.
+/// An upstream that is held, to see what goes on by itself and what comes again afterwards.
 struct Trial {
     key: u64,
     sender: u64,
     began: Instant,
+    hold: Duration,
+    /// When it sent again.
+    released: Option<Instant>,
     /// So many in [`TRIAL_COUNT`] go on by themselves.
     enough: u32,
     counted_since: Instant,
@@ -97,6 +107,7 @@ pub(super) struct SentMemory {
     order: VecDeque<(u64, Instant)>,
     trials: HashMap<Arc<str>, Trial>,
     pauses: HashMap<Arc<str>, Pause>,
+    probes: Probes,
     echoing: HashMap<u64, Instant>,
 }
 
@@ -109,6 +120,7 @@ impl SentMemory {
             order: VecDeque::new(),
             trials: HashMap::new(),
             pauses: HashMap::new(),
+            probes: Probes::new(fastrand::Rng::new()),
             echoing: HashMap::new(),
         }
     }
@@ -141,6 +153,7 @@ impl SentMemory {
                     at: now,
                     returns: 0,
                     since: now,
+                    streak: 0,
                 };
                 self.sent.insert(key, sent);
             }
@@ -189,6 +202,9 @@ impl SentMemory {
             };
             return Some(sent.path.clone());
         }
+        let once = (sent.out == 1 && took <= RETURN_MAX).then_some(sent.at);
+        sent.streak = once.map_or(0, |_| sent.streak + 1);
+        let streak = sent.streak;
         let after_sent = sent.out > 0 && took <= RETURN_SOON;
         match after_sent {
             true => sent.out -= 1,
@@ -196,35 +212,77 @@ impl SentMemory {
         }
         let upstream = Arc::clone(&sent.upstream);
         if self.trials.contains_key(&upstream) {
-            self.goes_on(&upstream, key, now);
+            self.goes_on(&upstream, key, after_sent, now);
+            return None;
+        }
+        let came = Came {
+            upstream: &upstream,
+            key,
+            sent: once,
+            streak,
+            now,
+        };
+        if self.probes.came(came) {
+            self.sends_back(of_sender, now);
         } else if after_sent {
             self.suspect(&upstream, key, of_sender, now);
         }
         None
     }
 
-    /// It came though it may not have been sent.
-    fn goes_on(&mut self, upstream: &Arc<str>, key: u64, now: Instant) {
-        let Some(trial) = self.trials.get_mut(upstream) else {
+    /// It came while the upstream is held, or since it sent again.
+    fn goes_on(&mut self, upstream: &Arc<str>, key: u64, after_sent: bool, now: Instant) {
+        let Some(trial) = self
+            .trials
+            .get_mut(upstream)
+            .filter(|trial| trial.key == key)
+        else {
             return;
         };
-        let waited = now.saturating_duration_since(trial.began);
-        if trial.key != key || waited < DRAIN {
+        if trial.released.is_some() {
+            match (after_sent, trial.hold == HOLD_FIRST) {
+                (false, _) => self.is_sensor(upstream, now),
+                (true, true) => {
+                    (trial.began, trial.hold, trial.released) = (now, HOLD_AGAIN, None);
+                    (trial.counted_since, trial.count) = (now, 0);
+                }
+                (true, false) => {
+                    let sender = trial.sender;
+                    self.trials.remove(upstream);
+                    self.sends_back(sender, now);
+                }
+            }
+            return;
+        }
+        if now.saturating_duration_since(trial.began) < DRAIN {
             return;
         }
         if now.saturating_duration_since(trial.counted_since) > TRIAL_COUNT {
             (trial.counted_since, trial.count) = (now, 0);
         }
         trial.count += 1;
-        if trial.count < trial.enough {
-            return;
+        if trial.count >= trial.enough {
+            self.is_sensor(upstream, now);
         }
+    }
+
+    /// Nothing goes round: the upstream is left alone for a while.
+    fn is_sensor(&mut self, upstream: &str, now: Instant) {
         self.trials.remove(upstream);
         let before = self.pauses.get(upstream).map(|pause| pause.pause * 2);
         let pause = before.unwrap_or(TRIAL_PAUSE_MIN).min(TRIAL_PAUSE_MAX);
         let until = now + pause;
-        self.pauses
-            .insert(Arc::clone(upstream), Pause { until, pause });
+        self.pauses.insert(upstream.into(), Pause { until, pause });
+    }
+
+    /// What it sent came round.
+    fn sends_back(&mut self, sender: u64, now: Instant) {
+        if self.echoing.len() >= ECHOING_MAX {
+            self.echoing.retain(|_, until| *until > now);
+        }
+        if self.echoing.len() < ECHOING_MAX {
+            self.echoing.insert(sender, now + ECHOING);
+        }
     }
 
     /// It came after it was sent, as it would if it went round.
@@ -247,166 +305,32 @@ impl SentMemory {
             key,
             sender,
             began: now,
+            hold: HOLD_FIRST,
+            released: None,
             enough: (rate / 4.0) as u32,
             counted_since: now,
             count: 0,
         };
+        self.probes.give_up(upstream);
         self.trials.insert(Arc::clone(upstream), trial);
     }
 
     pub(super) fn holds(&mut self, upstream: &str, now: Instant) -> bool {
-        let Some(trial) = self.trials.get(upstream) else {
-            return false;
+        let Some(trial) = self.trials.get_mut(upstream) else {
+            return self.probes.holds(upstream, now);
         };
-        if now.saturating_duration_since(trial.began) < TRIAL_MAX {
-            return true;
+        match trial.released {
+            None if now.saturating_duration_since(trial.began) < trial.hold => return true,
+            None => trial.released = Some(now),
+            // What was sent again did not come.
+            Some(at) if now.saturating_duration_since(at) > RETURN_SOON => {
+                self.is_sensor(upstream, now);
+            }
+            Some(_) => {}
         }
-        if self.echoing.len() >= ECHOING_MAX {
-            self.echoing.retain(|_, until| *until > now);
-        }
-        if self.echoing.len() < ECHOING_MAX {
-            self.echoing.insert(trial.sender, now + ECHOING);
-        }
-        self.trials.remove(upstream);
         false
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::event;
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    /// A memory, an upstream, and a clock.
-    struct World {
-        memory: SentMemory,
-        upstream: Arc<str>,
-        now: Instant,
-    }
-
-    impl World {
-        fn new(one_broker: &[(&str, &str)]) -> World {
-            let pairs = one_broker.iter();
-            let pairs = pairs.map(|(upstream, source)| (upstream.to_string(), source.to_string()));
-            World {
-                memory: SentMemory::new(pairs.collect()),
-                upstream: "cloud".into(),
-                now: crate::time::clock::monotonic(),
-            }
-        }
-
-        fn arrives(&mut self, source: &str, topic: &str) -> Option<Option<Arc<str>>> {
-            let content = Content {
-                topic,
-                payload: b"21.5",
-            };
-            let sender = Sender {
-                source,
-                publisher: "bridge",
-            };
-            self.memory.returned(content, sender, self.now)
-        }
-
-        /// Sends it as soon as the upstream is not held.
-        fn sends(&mut self, topic: &str, path: Option<Arc<str>>) {
-            while self.memory.holds(&self.upstream, self.now) {
-                self.now += 10 * MS;
-            }
-            let content = Content {
-                topic,
-                payload: b"21.5",
-            };
-            let upstream = Arc::clone(&self.upstream);
-            self.memory
-                .sent(&upstream, content, &event(path.as_deref()), self.now);
-        }
-
-        /// Lets what arrives go round until it is known for what it is; how often it did.
-        fn rounds(&mut self, source: &str, topic: &str, takes: Duration, most: usize) -> usize {
-            (1..=most)
-                .find(|_| {
-                    self.sends(topic, None);
-                    self.now += takes;
-                    self.arrives(source, topic).is_some()
-                })
-                .unwrap_or(usize::MAX)
-        }
-    }
-
-    #[test]
-    fn what_nobody_says_by_chance_is_known_at_once() {
-        for (pairs, source, topic) in [
-            (&[("cloud", "plant")][..], "plant", "a/b"),
-            (&[], "floor", "again/a/b"),
-            (&[("other", "plant")], "plant", "x"),
-        ] {
-            let mut world = World::new(pairs);
-            assert_eq!(world.arrives(source, topic), None, "not sent yet");
-            assert_eq!(world.rounds(source, topic, 50 * MS, 9), 1, "{topic}");
-            assert_eq!(world.arrives(source, topic), None, "it came back already");
-            world.sends(topic, Some("a way".into()));
-            world.now += RETURN_MAX + MS;
-            assert_eq!(world.arrives(source, topic), None, "too late");
-            world.sends(topic, Some("a way".into()));
-            assert_eq!(world.arrives(source, topic), Some(Some("a way".into())));
-            assert_eq!(world.arrives(source, "another"), None);
-        }
-    }
-
-    #[test]
-    fn what_goes_round_unchanged_is_known_after_a_while() {
-        for takes in [1, 5, 20, 50] {
-            let mut world = World::new(&[]);
-            let rounds = world.rounds("floor", "a/b", takes * MS, 1_000);
-            let least = RETURNS_SUSPECT as usize;
-            assert!((least..least + 4).contains(&rounds), "{takes} ms: {rounds}");
-            // From now on its sender sends back.
-            assert_eq!(world.rounds("floor", "a/b", takes * MS, 9), 1);
-        }
-    }
-
-    #[test]
-    fn a_reading_that_is_repeated_for_hours_is_no_return() {
-        for (every, takes) in [(1000, 5), (100, 5), (100, 90), (20, 2), (10, 1), (5, 1)] {
-            let mut world = World::new(&[]);
-            let start = world.now;
-            let (mut queued, mut held_for) = (0, Duration::ZERO);
-            for number in 0..60_000_u32 {
-                world.now = start + number * every * MS;
-                assert_eq!(world.arrives("floor", "a/b"), None, "{every} ms");
-                queued += 1;
-                if world.memory.holds("cloud", world.now) {
-                    held_for += every * MS;
-                    continue;
-                }
-                world.now += takes * MS;
-                for _ in 0..std::mem::take(&mut queued) {
-                    world.sends("a/b", None);
-                }
-            }
-            assert!(world.memory.echoing.is_empty(), "{every} ms");
-            // An hour's readings hold the upstream for a few seconds in all.
-            assert!(
-                held_for < Duration::from_secs(15),
-                "{every} ms: {held_for:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_memory_is_bounded() {
-        let mut world = World::new(&[]);
-        for number in 0..3 * SENT_MAX {
-            world.sends(&format!("t/{number}"), None);
-        }
-        assert!(world.memory.sent.len() <= SENT_MAX && world.memory.order.len() <= SENT_MAX);
-        (0..3 * SENT_MAX).for_each(|_| world.sends("t", None));
-        assert!(world.memory.order.len() <= SENT_MAX);
-        assert!(world.arrives("floor", "t").is_none());
-        world.now += 2 * RETURN_MAX;
-        world.sends("t", None);
-        assert_eq!(world.memory.sent.len(), 1);
-    }
-}
+mod tests;

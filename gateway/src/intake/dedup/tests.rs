@@ -7,10 +7,8 @@ use crate::intake::group::CommitGroup;
 /// What the dedup says of event `sequence` of boot 1, which follows on `after`.
 fn offer(dedup: &mut Dedup, after: Option<u64>, sequence: u64, group: &mut CommitGroup) -> Seen {
     let place = Place {
-        boot: 1,
-        session: 5,
-        sequence,
         after,
+        ..first_of(1, sequence)
     };
     let (seen, commit) = (&mut group.seen, &mut group.commit);
     dedup.seen_device(&"node".into(), &place, seen, commit)
@@ -19,9 +17,13 @@ fn offer(dedup: &mut Dedup, after: Option<u64>, sequence: u64, group: &mut Commi
 /// The first event of a boot.
 fn first_of(boot: u64, sequence: u64) -> Place {
     Place {
-        boot,
-        session: 5,
-        sequence,
+        mark: BootMark {
+            boot,
+            sequence,
+            session: 5,
+            digest: 0,
+        },
+        former: 0,
         after: None,
     }
 }
@@ -160,33 +162,65 @@ fn two_failed_groups_leave_the_marks_from_before_the_first() {
     assert_eq!(dedup.devices[&device], before);
 }
 
+/// The same in session 6, of a node that goes on from session `former`.
+fn offer_in_six(
+    dedup: &mut Dedup,
+    (former, after): (u16, Option<u64>),
+    sequence: u64,
+    group: &mut CommitGroup,
+) -> Seen {
+    let mut place = Place {
+        former,
+        after,
+        ..first_of(1, sequence)
+    };
+    place.mark.session = 6;
+    let (seen, commit) = (&mut group.seen, &mut group.commit);
+    dedup.seen_device(&"node".into(), &place, seen, commit)
+}
+
 #[test]
 fn another_node_under_the_same_name_and_boot_is_no_repetition() {
     let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
     assert_eq!(offer(&mut dedup, None, 0, &mut group), Seen::New);
     for (sequence, after) in [(0, None), (1, Some(0)), (1, None)] {
-        let place = Place {
-            boot: 1,
-            session: 6,
-            sequence,
-            after,
-        };
-        let (seen, commit) = (&mut group.seen, &mut group.commit);
-        let found = dedup.seen_device(&"node".into(), &place, seen, commit);
+        let found = offer_in_six(&mut dedup, (0, after), sequence, &mut group);
         assert_eq!(found, Seen::OtherNode);
     }
     assert_eq!(offer(&mut dedup, Some(0), 1, &mut group), Seen::New);
-    // A mark of a version that kept no sessions: whoever comes first is the node.
-    let old: Vec<u8> = [1u64, 7].iter().flat_map(|n| n.to_be_bytes()).collect();
-    dedup.recall_device("node", &old);
-    assert_eq!(offer(&mut dedup, Some(6), 7, &mut group), Seen::Again);
-    assert_eq!(offer(&mut dedup, Some(7), 8, &mut group), Seen::New);
-    let place = Place {
-        session: 6,
-        ..first_of(1, 9)
-    };
-    let found = dedup.seen_device(&"node".into(), &place, &mut group.seen, &mut group.commit);
-    assert_eq!(found, Seen::OtherNode);
+}
+
+#[test]
+fn a_node_in_a_new_session_is_stored_from_where_it_goes_on() {
+    // What is stored, in which session; the session that it goes on from, after what; its event, and what becomes of it.
+    let cases = [
+        (7, 5, (5, Some(7)), 8, Seen::New),
+        (7, 5, (5, Some(7)), 7, Seen::Again),
+        (7, 5, (5, Some(8)), 9, Seen::OutOfTurn),
+        (7, 5, (4, Some(7)), 8, Seen::OtherNode),
+        // A mark of a version that kept no sessions: what the node still holds is not taken for stored.
+        (7, 0, (0, Some(7)), 8, Seen::New),
+        (7, 0, (0, Some(4)), 5, Seen::New),
+        (7, 0, (0, None), 0, Seen::New),
+        (7, 0, (0, Some(8)), 9, Seen::OutOfTurn),
+    ];
+    for (stored, session, from, sequence, expected) in cases {
+        let (mut dedup, mut group) = (Dedup::new(8, "plant"), CommitGroup::default());
+        let mut mark: Vec<u8> = [1u64, stored]
+            .iter()
+            .flat_map(|n| n.to_be_bytes())
+            .collect();
+        mark.extend(u16::to_be_bytes(session));
+        dedup.recall_device("node", &mark);
+        let found = offer_in_six(&mut dedup, from, sequence, &mut group);
+        assert_eq!(found, expected, "{stored} {session} {from:?} {sequence}");
+        if found == Seen::New {
+            let found = offer_in_six(&mut dedup, from, sequence, &mut group);
+            assert_eq!(found, Seen::Again, "the session is its own now");
+            let found = offer(&mut dedup, Some(sequence), sequence + 1, &mut group);
+            assert_eq!(found, Seen::OtherNode, "and the one before is over");
+        }
+    }
 }
 
 #[test]

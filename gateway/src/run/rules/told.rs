@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ignored::{Ignored, suspects};
-use crate::observe::rules::{RulesActivated, RulesRefused};
+use crate::observe::rules::{RulesAccepted, RulesActivated, RulesRefused};
 use crate::observe::{Happening, Observe};
 
 /// What the troubles are about.
@@ -36,7 +36,9 @@ impl Told {
 
     /// The folder is as it was when its rules came into force.
     pub(super) fn accepted_again(&self) {
-        tracing::info!(folder = %self.folder.display(), "the rules folder says what is in force");
+        self.emit(&RulesAccepted {
+            folder: &self.folder,
+        });
     }
 
     /// The folder cannot be taken.

@@ -10,7 +10,7 @@ use tidegate_store::Store;
 
 use super::SerialContext;
 use super::config::Serial;
-use super::device::{ConnectedDevice, DeviceHello, Standing, device_name};
+use super::device::{ConnectedDevice, DeviceHello, Proof, Standing, device_name, digest};
 use super::device_clock::DeviceClock;
 use super::device_event::DeviceEnvelope;
 use super::receipts::{DeviceReceipts, OfferedEvent};
@@ -142,8 +142,8 @@ impl SerialHost {
         match device.standing {
             Standing::New | Standing::Known => Greeting::Welcome(device),
             Standing::FromFlash => Greeting::AskClock(device),
-            Standing::Stranger => {
-                self.turn_away_stranger(&device.hello, now);
+            Standing::Stranger | Standing::Returned => {
+                self.turn_away_other(&device, now);
                 Greeting::TurnAway
             }
         }
@@ -166,8 +166,9 @@ impl SerialHost {
     }
 
     /// A device claims a name and a boot under which the events of another one are stored, or its own before it
-    /// counted anew.
-    pub(super) fn turn_away_stranger(&mut self, hello: &DeviceHello, now: Instant) {
+    /// counted anew; or another one with its name was here after it.
+    pub(super) fn turn_away_other(&mut self, device: &ConnectedDevice, now: Instant) {
+        let hello = &device.hello;
         self.leave("another device is at the port", now);
         let elsewhere = self
             .devices
@@ -175,6 +176,9 @@ impl SerialHost {
         let (turned_away, budget) = (&mut self.turned_away, &self.budget);
         let told = match elsewhere {
             Some(holder) => turned_away.second(hello, &holder, budget, now),
+            None if device.standing == Standing::Returned => {
+                turned_away.returned(hello, budget, now)
+            }
             None => turned_away.stranger(hello, &self.source, budget, now),
         };
         self.count_turned_away(told);
@@ -288,6 +292,28 @@ impl SerialHost {
         self.budget.look(now);
     }
 
+    /// What a record shows of its node.
+    pub(super) fn prove(&mut self, id: EventId, uptime_ms: u64, body: &Body<'_>) -> Proof {
+        let device = self.device.as_mut();
+        device.map_or(Proof::NotNeeded, |device| {
+            device.prove(id.sequence, uptime_ms, body)
+        })
+    }
+
+    /// Whether the node is not yet shown to be the one whose events are stored.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(ConnectedDevice::is_unproven)
+    }
+
+    /// The node showed itself to be another one.
+    pub(super) fn turn_away_impostor(&mut self, now: Instant) {
+        if let Some(device) = self.device.clone() {
+            self.turn_away_other(&device, now);
+        }
+    }
+
     /// The arrival of a record. Without a device that was welcomed there is none.
     pub(super) fn event(
         &mut self,
@@ -296,10 +322,11 @@ impl SerialHost {
         body: &Body<'_>,
         now: Now,
     ) -> Option<Arrival> {
+        let digest = digest(uptime_ms, body);
         let uptime_ms = matches!(body, Body::Readings { .. }).then_some(uptime_ms);
         let time = uptime_ms.and_then(|uptime_ms| self.wall_clock(id.boot, uptime_ms, now));
         let device = self.device.as_mut()?;
-        let (sequence, identity) = device.next(id.sequence);
+        let (sequence, identity) = device.next(id.sequence, digest);
         let envelope = DeviceEnvelope {
             source: &self.event_source,
             topic: &self.topic,
@@ -342,14 +369,15 @@ impl SerialHost {
             let mark = self.store.mark(&device_mark_key(&device.name));
             let boots = mark.map(|mark| Boots::from_bytes(&mark));
             let known = boots.and_then(|boots| boots.mark(device.hello.boot.into()));
-            known.is_some_and(|known| known.session != 0 && known.session != device.session)
+            let known = known.map_or(0, |known| known.session);
+            ![0, device.session, device.former].contains(&known)
         })
     }
 
     /// The arrival of the news that records are missing.
     pub(super) fn gap(&mut self, last: EventId, count: u32, now: Now) -> Option<Arrival> {
         let device = self.device.as_mut()?;
-        let (sequence, identity) = device.next(last.sequence);
+        let (sequence, identity) = device.next(last.sequence, 0);
         let lost = RecordsLost {
             source: &self.source,
             device: &device.name,

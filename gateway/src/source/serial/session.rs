@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tidegate_link::{FRAME_SIZE_MAX, HostLink, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::device::{ConnectedDevice, DeviceHello};
+use super::device::{ConnectedDevice, DeviceHello, Proof};
 use super::host::{Greeting, SerialHost};
 use super::receipts::Settlement;
 use crate::event::arrival::Arrival;
@@ -48,6 +48,8 @@ pub(super) struct SerialSession<'a> {
     out: Vec<u8>,
     /// The device that was asked for its clock.
     asked: Option<ConnectedDevice>,
+    /// The boot that the clock at the other end counts from.
+    clock_boot: Option<u32>,
     /// The port is not read before.
     read_from: Instant,
 }
@@ -62,6 +64,7 @@ impl<'a> SerialSession<'a> {
             inlet,
             out: Vec::new(),
             asked: None,
+            clock_boot: None,
             read_from: clock::monotonic(),
         }
     }
@@ -191,7 +194,17 @@ impl<'a> SerialSession<'a> {
                 id,
                 uptime_ms,
                 body,
-            } => arrivals.extend(self.host.event(id, uptime_ms, &body, now)),
+            } => match self.host.prove(id, uptime_ms, &body) {
+                Proof::NotNeeded => arrivals.extend(self.host.event(id, uptime_ms, &body, now)),
+                Proof::Awaited => {}
+                Proof::Same => self.link.acknowledge(id),
+                Proof::Other => {
+                    self.host.turn_away_impostor(now.instant);
+                    self.link.turn_away(now_ms);
+                }
+            },
+            // What would show who it is was dropped: its next hello says what it holds.
+            Incoming::Gap { .. } if self.host.is_unproven() => self.link.turn_away(now_ms),
             Incoming::Gap { .. } if !self.host.takes_gap(now.instant) => return Received::NotNow,
             Incoming::Gap { last, count } => arrivals.extend(self.host.gap(last, count, now)),
             Incoming::Time {
@@ -245,7 +258,7 @@ impl<'a> SerialSession<'a> {
     }
 
     fn greet(&mut self, hello: DeviceHello, now: Instant) {
-        self.asked = None;
+        (self.asked, self.clock_boot) = (None, None);
         match self.host.greet(hello, now) {
             Greeting::Welcome(device) => self.resume(device, now),
             Greeting::AskClock(device) => {
@@ -256,12 +269,17 @@ impl<'a> SerialSession<'a> {
         }
     }
 
-    /// Only a device that runs in a later boot than its records are of has them from its flash.
+    /// Only a device that runs in a later boot than its records are of has them from its flash. A clock that counts from
+    /// another boot all at once is another device's, which has nothing else to say.
     fn clock_told(&mut self, boot: u32, now: Instant) {
+        let before = self.clock_boot.replace(boot);
+        if before.is_some_and(|before| before != boot) {
+            self.link.discover();
+        }
         match self.asked.take() {
             Some(device) if device.hello.boot != boot => self.resume(device, now),
             Some(device) => {
-                self.host.turn_away_stranger(&device.hello, now);
+                self.host.turn_away_other(&device, now);
                 self.link.turn_away(self.host.now_ms(now));
             }
             None => {}
@@ -273,14 +291,14 @@ impl<'a> SerialSession<'a> {
         if !self.host.claim(&device, now) {
             return self.link.turn_away(now_ms);
         }
-        let mark = device.mark();
         let schema_known = self.host.schemas.get(device.hello.schema).is_some();
-        let session = match (device.session, mark) {
-            (0, None) => None,
-            // Stored by a version that kept no sessions: only a welcome tells the node what of its own is durable.
-            (0, Some(_)) => Some(self.link.mint()),
-            (session, _) => Some(session),
+        let session = match (device.needs_session(), device.session) {
+            (true, _) => Some(self.link.mint()),
+            (false, 0) => None,
+            (false, session) => Some(session),
         };
+        device.go_on();
+        let mark = device.mark();
         let resumed = match session {
             None => self.link.resume(mark, schema_known, now_ms),
             Some(session) => self.link.resume_in(session, mark, schema_known, now_ms),
@@ -292,7 +310,7 @@ impl<'a> SerialSession<'a> {
             }
             // The only reason: somebody has just said hello.
             Err(_) => {
-                self.host.turn_away_stranger(&device.hello, now);
+                self.host.turn_away_other(&device, now);
                 self.link.turn_away(now_ms);
             }
         }

@@ -63,6 +63,22 @@ impl TurnedAway {
         news
     }
 
+    /// Another node with its name was stored after it, here or at another port. Tells whether that is news.
+    pub(super) fn returned(
+        &mut self,
+        hello: &DeviceHello,
+        budget: &PortBudget,
+        now: Instant,
+    ) -> bool {
+        let (name, path, boot) = (device_name(&hello.device), budget.path(), hello.boot);
+        let why = format!(
+            "two devices are called {name} and come in turn: the one at {path} is back with boot {boot} after another \
+             boot was stored; its readings are not taken and stay on it; give one of them a device id of its own, or, \
+             where the other is gone for good, start this one anew"
+        );
+        self.tell(why, budget, now)
+    }
+
     /// Whether the words are news.
     fn tell(&mut self, why: String, budget: &PortBudget, now: Instant) -> bool {
         let known = self.0.as_mut().filter(|last| last.why == why);

@@ -10,7 +10,7 @@ use tidegate_store::{Options, Store};
 use tokio::io::DuplexStream;
 
 use super::device;
-use crate::event::device_mark::{Boots, device_mark_key};
+use crate::event::device_mark::{BootMark, Boots, device_mark_key};
 use crate::event::record;
 use crate::intake::group::CommitGroup;
 use crate::time::clock;
@@ -31,6 +31,8 @@ enum Step<'a> {
     Pull(usize),
     /// The node's wires come off: the port notices nothing.
     Unwire(usize),
+    /// The node begins this boot, and so many records that it had let go of are in its flash again.
+    Reboot(usize, u32, u32),
     /// It makes so many records.
     Make(usize, u32),
     /// All that it made is acknowledged.
@@ -44,13 +46,14 @@ enum Step<'a> {
     /// The gateway starts again.
     Restart,
 }
-use Step::{Calm, Drained, Holds, Make, Plug, Pull, Restart, Swap, Told, Unwire};
+use Step::{Calm, Drained, Holds, Make, Plug, Pull, Reboot, Restart, Swap, Told, Unwire};
 
 /// Reads `plug 0 one`.
 fn step(text: &str) -> Step<'_> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let node = || words[1].parse().expect("a node");
-    let count = || words[2].parse().expect("a count");
+    let number = |at: usize| words[at].parse().expect("a number");
+    let count = || number(2);
     let port = || {
         let port = PORTS.iter().position(|port| *port == words[2]);
         port.expect("a port")
@@ -60,6 +63,7 @@ fn step(text: &str) -> Step<'_> {
         "swap" => Swap(node(), port()),
         "pull" => Pull(node()),
         "unwire" => Unwire(node()),
+        "reboot" => Reboot(node(), count(), number(3)),
         "make" => Make(node(), count()),
         "drained" => Drained(node()),
         "holds" => Holds(node(), count()),
@@ -118,6 +122,7 @@ impl Course {
                 self.loose.extend(line);
                 self.forget(node);
             }
+            Reboot(node, boot, back) => self.nodes[node].reboot(boot, back).await,
             Make(node, count) => {
                 self.nodes[node].make(count).await;
             }
@@ -174,7 +179,7 @@ impl Course {
     }
 
     /// Of every node, what it let go is stored, in order and once, and nothing else is.
-    fn check(&self, first: i64) {
+    fn check(&self) {
         let limit = tidegate_store::ReadLimit {
             records: 10_000,
             bytes: 1 << 24,
@@ -193,12 +198,12 @@ impl Course {
         for (number, node) in self.nodes.iter().enumerate() {
             let of_node = stored.iter().filter(|n| **n / 1_000_000 == number as i64);
             let of_node: Vec<i64> = of_node.map(|n| n % 1_000_000).collect();
-            let expected: Vec<i64> = (first..).take(of_node.len()).collect();
+            let expected = i64::from(node.let_go)..;
+            let expected: Vec<i64> = expected.take(of_node.len()).collect();
             assert_eq!(of_node, expected, "node {number}");
-            let released = node.made - node.ring.held();
-            let stored_before = if of_node.is_empty() { 0 } else { first as u32 };
+            let released = node.made - node.let_go - node.ring.held();
             assert!(
-                of_node.len() as u32 + stored_before >= released,
+                of_node.len() as u32 >= released,
                 "node {number}: {released} released"
             );
         }
@@ -210,7 +215,12 @@ fn run(case: &Case) {
     let (mut writer, store) = tidegate_store::open(Options::new(folder.path())).expect("a store");
     if let Some((boot, sequence, session)) = case.mark {
         let mut boots = Boots::default();
-        boots.advance(boot, sequence, session);
+        boots.advance(BootMark {
+            boot,
+            sequence,
+            session,
+            digest: 0,
+        });
         let mut bytes = boots.to_bytes();
         bytes.truncate(if session == 0 { 16 } else { 18 });
         let mut group = CommitGroup::default();
@@ -235,7 +245,7 @@ fn run(case: &Case) {
         for text in case.steps.split(';') {
             course.take(step(text.trim())).await;
         }
-        course.check(case.mark.map_or(0, |(_, sequence, _)| sequence as i64 + 1));
+        course.check();
     });
 }
 
@@ -280,7 +290,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "nothing is stored of the first when the gateway starts again",
-        nodes: &[InSession(9, 700), Boot(9)],
+        nodes: &[InSession(9, 700, 0), Boot(9)],
         mark: None,
         steps: "make 1 10; plug 1 two; drained 1; make 0 20; restart; plug 0 one; told source one: ;  \
                 holds 0 20; make 1 10; drained 1; pull 1; told boot 9; holds 0 20",
@@ -303,8 +313,39 @@ const CASES: &[Case] = &[
         name: "boards swapped on one line, different boots",
         nodes: &[Boot(9), Boot(10)],
         mark: None,
-        steps: "make 0 20; make 1 30; plug 0 one; drained 0; swap 1 one; drained 1; swap 0 one;  \
-                make 0 10; drained 0; swap 1 one; make 1 10; drained 1; calm",
+        steps: "make 0 20; make 1 30; plug 0 one; drained 0; swap 1 one; drained 1; calm; swap 0 one;  \
+                make 0 10; told node-001 and come in turn; holds 0 10; swap 1 one; make 1 10; drained 1; calm;  \
+                restart; swap 0 one; told in turn; holds 0 10",
+    },
+    Case {
+        name: "the same, the older boot after the newer, and nothing to say",
+        nodes: &[Boot(10), Boot(9)],
+        mark: None,
+        steps: "make 0 1; make 1 1; plug 0 one; drained 0; swap 1 one; drained 1; calm; swap 0 one;  \
+                told in turn; swap 1 one; make 1 1; drained 1; calm",
+    },
+    Case {
+        name: "plugged in at one port after the other, different boots",
+        nodes: &[Boot(9), Boot(10)],
+        mark: None,
+        steps: "make 0 20; make 1 30; plug 0 one; drained 0; pull 0; plug 1 two; drained 1; pull 1; calm;  \
+                plug 0 three; make 0 10; told source three: two devices; holds 0 10; plug 1 one; make 1 5; drained 1;  \
+                pull 1; told at /dev/three is back; holds 0 10",
+    },
+    Case {
+        name: "who was refused for its boot begins another one",
+        nodes: &[Boot(9), Boot(10)],
+        mark: None,
+        steps: "make 0 1; make 1 1; plug 0 one; drained 0; swap 1 one; drained 1; swap 0 one; told in turn;  \
+                reboot 0 11 0; make 0 5; drained 0; calm; swap 1 one; make 1 5; told in turn; holds 1 5",
+    },
+    Case {
+        name: "one node that starts again and again",
+        nodes: &[Boot(9)],
+        mark: None,
+        steps: "make 0 20; plug 0 one; drained 0; reboot 0 10 0; make 0 3; drained 0; reboot 0 4 0; make 0 3;  \
+                drained 0; reboot 0 7 0; restart; make 0 3; drained 0; pull 0; reboot 0 5 0; make 0 3; plug 0 two;  \
+                drained 0; reboot 0 12 0; make 0 3; drained 0; calm",
     },
     Case {
         name: "boards swapped amid readings",
@@ -330,35 +371,75 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a store of an earlier version, whose node goes on",
-        nodes: &[InSession(9, 700), Boot(9)],
+        nodes: &[InSession(9, 700, 10), Boot(9)],
         mark: Some((9, 9, 0)),
         steps: "make 1 30; plug 1 two; told boot 9; holds 1 30; make 0 30; plug 0 one; drained 0;  \
                 holds 1 30; restart; make 0 5; drained 0; told source two: ; holds 1 30",
     },
     Case {
         name: "a store of an earlier version, one node after another",
-        nodes: &[InSession(9, 700), InSession(9, 701)],
+        nodes: &[InSession(9, 700, 10), InSession(9, 701, 10)],
         mark: Some((9, 9, 0)),
         steps: "make 0 30; plug 0 one; drained 0; pull 0; make 1 40; plug 1 one; told boot 9; holds 1 40;  \
                 restart; told boot 9; holds 1 40",
     },
     Case {
+        name: "a store of an earlier version, another node first",
+        nodes: &[InSession(9, 700, 10), InSession(9, 701, 0)],
+        mark: Some((9, 9, 0)),
+        steps: "make 1 40; plug 1 one; told boot 9; holds 1 40; make 0 30; plug 0 two; drained 0; holds 1 40",
+    },
+    Case {
+        name: "a store of an earlier version, another node first that holds few of the numbers that are stored",
+        nodes: &[InSession(9, 700, 10), InSession(9, 701, 4)],
+        mark: Some((9, 9, 0)),
+        steps: "make 1 40; plug 1 one; drained 1; make 0 30; swap 0 one; told boot 9; holds 0 30;  \
+                swap 1 one; make 1 5; drained 1; calm",
+    },
+    Case {
         name: "records of an earlier boot come from the flash",
-        nodes: &[Flash(10, 30)],
+        nodes: &[Flash(10, 30, 0)],
         mark: None,
         steps: "plug 0 one; drained 0; make 0 20; drained 0; restart; make 0 5; drained 0; calm",
     },
     Case {
         name: "the same, some of them stored by an earlier version",
-        nodes: &[Flash(10, 30)],
+        nodes: &[Flash(10, 30, 10)],
         mark: Some((9, 9, 0)),
-        steps: "plug 0 one; drained 0; restart; calm",
+        steps: "plug 0 one; drained 0; restart; make 0 5; drained 0; calm",
     },
     Case {
-        name: "the same, some of them stored",
-        nodes: &[Flash(10, 30)],
+        name: "the same, which the flash does not know of all",
+        nodes: &[Flash(10, 30, 4)],
         mark: Some((9, 9, 77)),
-        steps: "plug 0 one; drained 0; restart; calm",
+        steps: "plug 0 one; drained 0; restart; make 0 5; drained 0; calm",
+    },
+    Case {
+        name: "records that were let go are in the flash again",
+        nodes: &[Boot(9)],
+        mark: None,
+        steps: "make 0 20; plug 0 one; drained 0; reboot 0 10 7; drained 0; make 0 5; drained 0; unwire 0;  \
+                make 0 30; reboot 0 11 3; plug 0 one; restart; drained 0; make 0 5; drained 0; pull 0; make 0 30;  \
+                reboot 0 12 0; make 0 10; plug 0 two; drained 0; calm",
+    },
+    Case {
+        name: "one old boot in two flashes, many stored of one",
+        nodes: &[Flash(10, 30, 0), Flash(10, 40, 0)],
+        mark: None,
+        steps: "plug 0 one; drained 0; pull 0; plug 1 one; told boot 9; holds 1 40; restart; told boot 9; holds 1 40",
+    },
+    Case {
+        name: "one old boot in two flashes, few stored of one",
+        nodes: &[Flash(10, 5, 0), Flash(10, 40, 0)],
+        mark: None,
+        steps: "plug 0 one; drained 0; pull 0; plug 1 one; told boot 9; holds 1 40; restart; told boot 9; holds 1 40",
+    },
+    Case {
+        name: "one old boot in two flashes, plugged in at once",
+        nodes: &[Flash(10, 5, 0), Flash(10, 40, 0)],
+        mark: None,
+        steps: "plug 0 one; drained 0; make 0 9; drained 0; plug 1 two; told source two: two devices; holds 1 40;  \
+                make 0 9; drained 0; pull 0; told in turn; holds 1 40",
     },
 ];
 

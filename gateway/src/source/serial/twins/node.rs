@@ -28,10 +28,10 @@ const SCHEMA: Schema = Schema {
 pub(super) enum Begin {
     /// A boot, and nothing.
     Boot(u32),
-    /// A boot, and a session from a gateway of an earlier version.
-    InSession(u32, u16),
-    /// A boot, with so many records of the boot before in its flash, the first of which were stored.
-    Flash(u32, u32),
+    /// A boot, and a session from a gateway of an earlier version, to which it let so many records go.
+    InSession(u32, u16, u32),
+    /// A boot, with so many records of the boot before in its flash, of which so many were let go.
+    Flash(u32, u32, u32),
 }
 
 /// Boot, first number and records.
@@ -39,11 +39,39 @@ type Boot = (u32, u32, Vec<Vec<u8>>);
 
 /// A ring without bounds, which may hold a run of the boot before. The first one is the oldest.
 #[derive(Clone)]
-pub(super) struct FlashRing(Arc<Mutex<Vec<Boot>>>);
+pub(super) struct FlashRing {
+    boots: Arc<Mutex<Vec<Boot>>>,
+    /// The last run that was let go of, in whole or in part, with its first records.
+    let_go: Arc<Mutex<Boot>>,
+}
 
 impl FlashRing {
+    fn new(boot: u32) -> FlashRing {
+        FlashRing {
+            boots: Arc::new(Mutex::new(vec![(boot, 0, Vec::new())])),
+            let_go: Arc::new(Mutex::new((boot, 0, Vec::new()))),
+        }
+    }
+
     fn boots(&self) -> MutexGuard<'_, Vec<Boot>> {
-        self.0.lock().expect("no test has failed")
+        self.boots.lock().expect("no test has failed")
+    }
+
+    /// A new boot; the flash does not know that the last `back` records were let go.
+    fn reboot(&self, boot: u32, back: usize) {
+        let mut boots = self.boots();
+        boots.retain(|run| !run.2.is_empty());
+        let mut let_go = self.let_go.lock().expect("no test has failed");
+        let (last, _, records) = &mut *let_go;
+        let records = records.split_off(records.len() - back);
+        if boots.first().is_none_or(|run| run.0 != *last) {
+            let first = let_go.1;
+            boots.insert(0, (let_go.0, first, Vec::new()));
+        }
+        boots[0].1 -= records.len() as u32;
+        boots[0].2.splice(..0, records);
+        boots.retain(|run| !run.2.is_empty());
+        boots.push((boot, 0, Vec::new()));
     }
 
     pub(super) fn held(&self) -> u32 {
@@ -81,10 +109,16 @@ impl Ring for FlashRing {
 
     fn release(&mut self, next: Sequence) {
         let mut boots = self.boots();
-        let (_, first, records) = &mut boots[0];
+        let (boot, first, records) = &mut boots[0];
         let count = (next.since(Sequence(*first)) as usize).min(records.len());
-        records.drain(..count);
+        let mut let_go = self.let_go.lock().expect("no test has failed");
+        if let_go.0 != *boot {
+            *let_go = (*boot, 0, Vec::new());
+        }
+        let_go.2.extend(records.drain(..count));
         *first += count as u32;
+        let_go.1 = *first;
+        drop(let_go);
         if records.is_empty() && boots.len() > 1 {
             boots.remove(0);
         }
@@ -93,6 +127,8 @@ impl Ring for FlashRing {
 
 enum Command {
     Make(u32),
+    /// This boot begins, with so many records that were let go of.
+    Reboot(u32, u32),
     /// Gives back the line that it had.
     Wire(Option<DuplexStream>, oneshot::Sender<Option<DuplexStream>>),
 }
@@ -102,18 +138,29 @@ pub(super) struct NodeTask {
     commands: mpsc::UnboundedSender<Command>,
     pub(super) ring: FlashRing,
     pub(super) made: u32,
+    /// Of these, those that it had let go of at first.
+    pub(super) let_go: u32,
 }
 
 impl NodeTask {
     pub(super) fn start(number: usize, begin: Begin) -> NodeTask {
         let (commands, given) = mpsc::unbounded_channel();
         let (link, ring, made) = link(number, begin);
-        tokio::spawn(live(number, link, made, given));
+        let let_go = made - ring.held();
+        tokio::spawn(live(number, link, made, ring.clone(), given));
         NodeTask {
             commands,
             ring,
             made,
+            let_go,
         }
+    }
+
+    /// Starts it anew; it has when this returns.
+    pub(super) async fn reboot(&self, boot: u32, back: u32) {
+        let _ = self.commands.send(Command::Reboot(boot, back));
+        let line = self.wire(None).await;
+        self.wire(line).await;
     }
 
     /// Puts the node at another line, or none. Gives back the one before.
@@ -132,42 +179,47 @@ impl NodeTask {
     }
 }
 
-/// The node's half of a link, its ring, and how many records it has made.
-fn link(number: usize, begin: Begin) -> (DeviceLink<FlashRing>, FlashRing, u32) {
+fn node_link(ring: &FlashRing) -> DeviceLink<FlashRing> {
     let identity = Identity {
         device: DEVICE,
         firmware: "1.0.0",
         slot: 0,
         schema: SCHEMA,
     };
-    let boot = match begin {
-        Begin::Boot(boot) | Begin::InSession(boot, _) => boot,
-        Begin::Flash(boot, _) => boot - 1,
+    DeviceLink::new(identity, ring.clone())
+}
+
+/// The node's half of a link, its ring, and how many records it has made.
+fn link(number: usize, begin: Begin) -> (DeviceLink<FlashRing>, FlashRing, u32) {
+    let (boot, made, let_go) = match begin {
+        Begin::Boot(boot) => (boot, 0, 0),
+        Begin::InSession(boot, _, let_go) => (boot, let_go, let_go),
+        Begin::Flash(boot, count, let_go) => (boot - 1, count, let_go),
     };
-    let ring = FlashRing(Arc::new(Mutex::new(vec![(boot, 0, Vec::new())])));
-    let mut link = DeviceLink::new(identity, ring.clone());
+    let mut ring = FlashRing::new(boot);
+    let mut link = node_link(&ring);
+    for n in 0..made {
+        link.record(0, &[content(number, n)]).expect("room");
+    }
+    ring.release(Sequence(let_go));
     match begin {
         Begin::Boot(_) => {}
-        Begin::InSession(boot, session) => {
+        Begin::InSession(boot, session, let_go) => {
             let welcome = ToDevice::Welcome {
                 device: DEVICE,
                 boot,
                 session,
-                next: Sequence(0),
+                next: Sequence(let_go),
             };
             let mut buffer = [0; FRAME_SIZE_MAX];
             link.receive(frame::encode(&welcome, &mut buffer).expect("fits"), 0);
         }
-        Begin::Flash(boot, count) => {
-            for n in 0..count {
-                link.record(0, &[content(number, n)]).expect("room");
-            }
+        Begin::Flash(boot, ..) => {
             ring.boots().push((boot, 0, Vec::new()));
-            link = DeviceLink::new(identity, ring.clone());
-            return (link, ring, count);
+            link = node_link(&ring);
         }
     }
-    (link, ring, 0)
+    (link, ring, made)
 }
 
 fn content(number: usize, n: u32) -> Value {
@@ -179,6 +231,7 @@ async fn live(
     number: usize,
     mut link: DeviceLink<FlashRing>,
     mut made: u32,
+    ring: FlashRing,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let mut line: Option<DuplexStream> = None;
@@ -192,6 +245,10 @@ async fn live(
                     link.record(0, &[content(number, n)]).expect("room");
                 }
                 made += count;
+            }
+            Ok(Command::Reboot(boot, back)) => {
+                ring.reboot(boot, back as usize);
+                link = node_link(&ring);
             }
             Ok(Command::Wire(next, back)) => {
                 let _ = back.send(std::mem::replace(&mut line, next));
