@@ -6,7 +6,7 @@
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::message::{
-    DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX, Record,
+    self, DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX, Record,
     SessionId, ToDevice, ToGateway, WINDOW,
 };
 use crate::ring::{Ring, RingError};
@@ -115,12 +115,12 @@ impl<R: Ring> DeviceLink<R> {
     /// Takes bytes that came from the gateway.
     pub fn receive(&mut self, mut bytes: &[u8], now_ms: u64) {
         while let Some(frame) = self.decoder.advance(&mut bytes) {
-            match frame.map(|()| postcard::from_bytes::<ToDevice>(self.decoder.message())) {
-                Ok(Ok(message)) => {
+            match frame.map(|()| message::read::<ToDevice>(self.decoder.message())) {
+                Ok(Some(message)) => {
                     count(&mut self.counters.frames);
                     self.take_message(message, now_ms);
                 }
-                Ok(Err(_)) => count(&mut self.counters.unknown),
+                Ok(None) => count(&mut self.counters.unknown),
                 Err(error) => error.count_in(&mut self.counters),
             }
         }
@@ -277,7 +277,8 @@ impl<R: Ring> DeviceLink<R> {
         now_ms: u64,
     ) {
         let run = self.ring.run();
-        if device != self.identity.device || boot != run.boot || run.next.is_before(next) {
+        let is_meant = device == self.identity.device && boot == run.boot && session != 0;
+        if !is_meant || run.next.is_before(next) {
             return count(&mut self.counters.foreign_session);
         }
         // A welcome that came before: what is on the way stays there, and a hold holds.
@@ -299,7 +300,12 @@ impl<R: Ring> DeviceLink<R> {
     /// Everything before `next` is durable; what was never sent in this session cannot be.
     fn release(&mut self, next: Sequence, now_ms: u64) {
         let oldest = self.ring.run().oldest;
-        if !oldest.is_before(next) || self.furthest.is_before(next) {
+        // Of what is held. The ring may have dropped more than was sent.
+        let sent = match self.furthest.is_before(oldest) {
+            true => 0,
+            false => self.furthest.since(oldest),
+        };
+        if !(1..=sent).contains(&next.since(oldest)) {
             return;
         }
         self.ring.release(next);

@@ -12,7 +12,7 @@ mod session;
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
-use crate::message::{SessionId, ToGateway};
+use crate::message::{self, SessionId, ToGateway};
 use session::{Gap, Received, Session};
 
 pub use session::{ANSWER_MS, ANSWER_MS_MAX, DISCOVER_MS, RESEND_MS, TIME_MS};
@@ -53,7 +53,7 @@ impl HostLink {
                 }
             }
             // Taken in first and read again below: what is handed on borrows from the decoder.
-            let Ok(message) = postcard::from_bytes::<ToGateway<'_>>(self.decoder.message()) else {
+            let Some(message) = message::read::<ToGateway<'_>>(self.decoder.message()) else {
                 count(&mut self.counters.unknown);
                 continue;
             };
@@ -163,7 +163,7 @@ impl HostLink {
 }
 
 fn present(received: Received, message: &[u8]) -> Option<Incoming<'_>> {
-    let message = postcard::from_bytes::<ToGateway<'_>>(message).ok()?;
+    let message = message::read::<ToGateway<'_>>(message)?;
     Some(match (received, message) {
         (Received::Gap(Gap { last, count }), _) => Incoming::Gap { last, count },
         (Received::BootReused(id), _) => Incoming::BootReused(id),

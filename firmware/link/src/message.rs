@@ -21,6 +21,13 @@ pub const LOG_SIZE_MAX: usize = 120;
 /// Events a node may have on the way unacknowledged.
 pub const WINDOW: u8 = 8;
 
+/// Reads a message or a record that takes all of `bytes`; `None` if they are no such thing. What follows behind one is
+/// of a sender that counts lengths wrong: nothing of it may be taken for what was meant.
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let (read, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(read)
+}
+
 /// From node to gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToGateway<'a> {

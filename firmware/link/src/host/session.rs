@@ -157,7 +157,7 @@ impl Session {
         }
         self.phase = Phase::Running;
         self.discover_due = false;
-        if hello.next.is_before(self.expected) {
+        if hello.next.is_before(self.expected) || hello.next.is_before(hello.oldest) {
             return Some(self.boot_reused(hello));
         }
         self.skip_to(hello.oldest, counters).map(Received::Gap)
@@ -240,7 +240,7 @@ impl Session {
         };
         // Without a mark, what the node says it lost lay just before the oldest it holds.
         let first = mark.map_or(node.oldest.minus(node.lost), |mark| mark.0.sequence.next());
-        if node.next.is_before(first) {
+        if node.next.is_before(first) || node.next.is_before(node.oldest) {
             self.phase = Phase::Searching;
             return Err(ResumeError::BootReused);
         }
@@ -303,14 +303,12 @@ impl Session {
 
     fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Received> {
         let wanted = self.node.is_some_and(|node| node.schema == key);
-        if !wanted
-            || self.phase != Phase::FetchingSchema(index)
-            || usize::from(count) > FIELD_COUNT_MAX
-        {
+        if !wanted || self.phase != Phase::FetchingSchema(index) {
             return None;
         }
         self.ask_at_ms = now_ms;
-        if index + 1 >= count {
+        // Readings of a schema that is too long to be fetched are taken without it.
+        if index + 1 >= count || usize::from(count) > FIELD_COUNT_MAX {
             self.open(now_ms);
         } else {
             self.phase = Phase::FetchingSchema(index + 1);

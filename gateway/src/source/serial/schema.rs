@@ -116,6 +116,9 @@ impl Schemas {
         if count == 0 {
             return Err("the device does not know its own schema");
         }
+        if usize::from(count) > FIELD_COUNT_MAX {
+            return Err("the schema has more than 32 fields");
+        }
         if index == 0 {
             self.coming = Schema {
                 key,
