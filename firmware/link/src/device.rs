@@ -6,8 +6,8 @@
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::message::{
-    self, DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX, Record,
-    SessionId, ToDevice, ToGateway, WINDOW,
+    self, DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX,
+    Record, SessionId, ToDevice, ToGateway, WINDOW,
 };
 use crate::ring::{Ring, RingError};
 use crate::schema::{Field, Kind, Schema, Value, write_values};
