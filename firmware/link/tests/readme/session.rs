@@ -118,7 +118,7 @@ impl Course {
         frame.unwrap_or_default().to_vec()
     }
 
-    fn to_gateway(&mut self, frame: &[u8], now_ms: u64) {
+    fn hear(&mut self, frame: &[u8], now_ms: u64) {
         let mut bytes = frame;
         while let Some(incoming) = self.host.receive(&mut bytes, now_ms) {
             match incoming {
@@ -180,7 +180,7 @@ fn both_halves_say_the_session_of_the_readme() {
         };
         match line.who {
             "gateway" => course.device.receive(&frame, line.at_ms),
-            "node" => course.to_gateway(&frame, line.at_ms),
+            "node" => course.hear(&frame, line.at_ms),
             _ => {}
         }
         let shown = hex(&frame);

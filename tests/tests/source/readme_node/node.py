@@ -1,12 +1,11 @@
 """A sensor node in another language, written from firmware/README.md alone.
 
-    python3 node.py <id, 8 characters> <boot> <readings> <ring, in readings> <>/dev/ttyACM0
+    python3 node.py <id, 8 characters> <boot> <readings> <ring, in readings> <first number> <>/dev/ttyACM0
 
 The line is its standard input. It makes a reading every 5 ms and ends when the gateway has them all."""
 
 import os, select, sys, time, zlib
 
-FIRST = 2**32 - 20
 FIELDS = [(b"count", b"", 0), (b"temperature", b"Cel", -1)]
 TO_NODE = {
     0: [], 1: ["[u8; 8]", "u32", "u16", "u32"], 2: ["u16", "u32"], 3: ["u16", "u32"],
@@ -53,10 +52,10 @@ def read(message):
     return (message[0], values) if at == len(message) else None
 
 class Node:
-    def __init__(self, device, boot, count, room):
+    def __init__(self, device, boot, count, room, first):
         self.device, self.boot, self.count, self.room = device, boot, count, room
-        self.ring, self.oldest, self.made, self.lost, self.session = [], FIRST, 0, 0, 0
-        self.cursor = self.furthest = FIRST
+        self.ring, self.oldest, self.made, self.lost, self.session = [], first, 0, 0, 0
+        self.cursor = self.furthest = first
         self.hello_at, self.hold_until, self.wait, self.again_at = 0, 0, 0.3, None
 
     def next(self): return (self.oldest + len(self.ring)) % 2**32
@@ -118,7 +117,7 @@ class Node:
             if self.again_at is None: self.again_at = now + self.wait
 
 def main():
-    node, began, line = Node(sys.argv[1].encode(), *map(int, sys.argv[2:5])), time.monotonic(), b""
+    node, began, line = Node(sys.argv[1].encode(), *map(int, sys.argv[2:6])), time.monotonic(), b""
     while node.made < node.count or node.ring:
         node.turn(time.monotonic() - began)
         if select.select([0], [], [], 0.005)[0]:
