@@ -55,7 +55,14 @@ impl HostLink {
             // Taken in first and read again below: what is handed on borrows from the decoder.
             let Some(message) = message::read::<ToGateway<'_>>(self.decoder.message()) else {
                 count(&mut self.counters.unknown);
-                continue;
+                let field = message::unreadable_field(self.decoder.message());
+                match field.filter(|(key, index)| self.session.lacks(*key, *index)) {
+                    Some((key, _)) => {
+                        self.session.open(now_ms);
+                        return Some(Incoming::SchemaUnreadable { key });
+                    }
+                    None => continue,
+                }
             };
             count(&mut self.counters.frames);
             self.session.heard_ms = Some(now_ms);

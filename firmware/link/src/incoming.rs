@@ -94,6 +94,11 @@ pub enum Incoming<'a> {
         /// The field.
         field: Field<'a>,
     },
+    /// A field of the node's schema says what this side does not know: events come without it.
+    SchemaUnreadable {
+        /// The schema's key.
+        key: u32,
+    },
     /// A line of the node's log.
     Log {
         /// How much it matters.

@@ -28,6 +28,14 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     rest.is_empty().then_some(read)
 }
 
+/// Key and index of a schema's field of which the rest cannot be read, as that of a newer node.
+pub(crate) fn unreadable_field(bytes: &[u8]) -> Option<(u32, u8)> {
+    /// The number of [`ToGateway::SchemaField`].
+    const NUMBER: u8 = 3;
+    let ((number, key, index), _) = postcard::take_from_bytes::<(u8, u32, u8)>(bytes).ok()?;
+    (number == NUMBER).then_some((key, index))
+}
+
 /// From node to gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToGateway<'a> {

@@ -284,6 +284,33 @@ fn a_record_that_goes_on_is_kept_whole() {
 }
 
 #[test]
+fn a_field_that_a_newer_node_describes_stops_no_node() {
+    // Key, index, count, name, unit, and what follows.
+    let field = |key, index, rest: &[u8]| [&[3, key, index, 2, 1, b'a', 0], rest].concat();
+    let cases = [
+        ("an unknown kind", field(9, 0, &[3]), true),
+        ("one with more to it", field(9, 0, &[0x83, 1, 7, 7]), true),
+        ("a known kind with more to it", field(9, 0, &[0, 7]), true),
+        ("nothing but key and index", vec![3, 9, 0], true),
+        ("another field", field(9, 1, &[3]), false),
+        ("another schema", field(8, 0, &[3]), false),
+        ("another message", vec![9, 9, 0, 1, 1, b'a', 0, 3], false),
+        ("no index", vec![3, 9], false),
+    ];
+    for (what, message, is_told) in cases {
+        let mut host = HostLink::new(1);
+        assert!(hears(&mut host, &bytes(hello(0, 0))).is_some());
+        host.resume(None, false, 0).expect("somebody is there");
+        let told = hears(&mut host, &message);
+        let expected = is_told.then_some("SchemaUnreadable { key: 9 }");
+        assert_eq!(told.as_deref(), expected, "{what}");
+        assert_eq!(host.is_running(), is_told, "{what}");
+        let event = hears(&mut host, &event(0, &[]));
+        assert_eq!(event.is_some(), is_told, "{what}");
+    }
+}
+
+#[test]
 fn a_schema_that_is_too_long_or_that_nobody_knows_stops_no_node() {
     for (count, further) in [(0, 0), (1, 0), (2, 1), (32, 31), (33, 0), (u8::MAX, 0)] {
         assert_eq!(FIELD_COUNT_MAX, 32);

@@ -258,7 +258,7 @@ impl Session {
 
     /// Events are wanted from now on. A node that is in the session already is told where to go on, any other is
     /// welcomed: only after a hello of its own, so that no session is ever given to two nodes.
-    fn open(&mut self, now_ms: u64) {
+    pub(super) fn open(&mut self, now_ms: u64) {
         (self.ask_at_ms, self.answer_ms) = (now_ms, ANSWER_MS);
         let there = self.claimed() == self.session;
         self.welcome_due = !there;
@@ -301,9 +301,14 @@ impl Session {
         None
     }
 
+    /// Whether this is the field of the schema that is asked for.
+    pub(super) fn lacks(&self, key: u32, index: u8) -> bool {
+        self.phase == Phase::FetchingSchema(index)
+            && self.node.is_some_and(|node| node.schema == key)
+    }
+
     fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Received> {
-        let wanted = self.node.is_some_and(|node| node.schema == key);
-        if !wanted || self.phase != Phase::FetchingSchema(index) {
+        if !self.lacks(key, index) {
             return None;
         }
         self.ask_at_ms = now_ms;

@@ -247,7 +247,11 @@ mod tests {
             let told: Vec<bool> = told.collect();
             let last = told.len() - 1;
             assert_eq!(told.iter().position(|told| *told), Some(last), "{case:?}");
-            assert_eq!(schemas.get(7).is_some(), case == [(0, 1), (1, 1)], "{case:?}");
+            assert_eq!(
+                schemas.get(7).is_some(),
+                case == [(0, 1), (1, 1)],
+                "{case:?}"
+            );
         }
     }
 
