@@ -154,7 +154,7 @@ pub struct Hello<'a> {
     pub next: Sequence,
     /// Number of the oldest record it holds.
     pub oldest: Sequence,
-    /// Records dropped unacknowledged since this boot.
+    /// Records of `boot` dropped unacknowledged, up to the one before `oldest`.
     pub lost: u32,
 }
 
