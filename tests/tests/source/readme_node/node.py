@@ -38,18 +38,31 @@ def unframe(run):
     good = at == len(run) <= 253 and len(body) >= 6 and body[0] == 1
     return body[1:-4] if good and zlib.crc32(body[:-4]).to_bytes(4, "little") == body[-4:] else b""
 
+def take_varint(message, at, bits):
+    n = shift = 0
+    while True:
+        n |= (message[at] & 127) << shift
+        at, shift, is_last = at + 1, shift + 7, message[at] < 128
+        if n >> bits or shift > bits + 6:
+            raise ValueError("longer than its type")
+        if is_last:
+            return n, at
+
 def read(message):
-    """Number and fields, or nothing."""
-    values, at = [], 1
-    for kind in TO_NODE.get(message[0], ["u8"] * 999) if message else ["u8"]:
-        size = 8 if kind == "[u8; 8]" else 1
-        while kind in ("u16", "u32") and message[at + size - 1:at + size] > b"\x7f":
-            size += 1
-        part, at = message[at:at + size], at + size
-        values.append(sum((byte & 127) << 7 * n for n, byte in enumerate(part)) if kind[:2] in ("u1", "u3") else part)
-        if len(part) != size or kind[:2] in ("u1", "u3") and values[-1] >> int(kind[1:]):
-            return None
-    return (message[0], values) if at == len(message) else None
+    """Number and fields of a message that is whole, or nothing."""
+    try:
+        number, values, at = message[0], [], 1
+        for kind in TO_NODE[number]:
+            if kind in ("u16", "u32"):
+                value, at = take_varint(message, at, int(kind[1:]))
+            elif kind == "u8":
+                value, at = message[at], at + 1
+            else:
+                value, at = message[at:at + 8], at + 8
+            values.append(value)
+        return (number, values) if at == len(message) else None
+    except (IndexError, KeyError, ValueError):
+        return None
 
 class Node:
     def __init__(self, device, boot, count, room, first):
@@ -77,7 +90,7 @@ class Node:
     def take(self, number, values, now):
         if number == 0: self.hello_at = now
         if number == 5: self.send(b"\2" + varint(values[0]) + varint(self.boot) + varint(int(now * 1000)))
-        if number == 6: self.send_field(values[0], values[1][0])
+        if number == 6: self.send_field(*values)
         if number == 1 and values[:2] == [self.device, self.boot] and not is_before(self.next(), values[3]):
             if values[2] == self.session: self.release(values[3], now)
             elif values[2] != 0:
