@@ -69,7 +69,7 @@ fn carry(case: &Case, seen: &Seen, node: &UnixStream, port: &File) {
         read_some(port, &mut down);
         for (way, bytes) in [(Up, &mut up), (Down, &mut down)] {
             while let Some(frame) = take_frame(bytes) {
-                let out = harmed(case, seen, way, &frame, &mut counts);
+                let (way, out) = harmed(case, seen, way, &frame, &mut counts);
                 // What a full line does not take is lost like anything else.
                 let _ = match way {
                     Up => { port }.write_all(&out),
@@ -81,18 +81,18 @@ fn carry(case: &Case, seen: &Seen, node: &UnixStream, port: &File) {
     }
 }
 
-/// What becomes of a frame.
+/// What becomes of a frame, and where that goes.
 fn harmed(
     case: &Case,
     seen: &Seen,
     way: Way,
     frame: &[u8],
     counts: &mut BTreeMap<(bool, u8), u32>,
-) -> Vec<u8> {
+) -> (Way, Vec<u8>) {
     let message = unframed(frame);
     note(case, seen, way, &message);
     let Some(&number) = message.first() else {
-        return frame.into();
+        return (way, frame.into());
     };
     let count = counts.entry((way == Up, number)).or_default();
     let nth = *count;
@@ -103,16 +103,17 @@ fn harmed(
         .iter()
         .position(|(w, m, n, _)| (*w, *m, *n) == wanted);
     let Some(at) = found else {
-        return frame.into();
+        return (way, frame.into());
     };
     seen.done.lock().expect("no panic").push(at);
-    match case.harms[at].3 {
+    let out = match case.harms[at].3 {
         Lose => Vec::new(),
         Damage => [&[frame[0], frame[1] ^ 8], &frame[2..]].concat(),
         Double => frame.repeat(2),
         Refuse => refusal(&message),
-        Rubbish => [rubbish(&message), frame.into()].concat(),
-    }
+        Rubbish => return (Down, rubbish(&message)),
+    };
+    (way, out)
 }
 
 fn note(case: &Case, seen: &Seen, way: Way, message: &[u8]) {
@@ -140,15 +141,18 @@ fn refusal(message: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Frames that no gateway sends in this session, and that let nothing go.
+/// Frames that no gateway sends in answer to an event that it did not get, and that let nothing go.
 fn rubbish(message: &[u8]) -> Vec<u8> {
-    let Ok(ToDevice::Ack { session, next }) = postcard::from_bytes(message) else {
-        panic!("only before an Ack is there rubbish");
+    let Ok(ToGateway::Event {
+        session, sequence, ..
+    }) = postcard::from_bytes(message)
+    else {
+        panic!("only an Event is answered with rubbish");
     };
+    let next = sequence.next();
     let ack = |session: u16, next| framed(&ToDevice::Ack { session, next });
     let welcome = |boot, session| {
         let device = DEVICE.as_bytes().try_into().expect("8 bytes");
-        let next = next.plus(1);
         framed(&ToDevice::Welcome {
             device,
             boot,
@@ -162,14 +166,14 @@ fn rubbish(message: &[u8]) -> Vec<u8> {
         ack(session, next.plus(9)),
         ack(session, next.plus((1 << 31) - 1)),
         ack(session, next.plus(1 << 31)),
-        ack(session ^ 1, next.plus(1)),
-        ack(0, next.plus(1)),
+        ack(session ^ 1, next),
+        ack(0, next),
         welcome(BOOT + 1, session ^ 1),
         welcome(BOOT, 0),
         // An unknown number, an Ack that ends too early, and one that goes on.
         framed(&(9_u8, session, next)),
         framed(&(2_u8, session)),
-        framed(&(2_u8, session, next.plus(1), 0_u8)),
+        framed(&(2_u8, session, next, 0_u8)),
     ];
     frames.concat()
 }

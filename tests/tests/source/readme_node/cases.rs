@@ -32,7 +32,7 @@ pub(super) enum Harm {
     Double,
     /// To an `Ack`: the node is told to hold instead.
     Refuse,
-    /// Before an `Ack`: frames that no gateway sends.
+    /// To an `Event`: it does not arrive, and the node gets frames that no gateway sends.
     Rubbish,
 }
 
@@ -95,9 +95,10 @@ pub(super) const CASES: [Case; 6] = [
     Case {
         name: "it is told to hold, and told rubbish",
         harms: &[
-            (Down, 2, 0, Rubbish),
+            (Up, 1, 0, Rubbish),
             (Down, 2, 5, Refuse),
-            (Down, 2, 6, Rubbish),
+            (Up, 1, 50, Rubbish),
+            (Up, 1, 51, Rubbish),
             (Down, 2, 15, Refuse),
         ],
         restarts: 0,
