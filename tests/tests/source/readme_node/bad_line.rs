@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tidegate_link::message::{ToDevice, ToGateway};
+use tidegate_link::Sequence;
+use tidegate_link::message::{ToDevice, ToGateway, WINDOW};
 
 use super::cases::{BOOT, Case, DEVICE, Harm, Way};
 use super::{framed, read_some, take_frame, unframed};
@@ -18,6 +19,8 @@ use Way::{Down, Up};
 
 /// Between two looks at the line.
 const TURN: Duration = Duration::from_millis(1);
+/// How long the node is told to hold.
+const HOLD_MS: u32 = 400;
 
 /// What the line has seen.
 #[derive(Default)]
@@ -27,6 +30,10 @@ pub(super) struct Seen {
     pub(super) acknowledged: AtomicU32,
     /// Readings that the node said it lost.
     pub(super) lost: AtomicU32,
+    /// Until when the node is to hold, and the first number that it cannot have sent before it knew.
+    hold: Mutex<Option<(Instant, Sequence)>>,
+    /// Numbers that left in a hold.
+    pub(super) hasty: Mutex<Vec<Sequence>>,
     /// Harms that were done.
     pub(super) done: Mutex<Vec<usize>>,
 }
@@ -110,7 +117,7 @@ fn harmed(
         Lose => Vec::new(),
         Damage => [&[frame[0], frame[1] ^ 8], &frame[2..]].concat(),
         Double => frame.repeat(2),
-        Refuse => refusal(&message),
+        Refuse => refusal(&message, seen),
         Rubbish => return (Down, rubbish(&message)),
     };
     (way, out)
@@ -128,16 +135,26 @@ fn note(case: &Case, seen: &Seen, way: Way, message: &[u8]) {
     {
         seen.lost.fetch_max(hello.lost, Ordering::Relaxed);
     }
+    if way == Up
+        && let Ok(ToGateway::Event { sequence, .. }) = postcard::from_bytes(message)
+        && let Some((until, later)) = *seen.hold.lock().expect("no panic")
+        && Instant::now() < until
+        && !sequence.is_before(later)
+    {
+        seen.hasty.lock().expect("no panic").push(sequence);
+    }
 }
 
-fn refusal(message: &[u8]) -> Vec<u8> {
+fn refusal(message: &[u8], seen: &Seen) -> Vec<u8> {
     let Ok(ToDevice::Ack { session, next }) = postcard::from_bytes(message) else {
         panic!("only an Ack becomes a Refuse");
     };
+    let until = Instant::now() + Duration::from_millis(HOLD_MS.into());
+    *seen.hold.lock().expect("no panic") = Some((until, next.plus(WINDOW.into())));
     framed(&ToDevice::Refuse {
         session,
         next,
-        retry_ms: 400,
+        retry_ms: HOLD_MS,
     })
 }
 

@@ -110,6 +110,8 @@ fn run(python: &Path, case: &'static Case) {
         node.is_done()
     });
     check_readings(&gateway, case, overflows);
+    let hasty = seen.hasty.lock().expect("no panic");
+    assert!(hasty.is_empty(), "left in a hold: {hasty:?}");
     let mut done = seen.done.lock().expect("no panic").clone();
     done.sort_unstable();
     let all: Vec<usize> = (0..case.harms.len()).collect();
