@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
 //! | `lane::acceptance` | when an event was accepted, and whether it is live |
+//! | `lane::outstanding` | records with several outputs, and what of them is given up |
 //! | `lane::pause` | what holds up a whole lane for a while |
 //! | `lane_driver` | does to the store what the lane asks for |
 //! | `log` | the store, as a lane sees it |

@@ -287,12 +287,7 @@ impl Intake {
             };
             return self.set_aside(event, &aside, ack, now.unix_ms);
         }
-        match self.dedup.seen(
-            &event,
-            &identity,
-            &mut self.group.seen,
-            &mut self.group.commit,
-        ) {
+        match self.seen(&event, &identity, now.instant) {
             // An id that nothing may be known by, as of a will that is published at every loss.
             Seen::New if identity == Identity::None && !event.id.is_empty() => {
                 self.give_own_id(&mut event);
@@ -329,6 +324,17 @@ impl Intake {
         self.decide(&event, ack, now);
         self.group.taken += 1;
         self.group.dropped += u64::from(self.routed.is_empty());
+    }
+
+    fn seen(&mut self, event: &Event, identity: &Identity, now: Instant) -> Seen {
+        let (entries, commit) = (&mut self.group.seen, &mut self.group.commit);
+        let seen = self.dedup.seen(event, identity, entries, commit);
+        let has_id = matches!(identity, Identity::Id { .. });
+        // An id of ours stands for the event that got it here: receivers know that one by it.
+        match seen == Seen::New && has_id && self.settings.way.is_of_another(event, now) {
+            true => Seen::Reused { same_sender: false },
+            false => seen,
+        }
     }
 
     fn refuse(&self, ack: Ack) {

@@ -70,6 +70,13 @@ pub struct Output {
     pub priority: Priority,
 }
 
+impl Output {
+    /// Whether a rule gave it a topic or a payload of its own: then it is another event.
+    pub fn is_derived(&self) -> bool {
+        self.topic.is_some() || self.data.is_some()
+    }
+}
+
 /// An output with the destination that the rules give it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addressed {

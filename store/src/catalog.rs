@@ -130,6 +130,29 @@ impl Catalog {
         new
     }
 
+    /// These could not be read in a generation. What was let go there on purpose is no damage; `true` if anything is.
+    pub(crate) fn note_missing(&mut self, id: u64, missing: &[(Sequence, Sequence)]) -> bool {
+        let mut lost = missing.to_vec();
+        if let Some(generation) = self.generation_mut(id) {
+            let parts = missing.iter();
+            lost = parts
+                .flat_map(|(first, last)| generation.missing_in(*first, *last))
+                .collect();
+            generation.damaged |= !lost.is_empty();
+        }
+        for &(first, last) in &lost {
+            let damage = Damage {
+                generation: id,
+                first,
+                last,
+            };
+            if !self.damage.contains(&damage) && self.damage.len() < 1000 {
+                self.damage.push(damage);
+            }
+        }
+        !lost.is_empty()
+    }
+
     /// Records that could not be read will never be acknowledged: a damaged generation is done when its range is.
     fn settle_damaged(&mut self, lane: LaneId, class: u8) {
         let Catalog {

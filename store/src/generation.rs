@@ -4,6 +4,7 @@
 //! A generation's range ends where the next one begins, so records that a failed commit left behind in an abandoned
 //! generation are outside every range and never come to light.
 
+pub(crate) mod beginnings;
 pub(crate) mod high_water;
 pub(crate) mod holes;
 pub(crate) mod leftovers;

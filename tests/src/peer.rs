@@ -2,6 +2,7 @@
 
 pub mod mosquitto;
 pub mod small_disk;
+pub mod webhook;
 
 use std::io::Write;
 use std::path::PathBuf;

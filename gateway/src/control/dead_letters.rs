@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
-use tidegate_rules::decision::Destinations;
+use tidegate_rules::decision::{Destinations, Output};
 use tidegate_store::{DeadLetterId, Store};
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ use super::query::QueryString;
 use super::response::{self, ApiResponse};
 use crate::event::ack::Verdict;
 use crate::event::arrival::is_cut;
-use crate::event::dead_letter::Cause;
+use crate::event::dead_letter::{Cause, outputs, rule_in};
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
@@ -140,13 +140,17 @@ fn addressed(
         return Err(HistoryError::InvalidQuery(why));
     }
     let lane = lane_of(context, store, &upstream)?;
-    for routed in &mut record.outputs {
-        routed.lane = lane;
-        routed.output.reason = None;
-        if letter.of_rule().is_none() {
-            routed.output.rule = None;
-        }
-    }
+    let numbers = outputs::numbers(id, &record);
+    let as_sent = record.outputs.drain(..).map(|routed| Output {
+        reason: None,
+        rule: routed
+            .output
+            .rule
+            .filter(|rule| rule_in(Some(rule)).is_some()),
+        ..routed.output
+    });
+    let outputs = outputs::in_their_places(numbers.into_iter().zip(as_sent), lane);
+    record.outputs = outputs;
     Ok((upstream, record))
 }
 

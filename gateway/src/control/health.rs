@@ -73,9 +73,12 @@ impl Concern {
             }
             // Its end is told by a system event; at its beginning none could be stored.
             Concern::Refusing => {
-                let line = "events are refused: the store takes no more";
-                let found = standing(STORE, "refusing", line.to_owned(), true);
-                one(intake.refusing, found)
+                let why = match intake.refused_because.as_str() {
+                    "" => "no reason is known",
+                    why => why,
+                };
+                let line = format!("events are refused: the store takes no more: {why}");
+                one(intake.refusing, standing(STORE, "refusing", line, true))
             }
             Concern::Damage => {
                 let line = |damage| format!("the store is damaged: {damage}");
@@ -221,6 +224,22 @@ mod tests {
         for (intake, alive, ready) in cases {
             assert_eq!(is_alive(&intake), alive, "{intake:?}");
             assert_eq!(accepts(&intake), ready, "{intake:?}");
+        }
+    }
+
+    #[test]
+    fn why_events_are_refused_stands_behind_it() {
+        for (because, says) in [
+            ("the disk failed: EIO", ": the disk failed: EIO"),
+            ("", ": no reason is known"),
+        ] {
+            let refusing = IntakeReport {
+                refused_because: because.to_owned(),
+                ..intake(Some(0), true)
+            };
+            let told = lines(&Status::default(), &refusing);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].ends_with(says), "{told:?}");
         }
     }
 

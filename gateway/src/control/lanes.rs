@@ -11,7 +11,8 @@ use super::blocking::off_thread;
 use super::dead_letters::{RetryError, commit, lane_of};
 use super::history::HistoryError;
 use super::response::{self, ApiResponse};
-use crate::event::record::{self, Record};
+use crate::event::dead_letter::outputs::in_their_places;
+use crate::event::record::{self, Record, Routed};
 
 /// Records moved in one piece.
 const PIECE: ReadLimit = ReadLimit {
@@ -134,11 +135,10 @@ fn addressed(
 ) -> Result<Record, RetryError> {
     let mut record =
         record::decode(bytes).map_err(|error| HistoryError::Unusable(error.to_string()))?;
-    record
-        .outputs
-        .retain(|routed| routed.lane == from && routed.output.priority as u8 == class);
-    for routed in &mut record.outputs {
-        routed.lane = target;
-    }
+    let goes = |routed: &Routed| routed.lane == from && routed.output.priority as u8 == class;
+    let numbered = (0u16..).zip(record.outputs.drain(..));
+    let outputs = numbered.filter(|(_, routed)| goes(routed));
+    let outputs = outputs.map(|(number, routed)| (number, routed.output));
+    record.outputs = in_their_places(outputs, target);
     Ok(record)
 }

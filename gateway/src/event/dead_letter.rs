@@ -3,23 +3,24 @@
 //! # Bytes
 //!
 //! ```text
-//! version: u8 = 1 │ head: postcard │ a record with the one output
+//! version: u8 = 1 │ head: postcard │ a record with the event, and the outputs that are given up
 //! ```
 //!
 //! The record of a dead letter that is `unreadable` is what was stored, byte for byte.
 //!
-//! A dead letter is named by its record's sequence and the number of the output within the record,
+//! A dead letter is named by its record's sequence and the number of its first output within the record,
 //! so that writing it again after a crash replaces it.
 
 pub mod letters;
+pub mod outputs;
 
 use serde::{Deserialize, Serialize};
 use tidegate_rules::decision::Destinations;
 use tidegate_rules::event::UnixMs;
-use tidegate_store::LaneId;
 
 use crate::event::delivery::Delivery;
-use crate::event::record::{self, RecordError, Routed};
+use crate::event::record::RecordError;
+use outputs::Undelivered;
 
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;
@@ -51,16 +52,16 @@ pub struct DeadLetter {
     pub upstream: String,
     /// How it came to this.
     pub cause: Cause,
-    /// What the upstream or the rule said.
+    /// What the upstream or the rule said; where it said something else of another output, that output has it.
     pub reason: String,
-    /// The rule that sent the event, where one did; `event NAME` where the event is not as it is declared under that name,
+    /// The rule that sent the event, where one did, and the first of several; `event NAME` where the event is not as it is declared under that name,
     /// and [`BY_SOURCE`] with the name of the source that set it aside.
     pub rule: Option<String>,
     /// Times it was offered to the upstream.
     pub attempts: u32,
     /// When it became a dead letter.
     pub time_ms: UnixMs,
-    /// A stored record: the event, and the one output that was not delivered.
+    /// A stored record: the event, and the outputs that were not delivered (see [`outputs`]).
     pub record: Vec<u8>,
 }
 
@@ -83,32 +84,6 @@ const CAUSES: [Cause; 5] = [
 ];
 
 impl DeadLetter {
-    /// The dead letter of a delivery that is given up.
-    pub fn of(
-        delivery: &Delivery,
-        upstream: &str,
-        cause: Cause,
-        reason: String,
-        time_ms: UnixMs,
-    ) -> DeadLetter {
-        let output = Routed {
-            // Looked up by the upstream's name when it is sent again.
-            lane: LaneId::default(),
-            output: delivery.output.clone(),
-        };
-        let mut bytes = Vec::new();
-        record::encode(&delivery.event, &[output], &mut bytes);
-        DeadLetter {
-            upstream: upstream.to_owned(),
-            cause,
-            reason,
-            rule: delivery.output.rule.as_deref().map(str::to_owned),
-            attempts: delivery.attempts + 1,
-            time_ms,
-            record: bytes,
-        }
-    }
-
     /// The dead letter of what was sent to the dead letters, by a rule or by a source.
     pub fn sent_here(delivery: &Delivery, time_ms: UnixMs) -> DeadLetter {
         let by_source = source_in(delivery.output.rule.as_deref()).is_some();
@@ -116,8 +91,14 @@ impl DeadLetter {
             true => (Cause::Source, "not taken by its source"),
             false => (Cause::Rule, "sent here by a rule"),
         };
-        let reason = delivery.output.reason.as_deref().unwrap_or(said).to_owned();
-        DeadLetter::of(delivery, Destinations::DEAD_LETTER, cause, reason, time_ms)
+        let only = Undelivered {
+            number: delivery.token.output,
+            output: delivery.output.clone(),
+            reason: delivery.output.reason.as_deref().unwrap_or(said).to_owned(),
+            attempts: delivery.attempts + 1,
+        };
+        let event = &delivery.event;
+        DeadLetter::of_outputs(event, Destinations::DEAD_LETTER, cause, vec![only], time_ms)
     }
 
     /// What it is of, as a person calls it: the rule, the declaration, the source or the upstream that there is something
@@ -139,8 +120,7 @@ impl DeadLetter {
 
     /// The rule that sent it, if one did.
     pub fn of_rule(&self) -> Option<&str> {
-        let rule = self.rule.as_deref();
-        rule.filter(|rule| !rule.contains(' '))
+        rule_in(self.rule.as_deref())
     }
 
     /// The stored form.
@@ -185,6 +165,11 @@ impl DeadLetter {
             record: record.to_vec(),
         })
     }
+}
+
+/// The name of a rule, where none of a declaration or of a source stands.
+pub fn rule_in(rule: Option<&str>) -> Option<&str> {
+    rule.filter(|rule| !rule.contains(' '))
 }
 
 /// The name of the source that stands where a rule's name would.

@@ -23,6 +23,9 @@ use tidegate_store::LaneId;
 /// The version this gateway writes.
 pub const VERSION: u8 = 1;
 
+/// The lane of an output that only keeps the place of one that went elsewhere: it is routed nowhere.
+pub const NOBODY: LaneId = LaneId::MAX;
+
 /// An event with everything that was decided about it, as one commit holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

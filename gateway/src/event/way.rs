@@ -7,7 +7,8 @@
 //! An event may well come back: a central sends an alarm to the plant that its readings came from. So it is not the first
 //! return that is stopped but the one after [`PASSES_MAX`] passes.
 //!
-//! Where no metadata travels, [`sent`] knows by its content what comes back.
+//! Where no metadata travels, a structured event still has its way in its document; of others [`sent`] knows by their content
+//! what comes back.
 
 mod probe;
 pub mod sent;
@@ -17,6 +18,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use memchr::memmem;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tidegate_rules::event::Event;
 
 use sent::{Content, Sender, SentMemory};
@@ -99,18 +103,38 @@ impl Way {
 
     /// Whether an event has an id that this gateway made for what came to it, and a way.
     pub fn is_own(&self, event: &Event) -> bool {
-        let (mark, number) = event.id.split_once('-').unwrap_or_default();
+        self.is_minted(&event.id) && event.extension(PATH).is_some()
+    }
+
+    /// Whether a sender gives an id that this gateway made, or may make yet, to what it did not send out under it just now.
+    pub fn is_of_another(&self, event: &Event, now: Instant) -> bool {
+        let content = Content {
+            topic: &event.topic,
+            payload: &event.data,
+        };
+        self.is_minted(&event.id) && !self.memory().was_sent(content, &event.id, now)
+    }
+
+    fn is_minted(&self, id: &str) -> bool {
+        let (mark, number) = id.split_once('-').unwrap_or_default();
         let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        is_number && self.is_ours(mark) && event.extension(PATH).is_some()
+        is_number && self.is_ours(mark)
     }
 
     fn is_ours(&self, mark: &str) -> bool {
         *mark == *self.0.mark || self.0.earlier.iter().any(|earlier| earlier == mark)
     }
 
-    /// An upstream sends this now; `event` is what became of it.
-    pub fn sent(&self, upstream: &Arc<str>, content: Content<'_>, event: &Event, now: Instant) {
-        self.memory().sent(upstream, content, event, now);
+    /// An upstream sends this now, under this id; `event` is what it came from.
+    pub fn sent(
+        &self,
+        upstream: &Arc<str>,
+        content: Content<'_>,
+        id: &str,
+        event: &Event,
+        now: Instant,
+    ) {
+        self.memory().sent(upstream, content, id, event, now);
     }
 
     /// Gives an event without metadata the way of what was sent just now, where it is that which comes back. `source` is
@@ -120,6 +144,11 @@ impl Way {
             .extension(PATH)
             .is_some_and(|path| marks(path).next().is_some())
         {
+            return;
+        }
+        if let Some(path) = way_in(&event.data) {
+            event.extensions.retain(|(name, _)| &**name != PATH);
+            event.extensions.push((PATH.into(), path.into()));
             return;
         }
         let content = Content {
@@ -168,6 +197,27 @@ fn marks(path: &str) -> impl Iterator<Item = &str> {
     let is_mark =
         |mark: &&str| mark.len() == MARK_LEN && mark.bytes().all(|b| b.is_ascii_hexdigit());
     path.split('.').filter(is_mark)
+}
+
+/// What a CloudEvents document says of its own way.
+#[derive(Deserialize)]
+struct Document<'d> {
+    #[serde(rename = "specversion")]
+    _is_one: IgnoredAny,
+    #[serde(borrow)]
+    tidegatepath: Cow<'d, str>,
+}
+
+/// The way in a payload that is a structured event.
+fn way_in(payload: &[u8]) -> Option<Cow<'_, str>> {
+    let is_object = payload.trim_ascii_start().starts_with(b"{");
+    // Few payloads bear the name; only these are read.
+    if !is_object || memmem::find(payload, PATH.as_bytes()).is_none() {
+        return None;
+    }
+    let document: Document<'_> = serde_json::from_slice(payload).ok()?;
+    let has_marks = marks(&document.tidegatepath).next().is_some();
+    has_marks.then_some(document.tidegatepath)
 }
 
 fn nth(number: usize) -> String {
@@ -259,6 +309,83 @@ mod tests {
         }
         let of_several = format!("{}.{}.{}", mark(30), mark(35), mark(39));
         assert!(way.objection(&event(Some(&of_several))).is_some());
+    }
+
+    #[test]
+    fn a_document_without_metadata_beside_it_still_says_its_way() {
+        let (ours, foreign) = (mark(7), mark(9));
+        let way = Way::new(&ours, b"", HashSet::new());
+        let thrice = format!("{ours}.{foreign}.{ours}.{ours}");
+        let once = format!("{ours}.{foreign}");
+        let plain = |path: &str| {
+            format!(r#"{{"specversion":"1.0","data":{{"v":1}},"id":"1","tidegatepath":"{path}"}}"#)
+        };
+        for (payload, passes) in [
+            (plain(&once), Some(1)),
+            (plain(&thrice), Some(3)),
+            (
+                format!("\r\n {{ \"tidegatepath\" : \"{thrice}\",\n\"specversion\":\"1.0\"}}\n"),
+                Some(3),
+            ),
+            // Wrapped once more: the outer one counts.
+            (plain(&once).replace(r#"{"v":1}"#, &plain(&thrice)), Some(1)),
+            // No CloudEvents, no marks, no document.
+            (format!(r#"{{"tidegatepath":"{thrice}"}}"#), None),
+            (
+                format!(r#"{{"specversion":"1.0","data":{{"tidegatepath":"{thrice}"}}}}"#),
+                None,
+            ),
+            (plain("x"), None),
+            (
+                plain(&thrice).replace("\"tidegatepath\":\"", "\"tidegatepath\":[\""),
+                None,
+            ),
+            (plain(&thrice)[1..].to_owned(), None),
+            (format!("[{}]", plain(&thrice)), None),
+            (plain(&thrice) + "}", None),
+        ] {
+            let mut arrived = event(None);
+            arrived.data = payload.clone().into();
+            way.recognise(&mut arrived, "floor", Instant::now());
+            let path = arrived.extension(PATH);
+            assert_eq!(path.map(|path| way.passes(path)), passes, "{payload}");
+            let is_stopped = way.objection(&arrived).is_some();
+            assert_eq!(is_stopped, passes == Some(3), "{payload}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_ours_stands_for_what_left_under_it_and_for_nothing_else() {
+        let way = Way::new(&mark(7), mark(6).as_bytes(), HashSet::new());
+        let now = crate::time::clock::monotonic();
+        let sent = |id: &str| {
+            let content = Content {
+                topic: "a/b",
+                payload: b"21.5",
+            };
+            way.sent(&"cloud".into(), content, id, &event(None), now);
+        };
+        let id = |mark: u64, rest: &str| format!("{mark:016x}-{rest}");
+        for (id, left, after_s, is_of_another) in [
+            (id(7, "5"), None, 0, true),
+            (id(6, "5"), None, 0, true),
+            (id(7, "5"), Some(id(7, "5")), 1, false),
+            (id(7, "5"), Some(id(7, "6")), 1, true),
+            (id(7, "5"), Some(id(7, "5")), 61, true),
+            // Of others, of a rule here or elsewhere, of a device.
+            (id(9, "5"), None, 0, false),
+            (id(7, "5/hot/0"), None, 0, false),
+            (id(7, ""), None, 0, false),
+            (id(7, "5-6"), None, 0, false),
+            ("5".into(), None, 0, false),
+            ("".into(), None, 0, false),
+        ] {
+            sent(left.as_deref().unwrap_or("another"));
+            let mut arrived = event(None);
+            arrived.id = id.as_str().into();
+            let later = now + std::time::Duration::from_secs(after_s);
+            assert_eq!(way.is_of_another(&arrived, later), is_of_another, "{id}");
+        }
     }
 
     #[test]

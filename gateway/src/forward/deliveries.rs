@@ -175,7 +175,7 @@ impl Lane {
 
 /// The delivery that an entry stands for; `None` where the record cannot be read or does not have
 /// it.
-pub(super) fn delivery_of(entry: &InFlight, stored: &StoredRecord) -> Option<(InFlight, Delivery)> {
+fn delivery_of(entry: &InFlight, stored: &StoredRecord) -> Option<(InFlight, Delivery)> {
     let Record { event, outputs } = record::decode(&stored.bytes).ok()?;
     let routed = outputs.into_iter().nth(usize::from(entry.token.output))?;
     Some(sized(entry.clone(), &event, routed.output))

@@ -10,15 +10,15 @@
 //! come in; what is to be done to the store comes out as an [`Action`], one after the other.
 
 mod acceptance;
-mod pause;
-
 mod action;
+mod outstanding;
+mod pause;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_store::{LaneId, ReadError, Sequence, StoredRecord};
+use tidegate_store::{LaneId, ReadError, Sequence};
 
 pub(super) use action::{Action, Fate, Undeliverable};
 
@@ -36,17 +36,10 @@ use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock::Now;
 use crate::upstream::{Delivery, Outcome, Token, Trouble};
 use acceptance::Acceptance;
+use outstanding::Outstanding;
 
 /// The pause after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
-/// The outputs of a record to this lane in one class, where there are several: the record is
-/// done when all of them are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outstanding {
-    left: u16,
-    worst: Fate,
-}
 
 /// The lane is no longer in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +58,8 @@ pub(super) struct Lane {
     pub(super) settings: LaneSettings,
     metrics: Arc<LaneMetrics>,
     pub(super) outstanding: BTreeMap<(u8, Sequence), Outstanding>,
-    undeliverable: VecDeque<Undeliverable>,
+    /// Outputs of one record that are given up for one cause.
+    undeliverable: VecDeque<Vec<Undeliverable>>,
     pub(super) has_actions: bool,
     finished: [[Vec<Sequence>; CLASSES]; Fate::ALL.len()],
     window: Window,
@@ -350,80 +344,10 @@ impl Lane {
         entry.refusals > 0 || self.outstanding.contains_key(&place)
     }
 
-    /// Asks for a dead letter; the delivery is nowhere else until that is answered.
-    pub(super) fn give_up(
-        &mut self,
-        entry: InFlight,
-        cause: Cause,
-        reason: String,
-        stored: Option<StoredRecord>,
-    ) {
-        self.has_actions = true;
-        self.undeliverable.push_back(Undeliverable {
-            entry,
-            cause,
-            reason,
-            stored,
-        });
-    }
-
-    /// The dead letter is durable or was one too many, or the record is gone from the log.
-    pub(super) fn kept(&mut self, undeliverable: &Undeliverable, fate: Fate) {
-        let Undeliverable { entry, cause, .. } = undeliverable;
-        if *cause == Cause::Poison {
-            self.poison.forgive(entry.token);
-        }
-        self.finish(entry.class, entry.token, fate);
-    }
-
-    /// The dead letter is not durable, so the delivery must not be confirmed: it is offered again
-    /// and, given up again, comes back as an action.
-    pub(super) fn not_kept(&mut self, undeliverable: Undeliverable, now: Now) {
-        let entry = undeliverable.entry;
-        match undeliverable.cause {
-            Cause::Refused => self.retry_refused(&entry, undeliverable.reason, now),
-            Cause::Poison => self.retry(&entry, entry.attempts + 1, now.instant, entry.refusals),
-            Cause::Unreadable | Cause::Rule | Cause::Source => {
-                let due = now.instant + self.settings.retry_max;
-                self.retry(&entry, entry.attempts, due, entry.refusals);
-            }
-        }
-    }
-
-    /// Notes that a record has several outputs to this lane in one class.
-    pub(super) fn expect(&mut self, class: u8, sequence: Sequence, outputs: usize) {
-        let outstanding = Outstanding {
-            left: u16::try_from(outputs).unwrap_or(u16::MAX),
-            worst: Fate::Empty,
-        };
-        self.outstanding.insert((class, sequence), outstanding);
-    }
-
-    /// An output is done with, and with the last one its record.
-    pub(super) fn finish(&mut self, class: u8, token: Token, fate: Fate) {
-        self.seen.remove(&token);
-        let place = (class, token.sequence);
-        let mut fate = fate;
-        if let Some(outstanding) = self.outstanding.get_mut(&place) {
-            outstanding.left = outstanding.left.saturating_sub(1);
-            outstanding.worst = outstanding.worst.max(fate);
-            fate = outstanding.worst;
-            if outstanding.left > 0 {
-                return;
-            }
-            self.outstanding.remove(&place);
-        }
-        let of_class = self.finished[fate as usize].get_mut(usize::from(class));
-        if let Some(sequences) = of_class {
-            sequences.push(token.sequence);
-            self.has_actions = true;
-        }
-    }
-
     /// What is to be done to the store next: dead letters before what they allow to confirm.
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        if let Some(undeliverable) = self.undeliverable.pop_front() {
-            return Some(Action::KeepDeadLetter(undeliverable));
+        if let Some(together) = self.undeliverable.pop_front() {
+            return Some(Action::KeepDeadLetter(together));
         }
         for (fate, classes) in Fate::ALL.into_iter().zip(&mut self.finished) {
             for (class, sequences) in (0..).zip(classes) {

@@ -9,12 +9,12 @@ use std::time::Instant;
 use tidegate_rules::event::Event;
 use tidegate_store::StoredRecord;
 
-use super::deliveries::delivery_of;
 use super::lane::{Action, Fate, Lane, Undeliverable, UnknownLane};
 use super::log::LaneStore;
 use crate::event::dead_letter::DeadLetter;
 use crate::event::dead_letter::letters::{Kept, Letter};
-use crate::event::record;
+use crate::event::dead_letter::outputs::Undelivered;
+use crate::event::record::{self, Record};
 use crate::event::system_topic::GAP_KIND;
 use crate::observe::forward::{DeadLettered, LaneMetrics};
 use crate::time::clock::Now;
@@ -95,12 +95,7 @@ impl<S: LaneStore> LaneDriver<S> {
         while let Some(action) = self.lane.next_action() {
             acted = true;
             match action {
-                Action::KeepDeadLetter(undeliverable) => {
-                    match self.keep_dead_letter(&undeliverable, now) {
-                        Some(fate) => self.lane.kept(&undeliverable, fate),
-                        None => self.lane.not_kept(undeliverable, now),
-                    }
-                }
+                Action::KeepDeadLetter(together) => self.keep_dead_letters(together, now),
                 Action::Confirm {
                     class,
                     sequences,
@@ -119,38 +114,96 @@ impl<S: LaneStore> LaneDriver<S> {
         acted
     }
 
-    /// The fate under which the delivery may be confirmed: its dead letter is durable or was one too many, or its record
-    /// is gone, which the store reports.
-    fn keep_dead_letter(&mut self, undeliverable: &Undeliverable, now: Now) -> Option<Fate> {
-        let Undeliverable { entry, stored, .. } = undeliverable;
-        let stored = match stored {
-            Some(stored) => stored.clone(),
-            None => match self.store.record(entry.class, entry.token.sequence) {
-                Ok(Some(stored)) => stored,
-                Ok(None) => return Some(Fate::Dead),
-                Err(error) => {
-                    self.metrics.failed(error.to_string());
-                    return None;
-                }
-            },
+    /// Keeps outputs of one record that are given up for one cause: as one letter, or as several where they are too large.
+    fn keep_dead_letters(&mut self, mut together: Vec<Undeliverable>, now: Now) {
+        let stored = match self.stored(&mut together) {
+            Ok(stored) => stored,
+            Err(fate) => return self.answer(together, fate, now),
         };
-        let (letter, event) = self.letter(undeliverable, &stored, now);
-        let Token { sequence, output } = entry.token;
+        let record = record::decode(&stored.bytes).ok();
+        let mut outputs = record.as_ref().and_then(|of| undelivered(of, &together));
+        while !together.is_empty() {
+            let these = outputs
+                .as_ref()
+                .map_or(together.len(), |of| self.fitting(of));
+            let later = together.split_off(these);
+            let letter = match (&record, &mut outputs) {
+                (Some(record), Some(outputs)) => {
+                    let later = outputs.split_off(these);
+                    let these = std::mem::replace(outputs, later);
+                    let cause = together[0].cause;
+                    DeadLetter::of_outputs(&record.event, &self.name, cause, these, now.unix_ms)
+                }
+                _ => self.unreadable(&together[0], &stored, now),
+            };
+            let event = record.as_ref().map(|record| &*record.event);
+            let fate = self.keep(&together, letter, event);
+            self.answer(together, fate, now);
+            together = later;
+        }
+    }
+
+    /// The record of what is given up; else what becomes of it: the record is gone, which the store reports, or cannot be
+    /// read now.
+    fn stored(&self, together: &mut [Undeliverable]) -> Result<StoredRecord, Option<Fate>> {
+        let Some(first) = together.first_mut() else {
+            return Err(None);
+        };
+        if let Some(stored) = first.stored.take() {
+            return Ok(stored);
+        }
+        let read = self
+            .store
+            .record(first.entry.class, first.entry.token.sequence);
+        read.map_err(|error| {
+            self.metrics.failed(error.to_string());
+            None
+        })?
+        .ok_or(Some(Fate::Dead))
+    }
+
+    /// How many of the outputs make a letter, at least one.
+    fn fitting(&self, outputs: &[Undelivered]) -> usize {
+        let max = self.store.letter_bytes_max();
+        let mut bytes = 0;
+        let too_many = outputs.iter().position(|output| {
+            bytes += output.size_bytes();
+            bytes > max
+        });
+        too_many.unwrap_or(outputs.len()).max(1)
+    }
+
+    fn answer(&mut self, together: Vec<Undeliverable>, fate: Option<Fate>, now: Now) {
+        for undeliverable in together {
+            match fate {
+                Some(fate) => self.lane.kept(&undeliverable, fate),
+                None => self.lane.not_kept(undeliverable, now),
+            }
+        }
+    }
+
+    /// The fate under which the deliveries may be confirmed: their dead letter is durable or was one too many.
+    fn keep(
+        &mut self,
+        together: &[Undeliverable],
+        letter: DeadLetter,
+        event: Option<&Event>,
+    ) -> Option<Fate> {
+        let Token { sequence, output } = together[0].entry.token;
         let happened = DeadLettered {
             upstream: letter.upstream.clone(),
             sequence,
             output,
-            event_id: event
-                .as_ref()
-                .map_or_else(String::new, |event| event.id.to_string()),
+            outputs: together.len(),
+            event_id: event.map_or_else(String::new, |event| event.id.to_string()),
             reason: letter.reason.clone(),
             attempts: letter.attempts,
         };
         let kept = self.store.keep(Letter {
             id: (sequence, output),
             letter,
-            source: event.as_ref().map_or("", |event| &event.source),
-            untold: event.as_ref().is_some_and(|event| &*event.kind == GAP_KIND),
+            source: event.map_or("", |event| &event.source),
+            untold: event.is_some_and(|event| &*event.kind == GAP_KIND),
         });
         match kept {
             Ok(Kept::Held) => {
@@ -165,33 +218,36 @@ impl<S: LaneStore> LaneDriver<S> {
         }
     }
 
-    /// The letter, and its event if that can be read.
-    fn letter(
+    /// The letter of a record that cannot be read, or does not have the output: as it is stored.
+    fn unreadable(
         &self,
         undeliverable: &Undeliverable,
         stored: &StoredRecord,
         now: Now,
-    ) -> (DeadLetter, Option<Arc<Event>>) {
-        let (entry, name) = (&undeliverable.entry, &self.name);
-        let (cause, reason) = (undeliverable.cause, undeliverable.reason.clone());
-        match delivery_of(entry, stored) {
-            Some((_, delivery)) => {
-                let letter = DeadLetter::of(&delivery, name, cause, reason, now.unix_ms);
-                (letter, Some(delivery.event))
-            }
-            None => {
-                let letter = DeadLetter {
-                    upstream: name.clone(),
-                    cause,
-                    reason,
-                    rule: None,
-                    attempts: entry.attempts,
-                    time_ms: now.unix_ms,
-                    record: stored.bytes.to_vec(),
-                };
-                let decoded = record::decode(&stored.bytes).ok();
-                (letter, decoded.map(|record| record.event))
-            }
+    ) -> DeadLetter {
+        DeadLetter {
+            upstream: self.name.clone(),
+            cause: undeliverable.cause,
+            reason: undeliverable.reason.clone(),
+            rule: None,
+            attempts: undeliverable.entry.attempts,
+            time_ms: now.unix_ms,
+            record: stored.bytes.to_vec(),
         }
     }
+}
+
+/// What is given up, with what it says; `None` if the record does not have all of it.
+fn undelivered(record: &Record, together: &[Undeliverable]) -> Option<Vec<Undelivered>> {
+    let one = |one: &Undeliverable| {
+        let number = one.entry.token.output;
+        let routed = record.outputs.get(usize::from(number))?;
+        Some(Undelivered {
+            number,
+            output: routed.output.clone(),
+            reason: one.reason.clone(),
+            attempts: one.entry.attempts + 1,
+        })
+    };
+    together.iter().map(one).collect()
 }

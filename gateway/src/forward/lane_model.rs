@@ -19,7 +19,9 @@ use super::lane_driver::LaneDriver;
 use super::log::{LaneLog, LaneStore};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::committed_log::CommitTime;
+use crate::event::dead_letter::DeadLetter;
 use crate::event::dead_letter::letters::{Kept, Letter};
+use crate::event::dead_letter::outputs::numbers;
 use crate::event::record::{self, Routed};
 use crate::observe::Observe;
 use crate::observe::forward::LaneFamilies;
@@ -55,6 +57,9 @@ pub(super) struct Held {
     pub(super) confirmed: BTreeSet<(u8, Sequence)>,
     pub(super) persisted: BTreeSet<(u8, Sequence)>,
     pub(super) letters: BTreeMap<DeadLetterId, Vec<u8>>,
+    /// The outputs that these hold.
+    pub(super) in_letters: BTreeSet<Token>,
+    pub(super) letter_bytes_max: Option<usize>,
     /// What the upstream acknowledged.
     pub(super) acked: BTreeSet<Token>,
     pub(super) letters_full: bool,
@@ -108,11 +113,24 @@ impl ListLog {
     pub(super) fn is_done(&self) -> bool {
         let held = self.0.borrow();
         held.outputs.iter().all(|(token, class)| {
-            let kept = held.letters.contains_key(&(token.sequence, token.output));
+            let kept = held.in_letters.contains(token);
             (held.acked.contains(token) || kept)
                 && held.confirmed.contains(&(*class, token.sequence))
         })
     }
+}
+
+/// The outputs in a letter; of one that cannot be read, its first.
+fn tokens(id: DeadLetterId, letter: &DeadLetter) -> Vec<Token> {
+    let numbers = match record::decode(&letter.record) {
+        Ok(record) => numbers(id, &record),
+        Err(_) => vec![id.1],
+    };
+    let token = |output| Token {
+        sequence: id.0,
+        output,
+    };
+    numbers.into_iter().map(token).collect()
 }
 
 pub(super) fn event(sequence: Sequence) -> Event {
@@ -216,7 +234,7 @@ impl LaneStore for ListLog {
         let mut new = 0;
         for sequence in sequences {
             for (token, of_class) in &held.outputs {
-                let kept = held.letters.contains_key(&(token.sequence, token.output));
+                let kept = held.in_letters.contains(token);
                 assert!(
                     token.sequence != *sequence
                         || *of_class != class
@@ -230,18 +248,21 @@ impl LaneStore for ListLog {
         new
     }
 
+    fn letter_bytes_max(&self) -> usize {
+        self.0.borrow().letter_bytes_max.unwrap_or(usize::MAX)
+    }
+
     fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {
         let mut held = self.0.borrow_mut();
         if held.letters_full {
             return Err(DeadLetterError::NoSpace("full".into()));
         }
+        let tokens = tokens(letter.id, &letter.letter);
         if held.letters_dropped {
-            held.acked.insert(Token {
-                sequence: letter.id.0,
-                output: letter.id.1,
-            });
+            held.acked.extend(tokens);
             return Ok(Kept::Dropped);
         }
+        held.in_letters.extend(tokens);
         held.letters.insert(letter.id, letter.letter.encode());
         Ok(Kept::Held)
     }

@@ -1,6 +1,7 @@
 //! The lane against a plain model, and its promises one by one.
 
 mod connections;
+mod letters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -16,6 +16,9 @@ const ONE: ReadLimit = ReadLimit {
     bytes: 1,
 };
 
+/// Outputs of one event that take more make several letters.
+const LETTER_BYTES_MAX: usize = 256 << 10;
+
 /// One lane's view of the log. Classes are priorities as numbers, 3 the most urgent.
 pub(crate) trait LaneLog {
     /// The sequence after the last durable record.
@@ -48,6 +51,8 @@ pub(crate) trait LaneLog {
 pub(crate) trait LaneStore: LaneLog {
     /// These records are done with. Gives how many were not, so far: what was shed meanwhile has its fate.
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64;
+    /// Bytes that the outputs of one letter may take; it must fit among others.
+    fn letter_bytes_max(&self) -> usize;
     /// Keeps a dead letter: durable when it returns, or dropped because there are too many.
     fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError>;
 }
@@ -91,6 +96,11 @@ impl LaneLog for StoreLog {
 impl LaneStore for StoreLog {
     fn confirm(&self, class: u8, sequences: &[Sequence]) -> u64 {
         self.store.confirm(self.lane, class, sequences)
+    }
+
+    fn letter_bytes_max(&self) -> usize {
+        let share = self.letters.bounds().max_size_bytes / 16;
+        LETTER_BYTES_MAX.min(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
     fn keep(&self, letter: Letter<'_>) -> Result<Kept, DeadLetterError> {

@@ -57,13 +57,15 @@ impl Upstream for ToDeadLetters {
         if self.offered.is_empty() {
             return std::future::pending().await;
         }
-        let offered = std::mem::take(&mut self.offered);
+        let mut offered = std::mem::take(&mut self.offered);
         let letters: Vec<_> = offered
             .iter()
             .map(|delivery| self.letter(delivery))
             .collect();
         let kept = waiting_for_the_disk(|| self.letters.keep(&letters))
             .map_err(|error| Trouble::new(format!("a dead letter could not be stored: {error}")))?;
+        drop(letters);
+        self.offered = offered.split_off(kept.len());
         let outcome = |kept: Kept| match kept {
             Kept::Held => Outcome::Confirmed,
             Kept::Dropped => Outcome::Dropped,

@@ -131,7 +131,7 @@ impl Committer {
             }
             Err(error) => {
                 *epoch += 1;
-                if !self.metrics.refusing.swap(true) {
+                if !self.metrics.refused_for(error.to_string()) {
                     self.observe.emit(&CommitFailed { error: &error });
                 }
                 Some(refusal(&error))

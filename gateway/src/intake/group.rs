@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::dedup::DedupEntry;
 use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::committed_log::Note;
-use crate::event::record::{self, Routed, tags};
+use crate::event::record::{self, NOBODY, Routed, tags};
 
 /// Events a group takes before it waits for the disk.
 pub const GROUP_EVENTS_MAX: usize = 1024;
@@ -71,7 +71,7 @@ impl CommitGroup {
         self.buffer.clear();
         record::encode(event, outputs, &mut self.buffer);
         self.routes.clear();
-        for routed in outputs {
+        for routed in outputs.iter().filter(|routed| routed.lane != NOBODY) {
             let route = Route {
                 lane: routed.lane,
                 class: routed.output.priority as u8,

@@ -68,8 +68,8 @@ impl Loops {
         let source = event.source.strip_prefix(&self.own);
         let by = source.map_or_else(String::new, |source| format!(" by the source {source}"));
         let what = format!(
-            "what it sends out comes in again{by}, such as {:?}; what goes round is set aside as dead letters. Publish under \
-             another `topic`, subscribe to less, or let rules keep apart what comes in and what goes out",
+            "what it sends out comes in again{by}, such as {:?}; what goes round too often is set aside as a dead letter. Publish \
+             under another `topic`, subscribe to less, or let rules keep apart what comes in and what goes out",
             event.topic
         );
         self.observe.raise(SUBJECT, KIND, &what);

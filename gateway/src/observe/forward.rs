@@ -295,8 +295,10 @@ pub struct DeadLettered {
     pub upstream: String,
     /// Its record.
     pub sequence: Sequence,
-    /// Which output of the record.
+    /// Which output of the record, the first of them.
     pub output: u16,
+    /// How many outputs: those of several rules are one letter.
+    pub outputs: usize,
     /// The event's id; empty when the record cannot be read.
     pub event_id: String,
     /// Why.
@@ -311,6 +313,7 @@ impl Happening for DeadLettered {
             upstream = self.upstream,
             letter = format!("{}.{}", self.sequence, self.output),
             event_id = self.event_id,
+            outputs = self.outputs,
             attempts = self.attempts,
             "dead letter: {}",
             self.reason

@@ -1,7 +1,7 @@
 //! What happens in the intake and on the commit thread, counted and told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -48,6 +48,7 @@ pub struct IntakeMetrics {
     pub commit_seconds: Histogram,
     /// Whether the latest commit was refused.
     pub refusing: Flag,
+    refused_because: Mutex<String>,
     beat: Mutex<Option<Instant>>,
     lanes: LaneCounts,
 }
@@ -61,6 +62,8 @@ pub struct IntakeReport {
     pub last_beat: Option<Duration>,
     /// Whether the latest commit was refused.
     pub refusing: bool,
+    /// Why it was.
+    pub refused_because: String,
 }
 
 /// What one commit made durable.
@@ -95,6 +98,7 @@ impl IntakeMetrics {
             commit_events: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
             refusing: Flag::default(),
+            refused_because: Mutex::default(),
             beat: Mutex::new(None),
         }
     }
@@ -184,7 +188,20 @@ impl IntakeMetrics {
                 .last_beat()
                 .map(|beat| now.saturating_duration_since(beat)),
             refusing: self.refusing.get(),
+            refused_because: self.because().clone(),
         }
+    }
+
+    /// A commit was refused, for this reason; tells whether the one before it was, too.
+    pub fn refused_for(&self, why: String) -> bool {
+        *self.because() = why;
+        self.refusing.swap(true)
+    }
+
+    fn because(&self) -> MutexGuard<'_, String> {
+        self.refused_because
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
     }
 
     /// The commit thread is alive.

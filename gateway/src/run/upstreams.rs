@@ -183,7 +183,8 @@ fn for_dead_letters() -> LaneSettings {
         rate_max: None,
         bandwidth_bytes_max: None,
         retry_min: Duration::from_millis(250),
-        retry_max: Duration::from_secs(30),
+        // Where they wait for room, somebody who makes some sees it used.
+        retry_max: Duration::from_secs(5),
         refusals_max: u32::MAX,
         ack_timeout: Duration::from_secs(60),
     }

@@ -113,6 +113,13 @@ impl MqttOut {
         })
     }
 
+    /// Bytes of the PUBLISH of a short event without a payload.
+    fn least_bytes(&self) -> usize {
+        let delivery = Delivery::least(&self.gateway, self.way.mark());
+        let message = self.message(&delivery);
+        message.map_or(0, |message| message.size(self.config.broker.version))
+    }
+
     /// The message of a delivery.
     fn message<'a>(&self, delivery: &'a Delivery) -> Result<OutgoingMessage<'a>, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
@@ -165,7 +172,7 @@ impl Upstream for MqttOut {
                 return Err(trouble(&format!("no CONNACK within {seconds} s")));
             }
         };
-        if let Some(obstacle) = limits.obstacle(*qos, *retain) {
+        if let Some(obstacle) = limits.obstacle(*qos, *retain, self.least_bytes()) {
             connection.close().await;
             return Err(trouble(&obstacle));
         }
@@ -199,7 +206,9 @@ impl Upstream for MqttOut {
                         topic: &message.topic,
                         payload: &message.payload,
                     };
-                    self.way.sent(&self.name, content, &delivery.event, now);
+                    let id = delivery.id();
+                    self.way
+                        .sent(&self.name, content, &id, &delivery.event, now);
                     session.send(delivery.token, &message, self.config.broker.version)
                 }
             };

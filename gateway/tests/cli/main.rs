@@ -253,6 +253,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&mut Writer, &Store, &Committed
             },
             last_beat: Some(Duration::ZERO),
             refusing: false,
+            refused_because: String::new(),
         })
         .with_upstream("cloud", |_| UpstreamStatus {
             name: "cloud".into(),

@@ -186,6 +186,8 @@ pub enum CommitError {
         free_bytes: u64,
         /// The configured minimum.
         free_bytes_min: u64,
+        /// What the reserve takes beyond that; 0 while it is there.
+        reserve_bytes: u64,
     },
     /// A record, route or mark breaks a limit. Offer the rest without it; trying again gives the same.
     Invalid {
@@ -204,6 +206,50 @@ pub enum CommitError {
     },
 }
 
+/// Bytes as a person reads them.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As people count, to one digit: a float is exact enough.
+        write!(f, "{:.1} MiB", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
+/// What there is, what it would take, and what to do.
+fn no_space(f: &mut fmt::Formatter<'_>, free: u64, least: u64, reserve: u64) -> fmt::Result {
+    let free_mib = Mebibytes(free);
+    if free < least {
+        let least = Mebibytes(least);
+        return write!(
+            f,
+            "the disk has {free_mib} free, below the minimum of {least}; make room"
+        );
+    }
+    let wanted = least.saturating_add(reserve);
+    if free < wanted {
+        let (least, reserve) = (Mebibytes(least), Mebibytes(reserve));
+        let more = Mebibytes(wanted - free);
+        return write!(
+            f,
+            "the disk has {free_mib} free; beyond the minimum of {least} the store keeps {reserve} in reserve, for a disk \
+             that is full: make {more} more free"
+        );
+    }
+    if reserve > 0 {
+        let reserve = Mebibytes(reserve);
+        return write!(
+            f,
+            "the disk was full a moment ago: of {free_mib} free the store first takes {reserve} in reserve again; if this \
+             stays, make room"
+        );
+    }
+    write!(
+        f,
+        "the disk is full although {free_mib} are free: its inodes or a quota may be used up; make room"
+    )
+}
+
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -213,26 +259,16 @@ impl fmt::Display for CommitError {
             } => {
                 write!(
                     f,
-                    "the store is full: {disk_bytes} of {max_size_bytes} bytes; it accepts again when upstreams confirm"
+                    "the store is full: {} of {}; it accepts again when upstreams confirm",
+                    Mebibytes(*disk_bytes),
+                    Mebibytes(*max_size_bytes)
                 )
             }
             CommitError::NoSpace {
                 free_bytes,
                 free_bytes_min,
-            } if free_bytes >= free_bytes_min => write!(
-                f,
-                "the disk is full although {free_bytes} bytes are free: its inodes or a quota may be used up, or the \
-                 reserve is not back yet; make room"
-            ),
-            CommitError::NoSpace {
-                free_bytes,
-                free_bytes_min,
-            } => {
-                write!(
-                    f,
-                    "the disk has {free_bytes} bytes free, below the minimum of {free_bytes_min}; make room"
-                )
-            }
+                reserve_bytes,
+            } => no_space(f, *free_bytes, *free_bytes_min, *reserve_bytes),
             CommitError::Invalid {
                 index: Some(index),
                 why,

@@ -8,6 +8,7 @@ use crate::engine::lock::locked;
 use crate::engine::sled::{Engine, Writes};
 use crate::engine::{clock, disk};
 use crate::format::directory::generations_dir;
+use crate::generation::beginnings::Beginnings;
 use crate::generation::high_water::HighWater;
 use crate::generation::leftovers::Leftovers;
 use crate::generation::name::dir_name;
@@ -98,8 +99,8 @@ impl Rotation {
         true
     }
 
-    /// The last generation takes no more records. Its summary file spares the next opening a scan, no more: a failure to
-    /// write it does no harm.
+    /// The last generation takes no more records. Its summary file and its beginnings spare the next opening a scan, no
+    /// more: a failure to write them does no harm.
     fn seal_last(&self) {
         let sealed = {
             let mut catalog = locked(&self.catalog);
@@ -110,12 +111,16 @@ impl Rotation {
                     generation.id,
                     generation.dir.clone(),
                     generation.summary.clone(),
+                    generation.engine.clone(),
                 )
             })
         };
-        let Some((id, dir, summary)) = sealed else {
+        let Some((id, dir, summary, engine)) = sealed else {
             return;
         };
+        if let Some(engine) = engine {
+            Beginnings::save(&engine, &summary);
+        }
         let _ = summary.save(&dir);
         // Without its reading of the clock what is in it counts as new after the next opening.
         let now_ms = locked(&self.catalog).running_time.now_ms();

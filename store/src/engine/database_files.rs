@@ -3,12 +3,15 @@
 
 use super::disk;
 use super::value_log;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A file or directory beside the database after a failure.
 const FAILED: &str = "failed";
+/// A file beside the database that says what its large records are about; see `generation/beginnings.rs`.
+pub(crate) const BEGINNINGS: &str = "beginnings";
 /// sled's segments, by its default.
 const SEGMENT_BYTES: u64 = 512 << 10;
 /// Bytes of one read when a database is read through.
@@ -26,6 +29,11 @@ pub(crate) fn note_failure(dir: &Path) {
     }
 }
 
+/// True for a file beside the database that sled does not know, and that is read elsewhere.
+pub(crate) fn is_beside(name: &OsStr) -> bool {
+    name == value_log::FILE || name == BEGINNINGS
+}
+
 /// True if writing to the database in `dir` failed once, or opening it: it may be read, and nothing more be written to it.
 pub(crate) fn has_failed(dir: &Path) -> bool {
     dir.join(FAILED).exists()
@@ -37,7 +45,7 @@ pub(crate) fn read_through(dir: &Path) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if !entry.file_type()?.is_file() || entry.file_name() == value_log::FILE {
+        if !entry.file_type()?.is_file() || is_beside(&entry.file_name()) {
             continue;
         }
         let (bytes, used_bytes) = read_file(&entry.path(), &mut buffer)?;

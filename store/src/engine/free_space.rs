@@ -60,6 +60,10 @@ impl FreeSpace {
         CommitError::NoSpace {
             free_bytes: self.bytes(),
             free_bytes_min: self.bytes_min,
+            reserve_bytes: match self.ballast.is_present() {
+                true => 0,
+                false => self.ballast.bytes(),
+            },
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 pub(crate) const BEGINNING_BYTES: usize = 512;
 /// Large records of one commit that come to so many bytes go to the value log. For fewer, one more wait for the disk
 /// costs more than sled's rewriting.
-pub(crate) const BESIDE_BYTES_MIN: usize = 32 << 10;
+pub(crate) const BESIDE_BYTES_MIN: usize = 16 << 10;
 
 /// Where the bytes of a large record are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -180,6 +180,7 @@ impl Backup {
             Some(survivors) => survivors.ranges.count(),
             None => summary.end - summary.first,
         };
+        copy.keep_beginnings(&summary);
         drop(copy);
         summary.save(&dir).map_err(io)?;
         running_time::save(&dir, original.newest_ms).map_err(io)?;

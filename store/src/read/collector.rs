@@ -9,6 +9,7 @@ use crate::engine::sled::Engine;
 use crate::engine::value_log::ValueLog;
 use crate::format::block::{self, BlockHeader};
 use crate::format::large::{self, LargeRecord, Place};
+use crate::generation::beginnings::Beginnings;
 use crate::read::frames::read_frame;
 use crate::read::wanted::Wanted;
 use bytes::Bytes;
@@ -120,6 +121,13 @@ impl<'a> Collector<'a> {
             self.take_entry(engine.values(), key, value)
         })?;
         std::mem::replace(&mut self.failed, Ok(()))
+    }
+
+    /// As [`Collector::take_blocks`], from the file that has the blocks once more; only beginnings are wanted.
+    pub(crate) fn take_beginnings(&mut self, beginnings: &Beginnings, values: &ValueLog) {
+        beginnings.blocks(self.batch.next, |key, value| {
+            self.take_entry(values, key, value)
+        });
     }
 
     /// Takes one key and value of a generation.

@@ -8,6 +8,8 @@ use crate::engine::failure::EngineError;
 use crate::engine::sled::{Engine, Writes};
 use crate::engine::value_log::Placed;
 use crate::format::block;
+use crate::generation::beginnings::Beginnings;
+use crate::generation::summary::Summary;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -64,6 +66,11 @@ impl GenerationCopy<'_> {
             .small_keys(|key, value| writes.put_small_key(key, value))
             .map_err(|error| BackupError::Read(error.to_string()))?;
         self.write(writes)
+    }
+
+    /// What the copy holds is known now.
+    pub(crate) fn keep_beginnings(&self, summary: &Summary) {
+        Beginnings::save(&self.to, summary);
     }
 
     fn write(&self, writes: Writes) -> Result<(), BackupError> {

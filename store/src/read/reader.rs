@@ -6,13 +6,15 @@ use super::wanted::Wanted;
 use crate::Sequence;
 use crate::api::batch::{ReadBatch, ReadLimit};
 use crate::api::error::ReadError;
-use crate::api::status::Damage;
 use crate::catalog::Catalog;
 use crate::catalog::open_generations::OpenGenerations;
 use crate::catalog::tail::TailBlock;
 use crate::engine::clock;
+use crate::engine::failure::EngineError;
 use crate::engine::lock::locked;
 use crate::engine::sled::Engine;
+use crate::engine::value_log::ValueLog;
+use crate::generation::beginnings::Beginnings;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
@@ -65,12 +67,14 @@ impl Reader {
                 Location::Disk { id, end, engine } => {
                     let engine = match engine {
                         Some(engine) => engine,
+                        None if self.read_beginnings(id, &mut collector)? => continue,
                         None => match self.open.open(id)? {
                             Some(engine) => engine,
                             None => continue,
                         },
                     };
-                    self.read_generation(id, end, &engine, &mut collector)?;
+                    let take = |collector: &mut Collector<'_>| collector.take_blocks(&engine);
+                    self.read_generation(id, end, &mut collector, take)?;
                 }
             }
         }
@@ -111,47 +115,47 @@ impl Reader {
         }
     }
 
+    /// Where only beginnings are wanted, a generation that has a file of them needs not be opened. `false`: it must be.
+    fn read_beginnings(&self, id: u64, collector: &mut Collector<'_>) -> Result<bool, ReadError> {
+        if !matches!(collector.wanted, Wanted::Beginnings) {
+            return Ok(false);
+        }
+        let found = locked(&self.catalog)
+            .generation_mut(id)
+            .map(|found| (found.dir.clone(), found.summary.first, found.summary.end));
+        let Some((dir, first, end)) = found else {
+            return Ok(false);
+        };
+        let Some(beginnings) = Beginnings::load(&dir, first, end) else {
+            return Ok(false);
+        };
+        let values = ValueLog::of(&dir);
+        self.read_generation(id, end, collector, |collector| {
+            collector.take_beginnings(&beginnings, &values);
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
     fn read_generation(
         &self,
         id: u64,
         end: Sequence,
-        engine: &Engine,
         collector: &mut Collector<'_>,
+        take: impl FnOnce(&mut Collector<'_>) -> Result<(), EngineError>,
     ) -> Result<(), ReadError> {
         let to = collector.to;
         collector.to = to.min(end);
-        let read = collector.take_blocks(engine);
+        let read = take(collector);
         if read.is_ok() && !collector.is_full() {
             collector.pass_gap(collector.to);
         }
         collector.to = to;
-        self.note_damage(id, collector.take_missing());
+        let missing = collector.take_missing();
+        if !missing.is_empty() {
+            locked(&self.catalog).note_missing(id, &missing);
+        }
         read.or_else(|error| self.open.reading_failed(id, error))
-    }
-
-    fn note_damage(&self, id: u64, missing: Vec<(Sequence, Sequence)>) {
-        if missing.is_empty() {
-            return;
-        }
-        let mut catalog = locked(&self.catalog);
-        let mut lost = missing;
-        if let Some(generation) = catalog.generation_mut(id) {
-            let parts = lost.iter();
-            lost = parts
-                .flat_map(|(first, last)| generation.missing_in(*first, *last))
-                .collect();
-            generation.damaged |= !lost.is_empty();
-        }
-        for (first, last) in lost {
-            let damage = Damage {
-                generation: id,
-                first,
-                last,
-            };
-            if !catalog.damage.contains(&damage) && catalog.damage.len() < 1000 {
-                catalog.damage.push(damage);
-            }
-        }
     }
 }
 

@@ -19,19 +19,26 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Visits those records in `range` that are `wanted` by their sequence and routes, in order. What cannot be read is
-/// passed over: readers report it.
+/// Visits those records in `range` that are `wanted` by their sequence and routes, in order. Gives what was to be
+/// there and cannot be read; of large records only those are looked at that are wanted.
 pub(crate) fn each_record(
     engine: &Engine,
     range: Range<Sequence>,
     wanted: impl Fn(Sequence, &[u8]) -> bool,
-    mut visit: impl FnMut(Record<'_>),
-) -> Result<(), EngineError> {
+    visit: impl FnMut(Record<'_>),
+) -> Result<Vec<(Sequence, Sequence)>, EngineError> {
+    let mut walk = Walk {
+        engine,
+        wanted,
+        visit,
+        next: range.start,
+        missing: Vec::new(),
+    };
     let mut failed = Ok(());
     engine.blocks(range.start, |key, value| {
         match header_of(key, value) {
             Some((at, Ok(header))) if range.contains(&at) => {
-                failed = visit_block(engine, &header, value, &wanted, &mut visit);
+                failed = walk.block(&header, value);
             }
             _ => {}
         }
@@ -40,39 +47,57 @@ pub(crate) fn each_record(
             Err(_) => ControlFlow::Break(()),
         }
     })?;
-    failed
+    failed?;
+    walk.come_to(range.end);
+    Ok(walk.missing)
 }
 
-fn visit_block(
-    engine: &Engine,
-    header: &BlockHeader,
-    value: &[u8],
-    wanted: &impl Fn(Sequence, &[u8]) -> bool,
-    visit: &mut impl FnMut(Record<'_>),
-) -> Result<(), EngineError> {
-    let Ok(body) = header.body(value) else {
-        return Ok(());
-    };
-    for record in block::records(header, &body).flatten() {
-        if !wanted(record.sequence, record.routes) {
-            continue;
+/// The way through a generation.
+struct Walk<'a, W, V> {
+    engine: &'a Engine,
+    wanted: W,
+    visit: V,
+    /// The sequence that should come next.
+    next: Sequence,
+    missing: Vec<(Sequence, Sequence)>,
+}
+
+impl<W: Fn(Sequence, &[u8]) -> bool, V: FnMut(Record<'_>)> Walk<'_, W, V> {
+    /// Everything up to `sequence` should have come before.
+    fn come_to(&mut self, sequence: Sequence) {
+        if sequence > self.next {
+            self.missing.push((self.next, sequence - 1));
         }
-        let large = match header.kind.is_head() {
-            true => match whole(engine, record.sequence)? {
-                Some(bytes) => Some(bytes),
-                None => return Ok(()),
-            },
-            false => None,
-        };
-        let stored = body.get(record.start..record.end).unwrap_or_default();
-        visit(Record {
-            sequence: record.sequence,
-            time_ms: record.time_ms,
-            routes: record.routes,
-            bytes: large.as_deref().unwrap_or(stored),
-        });
+        self.next = self.next.max(sequence);
     }
-    Ok(())
+
+    fn block(&mut self, header: &BlockHeader, value: &[u8]) -> Result<(), EngineError> {
+        let Ok(body) = header.body(value) else {
+            return Ok(());
+        };
+        for record in block::records(header, &body).flatten() {
+            self.come_to(record.sequence);
+            if (self.wanted)(record.sequence, record.routes) {
+                let large = match header.kind.is_head() {
+                    true => match whole(self.engine, record.sequence)? {
+                        Some(bytes) => Some(bytes),
+                        // It counts as missing.
+                        None => return Ok(()),
+                    },
+                    false => None,
+                };
+                let stored = body.get(record.start..record.end).unwrap_or_default();
+                (self.visit)(Record {
+                    sequence: record.sequence,
+                    time_ms: record.time_ms,
+                    routes: record.routes,
+                    bytes: large.as_deref().unwrap_or(stored),
+                });
+            }
+            self.next = record.sequence + 1;
+        }
+        Ok(())
+    }
 }
 
 /// A large record, from its parts or from the value log; `None` if it cannot be put together.

@@ -81,8 +81,12 @@ impl GivingUp {
         };
         let mut labels = Vec::new();
         let candidates = candidates(&engine, target, &mut labels, gap_writer.label);
-        let candidates = candidates.map_err(|error| failed(error.to_string()))?;
+        let (candidates, missing) = candidates.map_err(|error| failed(error.to_string()))?;
         drop(engine);
+        if !missing.is_empty() {
+            // The cursors go past it: it is told as lost, for it cannot be counted as given up.
+            locked(&self.catalog).note_missing(target.id, &missing);
+        }
         // From here until it is on the disk nothing is confirmed: each delivery has one fate.
         let _no_confirms = self.acknowledging.hold();
         let (gap, advances) = account(&locked(&self.catalog), target, reason, &candidates, &labels);
@@ -108,16 +112,19 @@ impl GivingUp {
     }
 }
 
+/// What cannot be read.
+type Missing = Vec<(Sequence, Sequence)>;
+
 fn candidates(
     engine: &Arc<Engine>,
     target: Target,
     labels: &mut Vec<String>,
     label: &mut dyn FnMut(&[u8]) -> String,
-) -> Result<Vec<Candidate>, EngineError> {
+) -> Result<(Vec<Candidate>, Missing), EngineError> {
     let mut found = Vec::new();
     let in_classes = |route: &u8| target.classes >> route_parts(*route).1 & 1 == 1;
     let wanted = |_, routes: &[u8]| routes.iter().any(in_classes);
-    each_record(engine, target.first..target.end, wanted, |record| {
+    let missing = each_record(engine, target.first..target.end, wanted, |record| {
         let routes = record.routes.iter().copied().filter(in_classes).collect();
         let label = label(record.bytes);
         let at = labels.iter().position(|known| *known == label);
@@ -132,7 +139,7 @@ fn candidates(
             routes,
         });
     })?;
-    Ok(found)
+    Ok((found, missing))
 }
 
 /// What of the candidates is still waited for, and how far the cursors move. Lanes without anything unacknowledged in the

@@ -21,6 +21,7 @@ use crate::engine::sled::{Engine, Writes};
 use crate::format::compression::Compressor;
 use crate::format::directory::generations_dir;
 use crate::format::route::{route_byte, route_parts};
+use crate::generation::beginnings::Beginnings;
 use crate::generation::name::{parse_revision, revision_name};
 use crate::generation::ranges::Ranges;
 use crate::generation::removal::delete_dir;
@@ -142,10 +143,15 @@ impl Rewriting {
         let mut copy = Revision::begin(plan, &engine, self.compress);
         let range = plan.first..plan.end;
         let waits = |sequence: Sequence, routes: &[u8]| plan.waits(sequence, routes);
-        each_record(old, range, waits, |record| copy.take(record))?;
+        let missing = each_record(old, range, waits, |record| copy.take(record))?;
+        if !missing.is_empty() && locked(&self.catalog).note_missing(plan.id, &missing) {
+            // Rewritten, what is lost would pass for let go on purpose.
+            return Ok(None);
+        }
         let Some((summary, survivors)) = copy.finish(old)? else {
             return Ok(None);
         };
+        Beginnings::save(&engine, &summary);
         drop(engine);
         appender
             .write_cursors()

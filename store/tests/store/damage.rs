@@ -2,6 +2,7 @@
 
 mod damage_trials;
 pub(crate) mod harm;
+mod making_room;
 
 use crate::support::{Case, bytes_of};
 use std::fs;

@@ -27,7 +27,7 @@ const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// After so long it is read before the next kill.
 const AUDIT_AGE_MAX: Duration = Duration::from_secs(2);
 /// Small generations that are soon gone: they rotate and are deleted all the time.
-const SETTINGS: &str = "[store]\nmax_size = \"256MiB\"\ngeneration_size = \"32KiB\"\nkeep_for = \"6s\"\n\n\
+const SETTINGS: &str = "[store]\nmax_size = \"256MiB\"\ngeneration_size = \"32KiB\"\nkeep_for = \"20s\"\n\n\
     [sources.bench]\ntype = \"serial\"\nport = \"line\"\nreopen_max = \"100ms\"\n\n\
     [upstreams.out]\ntype = \"file\"\n";
 

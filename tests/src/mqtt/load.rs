@@ -4,9 +4,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::books;
+use crate::gateway::Gateway;
 use crate::mqtt::publisher::{Ledger, Publisher};
+use crate::{books, wait};
+
+/// Nothing is acknowledged for so long: it stands still.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A load that is being published.
 pub struct Load {
@@ -53,6 +58,22 @@ impl Load {
     /// When a publisher did.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("no publisher panics")
+    }
+
+    /// Waits until nothing more is acknowledged.
+    ///
+    /// # Panics
+    /// When that never comes.
+    pub fn stands_still(&self, gateway: &Gateway) {
+        let mut before = (self.ledger().acknowledged.len(), Instant::now());
+        wait::find("acknowledgements stop", || {
+            let count = self.ledger().acknowledged.len();
+            if count != before.0 {
+                before = (count, Instant::now());
+            }
+            let seen = || format!("{count} acknowledged\n{}", gateway.log());
+            (before.1.elapsed() > QUIET).then_some(()).ok_or_else(seen)
+        });
     }
 
     /// Lets the publishers send nothing new; what they sent is still to be acknowledged.

@@ -1,7 +1,8 @@
 //! A gateway starts on a full store or a full disk, however it ended before and however often: it refuses what comes,
-//! forwards what it holds, gives back room and accepts again. Nothing that was acknowledged is lost.
+//! forwards what it holds, gives back room and accepts again. Nothing that was acknowledged is lost. `shedding` has the same
+//! for one that sheds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::mqtt::load::{Load, Share};
@@ -10,7 +11,7 @@ use tidegate_tests::peer::mosquitto::Mosquitto;
 use tidegate_tests::peer::small_disk::{Kind, SmallDisk};
 use tidegate_tests::{books, mqtt, wait};
 
-/// Nothing is acknowledged for so long: it stands still.
+/// Nothing arrives for so long: all of it did.
 const QUIET: Duration = Duration::from_secs(1);
 const EXT4: Kind = Kind::Ext4 { inodes: 400 };
 
@@ -81,7 +82,7 @@ fn run_one(test: &str, case: &Case) {
     let load = Load::start(gateway.address, 0..2, share);
     wait::for_count("mid-load", 500, || load.ledger().acknowledged.len());
     fill(case.full, disk.as_mut());
-    standstill(&load, &gateway);
+    load.stands_still(&gateway);
     for end in case.ends {
         match end {
             End::Killed => drop(gateway.kill()),
@@ -89,17 +90,20 @@ fn run_one(test: &str, case: &Case) {
         }
         fill(case.full, disk.as_mut());
         gateway.start();
-        standstill(&load, &gateway);
+        load.stands_still(&gateway);
         fill(case.full, disk.as_mut());
     }
     let said = gateway.ask(&["status"]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     if !matches!(case.full, Full::Inodes | Full::ToTheBrim(_)) {
         assert!(
-            said.contains("events are refused"),
+            said.contains("events are refused: the store takes no more: the "),
             "{said}\n{}",
             gateway.log()
         );
+    }
+    if matches!(case.full, Full::ToTheBrim(Kind::Quota)) {
+        assert!(gateway.whole_log().contains("quota exceeded"));
     }
     let subscriber = Subscriber::ahead_of(&gateway, &mut broker);
     goes_on(&gateway, load, &subscriber, disk);
@@ -139,23 +143,10 @@ fn fill(full: Full, disk: Option<&mut SmallDisk>) {
     }
 }
 
-/// Waits until nothing more is acknowledged.
-fn standstill(load: &Load, gateway: &Gateway) {
-    let mut before = (load.ledger().acknowledged.len(), Instant::now());
-    wait::find("acknowledgements stop", || {
-        let count = load.ledger().acknowledged.len();
-        if count != before.0 {
-            before = (count, Instant::now());
-        }
-        let seen = || format!("{count} acknowledged\n{}", gateway.log());
-        (before.1.elapsed() > QUIET).then_some(()).ok_or_else(seen)
-    });
-}
-
 #[test]
 fn a_first_start_waits_for_room_and_says_so() {
     let test = "a_first_start_waits_for_room_and_says_so";
-    for kind in [Kind::Tmpfs, EXT4] {
+    for kind in [Kind::Tmpfs, EXT4, Kind::Quota] {
         let mut gateway = Gateway::new("");
         let disk = SmallDisk::mount(gateway.path("data"), kind, 110, test);
         let Some(mut disk) = disk else { return };
@@ -216,6 +207,23 @@ fn a_gateway_starts_on_a_disk_that_has_nothing_left() {
         case(EXT4, small, MIXED),
     ];
     run("a_gateway_starts_on_a_disk_that_has_nothing_left", &cases);
+}
+
+#[test]
+fn a_gateway_starts_where_its_quota_is_used_up() {
+    let case = |store, ends| Case {
+        full: Full::ToTheBrim(Kind::Quota),
+        store,
+        ends,
+    };
+    let cases = [
+        case("free_min = \"8MiB\"", KILLED),
+        case(
+            "free_min = \"8MiB\"\ngeneration_size = \"64KiB\"",
+            TERMINATED,
+        ),
+    ];
+    run("a_gateway_starts_where_its_quota_is_used_up", &cases);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::{port, wait};
@@ -100,6 +100,48 @@ fn a_backlog_of_large_events_is_written_once_and_not_read_at_a_start() {
         post(address, "7", &noise(number));
     }
     assert_eq!(held(&gateway), stored, "both are known now");
+}
+
+/// The snapshots in the complete generations: sled makes one where it opens a database.
+fn snapshots(gateway: &Gateway) -> Vec<PathBuf> {
+    let generations = std::fs::read_dir(gateway.path("data/store/generations"));
+    let generations = generations.expect("generations").flatten();
+    let complete = generations.filter(|found| found.path().join("summary").exists());
+    let files = complete.flat_map(|found| std::fs::read_dir(found.path()).expect("its files"));
+    let files = files.map(|file| file.expect("a file").path());
+    let is_snapshot = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with("snap.")
+    };
+    files.filter(is_snapshot).collect()
+}
+
+#[test]
+fn a_start_opens_none_of_many_generations_of_large_events() {
+    let address = port::free();
+    let mut gateway = Gateway::new(&format!(
+        "[store]\ngeneration_size = \"128KiB\"\n\n{}",
+        with_hooks(address)
+    ));
+    gateway.start();
+    for number in 0..EVENTS {
+        let answer = post(address, &format!("{number}"), &noise(number));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    gateway.kill();
+    for snapshot in snapshots(&gateway) {
+        std::fs::remove_file(snapshot).expect("it goes");
+    }
+    gateway.start();
+    // The upstream's reader may have begun with the oldest.
+    let opened = snapshots(&gateway);
+    assert!(opened.len() <= 2, "{opened:?}");
+    let stored = held(&gateway);
+    for number in [0, 30, 59] {
+        let again = post(address, &format!("{number}"), &noise(number));
+        assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+    }
+    assert_eq!(held(&gateway), stored, "repetitions");
 }
 
 /// Fills a store with many generations, and makes the next opening read each.

@@ -221,6 +221,13 @@ fn what_no_event_passes_holds_the_lane_with_one_trouble() {
         (&[0x25, 0][..], "retain = true", "`retain = false`"),
         (&[0x24, 1], "qos = 2", "`qos = 1`"),
         (&[0x24, 0], "qos = 1", "never acknowledges"),
+        (&[0x27, 0, 0, 0, 20], "qos = 1", "packets of 20 bytes"),
+        (&[0x27, 0, 0, 0, 128], "qos = 2", "packets of 128 bytes"),
+        (
+            &[0x27, 0, 0, 0, 160],
+            "format = \"structured\"",
+            "packets of 160 bytes",
+        ),
     ] {
         let broker = Broker::start(properties, |_| Answer::Cut);
         let gateway = gateway(broker.address, keys);

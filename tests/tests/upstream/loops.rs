@@ -203,6 +203,8 @@ fn in_a_ring_of_gateways_an_event_goes_round_a_few_times_and_is_told() {
         // Once it is set, it is set to what it was.
         ("3.1.1", ["", ""], [SET, ""], 2 * UNTOLD_MAX),
         ("3.1.1", ["format = \"structured\"", ""], ["", ""], 12),
+        ("3.1.1", ["format = \"structured\""; 2], ["", ""], 8),
+        ("3.1.1", ["format = \"structured\""; 2], [SET, SET], 8),
         ("3.1.1", ["", ""], ["", ""], 2 * UNTOLD_MAX),
     ] {
         let case = format!("{version} {keys:?} {rules:?}");

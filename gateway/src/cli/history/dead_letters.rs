@@ -296,6 +296,20 @@ fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Fa
     Ok(())
 }
 
+/// The rules of a letter. Those that are not named, and sends of one rule, are in the count of outputs.
+fn rules(letter: &DeadLetterView) -> String {
+    match (letter.rules.is_empty(), letter.outputs) {
+        (true, 0 | 1) => "none".to_owned(),
+        (true, outputs) => format!("none; {}", figures::plural(outputs, "output")),
+        (false, 0 | 1) => letter.rules.join(", "),
+        (false, outputs) => format!(
+            "{}; {} in all",
+            letter.rules.join(", "),
+            figures::plural(outputs, "output")
+        ),
+    }
+}
+
 fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     if format == OutputFormat::Json {
@@ -311,9 +325,11 @@ fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Fai
         ("attempts", &attempts),
         ("set aside", &time),
         ("of", &letter.of),
-        ("rule", letter.rule.as_deref().unwrap_or("none")),
+        ("rules", &rules(letter)),
     ];
-    for (name, value) in parts {
+    let others = letter.other_reasons.iter();
+    let others = others.map(|reason| ("other reason", reason.as_str()));
+    for (name, value) in parts.into_iter().chain(others) {
         writeln!(output, "{name:<16} {}", printable(value))?;
     }
     match &letter.event {

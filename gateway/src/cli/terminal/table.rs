@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+/// A column is at most so wide; what is longer moves the rest of its own row only.
+const WIDTH_MAX: usize = 64;
+
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Align {
@@ -46,21 +49,23 @@ impl Table {
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .collect();
-        let heading = self.line(&headings);
+        let widths: Vec<usize> = (0..headings.len()).map(|place| self.width(place)).collect();
+        let heading = self.line(&headings, &widths);
         match color {
             true => writeln!(output, "\x1b[2m{heading}\x1b[0m")?,
             false => writeln!(output, "{heading}")?,
         }
         for row in &self.rows {
-            writeln!(output, "{}", self.line(row))?;
+            writeln!(output, "{}", self.line(row, &widths))?;
         }
         Ok(())
     }
 
-    fn line(&self, cells: &[String]) -> String {
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
-        for (place, (cell, (_, align))) in cells.iter().zip(&self.columns).enumerate() {
-            let padding = " ".repeat(self.width(place).saturating_sub(cell.chars().count()));
+        let columns = self.columns.iter().zip(widths);
+        for (place, (cell, ((_, align), width))) in cells.iter().zip(columns).enumerate() {
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
             let gap = if place == 0 { "" } else { "  " };
             line.push_str(gap);
             match align {
@@ -82,7 +87,7 @@ impl Table {
             .chain([heading])
             .map(|cell| cell.chars().count())
             .max()
-            .unwrap_or(0)
+            .map_or(0, |widest| widest.min(WIDTH_MAX))
     }
 }
 
@@ -107,6 +112,21 @@ mod tests {
             .expect("a vector takes everything");
         let expected = "NAME     EVENTS\nfloor         1\nä      12345678\n";
         assert_eq!(String::from_utf8_lossy(&output), expected);
+    }
+
+    #[test]
+    fn a_long_cell_widens_no_other_row() {
+        for chars in [WIDTH_MAX, WIDTH_MAX + 1, 65_535] {
+            let mut table = Table::new(&["TOPIC", ">BYTES", "REASON"]);
+            table.row(["t".into(), "1".into(), "short".into()]);
+            table.row(["x".repeat(chars), "2".into(), "r".repeat(chars)]);
+            let mut output = Vec::new();
+            table.write(&mut output, false).expect("room");
+            let text = String::from_utf8_lossy(&output);
+            let widths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
+            assert!(widths[0] < 100 && widths[1] < 100, "{chars}: {widths:?}");
+            assert!(text.contains(&"x".repeat(chars)), "{chars}: all of it");
+        }
     }
 
     #[test]

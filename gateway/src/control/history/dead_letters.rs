@@ -7,18 +7,20 @@ use tidegate_store::{DeadLetterId, Store};
 use super::HistoryError;
 use super::event::EventView;
 pub use crate::event::dead_letter::letters::after;
-use crate::event::dead_letter::{Cause, DeadLetter};
+use crate::event::dead_letter::{Cause, DeadLetter, rule_in};
 use crate::event::record;
 
 /// The most dead letters one answer holds.
 pub const LIMIT_MAX: usize = 10_000;
 /// Dead letters read at once.
 const PIECE: usize = 256;
+/// Rules and reasons that a letter of many is shown with.
+const NAMED_MAX: usize = 10;
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetterView {
-    /// Its id: the event's number in the log, and which of its outputs.
+    /// Its id: the event's number in the log, and which of its outputs, the first of several.
     pub id: String,
     /// The upstream it was bound for; `dead_letter` where a rule or a source set it aside.
     pub upstream: String,
@@ -30,8 +32,17 @@ pub struct DeadLetterView {
     pub attempts: u32,
     /// When it was set aside, milliseconds since the Unix epoch.
     pub time_ms: UnixMs,
-    /// The rule that sent it.
+    /// The rule that sent it, the first of several.
     pub rule: Option<String>,
+    /// The first of all rules that did.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// How many outputs of the event it holds.
+    #[serde(default)]
+    pub outputs: usize,
+    /// What else was said of some of them.
+    #[serde(default)]
+    pub other_reasons: Vec<String>,
     /// What it is of, and counts against the bounds of: `rule hot`, `event press_temp`, `source floor`, `upstream cloud`.
     #[serde(default)]
     pub of: String,
@@ -42,7 +53,15 @@ pub struct DeadLetterView {
 impl DeadLetterView {
     fn of(id: DeadLetterId, letter: &DeadLetter) -> DeadLetterView {
         let record = record::decode(&letter.record).ok();
+        let outputs = record.as_ref().map_or(&[][..], |record| &record.outputs);
+        let said = outputs.iter().map(|routed| &routed.output);
+        let rules = said.clone().map(|output| rule_in(output.rule.as_deref()));
+        let reasons = said.map(|output| output.reason.as_deref());
+        let reasons = reasons.filter(|reason| *reason != Some(&*letter.reason));
         DeadLetterView {
+            rules: first_of(rules),
+            outputs: outputs.len(),
+            other_reasons: first_of(reasons),
             id: id_text(id),
             upstream: letter.upstream.clone(),
             reason: letter.reason.clone(),
@@ -54,6 +73,20 @@ impl DeadLetterView {
             event: record.map(|record| EventView::live(&record.event)),
         }
     }
+}
+
+/// The first different ones.
+fn first_of<'t>(texts: impl Iterator<Item = Option<&'t str>>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for text in texts.flatten() {
+        if found.len() == NAMED_MAX {
+            break;
+        }
+        if !found.iter().any(|known| known == text) {
+            found.push(text.to_owned());
+        }
+    }
+    found
 }
 
 /// `12.0`: what people call a letter.

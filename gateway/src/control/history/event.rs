@@ -1,13 +1,16 @@
 //! One stored event as a document: its envelope, its payload, and what became of it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_rules::decision::{Destinations, Priority};
 use tidegate_rules::event::{Event, UnixMs};
-use tidegate_store::{Cursor, DeadLetterId, Sequence, Store};
+use tidegate_store::{Cursor, Sequence, Store};
 
 use crate::event::cloudevents::json;
-use crate::event::record::{Record, Routed};
+use crate::event::dead_letter::outputs;
+use crate::event::record::{NOBODY, Record, Routed};
 
 /// A stored event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,8 +69,16 @@ impl EventView {
 
     /// The record at `sequence` with what became of it.
     pub fn stored(sequence: Sequence, record: &Record, store: &Store) -> EventView {
-        let outputs = record.outputs.iter().zip(0..);
-        let output = |(routed, number)| OutputView::of((sequence, number), routed, store);
+        let set_aside = match store.dead_letter_count() {
+            0 => BTreeSet::new(),
+            _ => outputs::set_aside(store, sequence),
+        };
+        let outputs = record.outputs.iter().zip(0u16..);
+        let outputs = outputs.filter(|(routed, _)| routed.lane != NOBODY);
+        let output = |(routed, number)| {
+            let is_set_aside = set_aside.contains(&number);
+            OutputView::of(sequence, routed, is_set_aside, store)
+        };
         EventView {
             sequence: Some(sequence),
             outputs: outputs.map(output).collect(),
@@ -85,13 +96,12 @@ impl EventView {
 }
 
 impl OutputView {
-    fn of(id: DeadLetterId, routed: &Routed, store: &Store) -> OutputView {
+    fn of(sequence: Sequence, routed: &Routed, is_set_aside: bool, store: &Store) -> OutputView {
         let (lanes, output) = (store.lanes(), &routed.output);
         let lane = lanes.iter().find(|lane| lane.id == routed.lane);
         let cursor = store.cursor(routed.lane, output.priority as u8);
-        let set_aside = || matches!(store.dead_letter(id), Ok(Some(_)));
-        let fate = match is_behind(&cursor, id.0) {
-            true if store.dead_letter_count() > 0 && set_aside() => "dead letter",
+        let fate = match is_behind(&cursor, sequence) {
+            true if is_set_aside => "dead letter",
             // It was sent again or dropped, by somebody or as one too many.
             true if lane.is_some_and(|lane| lane.name == Destinations::DEAD_LETTER) => "gone",
             true => "delivered",

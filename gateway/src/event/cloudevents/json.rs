@@ -145,7 +145,11 @@ fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {
         Ok(Value::Null) => Ok(()),
         Ok(Value::String(text)) => read(event, name, &text),
         Ok(Value::Bool(_) | Value::Number(_)) => read(event, name, json),
-        _ => bad(format!("`{name}` is no text, number or boolean")),
+        Ok(Value::Array(_) | Value::Object(_)) => {
+            bad(format!("`{name}` is no text, number or boolean"))
+        }
+        // Half a surrogate pair, a number without bounds.
+        Err(why) => bad(format!("`{name}` cannot be read: {why}")),
     }
 }
 

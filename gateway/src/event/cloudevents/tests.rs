@@ -147,6 +147,8 @@ const DOCUMENTS: &[&str] = &[
     r#"{@,"topic":"x/y","publisher":"p","n":7,"flag":true,"none":null}"#,
     r#"{@,"Big":"x"}"#,
     r#"{@,"x":[1]}"#,
+    r#"{@,"x":"\ud83d"}"#,
+    r#"{@,"x":1e400}"#,
     r#"{@,"data":{ "b" : 1.50 }}"#,
     r#"{@,"data":"x"}"#,
     r#"{@,"datacontenttype":"text/plain","data":"x\n"}"#,

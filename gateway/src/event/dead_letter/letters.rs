@@ -111,10 +111,11 @@ impl Letters {
         self.bounds
     }
 
-    /// Keeps letters; each is durable or dropped when it returns. On an error none of them is.
+    /// Keeps letters; gives what became of the first of them, at least of one: each of these is durable or dropped when it
+    /// returns. Those behind have not been looked at and are to come again.
     ///
     /// # Errors
-    /// The store's; and [`DeadLetterError::Full`] where letters wait that go beyond a bound.
+    /// The store's; and [`DeadLetterError::Full`] where the first of them waits, for it goes beyond a bound.
     pub fn keep(&self, letters: &[Letter<'_>]) -> Result<Vec<Kept>, DeadLetterError> {
         let mut state = self.state();
         self.count(&mut state)?;
@@ -168,7 +169,10 @@ impl Letters {
                 kept.iter_mut().for_each(|kept| *kept = Kept::Dropped);
                 more.clear();
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                state.not_put(letters, &error);
+                return Err(error);
+            }
         }
         for (owner, coming) in more {
             state.came(owner, coming);
@@ -181,11 +185,15 @@ impl Letters {
         Ok(kept)
     }
 
-    /// Stops at the first one that has to wait; those before it are kept, and come once more with it.
+    /// Stops before the first one that has to wait.
     fn one_by_one(&self, letters: &[Letter<'_>]) -> Result<Vec<Kept>, DeadLetterError> {
         let mut kept = Vec::with_capacity(letters.len());
         for one in letters {
-            kept.extend(self.keep(std::slice::from_ref(one))?);
+            match self.keep(std::slice::from_ref(one)) {
+                Ok(one) => kept.extend(one),
+                Err(_) if !kept.is_empty() => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(kept)
     }
@@ -314,6 +322,13 @@ impl State {
         let held = self.held.entry(owner.to_owned()).or_default();
         if !std::mem::replace(&mut held.is_full, true) {
             self.changed.push(owner.to_owned());
+        }
+    }
+
+    /// All together have their share: the first one waits for what others hold.
+    fn not_put(&mut self, letters: &[Letter<'_>], error: &DeadLetterError) {
+        if let (DeadLetterError::Full { .. }, Some(waits)) = (error, letters.first()) {
+            self.mark_full(&waits.letter.owner());
         }
     }
 

@@ -145,7 +145,7 @@ fn what_is_removed_makes_room_and_what_was_held_counts_after_a_restart() {
 fn where_they_are_to_wait_none_beyond_the_bound_is_kept_or_dropped() {
     let case = Case::new(bounds(5, 1 << 20, false), 64 << 20);
     let waits = |kept| matches!(kept, Err(DeadLetterError::Full { .. }));
-    assert!(waits(case.keep("hot", 1, 8)));
+    assert_eq!(case.keep("hot", 1, 8), Ok((5, 0)), "those before it do not");
     assert_eq!(case.told(), [told("rule hot", 5, true)]);
     assert!(waits(case.keep("hot", 6, 8)), "the first five are there");
     assert!(case.letters().take_accounts().is_empty());
@@ -154,6 +154,10 @@ fn where_they_are_to_wait_none_beyond_the_bound_is_kept_or_dropped() {
         assert_eq!(case.letters().remove((sequence, 0)), Ok(true));
     }
     assert_eq!(case.keep("hot", 6, 8), Ok((2, 0)));
+    assert_eq!(
+        case.told(),
+        [told("rule cold", 2, false), told("rule hot", 5, false)]
+    );
 }
 
 #[test]
@@ -168,6 +172,30 @@ fn all_together_have_a_share_of_the_store() {
     let accounts = case.letters().take_accounts();
     let told: u64 = accounts.values().map(|account| account.letters).sum();
     assert_eq!(told, dropped as u64);
+}
+
+#[test]
+fn what_waits_for_its_share_of_the_store_is_told_until_somebody_gives_it_back() {
+    let case = Case::new(bounds(u64::MAX, u64::MAX, false), 1 << 20);
+    let mut from = 1;
+    while let Ok((held, 0)) = case.keep("hot", from, from + 10) {
+        from += held as u64;
+    }
+    assert!(from > 20, "{from}");
+    assert_eq!(case.told(), [told("rule hot", from - 1, true)]);
+    let waits = |rule| {
+        matches!(
+            case.keep(rule, from, from + 1),
+            Err(DeadLetterError::Full { .. })
+        )
+    };
+    assert!(waits("cold"));
+    assert_eq!(case.told(), [told("rule cold", 0, true)]);
+    assert!(case.letters().take_accounts().is_empty());
+    assert_eq!(case.letters().remove_all(), Ok(from - 1));
+    let over = [told("rule cold", 0, false), told("rule hot", 0, false)];
+    assert_eq!(case.told(), over);
+    assert_eq!(case.keep("cold", from, from + 1), Ok((1, 0)));
 }
 
 #[test]

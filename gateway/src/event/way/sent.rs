@@ -66,6 +66,8 @@ pub(super) struct Sender<'a> {
 /// A content that was sent.
 struct Sent {
     upstream: Arc<str>,
+    /// The id that it left under, by its hash.
+    id: u64,
     /// The way of the event, up to here.
     path: Option<Arc<str>>,
     /// Whether it left otherwise than it came.
@@ -129,10 +131,11 @@ impl SentMemory {
         &mut self,
         upstream: &Arc<str>,
         content: Content<'_>,
+        id: &str,
         event: &Event,
         now: Instant,
     ) {
-        let key = self.keys.hash_one(content);
+        let (key, id) = (self.keys.hash_one(content), self.keys.hash_one(id));
         let paths = event.extensions.iter().find(|(name, _)| &**name == PATH);
         let path = paths.map(|(_, path)| Arc::clone(path));
         let changed = content.topic != &*event.topic || content.payload != &event.data[..];
@@ -140,13 +143,14 @@ impl SentMemory {
         match self.sent.get_mut(&key) {
             Some(sent) => {
                 sent.out = sent.out.saturating_add(1);
-                sent.path = path;
+                (sent.id, sent.path) = (id, path);
                 sent.changed = changed;
                 sent.at = now;
             }
             None => {
                 let sent = Sent {
                     upstream: Arc::clone(upstream),
+                    id,
                     path,
                     changed,
                     out: 1,
@@ -159,6 +163,15 @@ impl SentMemory {
             }
         }
         self.forget_old(now);
+    }
+
+    /// Whether this left under this id and may still come back.
+    pub(super) fn was_sent(&self, content: Content<'_>, id: &str, now: Instant) -> bool {
+        let sent = self.sent.get(&self.keys.hash_one(content));
+        sent.is_some_and(|sent| {
+            sent.id == self.keys.hash_one(id)
+                && now.saturating_duration_since(sent.at) <= RETURN_MAX
+        })
     }
 
     fn forget_old(&mut self, now: Instant) {

@@ -35,9 +35,9 @@ pub(in crate::forward) struct Undeliverable {
 /// What is to be done to the store.
 #[derive(Debug)]
 pub(in crate::forward) enum Action {
-    /// Keep this as a dead letter; then say [`Lane::kept`] if it is durable, else
-    /// [`Lane::not_kept`].
-    KeepDeadLetter(Undeliverable),
+    /// Keep these outputs of one record as a dead letter, in their order; then say of each [`Lane::kept`] if it is
+    /// durable, else [`Lane::not_kept`].
+    KeepDeadLetter(Vec<Undeliverable>),
     /// These records of a class are done with.
     Confirm {
         class: u8,

@@ -181,9 +181,14 @@ impl Health {
             return observe.emit_change(happening);
         };
         let last = last.unwrap_or_else(|| "no reason is known".to_owned());
+        let were = if changes == 1 {
+            "change was"
+        } else {
+            "changes were"
+        };
         let what = format!(
-            "it comes and goes all the time; the last reason was: {last}. Look at its cable, network and power; \
-             {changes} changes were not told, and the next one is when nothing has changed for a minute"
+            "it comes and goes all the time; {changes} {were} not told, and the next one is when nothing has changed for a \
+             minute. Mend the last reason; where that is not the cause, look at its cable, network and power. The last reason: {last}"
         );
         observe.follow(&self.subject(), UNSTABLE, &what, None);
     }

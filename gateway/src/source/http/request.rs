@@ -145,7 +145,7 @@ fn check_topic(topic: &str) -> Result<(), Wrong> {
     let bad = |what: String| Err(Wrong::Bad(what));
     if !is_valid_topic_name(topic) {
         return bad(format!(
-            "{topic:?} is no topic to publish to: it is not empty, and has no `+` and no `#`"
+            "{topic:?} is no topic to publish to: it must not be empty, nor hold `+`, `#` or U+0000"
         ));
     }
     let levels = topic.split('/').count();

@@ -42,8 +42,15 @@ impl BrokerLimits {
         limits
     }
 
-    /// What stands in the way of every event of an upstream with this QoS and `retain`.
-    pub(super) fn obstacle(&self, qos: u8, retain: bool) -> Option<String> {
+    /// What stands in the way of every event of an upstream with this QoS and `retain`, whose least PUBLISH has so many bytes.
+    pub(super) fn obstacle(&self, qos: u8, retain: bool, least_bytes: usize) -> Option<String> {
+        let packet_bytes_max = self.packet_bytes_max;
+        if packet_bytes_max < least_bytes {
+            return Some(format!(
+                "the broker takes packets of {packet_bytes_max} bytes at most, and an event has {least_bytes} without its \
+                 payload; raise its maximum packet size"
+            ));
+        }
         if self.qos_max == 0 {
             return Some(
                 "the broker takes QoS 0 only, which it never acknowledges; forward to another one"
@@ -117,6 +124,10 @@ mod tests {
             retains: false,
             ..none
         };
+        let packets_of = |packet_bytes_max| BrokerLimits {
+            packet_bytes_max,
+            ..none
+        };
         let cases = [
             (none, 2, true, ""),
             (qos(1), 1, true, ""),
@@ -124,9 +135,12 @@ mod tests {
             (qos(0), 1, false, "never acknowledges"),
             (no_retain, 1, false, ""),
             (no_retain, 1, true, "`retain = false`"),
+            (packets_of(1), 1, false, "1 bytes at most"),
+            (packets_of(149), 1, false, "has 150 without its payload"),
+            (packets_of(150), 1, false, ""),
         ];
         for (limits, qos, retain, says) in cases {
-            let obstacle = limits.obstacle(qos, retain).unwrap_or_default();
+            let obstacle = limits.obstacle(qos, retain, 150).unwrap_or_default();
             assert!(obstacle.contains(says), "{obstacle}");
             assert_eq!(obstacle.is_empty(), says.is_empty(), "{obstacle}");
         }

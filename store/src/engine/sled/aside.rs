@@ -1,6 +1,7 @@
 //! A copy of a database in memory, for a disk that is full. sled writes where it opens: a snapshot, the rest of its last
 //! segment. Where not even that fits, a copy is opened; it can be read, and what is written to it is lost.
 
+use crate::engine::database_files::is_beside;
 use crate::engine::disk;
 use crate::engine::value_log;
 use std::fs::{self, DirBuilder};
@@ -66,7 +67,7 @@ fn copy(dir: &Path, place: &Path) -> io::Result<Aside> {
     fs::create_dir(aside.dir().join("blobs"))?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() && entry.file_name() != value_log::FILE {
+        if entry.file_type()?.is_file() && !is_beside(&entry.file_name()) {
             fs::copy(entry.path(), aside.dir().join(entry.file_name()))?;
         }
     }

@@ -6,12 +6,18 @@ use crate::support::{ALL, Case, bytes_of};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tidegate_store::{Append, Commit, CommitError, Options, Route, Store, WhenFull, restore};
+use tidegate_store::{
+    Append, Commit, CommitError, Options, ReadLimit, Route, Store, WhenFull, restore,
+};
 
 /// Sizes around every border: a block, a part, the value log, and well beyond.
-const SIZES: [usize; 12] = [
-    3_900, 4_000, 4_096, 8_200, 20_000, 32_767, 32_768, 33_000, 65_536, 200_000, 524_288, 3_000_000,
+const SIZES: [usize; 13] = [
+    3_900, 4_000, 4_096, 8_200, 16_383, 16_384, 17_000, 20_000, 32_768, 65_536, 200_000, 524_288,
+    3_000_000,
 ];
+
+/// Of so many bytes in a commit the large records go to the value log.
+const BESIDE: usize = 16 << 10;
 
 fn small(options: &mut Options) {
     options.tail_bytes = 0;
@@ -119,7 +125,7 @@ fn records_of_every_size_come_back_from_memory_from_disk_and_from_a_copy() {
 #[test]
 fn what_a_large_record_is_about_is_read_without_its_bytes() {
     let mut case = Case::with(small);
-    let sizes = [100, 20_000, 200_000, 40_000, 300];
+    let sizes = [100, BESIDE - 1, 200_000, BESIDE, 300];
     append(&mut case, &sizes, &[], false, false);
     let mut found = Vec::new();
     while (found.len() as u64) < case.store().end() - 1 {
@@ -130,7 +136,7 @@ fn what_a_large_record_is_about_is_read_without_its_bytes() {
     for (record, size) in found.iter().zip(sizes) {
         let whole = bytes_of(record.sequence, size);
         assert!(whole.starts_with(&record.bytes), "{}", record.sequence);
-        let bytes = if size > 32_768 { 512 } else { size };
+        let bytes = if size >= BESIDE { 512 } else { size };
         assert_eq!(record.bytes.len(), bytes, "of {size}");
     }
     fs::remove_file(&files(&case.dir(), "values")[0]).unwrap();
@@ -142,7 +148,12 @@ fn what_a_large_record_is_about_is_read_without_its_bytes() {
 
 #[test]
 fn a_backlog_of_large_records_takes_little_more_than_their_bytes() {
-    for (count, size) in [(150u64, 200_000usize), (600, 50_000), (8, 3_000_000)] {
+    for (count, size) in [
+        (150u64, 200_000usize),
+        (600, 50_000),
+        (1_500, 20_000),
+        (8, 3_000_000),
+    ] {
         let mut case = Case::with(|options| options.max_size_bytes = 8 << 30);
         let lane = case.store().lane("cloud").unwrap();
         let before = case.disk_bytes();
@@ -299,6 +310,19 @@ fn large_records_go_with_their_generation_and_survive_where_they_are_needed() {
                 .all(|(n, bytes)| *bytes == bytes_of(*n, 100_000))
         );
         assert!(damage_of(case.store()).is_empty());
+        let rewritten = files(&case.dir(), "kept");
+        assert!(
+            rewritten
+                .iter()
+                .any(|kept| kept.with_file_name("beginnings").exists())
+        );
+        let mut about = beginnings(&case);
+        about.retain(|(sequence, _)| kept.contains(sequence));
+        let expected = kept.iter().map(|n| (*n, bytes_of(*n, 512)));
+        assert!(
+            about == expected.collect::<Vec<_>>(),
+            "after reopening: {again}"
+        );
         case.reopen();
     }
     assert_eq!(case.drain(slow, 1), kept.len() as u64);
@@ -325,4 +349,139 @@ fn at_the_cap_large_records_are_refused_and_accepted_again_when_delivered() {
     assert!(case.append_many(&routes, 1, 200_000).is_err());
     assert_eq!(case.drain(lane, 1), held);
     case.append_many(&routes, 1, 200_000).unwrap();
+}
+
+/// Whether sled opened the database: it makes a snapshot where it opens one that was written to.
+fn opened(generation: &Path) -> bool {
+    let entries = fs::read_dir(generation).unwrap().flatten();
+    entries
+        .map(|entry| entry.file_name())
+        .any(|name| name.to_string_lossy().starts_with("snap."))
+}
+
+/// The complete generations with a value log; no snapshot is left in any.
+fn complete_unopened(dir: &Path) -> Vec<PathBuf> {
+    let mut found = files(dir, "values");
+    found.retain(|values| values.with_file_name("summary").exists());
+    for generation in found.iter_mut() {
+        generation.pop();
+        for entry in fs::read_dir(&*generation).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    found
+}
+
+/// What all records are about, read a few at a time.
+fn beginnings(case: &Case) -> Vec<(u64, Vec<u8>)> {
+    let (mut found, mut from) = (Vec::new(), 1);
+    let limit = ReadLimit {
+        records: 7,
+        bytes: 1 << 20,
+    };
+    while from < case.store().end() {
+        let batch = case.store().scan_beginnings(from, u64::MAX, limit).unwrap();
+        assert!(batch.next > from, "it gets on");
+        from = batch.next;
+        let records = batch.records.into_iter();
+        found.extend(records.map(|record| (record.sequence, record.bytes.to_vec())));
+    }
+    found
+}
+
+/// Large records over several generations, with small ones and some in parts among them.
+fn several_generations(size: usize) -> (Case, Vec<(u64, Vec<u8>)>) {
+    let mut case = Case::with(|options| {
+        options.tail_bytes = 0;
+        options.generation_bytes = 400_000;
+        options.max_size_bytes = 8 << 30;
+    });
+    let lane = case.store().lane("cloud").unwrap();
+    let routes = [Route { lane, class: 1 }];
+    let mut expected = Vec::new();
+    while files(&case.dir(), "summary").len() < 3 {
+        for size in [100, size, size] {
+            let first = case.append_many(&routes, 1, size).unwrap().first;
+            let mut bytes = bytes_of(first, size);
+            bytes.truncate(if size >= BESIDE { 512 } else { size });
+            expected.push((first, bytes));
+        }
+    }
+    (case, expected)
+}
+
+#[test]
+fn what_large_records_are_about_is_read_without_opening_their_databases() {
+    for size in [BESIDE, 20_000, 200_000, 3_000_000] {
+        let (mut case, expected) = several_generations(size);
+        let first = beginnings(&case);
+        assert!(first == expected, "{size}: as they were written");
+        // As a kill leaves it, after an orderly end, and from a backup.
+        let ways =
+            ["killed", "closed", "restored"].map(|way| (way, case.dir().with_file_name(way)));
+        copy_dir(&case.dir(), &ways[0].1);
+        let copy = case.dir().with_file_name("copy");
+        case.store().backup(&copy, |_, _| {}).unwrap();
+        restore(&copy, &ways[2].1, |_, _| {}).unwrap();
+        case.close();
+        copy_dir(&case.dir(), &ways[1].1);
+        for (way, dir) in ways {
+            let complete = complete_unopened(&dir);
+            assert!(complete.len() >= 3, "{size}, {way}: {complete:?}");
+            case.close();
+            case.options.dir = dir;
+            case.reopen();
+            let found = beginnings(&case);
+            assert!(found == expected, "{size}, {way}");
+            let opened: Vec<_> = complete.iter().filter(|found| opened(found)).collect();
+            assert!(opened.is_empty(), "{size}, {way}: {opened:?}");
+            assert!(damage_of(case.store()).is_empty(), "{size}, {way}");
+        }
+    }
+}
+
+/// A way to harm a file, which may use one of the same name in another generation.
+type HarmFile = fn(&Path, &Path);
+
+#[test]
+fn a_harmed_file_of_beginnings_is_not_believed() {
+    let (mut case, expected) = several_generations(200_000);
+    let harms: [(&str, HarmFile); 7] = [
+        ("a bit", |path, _| flip(path, 2_000)),
+        ("a bit of its range", |path, _| flip(path, 1)),
+        ("a bit of its checksum", |path, _| {
+            flip(path, length(path) as usize - 1)
+        }),
+        ("cut", |path, _| {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(length(path) / 2).unwrap();
+        }),
+        ("emptied", |path, _| fs::write(path, b"").unwrap()),
+        ("gone", |path, _| fs::remove_file(path).unwrap()),
+        ("another generation's", |path, other| {
+            fs::copy(other, path).unwrap();
+        }),
+    ];
+    case.close();
+    for (what, harm) in harms {
+        let dir = case.dir().with_file_name(what.replace(' ', "-"));
+        copy_dir(&case.dir(), &dir);
+        let found = files(&dir, "beginnings");
+        assert!(found.len() >= 3, "{what}: {found:?}");
+        harm(&found[1], &found[2]);
+        let whole = std::mem::replace(&mut case.options.dir, dir);
+        case.reopen();
+        assert!(beginnings(&case) == expected, "{what}");
+        assert!(damage_of(case.store()).is_empty(), "{what}");
+        case.close();
+        case.options.dir = whole;
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
 }

@@ -48,7 +48,7 @@ impl World {
         };
         let upstream = Arc::clone(&self.upstream);
         self.memory
-            .sent(&upstream, content, &event(path.as_deref()), self.now);
+            .sent(&upstream, content, "e-1", &event(path.as_deref()), self.now);
     }
 
     /// Lets what arrives go round until it is known for what it is; how often it did.
