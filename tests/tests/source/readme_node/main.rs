@@ -3,6 +3,7 @@
 
 mod bad_line;
 mod cases;
+mod odd_schemas;
 mod python;
 mod session;
 
