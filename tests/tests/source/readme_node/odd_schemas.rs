@@ -113,7 +113,9 @@ fn join(port: &File, device: [u8; 8], answers: &[&[u8]]) {
         &mut bytes,
         "its record is stored",
         |message| match message {
-            ToDevice::Ack { next, .. } if next == Sequence(1) => Some(()),
+            ToDevice::Ack {
+                next: Sequence(1), ..
+            } => Some(()),
             _ => None,
         },
     );
