@@ -9,6 +9,7 @@ mod session;
 
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 use tidegate_link::frame::{self, FRAME_SIZE_MAX};
 use tidegate_tests::gateway::Gateway;
@@ -22,19 +23,32 @@ fn gateway() -> Gateway {
     )
 }
 
-/// The node's end of a new line that the gateway finds, and the gateway's, which keeps the line from hanging up.
-fn line(gateway: &Gateway) -> (File, File) {
+/// The gateway's end, which keeps the line from hanging up, and its name.
+struct FarEnd {
+    end: File,
+    link: PathBuf,
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        // The next pseudo-terminal of anybody may have the same number.
+        let _ = std::fs::remove_file(&self.link);
+    }
+}
+
+/// The node's end of a new line that the gateway finds, and the other.
+fn line(gateway: &Gateway) -> (File, FarEnd) {
     let (port, path) = pseudo_terminal().expect("a pseudo-terminal");
-    let far = raw_line(&path);
-    std::os::unix::fs::symlink(&path, gateway.path("line")).expect("a name for the line");
-    (port, far)
+    let (end, link) = (raw_line(&path), gateway.path("line"));
+    std::os::unix::fs::symlink(&path, &link).expect("a name for the line");
+    (port, FarEnd { end, link })
 }
 
 /// Kills the gateway and starts it again.
-fn restart(gateway: &mut Gateway, far: &File) {
+fn restart(gateway: &mut Gateway, far: &FarEnd) {
     gateway.kill();
     // A killed one could not give the line back itself.
-    let _ = rustix::termios::ioctl_tiocnxcl(far);
+    let _ = rustix::termios::ioctl_tiocnxcl(&far.end);
     gateway.start();
 }
 
