@@ -1,6 +1,6 @@
 //! Latency against wear: what `commit_delay` costs an acknowledgement and saves the disk, at several rates.
 //!
-//! `cargo run --release -p tidegate-tests --example wear [-- SECONDS]`
+//! `cargo run --release -p tidegate-tests --example wear [-- SECONDS [EVENTS_PER_SECOND]]`
 //!
 //! For each cell a fresh gateway with an upstream that is down; ten senders publish 200 bytes of JSON with QoS 1 at an even
 //! pace, whether acknowledged or not. Written is what the kernel counts for the gateway's process.
@@ -27,13 +27,17 @@ struct Cell {
 }
 
 fn main() -> std::io::Result<()> {
-    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    let lasting = Duration::from_secs(seconds.unwrap_or(8));
+    let number = |place| std::env::args().nth(place)?.parse().ok();
+    let lasting = Duration::from_secs(number(1).unwrap_or(8));
+    let only: Option<u64> = number(2);
     println!(
         "| events/s | commit_delay | ack p50 | ack p99 | events per commit | written per event |"
     );
     println!("|---|---|---|---|---|---|");
-    for rate in RATES {
+    for rate in RATES
+        .into_iter()
+        .filter(|rate| only.is_none_or(|only| only == *rate))
+    {
         for delay_ms in DELAYS_MS {
             let cell = measure(rate, delay_ms, lasting)?;
             println!(

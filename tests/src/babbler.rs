@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -58,6 +58,7 @@ pub struct Babbler {
     ended: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
+    link: PathBuf,
     /// Held so that the line does not hang up while nobody has it open.
     _line: File,
 }
@@ -78,6 +79,7 @@ impl Babbler {
             ended,
             written,
             thread: Some(thread),
+            link: link.into(),
             _line: line,
         }
     }
@@ -90,6 +92,8 @@ impl Babbler {
 
 impl Drop for Babbler {
     fn drop(&mut self) {
+        // The next pseudo-terminal of anybody may have the same number.
+        let _ = std::fs::remove_file(&self.link);
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

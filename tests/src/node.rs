@@ -154,6 +154,8 @@ impl SimulatedNode {
 
 impl Drop for SimulatedNode {
     fn drop(&mut self) {
+        // The next pseudo-terminal of anybody may have the same number.
+        let _ = std::fs::remove_file(&self.link);
         self.signals.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -6,8 +6,8 @@
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::message::{
-    DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload, RECORD_SIZE_MAX, Record,
-    SessionId, ToDevice, ToGateway, WINDOW,
+    self, BootId, DeviceId, FIRMWARE_SIZE_MAX, Hello, LOG_SIZE_MAX, Level, Payload,
+    RECORD_SIZE_MAX, Record, SessionId, ToDevice, ToGateway, WINDOW,
 };
 use crate::ring::{Ring, RingError};
 use crate::schema::{Field, Kind, Schema, Value, write_values};
@@ -57,6 +57,8 @@ pub struct DeviceLink<R> {
     time_request: Option<u16>,
     schema_request: Option<(u32, u8)>,
     log: Option<(Level, heapless::String<LOG_SIZE_MAX>)>,
+    /// Records dropped of this boot, the one whose records were dropped last.
+    lost: (BootId, u32),
 }
 
 impl<R: Ring> DeviceLink<R> {
@@ -79,6 +81,7 @@ impl<R: Ring> DeviceLink<R> {
             time_request: None,
             schema_request: None,
             log: None,
+            lost: (0, 0),
         }
     }
 
@@ -93,8 +96,15 @@ impl<R: Ring> DeviceLink<R> {
         let mut record = [0; RECORD_SIZE_MAX];
         let record = postcard::to_slice(&Record { uptime_ms, payload }, &mut record)
             .map_err(|_| RingError::TooLarge)?;
+        let before = self.ring.run();
         let dropped = self.ring.push(record)?;
         self.counters.lost = self.counters.lost.saturating_add(dropped);
+        let oldest = self.ring.run().boot;
+        self.lost = match oldest == before.boot {
+            true => (oldest, self.lost_of(oldest).saturating_add(dropped)),
+            // The last of a boot were dropped, and then some of the next one.
+            false => (oldest, dropped.saturating_sub(before.count())),
+        };
         Ok(())
     }
 
@@ -115,12 +125,12 @@ impl<R: Ring> DeviceLink<R> {
     /// Takes bytes that came from the gateway.
     pub fn receive(&mut self, mut bytes: &[u8], now_ms: u64) {
         while let Some(frame) = self.decoder.advance(&mut bytes) {
-            match frame.map(|()| postcard::from_bytes::<ToDevice>(self.decoder.message())) {
-                Ok(Ok(message)) => {
+            match frame.map(|()| message::read::<ToDevice>(self.decoder.message())) {
+                Ok(Some(message)) => {
                     count(&mut self.counters.frames);
                     self.take_message(message, now_ms);
                 }
-                Ok(Err(_)) => count(&mut self.counters.unknown),
+                Ok(None) => count(&mut self.counters.unknown),
                 Err(error) => error.count_in(&mut self.counters),
             }
         }
@@ -183,6 +193,11 @@ impl<R: Ring> DeviceLink<R> {
         self.ring.run().count()
     }
 
+    fn lost_of(&self, boot: BootId) -> u32 {
+        let (of, lost) = self.lost;
+        if of == boot { lost } else { 0 }
+    }
+
     fn hello(&self) -> Hello<'static> {
         let run = self.ring.run();
         let firmware = self.identity.firmware;
@@ -200,7 +215,7 @@ impl<R: Ring> DeviceLink<R> {
             window: WINDOW,
             next: run.next,
             oldest: run.oldest,
-            lost: self.counters.lost,
+            lost: self.lost_of(run.boot),
         }
     }
 
@@ -262,7 +277,8 @@ impl<R: Ring> DeviceLink<R> {
     }
 
     fn is_current(&mut self, session: SessionId) -> bool {
-        let current = self.session.is_some_and(|(mine, _)| mine == session);
+        // The ring may show the next boot already, whose numbers the session does not mean.
+        let current = self.session == Some((session, self.ring.run().boot));
         if !current {
             count(&mut self.counters.foreign_session);
         }
@@ -277,7 +293,8 @@ impl<R: Ring> DeviceLink<R> {
         now_ms: u64,
     ) {
         let run = self.ring.run();
-        if device != self.identity.device || boot != run.boot || run.next.is_before(next) {
+        let is_meant = device == self.identity.device && boot == run.boot && session != 0;
+        if !is_meant || run.next.is_before(next) {
             return count(&mut self.counters.foreign_session);
         }
         // A welcome that came before: what is on the way stays there, and a hold holds.
@@ -299,7 +316,12 @@ impl<R: Ring> DeviceLink<R> {
     /// Everything before `next` is durable; what was never sent in this session cannot be.
     fn release(&mut self, next: Sequence, now_ms: u64) {
         let oldest = self.ring.run().oldest;
-        if !oldest.is_before(next) || self.furthest.is_before(next) {
+        // Of what is held. The ring may have dropped more than was sent.
+        let sent = match self.furthest.is_before(oldest) {
+            true => 0,
+            false => self.furthest.since(oldest),
+        };
+        if !(1..=sent).contains(&next.since(oldest)) {
             return;
         }
         self.ring.release(next);

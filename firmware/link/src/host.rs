@@ -12,7 +12,7 @@ mod session;
 use crate::counters::{Counters, count};
 use crate::frame::{self, Decoder, FrameBuffer};
 use crate::incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
-use crate::message::{SessionId, ToGateway};
+use crate::message::{self, SessionId, ToGateway};
 use session::{Gap, Received, Session};
 
 pub use session::{ANSWER_MS, ANSWER_MS_MAX, DISCOVER_MS, RESEND_MS, TIME_MS};
@@ -53,9 +53,16 @@ impl HostLink {
                 }
             }
             // Taken in first and read again below: what is handed on borrows from the decoder.
-            let Ok(message) = postcard::from_bytes::<ToGateway<'_>>(self.decoder.message()) else {
+            let Some(message) = message::read::<ToGateway<'_>>(self.decoder.message()) else {
                 count(&mut self.counters.unknown);
-                continue;
+                let field = message::unreadable_field(self.decoder.message());
+                match field.filter(|(key, index)| self.session.lacks(*key, *index)) {
+                    Some((key, _)) => {
+                        self.session.open(now_ms);
+                        return Some(Incoming::SchemaUnreadable { key });
+                    }
+                    None => continue,
+                }
             };
             count(&mut self.counters.frames);
             self.session.heard_ms = Some(now_ms);
@@ -163,7 +170,7 @@ impl HostLink {
 }
 
 fn present(received: Received, message: &[u8]) -> Option<Incoming<'_>> {
-    let message = postcard::from_bytes::<ToGateway<'_>>(message).ok()?;
+    let message = message::read::<ToGateway<'_>>(message)?;
     Some(match (received, message) {
         (Received::Gap(Gap { last, count }), _) => Incoming::Gap { last, count },
         (Received::BootReused(id), _) => Incoming::BootReused(id),

@@ -1,6 +1,6 @@
 //! What the gateway's half hands on, and what it needs kept to go on after a restart.
 
-use crate::message::{BootId, DeviceId, Hello, Level, Payload, Record};
+use crate::message::{self, BootId, DeviceId, Hello, Level, Payload, Record};
 use crate::schema::Field;
 use crate::sequence::Sequence;
 
@@ -88,10 +88,16 @@ pub enum Incoming<'a> {
         key: u32,
         /// Which field, from 0.
         index: u8,
-        /// How many there are. 0: the node does not know this schema any more.
+        /// How many there are. 0: the node does not know this schema any more. More than
+        /// [`FIELD_COUNT_MAX`](crate::schema::FIELD_COUNT_MAX): no further one is asked for.
         count: u8,
         /// The field.
         field: Field<'a>,
+    },
+    /// A field of the node's schema says what this side does not know: events come without it.
+    SchemaUnreadable {
+        /// The schema's key.
+        key: u32,
     },
     /// A line of the node's log.
     Log {
@@ -130,12 +136,12 @@ impl core::error::Error for ResumeError {}
 impl<'a> Body<'a> {
     /// Reads a record; also when it was made.
     pub(crate) fn read(record: &'a [u8]) -> (u64, Self) {
-        match postcard::from_bytes::<Record<'_>>(record) {
-            Ok(Record {
+        match message::read::<Record<'_>>(record) {
+            Some(Record {
                 uptime_ms,
                 payload: Payload::Readings { schema, values },
             }) => (uptime_ms, Self::Readings { schema, values }),
-            Err(_) => (0, Self::Unreadable(record)),
+            None => (0, Self::Unreadable(record)),
         }
     }
 }

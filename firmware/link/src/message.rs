@@ -21,6 +21,21 @@ pub const LOG_SIZE_MAX: usize = 120;
 /// Events a node may have on the way unacknowledged.
 pub const WINDOW: u8 = 8;
 
+/// Reads a message or a record that takes all of `bytes`; `None` if they are no such thing. What follows behind one is
+/// of a sender that counts lengths wrong: nothing of it may be taken for what was meant.
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let (read, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(read)
+}
+
+/// Key and index of a schema's field of which the rest cannot be read, as that of a newer node.
+pub(crate) fn unreadable_field(bytes: &[u8]) -> Option<(u32, u8)> {
+    /// The number of [`ToGateway::SchemaField`].
+    const NUMBER: u8 = 3;
+    let ((number, key, index), _) = postcard::take_from_bytes::<(u8, u32, u8)>(bytes).ok()?;
+    (number == NUMBER).then_some((key, index))
+}
+
 /// From node to gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToGateway<'a> {
@@ -139,7 +154,7 @@ pub struct Hello<'a> {
     pub next: Sequence,
     /// Number of the oldest record it holds.
     pub oldest: Sequence,
-    /// Records dropped unacknowledged since this boot.
+    /// Records of `boot` dropped unacknowledged, up to the one before `oldest`.
     pub lost: u32,
 }
 

@@ -124,6 +124,7 @@ fn words(incoming: &Incoming<'_>) -> String {
         Incoming::Gap { last, count } => format!("gap of {count} up to {}", last.sequence.0),
         Incoming::Time { uptime_ms, .. } => format!("time {uptime_ms}"),
         Incoming::SchemaField { field, .. } => field.name.into(),
+        Incoming::SchemaUnreadable { key } => format!("schema {key} unreadable"),
         Incoming::Log { level, text } => format!("{level:?}: {text}"),
         Incoming::BootReused(_) => "boot reused".into(),
     }

@@ -7,9 +7,6 @@ use std::process::{Command, Stdio};
 
 use crate::peer;
 
-/// Room that a disk with a quota has beside it.
-const QUOTA_BESIDE_MIB: u64 = 200;
-
 /// What the disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -20,8 +17,6 @@ pub enum Kind {
         /// How many.
         inodes: u32,
     },
-    /// A btrfs on an image file that has room, with a quota of what the disk is asked to have.
-    Quota,
 }
 
 /// A mounted file system; unmounted when it goes.
@@ -54,17 +49,9 @@ impl SmallDisk {
                 mount.args(["-o", "loop"]).arg(image.path());
                 Some(image)
             }
-            Kind::Quota => {
-                let image = of_btrfs(mib + QUOTA_BESIDE_MIB, test)?;
-                mount.args(["-o", "loop"]).arg(image.path());
-                Some(image)
-            }
         };
         let mounted = mount.arg(&over).output();
         if mounted.is_ok_and(|output| output.status.success()) {
-            if kind == Kind::Quota {
-                set_quota(&over, mib);
-            }
             return Some(SmallDisk {
                 over,
                 hogs: 0,
@@ -144,32 +131,6 @@ fn image(mib: u64, inodes: u32) -> tempfile::NamedTempFile {
         .status();
     drop(made);
     image
-}
-
-fn of_btrfs(mib: u64, test: &str) -> Option<tempfile::NamedTempFile> {
-    let program = peer::find("mkfs.btrfs", test)?;
-    let image = tempfile::NamedTempFile::new().expect("an image file");
-    image.as_file().set_len(mib << 20).expect("its size");
-    let made = Command::new(program)
-        .args(["-q", "-f"])
-        .arg(image.path())
-        .output()
-        .expect("it runs");
-    assert!(made.status.success(), "{made:?}");
-    Some(image)
-}
-
-/// Everything in the file system counts, whoever wrote it: root too.
-fn set_quota(over: &Path, mib: u64) {
-    let limit = format!("{mib}M");
-    for arguments in [
-        &["quota", "enable"][..],
-        &["qgroup", "limit", &limit, "0/5"],
-    ] {
-        let set = Command::new("btrfs").args(arguments).arg(over).output();
-        let set = set.expect("it comes with mkfs.btrfs");
-        assert!(set.status.success(), "{arguments:?}: {set:?}");
-    }
 }
 
 impl Drop for SmallDisk {

@@ -102,9 +102,6 @@ fn run_one(test: &str, case: &Case) {
             gateway.log()
         );
     }
-    if matches!(case.full, Full::ToTheBrim(Kind::Quota)) {
-        assert!(gateway.whole_log().contains("quota exceeded"));
-    }
     let subscriber = Subscriber::ahead_of(&gateway, &mut broker);
     goes_on(&gateway, load, &subscriber, disk);
 }
@@ -146,7 +143,7 @@ fn fill(full: Full, disk: Option<&mut SmallDisk>) {
 #[test]
 fn a_first_start_waits_for_room_and_says_so() {
     let test = "a_first_start_waits_for_room_and_says_so";
-    for kind in [Kind::Tmpfs, EXT4, Kind::Quota] {
+    for kind in [Kind::Tmpfs, EXT4] {
         let mut gateway = Gateway::new("");
         let disk = SmallDisk::mount(gateway.path("data"), kind, 110, test);
         let Some(mut disk) = disk else { return };
@@ -207,23 +204,6 @@ fn a_gateway_starts_on_a_disk_that_has_nothing_left() {
         case(EXT4, small, MIXED),
     ];
     run("a_gateway_starts_on_a_disk_that_has_nothing_left", &cases);
-}
-
-#[test]
-fn a_gateway_starts_where_its_quota_is_used_up() {
-    let case = |store, ends| Case {
-        full: Full::ToTheBrim(Kind::Quota),
-        store,
-        ends,
-    };
-    let cases = [
-        case("free_min = \"8MiB\"", KILLED),
-        case(
-            "free_min = \"8MiB\"\ngeneration_size = \"64KiB\"",
-            TERMINATED,
-        ),
-    ];
-    run("a_gateway_starts_where_its_quota_is_used_up", &cases);
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Session {
         }
         self.phase = Phase::Running;
         self.discover_due = false;
-        if hello.next.is_before(self.expected) {
+        if hello.next.is_before(self.expected) || hello.next.is_before(hello.oldest) {
             return Some(self.boot_reused(hello));
         }
         self.skip_to(hello.oldest, counters).map(Received::Gap)
@@ -240,7 +240,7 @@ impl Session {
         };
         // Without a mark, what the node says it lost lay just before the oldest it holds.
         let first = mark.map_or(node.oldest.minus(node.lost), |mark| mark.0.sequence.next());
-        if node.next.is_before(first) {
+        if node.next.is_before(first) || node.next.is_before(node.oldest) {
             self.phase = Phase::Searching;
             return Err(ResumeError::BootReused);
         }
@@ -258,7 +258,7 @@ impl Session {
 
     /// Events are wanted from now on. A node that is in the session already is told where to go on, any other is
     /// welcomed: only after a hello of its own, so that no session is ever given to two nodes.
-    fn open(&mut self, now_ms: u64) {
+    pub(super) fn open(&mut self, now_ms: u64) {
         (self.ask_at_ms, self.answer_ms) = (now_ms, ANSWER_MS);
         let there = self.claimed() == self.session;
         self.welcome_due = !there;
@@ -301,16 +301,19 @@ impl Session {
         None
     }
 
+    /// Whether this is the field of the schema that is asked for.
+    pub(super) fn lacks(&self, key: u32, index: u8) -> bool {
+        self.phase == Phase::FetchingSchema(index)
+            && self.node.is_some_and(|node| node.schema == key)
+    }
+
     fn take_field(&mut self, key: u32, index: u8, count: u8, now_ms: u64) -> Option<Received> {
-        let wanted = self.node.is_some_and(|node| node.schema == key);
-        if !wanted
-            || self.phase != Phase::FetchingSchema(index)
-            || usize::from(count) > FIELD_COUNT_MAX
-        {
+        if !self.lacks(key, index) {
             return None;
         }
         self.ask_at_ms = now_ms;
-        if index + 1 >= count {
+        // Readings of a schema that is too long to be fetched are taken without it.
+        if index + 1 >= count || usize::from(count) > FIELD_COUNT_MAX {
             self.open(now_ms);
         } else {
             self.phase = Phase::FetchingSchema(index + 1);

@@ -457,14 +457,19 @@ impl SerialHost {
         now: Instant,
     ) {
         if let Err(why) = self.schemas.take(key, index, count, field) {
-            self.metrics.malformed("schema");
-            let refused = SchemaRefused {
-                source: &self.source,
-                key,
-                why,
-            };
-            self.budget.emit(&refused, why.len(), now);
+            self.schema_refused(key, why, now);
         }
+    }
+
+    /// A schema that cannot be used.
+    pub(super) fn schema_refused(&self, key: u32, why: &'static str, now: Instant) {
+        self.metrics.malformed("schema");
+        let refused = SchemaRefused {
+            source: &self.source,
+            key,
+            why,
+        };
+        self.budget.emit(&refused, why.len(), now);
     }
 
     /// A line of the device's log.

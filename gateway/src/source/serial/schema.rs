@@ -116,6 +116,9 @@ impl Schemas {
         if count == 0 {
             return Err("the device does not know its own schema");
         }
+        if usize::from(count) > FIELD_COUNT_MAX {
+            return Err("the schema has more than 32 fields");
+        }
         if index == 0 {
             self.coming = Schema {
                 key,
@@ -126,10 +129,11 @@ impl Schemas {
         let Schema {
             key: coming,
             columns,
-            ..
+            count: all,
         } = &mut self.coming;
-        if *coming != key || columns.len() != usize::from(index) || columns.len() >= FIELD_COUNT_MAX
-        {
+        let is_next = columns.len() == usize::from(index) && index < count;
+        if (*coming, *all) != (key, count) || !is_next {
+            self.coming = Schema::default();
             return Err("a schema field came out of order");
         }
         if field.name.is_empty() || columns.iter().any(|column| column.name == field.name) {
@@ -214,6 +218,41 @@ mod tests {
     fn a_schema_that_names_a_field_twice_is_not_used() {
         let schemas = schemas(&[("a", "", Kind::Boolean), ("a", "", Kind::Boolean)]);
         assert!(schemas.get(7).is_none());
+    }
+
+    #[test]
+    fn a_schema_that_is_not_whole_is_not_used_and_told() {
+        // The index and the count of each field, in turn; the last one is wrong.
+        let cases: [&[(u8, u8)]; 8] = [
+            &[(0, 0)],
+            &[(0, 33)],
+            &[(0, u8::MAX)],
+            &[(1, 2)],
+            &[(0, 3), (2, 3)],
+            &[(0, 3), (1, 2)],
+            &[(0, 2), (1, 3)],
+            &[(0, 1), (1, 1)],
+        ];
+        for case in cases {
+            let mut schemas = Schemas::default();
+            let told = case.iter().map(|&(index, count)| {
+                let name = format!("f{index}");
+                let field = Field {
+                    name: &name,
+                    unit: "",
+                    kind: Kind::Boolean,
+                };
+                schemas.take(7, index, count, &field).is_err()
+            });
+            let told: Vec<bool> = told.collect();
+            let last = told.len() - 1;
+            assert_eq!(told.iter().position(|told| *told), Some(last), "{case:?}");
+            assert_eq!(
+                schemas.get(7).is_some(),
+                case == [(0, 1), (1, 1)],
+                "{case:?}"
+            );
+        }
     }
 
     #[test]

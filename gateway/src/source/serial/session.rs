@@ -224,6 +224,10 @@ impl<'a> SerialSession<'a> {
             } => self
                 .host
                 .schema_field(key, index, count, &field, now.instant),
+            Incoming::SchemaUnreadable { key } => {
+                let why = "a field of it cannot be read; a newer device needs a newer gateway";
+                self.host.schema_refused(key, why, now.instant);
+            }
             Incoming::Log { level, text } => self.host.log(level, text, now.instant),
             // The hello itself is handed on next.
             Incoming::BootReused(_) => {}
