@@ -241,18 +241,16 @@ fn a_rule_fires_through_every_door_and_the_status_tells_why_it_did_not() {
     the_rules_tell_why(&gateway, &report, expected.len() as u64, sent);
     the_payloads_are_told(&gateway, &report);
 
-    let answer = over_http(
-        http,
-        "http/hot/gzip",
-        "Content-Encoding: gzip\r\n",
-        b"\x1f\x8b\x08",
-    );
+    let answer = over_http(http, "http/hot/br", "Content-Encoding: br\r\n", b"\x1b\x03");
     assert!(
-        answer.starts_with("HTTP/1.1 415 ") && answer.contains("gzip"),
+        answer.starts_with("HTTP/1.1 415 ") && answer.contains(": br "),
         "{answer}"
     );
     let head = answer.to_lowercase();
-    assert!(head.contains("accept-encoding: identity"), "{answer}");
+    assert!(
+        head.contains("accept-encoding: gzip, deflate, identity"),
+        "{answer}"
+    );
 }
 
 /// What became of the cases above at each rule.
