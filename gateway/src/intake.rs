@@ -66,7 +66,7 @@ pub struct Inputs {
     pub system: mpsc::Receiver<SystemEvent>,
     /// Dead letters to send again.
     pub redrives: mpsc::Receiver<Redrive>,
-    /// The rules in force; a new set takes effect between two groups.
+    /// The rules in force; a new set decides about the next offer, also where that joins a group that has begun.
     pub rules: Evaluator,
 }
 
@@ -246,15 +246,8 @@ impl Intake {
         self.spare = Some(group);
     }
 
-    /// Between two commits, with nothing half done: the newest rules decide about the next group.
-    fn begin_group(&mut self) {
-        if self.group.is_empty() {
-            self.inputs.rules.refresh();
-        }
-    }
-
     fn take(&mut self, offer: Offer, now: Now) {
-        self.begin_group();
+        self.inputs.rules.refresh();
         self.group.shares.extend(offer._share);
         for arrival in offer.arrivals {
             self.take_one(arrival, now);
@@ -388,7 +381,7 @@ impl Intake {
     /// Lets the rules decide whose timers are due. An event that this sends nowhere is not stored
     /// once more. Nobody offers again what a group that fails held of it, as with system events.
     fn wake(&mut self, now: UnixMs) {
-        self.begin_group();
+        self.inputs.rules.refresh();
         while self.group.has_room()
             && let Some(event) = self.inputs.rules.wake(now, &mut self.routed)
         {
@@ -407,7 +400,7 @@ impl Intake {
     }
 
     fn raise(&mut self, system: SystemEvent, now: UnixMs) {
-        self.begin_group();
+        self.inputs.rules.refresh();
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
         let event = Event {

@@ -188,6 +188,30 @@ async fn a_timer_armed_on_the_commit_thread_wakes_the_intake() {
 }
 
 #[test]
+fn what_joins_a_group_is_decided_by_the_newest_rules() {
+    let newest = watch::Sender::new(active(HOT));
+    let rules = Evaluator::new(newest.subscribe());
+    let (mut intake, _inlet, _groups) = intake(&rules);
+    let offer = || Offer {
+        arrivals: vec![Arrival {
+            event: event("t", r#"{"v":1}"#),
+            ack: Ack::none(),
+            identity: Identity::None,
+            at_most_once: false,
+            set_aside: None,
+        }],
+        _share: None,
+    };
+    intake.take(offer(), clock::now());
+    assert_eq!(intake.group.acks.len(), 1, "a group has begun");
+    assert_eq!(intake.group.routed, []);
+    newest.send_replace(active(&HOT.replace('1', "0")));
+    intake.take(offer(), clock::now());
+    assert_eq!(intake.group.acks.len(), 2, "in the same group");
+    assert_eq!(intake.group.routed, [(CLOUD, 1)]);
+}
+
+#[test]
 fn a_group_goes_or_is_waited_for_whenever_it_is_looked_at() {
     let rules = Evaluator::new(watch::Sender::new(active(HOT)).subscribe());
     let (mut intake, _inlet, groups) = intake(&rules);

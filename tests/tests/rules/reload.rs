@@ -217,11 +217,11 @@ fn every_event_is_decided_by_one_set_while_sets_are_switched() {
         wait::until("it is switched", || {
             rules(&gateway)["generation"].as_u64() == Some(switch as u64 + 1)
         });
-        // What comes after that is decided by the new set, but for what still joins a group that began before.
+        // What comes after that is decided by the new set.
         let topic = format!("after/{switch}");
+        publish(&gateway, &topic);
         let file = format!("{upstream}.jsonl");
         gateway.wait_until("it goes where the new rules send it", || {
-            publish(&gateway, &topic);
             let text = std::fs::read_to_string(gateway.path(&file)).unwrap_or_default();
             text.contains(&topic)
         });
