@@ -18,6 +18,15 @@ use tempfile::TempDir;
 
 use crate::{port, wait};
 
+/// How a gateway ends.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// At once.
+    Killed,
+    /// By SIGTERM, in order.
+    Terminated,
+}
+
 /// A folder with a `gateway.toml`, and the process that runs it.
 pub struct Gateway {
     /// Removed at the end.
@@ -210,6 +219,17 @@ impl Gateway {
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
+    }
+
+    /// Ends it; told to, it ends well.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn end(&mut self, end: End) {
+        match end {
+            End::Killed => drop(self.kill()),
+            End::Terminated => assert!(self.terminate().success(), "{}", self.log()),
+        }
     }
 
     /// How it ended, which it does by itself or was told to.

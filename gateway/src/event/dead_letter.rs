@@ -54,8 +54,8 @@ pub struct DeadLetter {
     pub cause: Cause,
     /// What the upstream or the rule said; where it said something else of another output, that output has it.
     pub reason: String,
-    /// The rule that sent the event, where one did, and the first of several; `event NAME` where the event is not as it is declared under that name,
-    /// and [`BY_SOURCE`] with the name of the source that set it aside.
+    /// The rule that sent the event, where one did, and the first of several; `event NAME` where the event is not as it
+    /// is declared under that name, and [`BY_SOURCE`] with the name of the source that set it aside.
     pub rule: Option<String>,
     /// Times it was offered to the upstream.
     pub attempts: u32,

@@ -28,7 +28,7 @@ pub struct BootMark {
     pub digest: u16,
 }
 
-/// A record's digest, which is never 0: what the node's clock said, and the bytes.
+/// A record's digest, which is never 0: 32 bits of FNV-1a over what the node's clock said and the bytes, folded to 16.
 pub fn record_digest(uptime_ms: u64, bytes: &[u8]) -> u16 {
     let all = uptime_ms.to_be_bytes();
     let hash = all.iter().chain(bytes).fold(0x811c_9dc5_u32, |hash, byte| {

@@ -10,6 +10,7 @@
 //! Where no metadata travels, a structured event still has its way in its document; of others [`sent`] knows by their content
 //! what comes back.
 
+mod pauses;
 mod probe;
 pub mod sent;
 

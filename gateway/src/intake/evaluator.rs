@@ -129,7 +129,8 @@ impl Evaluator {
     }
 
     /// Switches to the newest rules. Rules that say what they said before keep their state. To be
-    /// called before each offer: whoever was told of new rules is decided about by them; what was is dropped elsewhere, for there may be much of it.
+    /// called before each offer: whoever was told of new rules is decided about by them. What was
+    /// is dropped elsewhere, for there may be much of it.
     pub fn refresh(&self) {
         let left = {
             let in_force = &mut *self.lock();

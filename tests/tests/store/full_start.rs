@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidegate_tests::gateway::Gateway;
+use tidegate_tests::gateway::{End, Gateway};
 use tidegate_tests::mqtt::load::{Load, Share};
 use tidegate_tests::mqtt::subscriber::Subscriber;
 use tidegate_tests::peer::mosquitto::Mosquitto;
@@ -14,13 +14,6 @@ use tidegate_tests::{books, mqtt, wait};
 /// Nothing arrives for so long: all of it did.
 const QUIET: Duration = Duration::from_secs(1);
 const EXT4: Kind = Kind::Ext4 { inodes: 400 };
-
-/// How a gateway ends.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Killed,
-    Terminated,
-}
 
 /// What there is no room in.
 #[derive(Debug, Clone, Copy)]
@@ -84,10 +77,7 @@ fn run_one(test: &str, case: &Case) {
     fill(case.full, disk.as_mut());
     load.stands_still(&gateway);
     for end in case.ends {
-        match end {
-            End::Killed => drop(gateway.kill()),
-            End::Terminated => assert!(gateway.terminate().success(), "{}", gateway.log()),
-        }
+        gateway.end(end);
         fill(case.full, disk.as_mut());
         gateway.start();
         load.stands_still(&gateway);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate_tests::books::Id;
-use tidegate_tests::gateway::Gateway;
+use tidegate_tests::gateway::{End, Gateway};
 use tidegate_tests::mqtt::load::{Load, Share};
 use tidegate_tests::mqtt::publisher::Ledger;
 use tidegate_tests::mqtt::subscriber::{Arrival, Subscriber};
@@ -106,13 +106,6 @@ fn given_up(arrival: &Arrival) -> Option<u64> {
     Some(gap["events"].as_u64().expect("a count"))
 }
 
-/// How a gateway ends that is full.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Killed,
-    Terminated,
-}
-
 #[test]
 fn a_gateway_that_sheds_starts_full_and_accepts_however_it_ended() {
     use End::{Killed, Terminated};
@@ -180,10 +173,7 @@ fn starts_full(store: &str, kind: Option<Kind>, ends: [End; 3]) {
         }
         fill(&mut disk);
         load.stands_still(&gateway);
-        match end {
-            End::Killed => drop(gateway.kill()),
-            End::Terminated => assert!(gateway.terminate().success(), "{}", gateway.log()),
-        }
+        gateway.end(end);
         fill(&mut disk);
         instead(&gateway, "\"refuse\"", "\"shed\"");
         gateway.start();

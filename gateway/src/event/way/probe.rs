@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pauses::Pauses;
+
 /// So many returns in a row are looked into.
 const STREAK: u32 = 8;
 /// The longest moment.
@@ -24,9 +26,6 @@ const VARIES_LESS: f64 = 6.0;
 const VARIES_MORE: f64 = 1.5;
 /// A content that has not come for so long is looked into no more.
 const ROUND_MAX: Duration = Duration::from_secs(60);
-/// Between two looks at an upstream where nothing went round; doubled each time.
-const PAUSE_MIN: Duration = Duration::from_secs(60);
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// A content that came.
 #[derive(Debug, Clone, Copy)]
@@ -73,17 +72,11 @@ struct Probe {
     from_came: Times,
 }
 
-#[derive(Debug)]
-struct Pause {
-    until: Instant,
-    pause: Duration,
-}
-
 /// What is looked into, one content of each upstream at a time.
 #[derive(Debug)]
 pub(super) struct Probes {
     running: HashMap<Arc<str>, Probe>,
-    pauses: HashMap<Arc<str>, Pause>,
+    pauses: Pauses,
     random: fastrand::Rng,
 }
 
@@ -91,7 +84,7 @@ impl Probes {
     pub(super) fn new(random: fastrand::Rng) -> Probes {
         Probes {
             running: HashMap::new(),
-            pauses: HashMap::new(),
+            pauses: Pauses::default(),
             random,
         }
     }
@@ -135,8 +128,7 @@ impl Probes {
     }
 
     fn begin(&mut self, came: Came<'_>) {
-        let pause = self.pauses.get(came.upstream);
-        if came.streak < STREAK || pause.is_some_and(|pause| pause.until > came.now) {
+        if came.streak < STREAK || self.pauses.holds(came.upstream, came.now) {
             return;
         }
         let probe = Probe {
@@ -196,11 +188,7 @@ impl Probes {
     /// Nothing goes round there.
     fn end(&mut self, upstream: &Arc<str>, now: Instant) {
         self.running.remove(upstream);
-        let before = self.pauses.get(upstream).map(|pause| pause.pause * 2);
-        let pause = before.unwrap_or(PAUSE_MIN).min(PAUSE_MAX);
-        let until = now + pause;
-        self.pauses
-            .insert(Arc::clone(upstream), Pause { until, pause });
+        self.pauses.begin(upstream, now);
     }
 }
 

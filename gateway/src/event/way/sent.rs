@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 
 use super::PATH;
+use super::pauses::Pauses;
 use super::probe::{Came, Probes};
 
 /// Contents remembered.
@@ -43,9 +44,6 @@ const TRIAL_COUNT: Duration = Duration::from_secs(1);
 const ECHOING: Duration = Duration::from_secs(600);
 /// Senders that send back.
 const ECHOING_MAX: usize = 1024;
-/// Between two looks at an upstream where a sensor was found; doubled each time.
-const TRIAL_PAUSE_MIN: Duration = Duration::from_secs(60);
-const TRIAL_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// What is known of an event where no metadata travels.
 #[derive(Debug, Clone, Copy, Hash)]
@@ -96,19 +94,13 @@ struct Trial {
     count: u32,
 }
 
-/// When an upstream may be looked into again.
-struct Pause {
-    until: Instant,
-    pause: Duration,
-}
-
 pub(super) struct SentMemory {
     keys: RandomState,
     one_broker: HashSet<(String, String)>,
     sent: HashMap<u64, Sent>,
     order: VecDeque<(u64, Instant)>,
     trials: HashMap<Arc<str>, Trial>,
-    pauses: HashMap<Arc<str>, Pause>,
+    pauses: Pauses,
     probes: Probes,
     echoing: HashMap<u64, Instant>,
 }
@@ -121,7 +113,7 @@ impl SentMemory {
             sent: HashMap::new(),
             order: VecDeque::new(),
             trials: HashMap::new(),
-            pauses: HashMap::new(),
+            pauses: Pauses::default(),
             probes: Probes::new(fastrand::Rng::new()),
             echoing: HashMap::new(),
         }
@@ -282,10 +274,7 @@ impl SentMemory {
     /// Nothing goes round: the upstream is left alone for a while.
     fn is_sensor(&mut self, upstream: &str, now: Instant) {
         self.trials.remove(upstream);
-        let before = self.pauses.get(upstream).map(|pause| pause.pause * 2);
-        let pause = before.unwrap_or(TRIAL_PAUSE_MIN).min(TRIAL_PAUSE_MAX);
-        let until = now + pause;
-        self.pauses.insert(upstream.into(), Pause { until, pause });
+        self.pauses.begin(upstream, now);
     }
 
     /// What it sent came round.
@@ -308,8 +297,7 @@ impl SentMemory {
             (sent.since, sent.returns, took) = (now, 0, Duration::ZERO);
         }
         sent.returns += 1;
-        let pauses = self.pauses.get(upstream);
-        if sent.returns < RETURNS_SUSPECT || pauses.is_some_and(|pause| pause.until > now) {
+        if sent.returns < RETURNS_SUSPECT || self.pauses.holds(upstream, now) {
             return;
         }
         sent.returns = 0;
