@@ -63,6 +63,7 @@ mod tests {
             assert_eq!(overlapping(&kept), pair, "{given:?}");
         }
     }
+
     #[test]
     fn what_is_refused_covers_nothing_that_may_be_granted() {
         for (given, refused, asked) in [

@@ -67,7 +67,7 @@ pub(super) fn device_name(device: &[u8; 8]) -> String {
 
 /// What a device is that says hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Recognition {
     /// Nothing is stored of its boot, or by a version that kept no sessions: its session holds, or it gets one.
     New,
     /// The one whose events are stored.
@@ -81,23 +81,23 @@ pub(super) enum Standing {
     Returned,
 }
 
-impl Standing {
+impl Recognition {
     /// `stored` is what is stored of the boot.
-    fn of(hello: &DeviceHello, stored: &BootMark, is_latest: bool) -> Standing {
+    fn of(hello: &DeviceHello, stored: &BootMark, is_latest: bool) -> Recognition {
         let first = stored_through(stored).next();
         let is_ahead = first.is_before(hello.next());
         let again = stored_again(hello, stored);
         match hello.session {
-            _ if !is_latest && is_ahead => Standing::Returned,
+            _ if !is_latest && is_ahead => Recognition::Returned,
             claimed if claimed != 0 && claimed == stored.session => match is_latest {
-                true => Standing::Known,
-                false => Standing::Returned,
+                true => Recognition::Known,
+                false => Recognition::Returned,
             },
-            _ if hello.next().is_before(first) || again >= WINDOW.into() => Standing::Stranger,
-            0 => Standing::FromFlash,
-            _ if stored.session != 0 => Standing::FromFlash,
-            _ if is_latest => Standing::New,
-            _ => Standing::Returned,
+            _ if hello.next().is_before(first) || again >= WINDOW.into() => Recognition::Stranger,
+            0 => Recognition::FromFlash,
+            _ if stored.session != 0 => Recognition::FromFlash,
+            _ if is_latest => Recognition::New,
+            _ => Recognition::Returned,
         }
     }
 }
@@ -130,7 +130,7 @@ pub(super) struct ConnectedDevice {
     /// The session that what is stored of this boot came in.
     pub(super) former: SessionId,
     /// What it is.
-    pub(super) standing: Standing,
+    pub(super) recognition: Recognition,
     /// Whether nothing is stored of the device.
     pub(super) newcomer: bool,
     /// What is stored of its boot.
@@ -151,8 +151,8 @@ impl ConnectedDevice {
         let durable = known.map(|known| known.sequence);
         let session = known.map_or(0, |known| known.session);
         let is_latest = boots.is_latest(hello.boot.into());
-        let standing = known.map_or(Standing::New, |known| {
-            Standing::of(&hello, &known, is_latest)
+        let recognition = known.map_or(Recognition::New, |known| {
+            Recognition::of(&hello, &known, is_latest)
         });
         ConnectedDevice {
             name: device_name(&hello.device).into(),
@@ -160,7 +160,7 @@ impl ConnectedDevice {
             present: true,
             session,
             former: session,
-            standing,
+            recognition,
             newcomer: mark.is_none(),
             stored: known,
             proof: None,
@@ -171,7 +171,7 @@ impl ConnectedDevice {
 
     /// Whether it goes on in a session of its own: whoever is in the one before is not it.
     pub(super) fn needs_session(&self) -> bool {
-        self.stored.is_some() && self.standing != Standing::Known
+        self.stored.is_some() && self.recognition != Recognition::Known
     }
 
     /// It goes on, and lets nothing go that is not shown to be stored: what it still holds of that comes first. Where
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn who_says_hello_shows_by_its_session_its_boot_and_what_it_holds() {
-        use Standing::{FromFlash, Known, New, Returned, Stranger};
+        use Recognition::{FromFlash, Known, New, Returned, Stranger};
         // Boot 5 is stored through 10 in session 77, boot 4 through 20 in session 66; boot 5 began to be stored last.
         let mut marks = Boots::default();
         for (boot, sequence, session) in [(4, 20, 66), (5, 10, 77)] {
@@ -400,7 +400,7 @@ mod tests {
                 held: holds.end - holds.start,
                 ..hello()
             };
-            let found = ConnectedDevice::new(hello, mark).standing;
+            let found = ConnectedDevice::new(hello, mark).recognition;
             let sessions = mark.is_some_and(|mark| mark.len() > 32);
             assert_eq!(
                 found, expected,

@@ -10,7 +10,7 @@ use tidegate_store::Store;
 
 use super::SerialContext;
 use super::config::Serial;
-use super::device::{ConnectedDevice, DeviceHello, Proof, Standing, device_name, digest};
+use super::device::{ConnectedDevice, DeviceHello, Proof, Recognition, device_name, digest};
 use super::device_clock::DeviceClock;
 use super::device_event::DeviceEnvelope;
 use super::receipts::{DeviceReceipts, OfferedEvent};
@@ -139,10 +139,10 @@ impl SerialHost {
                 return Greeting::TurnAway;
             }
         }
-        match device.standing {
-            Standing::New | Standing::Known => Greeting::Welcome(device),
-            Standing::FromFlash => Greeting::AskClock(device),
-            Standing::Stranger | Standing::Returned => {
+        match device.recognition {
+            Recognition::New | Recognition::Known => Greeting::Welcome(device),
+            Recognition::FromFlash => Greeting::AskClock(device),
+            Recognition::Stranger | Recognition::Returned => {
                 self.turn_away_other(&device, now);
                 Greeting::TurnAway
             }
@@ -176,7 +176,7 @@ impl SerialHost {
         let (turned_away, budget) = (&mut self.turned_away, &self.budget);
         let told = match elsewhere {
             Some(holder) => turned_away.second(hello, &holder, budget, now),
-            None if device.standing == Standing::Returned => {
+            None if device.recognition == Recognition::Returned => {
                 turned_away.returned(hello, budget, now)
             }
             None => turned_away.stranger(hello, &self.source, budget, now),
