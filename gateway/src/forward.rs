@@ -47,7 +47,7 @@ use crate::config::LaneSettings;
 use crate::event::committed_log::CommitTimes;
 use crate::event::dead_letter::letters::Letters;
 use crate::observe::Observe;
-use crate::observe::forward::LaneMetrics;
+use crate::observe::forward::{LaneMetrics, MessagesExpired};
 use crate::time::backoff::{Backoff, Jitter};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -306,6 +306,12 @@ impl<U: Upstream> Forwarder<U> {
         for happened in std::mem::take(&mut self.lane.happened) {
             self.context.metrics.dead_lettered(&happened);
             self.context.observe.emit(&happened);
+        }
+        let events = std::mem::take(&mut self.lane.expired);
+        if events > 0 {
+            let upstream = &self.context.name;
+            let told = MessagesExpired { upstream, events };
+            self.context.observe.emit(&told);
         }
     }
 

@@ -35,6 +35,7 @@ use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity, SENDER_ID, SetAside};
 use crate::event::committed_log::Note;
 use crate::event::dead_letter::BY_SOURCE;
+use crate::event::delivery::expiry::ExpiryClock;
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub pacing: Pacing,
     /// What is known of the way of events.
     pub way: Way,
+    /// The clock that messages expire by.
+    pub expiry: ExpiryClock,
 }
 
 const TOO_MANY_DEVICES: &str = "readings of 10,000 serial devices are stored, those of further ones are not taken: look for a \
@@ -263,7 +266,7 @@ impl Intake {
             set_aside,
         } = arrival;
         if let Some(aside) = set_aside {
-            return self.set_aside(event, &aside, ack, now.unix_ms);
+            return self.set_aside(event, &aside, ack, now);
         }
         // A device makes its readings: none comes back by it.
         if !matches!(identity, Identity::Device { .. })
@@ -278,7 +281,7 @@ impl Intake {
                 why: why.into(),
                 by,
             };
-            return self.set_aside(event, &aside, ack, now.unix_ms);
+            return self.set_aside(event, &aside, ack, now);
         }
         match self.seen(&event, &identity, now.instant) {
             // An id that nothing may be known by, as of a will that is published at every loss.
@@ -309,6 +312,7 @@ impl Intake {
         if event.id.is_empty() {
             event.id = self.mint.next_id();
         }
+        self.settings.expiry.stamp(&mut event, now);
         let now = now.unix_ms;
         event.received = now;
         if at_most_once {
@@ -346,10 +350,12 @@ impl Intake {
 
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
     /// letters, past the rules and the subscribers.
-    fn set_aside(&mut self, mut event: Event, aside: &SetAside, ack: Ack, now: UnixMs) {
+    fn set_aside(&mut self, mut event: Event, aside: &SetAside, ack: Ack, now: Now) {
         if event.id.is_empty() {
             event.id = self.mint.next_id();
         }
+        self.settings.expiry.stamp(&mut event, now);
+        let now = now.unix_ms;
         event.received = now;
         let routed = Routed {
             lane: self.inputs.rules.dead_letter_lane(),

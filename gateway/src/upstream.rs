@@ -29,6 +29,8 @@ pub enum Outcome {
     /// What the upstream's protocol cannot carry, so that it was never sent: dead-lettered at once
     /// with this reason.
     Undeliverable(String),
+    /// Its sender said for how long it is worth sending, and that was over before it left.
+    Expired,
     /// Only of the dead letters themselves: it would have been one too many, and is let go.
     Dropped,
     /// Not now (quota, 429, 503): the lane pauses and tries again, never dead-lettered.
@@ -52,7 +54,7 @@ pub struct Trouble {
 impl Outcome {
     /// Whether the upstream said it: the connection works.
     pub fn has_come_back(&self) -> bool {
-        !matches!(self, Outcome::Undeliverable(_))
+        !matches!(self, Outcome::Undeliverable(_) | Outcome::Expired)
     }
 
     /// Busy without a wish for a pause.

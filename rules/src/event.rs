@@ -131,6 +131,16 @@ pub struct Expiry {
     pub clock_trusted: bool,
 }
 
+impl From<u32> for Expiry {
+    /// So many seconds from an arrival that is not stamped yet.
+    fn from(seconds: u32) -> Expiry {
+        Expiry {
+            seconds,
+            ..Expiry::default()
+        }
+    }
+}
+
 impl Event {
     /// When it happened: the sender's time, else the time of arrival.
     pub fn happened(&self) -> UnixMs {

@@ -254,6 +254,11 @@ impl Store {
         gap::totals(locked(&self.catalog).marks.iter())
     }
 
+    /// Milliseconds that the store was open, over all its openings: what records expire by.
+    pub fn running_ms(&self) -> u64 {
+        locked(&self.catalog).running_time.now_ms()
+    }
+
     /// What opening found and did.
     pub fn open_report(&self) -> &OpenReport {
         &self.report

@@ -1,9 +1,10 @@
-//! Just enough MQTT 3.1.1 for an oracle that shares no code with the program under test.
+//! Just enough MQTT 3.1.1, and 5 in `version_5`, for an oracle that shares no code with the program under test.
 
 pub mod broker;
 pub mod load;
 pub mod publisher;
 pub mod subscriber;
+pub mod version_5;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -103,6 +103,8 @@ pub(crate) enum Entries {}
 pub(crate) trait Choice: Copy + 'static {
     /// The words and what they stand for; the first one stands in for a wrong word.
     const CHOICES: &'static [(&'static str, Self)];
+    /// What `false` and `true` stand for, where they may be written too.
+    const FLAGS: Option<[Self; 2]> = None;
 }
 
 /// The words of `C`.

@@ -79,6 +79,14 @@ pub fn of_event(event: &Event) -> Vec<Attribute<'_>> {
 
 /// The attributes of a delivery. What a rule derived says which event caused it.
 pub fn of_delivery(delivery: &Delivery) -> Vec<Attribute<'_>> {
+    of_delivery_with(delivery, extensions(&delivery.event))
+}
+
+/// The attributes of a delivery, with these for its extensions.
+fn of_delivery_with<'a>(
+    delivery: &'a Delivery,
+    extensions: impl Iterator<Item = Attribute<'a>>,
+) -> Vec<Attribute<'a>> {
     let event = &delivery.event;
     let mut attributes = defined(event, delivery.id());
     if let Some(key) = &delivery.output.key {
@@ -91,7 +99,7 @@ pub fn of_delivery(delivery: &Delivery) -> Vec<Attribute<'_>> {
     if delivery.historical {
         attributes.push(("historical", Cow::Borrowed("true")));
     }
-    attributes.extend(extensions(event).filter(|(name, _)| !derived || *name != "causationid"));
+    attributes.extend(extensions.filter(|(name, _)| !derived || *name != "causationid"));
     continue_way(&mut attributes, event, delivery.mark.as_deref());
     attributes
 }
@@ -183,7 +191,8 @@ pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), 
     // What is added on the way must not make the next gateway refuse the event.
     let added = |name: &str| ADDED_ON_THE_WAY.contains(&name);
     let others = event.extensions.iter();
-    let others = others.filter(|extension| !added(&extension.name));
+    let others = others
+        .filter(|extension| extension.kind != ExtensionKind::Property && !added(&extension.name));
     if added(name) {
         event.remove_extension(name);
     } else if others.count() >= EXTENSIONS_MAX {

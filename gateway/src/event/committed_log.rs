@@ -11,7 +11,9 @@ use tidegate_store::{ReadBatch, ReadError, ReadLimit, Sequence, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::delivery::expiry::ExpiryClock;
 use super::record::{self, Record};
+use crate::time::clock;
 pub use notes::Note;
 use notes::Notes;
 pub use times::{CommitTime, CommitTimes};
@@ -34,6 +36,7 @@ struct Shared {
     notes: Mutex<Notes>,
     mark: Option<Arc<str>>,
     times: CommitTimes,
+    expiry: ExpiryClock,
 }
 
 impl Shared {
@@ -60,6 +63,7 @@ impl CommittedLog {
             followers: AtomicUsize::new(0),
             notes: Mutex::default(),
             times: CommitTimes::new(store.end()),
+            expiry: ExpiryClock::new(store.running_ms(), clock::now()),
             store,
         }))
     }
@@ -78,6 +82,11 @@ impl CommittedLog {
     /// When the commits of this run became durable.
     pub fn times(&self) -> CommitTimes {
         self.0.times.clone()
+    }
+
+    /// The clock that messages expire by.
+    pub fn expiry(&self) -> &ExpiryClock {
+        &self.0.expiry
     }
 
     /// The sequence after the last durable record, as it changes.

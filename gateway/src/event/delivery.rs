@@ -1,5 +1,7 @@
 //! An output on its way to an upstream, and what names it there.
 
+pub mod expiry;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -93,9 +95,13 @@ impl Delivery {
         self.output.data.as_ref().unwrap_or(&self.event.data)
     }
 
-    /// Bytes it counts for in windows and budgets: payload and a flat share for the attributes.
+    /// Bytes it counts for in windows and budgets: payload, extensions, and a flat share for the other attributes.
     pub fn size_bytes(&self) -> usize {
-        self.payload().len() + self.event.topic.len() + 128
+        let extensions = self.event.extensions.iter();
+        let extensions: usize = extensions
+            .map(|extension| extension.name.len() + extension.value.len())
+            .sum();
+        self.payload().len() + self.event.topic.len() + extensions + 128
     }
 }
 

@@ -61,7 +61,7 @@ impl Inlet {
         if arrivals.is_empty() {
             return Ok(());
         }
-        let bytes: usize = arrivals.iter().map(|a| a.event.data.len() + 256).sum();
+        let bytes: usize = arrivals.iter().map(|a| size_bytes(&a.event)).sum();
         let share = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
             .min(self.budget_bytes);
@@ -99,4 +99,11 @@ impl Inlet {
         }
         Ok(verdicts)
     }
+}
+
+/// Bytes that an event counts for: payload, extensions, and a flat share for the other attributes.
+fn size_bytes(event: &Event) -> usize {
+    let extensions = event.extensions.iter();
+    let extensions = extensions.map(|extension| extension.name.len() + extension.value.len());
+    event.data.len() + extensions.sum::<usize>() + 256
 }

@@ -266,11 +266,12 @@ impl Lane {
             };
             match &outcome {
                 // It never left.
-                Outcome::Undeliverable(_) => self.poison.forgive(token),
+                Outcome::Undeliverable(_) | Outcome::Expired => self.poison.forgive(token),
                 _ => self.poison.settled(token),
             }
             match outcome {
                 Outcome::Dropped => self.finish(entry.class, token, Fate::Dropped),
+                Outcome::Expired => self.finish(entry.class, token, Fate::Expired),
                 Outcome::Confirmed => {
                     self.busy.reset();
                     self.measure(&entry, now.instant);

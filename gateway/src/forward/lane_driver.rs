@@ -26,6 +26,8 @@ pub(super) struct LaneDriver<S> {
     pub(super) store: S,
     /// Dead letters that were kept and not told yet.
     pub(super) happened: Vec<DeadLettered>,
+    /// Records that expired and were not told yet.
+    pub(super) expired: u64,
     name: String,
     metrics: Arc<LaneMetrics>,
 }
@@ -37,6 +39,7 @@ impl<S: LaneStore> LaneDriver<S> {
             lane,
             store,
             happened: Vec::new(),
+            expired: 0,
             name: name.to_owned(),
             metrics,
         }
@@ -104,6 +107,10 @@ impl<S: LaneStore> LaneDriver<S> {
                     let counted = self.store.confirm(class, &sequences);
                     match fate {
                         Fate::Delivered => self.metrics.count_delivered(counted),
+                        Fate::Expired => {
+                            self.metrics.count_expired(counted);
+                            self.expired += counted;
+                        }
                         Fate::Dead => self.metrics.count_dead_letters(counted),
                         Fate::Dropped => self.metrics.count_dropped(counted),
                         Fate::Empty => {}

@@ -32,6 +32,7 @@ pub struct LaneFamilies {
     delivered: Family<UpstreamLabel, Counter>,
     dead_lettered: Family<UpstreamLabel, Counter>,
     letters_dropped: Family<UpstreamLabel, Counter>,
+    messages_expired: Family<UpstreamLabel, Counter>,
     retried: Family<UpstreamLabel, Counter>,
     refused: Family<UpstreamLabel, Counter>,
     in_flight: Family<UpstreamLabel, Gauge<i64, AtomicI64>>,
@@ -56,6 +57,7 @@ impl LaneFamilies {
             delivered: Family::default(),
             dead_lettered: Family::default(),
             letters_dropped: Family::default(),
+            messages_expired: Family::default(),
             retried: Family::default(),
             refused: Family::default(),
             in_flight: Family::default(),
@@ -81,6 +83,11 @@ impl LaneFamilies {
                 "upstream_dead_letters_dropped",
                 "Events that would have been one dead letter too many",
                 f.letters_dropped.clone(),
+            );
+            registry.register(
+                "upstream_messages_expired",
+                "Events that were not sent: their message expiry interval was over",
+                f.messages_expired.clone(),
             );
             registry.register(
                 "upstream_retried",
@@ -126,6 +133,7 @@ impl LaneFamilies {
             delivered: self.delivered.get_or_create_owned(&label),
             dead_lettered: self.dead_lettered.get_or_create_owned(&label),
             letters_dropped: self.letters_dropped.get_or_create_owned(&label),
+            messages_expired: self.messages_expired.get_or_create_owned(&label),
             retried: self.retried.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
@@ -153,6 +161,7 @@ pub struct LaneMetrics {
     delivered: Counter,
     dead_lettered: Counter,
     letters_dropped: Counter,
+    messages_expired: Counter,
     retried: Counter,
     refused: Counter,
     in_flight: Gauge<i64, AtomicI64>,
@@ -184,6 +193,11 @@ impl LaneMetrics {
     /// Records are done: an output of them would have been one dead letter too many.
     pub fn count_dropped(&self, records: u64) {
         self.letters_dropped.inc_by(records);
+    }
+
+    /// Records are done: an output of them was not worth sending any more, as their senders said.
+    pub fn count_expired(&self, records: u64) {
+        self.messages_expired.inc_by(records);
     }
 
     /// Records were given up undelivered.
@@ -279,12 +293,31 @@ impl LaneMetrics {
             dead_lettered: self.dead_lettered.get(),
             letters_dropped: self.letters_dropped.get(),
             shed: self.shed.load(Ordering::Relaxed),
-            expired: self.expired.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed) + self.messages_expired.get(),
             retried: self.retried.get(),
             last_error: state.last_error,
             delivery: self.deliveries.status(now),
             ..Default::default()
         }
+    }
+}
+
+/// Events were not sent, because their time was over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagesExpired<'a> {
+    /// The upstream they were meant for.
+    pub upstream: &'a str,
+    /// How many.
+    pub events: u64,
+}
+
+impl Happening for MessagesExpired<'_> {
+    fn log(&self) {
+        tracing::warn!(
+            upstream = self.upstream,
+            events = self.events,
+            "events are not sent: the message expiry interval that their senders gave them was over before they could be"
+        );
     }
 }
 

@@ -42,6 +42,7 @@ pub struct SourceFamilies {
     refused: Family<SourceLabel, Counter>,
     malformed: Family<MalformedLabel, Counter>,
     missed: Family<SourceLabel, Counter>,
+    expired: Family<SourceLabel, Counter>,
     connections: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     up: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     ack_seconds: Family<SourceLabel, Histogram>,
@@ -59,6 +60,7 @@ impl SourceFamilies {
             refused: Family::default(),
             malformed: Family::default(),
             missed: Family::default(),
+            expired: Family::default(),
             connections: Family::default(),
             up: Family::default(),
             ack_seconds: Family::new_with_constructor(|| {
@@ -93,6 +95,11 @@ impl SourceFamilies {
                 "source_missed",
                 "Events that a subscriber missed: it lagged too far, or takes no packet so large",
                 &self.missed,
+            ),
+            (
+                "source_expired",
+                "Events that a subscriber did not get: their message expiry interval was over",
+                &self.expired,
             ),
             (
                 "source_read_bytes",
@@ -142,6 +149,7 @@ impl SourceFamilies {
             bytes: self.bytes.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             missed: self.missed.get_or_create_owned(&label),
+            expired: self.expired.get_or_create_owned(&label),
             connections: self.connections.get_or_create_owned(&label),
             health: Health::new(
                 Kind::Source,
@@ -167,6 +175,7 @@ struct Inner {
     bytes: Counter,
     refused: Counter,
     missed: Counter,
+    expired: Counter,
     connections: Gauge<i64, AtomicI64>,
     health: Health,
     ack_seconds: Histogram,
@@ -215,6 +224,11 @@ impl SourceMetrics {
     /// Events did not reach a subscriber: it lagged too far, or takes no packet so large.
     pub fn missed(&self, count: u64) {
         self.0.missed.inc_by(count);
+    }
+
+    /// An event reached a subscriber too late to be worth sending.
+    pub fn expired(&self) {
+        self.0.expired.inc();
     }
 
     /// An ack left this long after its event was read.

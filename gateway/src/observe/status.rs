@@ -119,7 +119,7 @@ pub struct UpstreamStatus {
     /// Deliveries given up because the room was needed.
     #[serde(default)]
     pub shed: u64,
-    /// Deliveries given up because they waited for longer than `expire_after`.
+    /// Deliveries given up because they waited for longer than `expire_after`, or than their senders said.
     #[serde(default)]
     pub expired: u64,
     /// Deliveries sent more than once.

@@ -19,15 +19,13 @@ use crate::observe::forward::LaneMetrics;
 use crate::observe::log::repeats::Repeats;
 use crate::observe::process;
 use crate::observe::trouble::NEW_DEAD_LETTERS;
-use crate::time::clock::{self, Now};
+use crate::time::clock::{self, BUILT_UNIX_S, Now};
 use crate::time::shutdown::stopped;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(1);
 /// New dead letters are no trouble any more when none came for so long.
 const LETTERS_QUIET: Duration = Duration::from_secs(3600);
-/// Seconds since the Unix epoch at which this program was built.
-const BUILT_UNIX_S: &str = env!("TIDEGATE_BUILT_UNIX_S");
 const STRANDED: &str = "stranded";
 /// So many looks from one look at all that the status shows to the next.
 const LOOKS_PER_STATUS: u32 = 5;

@@ -8,7 +8,12 @@
 //! Subscriptions are QoS 1 at most: the client library takes a PUBREL of a resumed session for
 //! an error, so QoS 2 would never get past it. A message that comes again with an id of its own
 //! is recognised by the intake.
+//!
+//! Over MQTT 5 the broker sends the retain flag as it was published, and what it retains only for a subscription that is new
+//! to the session. MQTT 3.1.1 has no words for either: there the flag says that a message had been retained before, and a
+//! subscription that is asked for again brings all of these again.
 
+mod arrivals;
 mod client;
 pub mod config;
 mod filters;
@@ -17,23 +22,20 @@ pub mod publisher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_rules::event::{Event, Extension};
+use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
-use crate::event::ack::{Ack, Refusal, Verdict};
-use crate::event::arrival::{Arrival, Identity, KeptPayload};
-use crate::event::cloudevents::mqtt;
+use crate::event::ack::{Refusal, Verdict};
+use crate::event::arrival::Arrival;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
-use crate::event::system_topic::poses_as_ours;
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
-use crate::source::id_field;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
-use client::{BrokerClient, ClientEvent, Granted, ReceivedMessage};
+use client::{BrokerClient, ClientEvent, Granted};
 use config::MqttSource;
 
 /// From connecting to CONNACK.
@@ -409,81 +411,6 @@ impl MqttClient {
             }
         }
         (arrivals, None)
-    }
-
-    /// The arrival of a message. What is not taken is set aside: the broker acknowledged it to its
-    /// sender, and would send it again for ever.
-    fn arrival(
-        &mut self,
-        connection: &mut SubscriberConnection,
-        mut message: ReceivedMessage,
-        now: Instant,
-    ) -> Arrival {
-        let oversized = message.oversized.take();
-        let bytes = oversized.as_ref().map(KeptPayload::length);
-        let bytes = bytes.unwrap_or(message.payload.len() as u64) as usize;
-        let ack = match message.qos {
-            0 => {
-                self.metrics.accepted(bytes);
-                Ack::none()
-            }
-            _ => connection.receipts.issue(UnsettledMessage {
-                packet_id: message.packet_id,
-                received: now,
-            }),
-        };
-        let at_most_once = message.qos == 0;
-        let event = self.event(message);
-        let max = self.config.payload_bytes_max;
-        let objection = match &oversized {
-            Some(_) => Some((
-                "payload too large",
-                format!("a payload of {bytes} bytes is over max_payload = {max}"),
-            )),
-            None => poses_as_ours(&event, &self.template.source).then(|| {
-                let what = "its topic or type is the gateway's own, and its `source` is not another gateway";
-                ("not authorized", what.to_owned())
-            }),
-        };
-        let Some((label, why)) = objection else {
-            return Arrival {
-                identity: Identity::of_id(&event.id, &self.template.source),
-                event,
-                ack,
-                at_most_once,
-                set_aside: None,
-            };
-        };
-        self.metrics.malformed(label);
-        tracing::debug!(
-            source = self.name,
-            topic = &*event.topic,
-            "set aside: {why}"
-        );
-        let payload = oversized.unwrap_or_else(|| KeptPayload::of(&event.data));
-        Arrival::set_aside(event, payload, &why, &self.template.source, ack)
-    }
-
-    fn event(&self, message: ReceivedMessage) -> Event {
-        let mut event = self.template.clone();
-        let publisher = self.config.publisher.as_ref();
-        if let Some(publisher) = publisher.and_then(|publisher| publisher.of(&message.topic)) {
-            event.publisher = publisher.into();
-        }
-        event.topic = message.topic.into();
-        event.data = message.payload;
-        event.content_type = message.content_type.map(Into::into);
-        if message.retain {
-            event.extensions.push(Extension::text("retain", "true"));
-        }
-        let user = message.user.iter();
-        let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
-        mqtt::read_properties(&mut event, user.clone());
-        if let Some(field) = &self.config.id_field {
-            let named = user.find(|(name, _)| name == field);
-            id_field::read(&mut event, field, named.map(|(_, value)| value));
-        }
-        event
     }
 
     /// At shutdown, what is under way is still acknowledged once it is durable.

@@ -4,6 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_rules::event::UnixMs;
 
+/// Seconds since the Unix epoch at which this program was built: a wall clock that is behind that is wrong.
+pub const BUILT_UNIX_S: &str = env!("TIDEGATE_BUILT_UNIX_S");
+
 /// The wall clock in milliseconds since the Unix epoch; before 1970 it reads 0.
 pub fn unix_ms() -> UnixMs {
     SystemTime::now()

@@ -21,11 +21,13 @@ use super::open::{OpenUpstream, Opening};
 use super::topic_template;
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::config::MqttVersion;
+use crate::event::cloudevents::mqtt::publish::PublishProperties;
 use crate::event::cloudevents::{json, mqtt};
+use crate::event::delivery::expiry::{ExpiryClock, Remaining};
 use crate::event::way::Way;
 use crate::event::way::sent::Content;
-use crate::time::clock;
-use config::MqttUpstream;
+use crate::time::clock::{self, Now};
+use config::{MqttUpstream, Retain};
 use connection::BrokerConnection;
 use limits::BrokerLimits;
 use packet::{Acknowledgement, Incoming, OutgoingMessage};
@@ -43,6 +45,7 @@ pub struct MqttOut {
     name: Arc<str>,
     gateway: Arc<str>,
     way: Way,
+    expiry: ExpiryClock,
     tls: Option<Arc<rustls::ClientConfig>>,
     session: Option<PublishSession>,
     /// Settled without being sent.
@@ -107,6 +110,7 @@ impl MqttOut {
             name: opening.name.into(),
             gateway: opening.gateway_id.into(),
             way: opening.way.clone(),
+            expiry: opening.expiry.clone(),
             session: None,
             refused: Vec::new(),
             config,
@@ -116,40 +120,74 @@ impl MqttOut {
     /// Bytes of the PUBLISH of a short event without a payload.
     fn least_bytes(&self) -> usize {
         let delivery = Delivery::least(&self.gateway, self.way.mark());
-        let message = self.message(&delivery);
+        let message = self.message(&delivery, Remaining::Unlimited);
         message.map_or(0, |message| message.size(self.config.broker.version))
     }
 
     /// The message of a delivery.
-    fn message<'a>(&self, delivery: &'a Delivery) -> Result<OutgoingMessage<'a>, String> {
+    fn message<'a>(
+        &self,
+        delivery: &'a Delivery,
+        remaining: Remaining,
+    ) -> Result<OutgoingMessage<'a>, String> {
         let topic = topic_template::filled(&self.config.topic, delivery, &self.gateway);
         text::check_topic(&topic)?;
         let structured = self.config.format == Format::Structured;
-        let v5 = self.config.broker.version == MqttVersion::V5;
-        let content_type = match structured {
-            true => Some(json::CONTENT_TYPE),
-            false => delivery.event.content_type.as_deref(),
-        };
-        let user = match (v5, structured) {
-            (false, _) => Vec::new(),
-            (true, true) => mqtt::way_of(delivery),
-            (true, false) => mqtt::properties_of(delivery),
-        };
         let payload = match structured {
             true => json::structured(delivery).into(),
             false => delivery.payload().clone(),
         };
-        if v5 {
-            text::check_properties(content_type, &user)?;
-        }
+        let properties = match (self.config.broker.version, structured) {
+            (MqttVersion::V311, _) => PublishProperties::default(),
+            (MqttVersion::V5, true) => PublishProperties {
+                content_type: Some(json::CONTENT_TYPE),
+                ..PublishProperties::of(
+                    &delivery.event,
+                    &payload,
+                    remaining,
+                    mqtt::beside_document(delivery),
+                )
+            },
+            (MqttVersion::V5, false) => {
+                let user = mqtt::properties_of(delivery);
+                PublishProperties::of(&delivery.event, &payload, remaining, user)
+            }
+        };
+        text::check_properties(&properties)?;
+        let options = delivery.output.options.as_deref();
+        let qos = options.and_then(|options| options.qos);
         Ok(OutgoingMessage {
             topic,
-            qos: self.config.qos,
-            retain: self.config.retain,
+            // One of QoS 0 would never be acknowledged.
+            qos: qos.map_or(self.config.qos, |qos| qos.clamp(1, 2)),
+            retain: self.retains(delivery, &payload),
             payload,
-            content_type,
-            user,
+            properties,
         })
+    }
+
+    /// Whether a delivery goes out as a retained message. An empty one wipes what is retained, so only one that came to do
+    /// that does.
+    fn retains(&self, delivery: &Delivery, payload: &[u8]) -> bool {
+        let event = &delivery.event;
+        let came_so = mqtt::is_retained(event);
+        let options = delivery.output.options.as_deref();
+        let of_rule = options.and_then(|options| options.retain);
+        let wanted = of_rule.unwrap_or(match self.config.retain {
+            Retain::Never => false,
+            Retain::Keep => came_so,
+            Retain::Always => true,
+        });
+        wanted && (!payload.is_empty() || (came_so && event.data.is_empty()))
+    }
+
+    /// What is left of the time of a delivery. An event that a rule made has a time of its own.
+    fn remaining(&self, delivery: &Delivery, now: Now) -> Remaining {
+        let options = delivery.output.options.as_deref();
+        match options.is_some_and(|options| options.made.is_some()) {
+            true => Remaining::Unlimited,
+            false => self.expiry.remaining(&delivery.event, now),
+        }
     }
 }
 
@@ -172,7 +210,8 @@ impl Upstream for MqttOut {
                 return Err(trouble(&format!("no CONNACK within {seconds} s")));
             }
         };
-        if let Some(obstacle) = limits.obstacle(*qos, *retain, self.least_bytes()) {
+        let retain = *retain == Retain::Always;
+        if let Some(obstacle) = limits.obstacle(*qos, retain, self.least_bytes()) {
             connection.close().await;
             return Err(trouble(&obstacle));
         }
@@ -195,21 +234,22 @@ impl Upstream for MqttOut {
     }
 
     fn offer(&mut self, batch: Vec<Delivery>) {
-        let now = clock::monotonic();
+        let now = clock::now();
         for delivery in batch {
-            let message = self.message(&delivery);
+            let remaining = self.remaining(&delivery, now);
+            let message = self.message(&delivery, remaining);
             let refused = match (message, &mut self.session) {
+                _ if remaining == Remaining::Expired => Some(Outcome::Expired),
                 (Err(why), _) => Some(Outcome::Undeliverable(why)),
                 (Ok(_), None) => None,
-                (Ok(message), Some(session)) => {
+                (Ok(mut message), Some(session)) => {
                     let content = Content {
                         topic: &message.topic,
                         payload: &message.payload,
                     };
-                    let id = delivery.id();
-                    self.way
-                        .sent(&self.name, content, &id, &delivery.event, now);
-                    session.send(delivery.token, &message, self.config.broker.version)
+                    let (id, event) = (delivery.id(), &delivery.event);
+                    self.way.sent(&self.name, content, &id, event, now.instant);
+                    session.send(delivery.token, &mut message, self.config.broker.version)
                 }
             };
             if let Some(outcome) = refused {
@@ -246,9 +286,12 @@ impl PublishSession {
     fn send(
         &mut self,
         token: Token,
-        message: &OutgoingMessage<'_>,
+        message: &mut OutgoingMessage<'_>,
         version: MqttVersion,
     ) -> Option<Outcome> {
+        // What this broker has no place for is left out; what the configuration asks for it was asked about.
+        message.qos = message.qos.min(self.limits.qos_max);
+        message.retain &= self.limits.retains;
         let qos = message.qos;
         let (bytes, max) = (message.size(version), self.limits.packet_bytes_max);
         if bytes > max {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
+use crate::event::delivery::expiry::ExpiryClock;
 use crate::event::way::Way;
 
 /// What an upstream is given; each takes what it needs.
@@ -14,6 +15,8 @@ pub struct Opening<'a> {
     pub gateway_id: &'a str,
     /// What is known of the way of events.
     pub way: &'a Way,
+    /// The clock that messages expire by.
+    pub expiry: &'a ExpiryClock,
 }
 
 /// A kind of upstream, as its configuration has it.

@@ -137,7 +137,7 @@ fn retried(gateway: &mut Gateway) {
 fn a_publish_with_more_user_properties_than_are_read_is_answered() {
     let gateway = start("");
     let mut client = Client::connect(gateway.address, V5, "chatty");
-    let properties = [0x26, 0, 1, b'a', 0, 1, b'b'].repeat(65);
+    let properties = [0x26, 0, 1, b'a', 0, 1, b'b'].repeat(1025);
     let mut body = [text("a"), vec![0, 9]].concat();
     body.extend([
         (properties.len() & 0x7f) as u8 | 0x80,

@@ -207,6 +207,9 @@ impl<'a> Section<'a> {
     }
 
     fn choice<C: Choice>(&self, key: &AnyKey) -> Option<C> {
+        if let (Some(flags), Some(Value::Boolean(flag))) = (C::FLAGS, self.value(key)) {
+            return Some(flags[usize::from(*flag.value())]);
+        }
         let words: Vec<&str> = C::CHOICES.iter().map(|(word, _)| *word).collect();
         let found = self.word(key, &words)?;
         let mut choices = C::CHOICES.iter();

@@ -259,7 +259,8 @@ fn with_headers(attributes: &[(&str, &str)]) -> Result<Event, Wrong> {
 
 fn with_properties(attributes: &[(&str, &str)]) -> Event {
     let mut event = plain();
-    mqtt::read_properties(&mut event, attributes.iter().copied());
+    let read = mqtt::read_properties(&mut event, attributes.iter().copied());
+    assert_eq!(read, Ok(()));
     event
 }
 

@@ -12,6 +12,8 @@ pub(in crate::forward) enum Fate {
     Empty,
     /// The upstream acknowledged all of it.
     Delivered,
+    /// The time of some of it was over before it could be sent.
+    Expired,
     /// Some of it is a dead letter, or was shed.
     Dead,
     /// Some of it would have been one dead letter too many.
@@ -19,7 +21,13 @@ pub(in crate::forward) enum Fate {
 }
 
 impl Fate {
-    pub(super) const ALL: [Fate; 4] = [Fate::Empty, Fate::Delivered, Fate::Dead, Fate::Dropped];
+    pub(super) const ALL: [Fate; 5] = [
+        Fate::Empty,
+        Fate::Delivered,
+        Fate::Expired,
+        Fate::Dead,
+        Fate::Dropped,
+    ];
 }
 
 /// A delivery that is given up as soon as it is kept as a dead letter.

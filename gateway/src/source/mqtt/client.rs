@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{QoS, TlsConfiguration, Transport, v5};
+use tidegate_rules::event::{Expiry, MqttProperties};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -54,13 +55,13 @@ pub(super) enum Granted {
 pub(super) struct ReceivedMessage {
     pub(super) packet_id: u16,
     pub(super) qos: u8,
-    pub(super) retain: bool,
     pub(super) topic: String,
     pub(super) payload: Bytes,
     /// A payload over `max_payload`; `payload` is empty then.
     pub(super) oversized: Option<KeptPayload>,
     pub(super) content_type: Option<String>,
     pub(super) user: Vec<(String, String)>,
+    pub(super) mqtt: MqttProperties,
 }
 
 #[derive(Clone)]
@@ -132,13 +133,18 @@ impl BrokerClient {
                 subscribed.map_err(|error| error.to_string())
             }
             LibraryClient::V5(client) => {
-                use v5::mqttbytes::{QoS, v5::Filter};
+                use v5::mqttbytes::QoS;
+                use v5::mqttbytes::v5::{Filter, RetainForwardRule};
                 let qos = if qos == 0 {
                     QoS::AtMostOnce
                 } else {
                     QoS::AtLeastOnce
                 };
-                let filter = |topic: &String| Filter::new(topic.clone(), qos);
+                let filter = |topic: &String| Filter {
+                    preserve_retain: true,
+                    retain_forward_rule: RetainForwardRule::OnNewSubscribe,
+                    ..Filter::new(topic.clone(), qos)
+                };
                 let subscribed = client.try_subscribe_many(topics.iter().map(filter));
                 subscribed.map_err(|error| error.to_string())
             }
@@ -243,12 +249,15 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes
                 Ok(ClientEvent::Message(Box::new(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
-                    retain: publish.retain,
                     topic: publish.topic,
                     payload,
                     oversized,
                     content_type: None,
                     user: Vec::new(),
+                    mqtt: MqttProperties {
+                        retain: publish.retain,
+                        ..MqttProperties::default()
+                    },
                 })))
             }
             Ok(_) => continue,
@@ -284,12 +293,18 @@ async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_m
                 Ok(ClientEvent::Message(Box::new(ReceivedMessage {
                     packet_id: publish.pkid,
                     qos: publish.qos as u8,
-                    retain: publish.retain,
                     topic: String::from_utf8_lossy(&publish.topic).into_owned(),
                     payload,
                     oversized,
                     content_type: properties.content_type,
                     user: properties.user_properties,
+                    mqtt: MqttProperties {
+                        retain: publish.retain,
+                        payload_format: properties.payload_format_indicator,
+                        response_topic: properties.response_topic.map(Into::into),
+                        correlation_data: properties.correlation_data,
+                        expiry: properties.message_expiry_interval.map(Expiry::from),
+                    },
                 })))
             }
             Ok(Event::Incoming(Packet::Disconnect(goodbye))) => Err(format!(

@@ -2,7 +2,7 @@
 
 use crate::config::Broker;
 use crate::config::connection::broker;
-use crate::config::key::{Count, OneOf, Rows, Text, count, flag, keys, one_of, text};
+use crate::config::key::{Choice, Count, OneOf, Rows, Text, count, keys, one_of, text};
 use crate::config::kinds::{AtBroker, Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
 use crate::config::value::topics;
@@ -24,9 +24,29 @@ keys! {
     KEYS: MqttUpstreamKeys {
         topic: Text = text().default("{topic}", "topic to publish under; `{topic}` `{source}` `{publisher}` `{type}` `{id}` `{key}` `{gateway}`"),
         qos: Count<u8> = count(1, 2).default("1", "QoS of the publishes; 0 is never acknowledged, hence refused"),
-        retain: bool = flag().default("false", "publish as retained messages"),
+        retain: OneOf<Retain> = one_of().default("never", "which are published as retained messages: those that came as such, all, none; `true` is `\"always\"`, `false` is `\"never\"`"),
         format: OneOf<Format> = one_of().default("binary", "payload as it is with the envelope beside it, or one JSON document"),
     }
+}
+
+/// Which events are published as retained messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// None.
+    Never,
+    /// Those that came as such.
+    Keep,
+    /// All of them, but for empty ones that did not come as such: these would wipe what is retained.
+    Always,
+}
+
+impl Choice for Retain {
+    const CHOICES: &'static [(&'static str, Retain)] = &[
+        ("never", Retain::Never),
+        ("keep", Retain::Keep),
+        ("always", Retain::Always),
+    ];
+    const FLAGS: Option<[Retain; 2]> = Some([Retain::Never, Retain::Always]);
 }
 
 /// Publishes to a broker.
@@ -38,8 +58,8 @@ pub struct MqttUpstream {
     pub topic: String,
     /// `qos` (1): 0 is refused
     pub qos: u8,
-    /// `retain` (false)
-    pub retain: bool,
+    /// `retain` ("never")
+    pub retain: Retain,
     /// `format` ("binary")
     pub format: Format,
 }

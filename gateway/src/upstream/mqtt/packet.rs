@@ -9,7 +9,7 @@ use rumqttc::v5;
 
 use super::reason;
 use crate::config::{Broker, MqttVersion};
-use crate::event::cloudevents::Attribute;
+use crate::event::cloudevents::mqtt::publish::PublishProperties;
 
 /// The largest packet taken from a broker: nothing that it sends here is large.
 pub(super) const INCOMING_BYTES_MAX: usize = 1024 * 1024;
@@ -24,8 +24,8 @@ pub(super) struct OutgoingMessage<'a> {
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) payload: Bytes,
-    pub(super) content_type: Option<&'a str>,
-    pub(super) user: Vec<Attribute<'a>>,
+    /// For MQTT 5.
+    pub(super) properties: PublishProperties<'a>,
 }
 
 impl OutgoingMessage<'_> {
@@ -39,17 +39,11 @@ impl OutgoingMessage<'_> {
         let properties = match version {
             MqttVersion::V311 => 0,
             MqttVersion::V5 => {
-                let properties = self.property_bytes();
+                let properties = self.properties.size();
                 length_bytes(properties) + properties
             }
         };
         2 + self.topic.len() + 2 + properties + self.payload.len()
-    }
-
-    fn property_bytes(&self) -> usize {
-        let user = self.user.iter();
-        let user: usize = user.map(|(name, value)| name.len() + value.len() + 5).sum();
-        user + self.content_type.map_or(0, |text| text.len() + 3)
     }
 
     /// Writes it with its packet identifier. Its texts are checked before, and no longer than MQTT
@@ -73,16 +67,8 @@ impl OutgoingMessage<'_> {
         put_text(out, &self.topic);
         out.put_u16(id);
         if version == MqttVersion::V5 {
-            put_length(out, self.property_bytes());
-            if let Some(content_type) = self.content_type {
-                out.put_u8(0x03);
-                put_text(out, content_type);
-            }
-            for (name, value) in &self.user {
-                out.put_u8(0x26);
-                put_text(out, name);
-                put_text(out, value);
-            }
+            put_length(out, self.properties.size());
+            self.properties.put(out);
         }
         out.put_slice(&self.payload);
         Ok(())
@@ -347,8 +333,14 @@ mod tests {
                     qos: 1,
                     retain: payload % 2 == 1,
                     payload: vec![7; payload].into(),
-                    content_type: (attributes % 2 == 1).then_some("text/plain"),
-                    user: vec![("id", Cow::Borrowed("x")); attributes],
+                    properties: PublishProperties {
+                        payload_format: (attributes > 1).then_some(1),
+                        expiry_s: (attributes > 9).then_some(u32::MAX),
+                        content_type: (attributes % 2 == 1).then_some("text/plain"),
+                        response_topic: (attributes > 16).then_some(""),
+                        correlation_data: (attributes > 17).then_some(b"\0\xff"),
+                        user: vec![("id", Cow::Borrowed("x")); attributes],
+                    },
                 };
                 let mut out = BytesMut::new();
                 message
@@ -365,8 +357,18 @@ mod tests {
                     (&message.payload, message.retain)
                 );
                 let properties = read.properties.unwrap_or_default();
-                assert_eq!(properties.content_type.as_deref(), message.content_type);
-                let user = message.user.iter();
+                let sent = &message.properties;
+                let texts = (&properties.content_type, &properties.response_topic);
+                let texts = (texts.0.as_deref(), texts.1.as_deref());
+                assert_eq!(texts, (sent.content_type, sent.response_topic));
+                let numbers = (
+                    properties.payload_format_indicator,
+                    properties.message_expiry_interval,
+                );
+                assert_eq!(numbers, (sent.payload_format, sent.expiry_s));
+                let correlation_data = properties.correlation_data.as_deref();
+                assert_eq!(correlation_data, sent.correlation_data);
+                let user = sent.user.iter();
                 let user = user.map(|(name, value)| ((*name).to_owned(), value.to_string()));
                 assert!(user.eq(properties.user_properties));
                 message

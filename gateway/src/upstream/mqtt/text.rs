@@ -2,7 +2,7 @@
 //! before the packet is sent (MQTT 5.0 section 1.5.4, MQTT 3.1.1 section 1.5.3).
 
 use crate::config::value::topics;
-use crate::event::cloudevents::Attribute;
+use crate::event::cloudevents::mqtt::publish::PublishProperties;
 
 fn check(place: &str, text: &str) -> Result<(), String> {
     // Nearly all texts are this, and it is told at a glance.
@@ -47,14 +47,20 @@ pub(super) fn check_topic(topic: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong with which, in words.
-pub(super) fn check_properties(
-    content_type: Option<&str>,
-    user: &[Attribute<'_>],
-) -> Result<(), String> {
-    if let Some(content_type) = content_type {
+pub(super) fn check_properties(properties: &PublishProperties<'_>) -> Result<(), String> {
+    if let Some(content_type) = properties.content_type {
         check("the content type", content_type)?;
     }
-    for (name, value) in user {
+    if let Some(response_topic) = properties.response_topic {
+        check("the response topic", response_topic)?;
+        if response_topic.contains(['+', '#']) {
+            let shown = shown(response_topic);
+            return Err(format!(
+                "the response topic {shown} has a wildcard, which no answer can be published under"
+            ));
+        }
+    }
+    for (name, value) in &properties.user {
         check("the name of an attribute", name)?;
         check("", value).map_err(|why| format!("the attribute `{name}`{why}"))?;
     }
@@ -66,6 +72,21 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
+    use crate::event::cloudevents::Attribute;
+
+    fn of_user(user: Vec<Attribute<'_>>) -> PublishProperties<'_> {
+        PublishProperties {
+            user,
+            ..PublishProperties::default()
+        }
+    }
+
+    fn answered(response_topic: &str) -> PublishProperties<'_> {
+        PublishProperties {
+            response_topic: Some(response_topic),
+            ..PublishProperties::default()
+        }
+    }
 
     #[test]
     fn what_mqtt_does_not_carry_is_named_by_character_and_place() {
@@ -92,13 +113,18 @@ mod tests {
             let code = u32::from(character.chars().next().expect("a character"));
             let text = format!("a/{character}b");
             let named = format!("U+{code:04X}");
-            let user = |name, value: &str| vec![(name, Cow::Owned(value.to_owned()))];
+            let user = |name, value| of_user(vec![(name, Cow::Borrowed(value))]);
+            let content_type = PublishProperties {
+                content_type: Some(&text),
+                ..PublishProperties::default()
+            };
             let said = [
                 (check_topic(&text), "the topic"),
-                (check_properties(Some(&text), &[]), "the content type"),
-                (check_properties(None, &user("subject", &text)), "`subject`"),
+                (check_properties(&content_type), "the content type"),
+                (check_properties(&answered(&text)), "the response topic"),
+                (check_properties(&user("subject", &text)), "`subject`"),
                 (
-                    check_properties(None, &user(&text, "x")),
+                    check_properties(&user(&text, "x")),
                     "the name of an attribute",
                 ),
             ];
@@ -110,7 +136,9 @@ mod tests {
         for topic in ["", "a/+", "#", "a+b", &long] {
             assert!(check_topic(topic).is_err(), "{topic:.9}");
         }
-        assert!(check_properties(Some(&long), &[]).is_err());
+        for wrong in ["a/+", "#", &long] {
+            assert!(check_properties(&answered(wrong)).is_err(), "{wrong:.9}");
+        }
         for good in [
             "a",
             "/",
@@ -124,8 +152,12 @@ mod tests {
             "\u{e000}",
         ] {
             assert_eq!(check_topic(good), Ok(()));
-            let user = vec![(good, Cow::Borrowed(good))];
-            assert_eq!(check_properties(Some(good), &user), Ok(()));
+            let properties = PublishProperties {
+                content_type: Some(good),
+                ..of_user(vec![(good, Cow::Borrowed(good))])
+            };
+            assert_eq!(check_properties(&properties), Ok(()));
+            assert_eq!(check_properties(&answered(good)), Ok(()));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::fields::{
 use super::packet::{ConnectPacket, Packet, PublishPacket, SubscribePacket, V5, V311};
 
 /// User properties of one packet that are read; a publish with more is not taken.
-const USER_PROPERTIES_MAX: usize = 64;
+const USER_PROPERTIES_MAX: usize = 1024;
 
 /// What a packet may have (table 2-4).
 const OF_CONNECT: PropertySet =
@@ -261,6 +261,18 @@ fn publish_properties(
     for property in Properties::new(fields, allowed) {
         match property? {
             Property::Number(property_id::TOPIC_ALIAS, alias) => publish.alias = Some(alias as u16),
+            Property::Number(property_id::PAYLOAD_FORMAT, format @ 0..=1) => {
+                publish.payload_format = Some(format as u8)
+            }
+            Property::Number(property_id::PAYLOAD_FORMAT, _) => {
+                return Err(ProtocolError("the payload format is neither 0 nor 1"));
+            }
+            Property::Number(property_id::MESSAGE_EXPIRY, seconds) => {
+                publish.expiry_s = Some(seconds)
+            }
+            Property::Binary(property_id::CORRELATION_DATA, bytes) => {
+                publish.correlation_data = Some(bytes)
+            }
             Property::String(property_id::CONTENT_TYPE, text) => publish.content_type = Some(text),
             Property::String(property_id::RESPONSE_TOPIC, text) => {
                 publish.response_topic = Some(text)

@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::fields::property_id;
 use super::packet::V5;
 use super::reason;
-use crate::event::cloudevents::Attribute;
+use crate::event::cloudevents::mqtt::publish::PublishProperties;
 
 /// The CONNACK return code of MQTT 3.1.1 (3.2.2.3 there) for a reason code.
 fn return_code(reason: u8) -> u8 {
@@ -133,44 +133,33 @@ pub struct OutgoingPublish<'a> {
     pub qos: u8,
     /// 0 with QoS 0.
     pub packet_id: u16,
+    /// Retain flag.
+    pub retain: bool,
     /// For MQTT 5.
-    pub content_type: Option<&'a str>,
-    /// User properties, for MQTT 5.
-    pub user: &'a [Attribute<'a>],
+    pub properties: PublishProperties<'a>,
     /// The payload.
     pub payload: &'a [u8],
 }
 
 /// PUBLISH.
 pub fn publish(out: &mut BytesMut, level: u8, publish: &OutgoingPublish) {
-    let mut properties = BytesMut::new();
-    if level == V5 {
-        if let Some(content_type) = publish.content_type {
-            properties.put_u8(property_id::CONTENT_TYPE);
-            text(&mut properties, content_type);
-        }
-        for (name, value) in publish.user {
-            properties.put_u8(property_id::USER);
-            text(&mut properties, name);
-            text(&mut properties, value);
-        }
-    }
+    let properties = publish.properties.size();
     let mut len = 2 + publish.topic.len() + publish.payload.len();
     if publish.qos > 0 {
         len += 2;
     }
     if level == V5 {
-        len += varint_len(properties.len()) + properties.len();
+        len += varint_len(properties) + properties;
     }
-    out.put_u8(0x30 | (publish.qos << 1));
+    out.put_u8(0x30 | (publish.qos << 1) | u8::from(publish.retain));
     varint(out, len);
     text(out, publish.topic);
     if publish.qos > 0 {
         out.put_u16(publish.packet_id);
     }
     if level == V5 {
-        varint(out, properties.len());
-        out.put_slice(&properties);
+        varint(out, properties);
+        publish.properties.put(out);
     }
     out.put_slice(publish.payload);
 }

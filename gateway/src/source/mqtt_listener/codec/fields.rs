@@ -179,6 +179,7 @@ pub enum Property {
 pub mod property_id {
     #![allow(missing_docs)]
     pub const PAYLOAD_FORMAT: u8 = 0x01;
+    pub const MESSAGE_EXPIRY: u8 = 0x02;
     pub const CONTENT_TYPE: u8 = 0x03;
     pub const RESPONSE_TOPIC: u8 = 0x08;
     pub const CORRELATION_DATA: u8 = 0x09;

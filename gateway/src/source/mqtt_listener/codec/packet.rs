@@ -65,10 +65,16 @@ pub struct PublishPacket {
     pub packet_id: u16,
     /// Topic alias.
     pub alias: Option<u16>,
+    /// Payload format: 0 for bytes, 1 for UTF-8.
+    pub payload_format: Option<u8>,
+    /// Message expiry interval in seconds.
+    pub expiry_s: Option<u32>,
     /// Content type.
     pub content_type: Option<Utf8String>,
     /// Response topic.
     pub response_topic: Option<Utf8String>,
+    /// Correlation data.
+    pub correlation_data: Option<Bytes>,
     /// User properties in order.
     pub user: Vec<(Utf8String, Utf8String)>,
     /// There are more of them than are read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tidegate_rules::event::{Event, Extension};
+use tidegate_rules::event::{Event, Expiry, MqttProperties};
 use tidegate_rules::topic::is_valid_topic_name;
 
 use super::{ClientSession, InflightPublish, Qos2State};
@@ -14,6 +14,7 @@ use crate::event::cloudevents::mqtt;
 use crate::event::system_topic::poses_as_ours;
 use crate::source::id_field;
 use crate::source::mqtt_listener::codec::encode;
+use crate::source::mqtt_listener::codec::fields::Utf8String;
 use crate::source::mqtt_listener::codec::packet::{PublishPacket, V5};
 use crate::source::mqtt_listener::codec::reason;
 use crate::source::mqtt_listener::disconnect::Disconnect;
@@ -58,7 +59,8 @@ impl ClientSession {
             true => self.content_objection(&publish, bytes),
             false => self.objection(&publish, bytes),
         };
-        let event = self.event(publish);
+        let (event, excess) = self.event(publish);
+        let objection = objection.or(excess);
         self.topic_is_granted |= objection.is_none();
         if let Some(objection) = objection.or_else(|| self.posing(&event)) {
             self.tell_of(&objection, &event.topic);
@@ -112,7 +114,7 @@ impl ClientSession {
             let why = format!("its properties and its payload of {bytes} bytes are too large");
             Objection::new(reason::QUOTA_EXCEEDED, "packet too large", why)
         });
-        let event = self.event(publish);
+        let (event, _) = self.event(publish);
         self.tell_of(&objection, &event.topic);
         if !self.is_answered(qos, id, &objection, out) {
             let ack = self.receipt(qos, id, bytes as usize, now)?;
@@ -274,8 +276,9 @@ impl ClientSession {
         }
     }
 
-    /// The event of a publish; the topic of the last one is used again where it is the same.
-    pub(super) fn event(&mut self, publish: PublishPacket) -> Event {
+    /// The event of a publish, and why it is not taken if it says too much; the topic of the last one is used again where it
+    /// is the same.
+    pub(super) fn event(&mut self, publish: PublishPacket) -> (Event, Option<Objection>) {
         if self.topic.as_bytes() != publish.topic.as_bytes() {
             self.topic = publish.topic.as_str().into();
             self.topic_is_granted = false;
@@ -289,24 +292,40 @@ impl ClientSession {
             publisher: Arc::clone(&self.client),
             time: None,
             received: 0,
-            content_type: publish.content_type.map(|text| text.as_str().into()),
+            content_type: publish
+                .content_type
+                .as_ref()
+                .map(|text| text.as_str().into()),
             schema: None,
-            extensions: Vec::new(),
+            mqtt: mqtt_properties(&publish),
             data: publish.payload,
             ..Event::default()
         };
-        if publish.retain {
-            event.extensions.push(Extension::text("retain", "true"));
-        }
         let user = publish.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
-        mqtt::read_properties(&mut event, user.clone());
+        let read = mqtt::read_properties(&mut event, user.clone());
+        let excess = read
+            .err()
+            .map(|why| Objection::new(reason::QUOTA_EXCEEDED, "user properties", why));
         if let Some(field) = &self.limits.id_field {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));
         }
-        event
+        (event, excess)
     }
+}
+
+/// What a publish says beside, where it says anything.
+fn mqtt_properties(publish: &PublishPacket) -> Option<Box<MqttProperties>> {
+    let text = |text: &Utf8String| Arc::from(text.as_str());
+    let mqtt = MqttProperties {
+        retain: publish.retain,
+        payload_format: publish.payload_format,
+        response_topic: publish.response_topic.as_ref().map(text),
+        correlation_data: publish.correlation_data.clone(),
+        expiry: publish.expiry_s.map(Expiry::from),
+    };
+    (mqtt != MqttProperties::default()).then(|| Box::new(mqtt))
 }
 
 /// What a publish must not have: the connection ends, as the standard says.

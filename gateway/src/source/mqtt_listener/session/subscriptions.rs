@@ -7,12 +7,15 @@ use tidegate_store::Sequence;
 
 use super::ClientSession;
 use crate::event::cloudevents::mqtt;
+use crate::event::cloudevents::mqtt::publish::PublishProperties;
 use crate::event::committed_log::{CommittedRecord, Note};
+use crate::event::delivery::expiry::Remaining;
 use crate::source::mqtt_listener::codec::encode;
 use crate::source::mqtt_listener::codec::fields::Utf8String;
 use crate::source::mqtt_listener::codec::packet::SubscribePacket;
 use crate::source::mqtt_listener::codec::reason;
 use crate::source::mqtt_listener::disconnect::Disconnect;
+use crate::time::clock;
 
 /// A subscription of this connection.
 #[derive(Debug)]
@@ -21,8 +24,17 @@ pub(in crate::source::mqtt_listener) struct Subscription {
     filter: TopicFilter,
     qos: u8,
     no_local: bool,
+    /// It gets the retain flag as it was published.
+    keeps_retain: bool,
     /// The end of the log when it was asked for: what is older is not for it.
     since: Sequence,
+}
+
+/// How an event goes to a client.
+#[derive(Debug, Clone, Copy)]
+struct Granted {
+    qos: u8,
+    retain: bool,
 }
 
 /// What became of an event that was to be written to a client.
@@ -75,6 +87,7 @@ impl ClientSession {
             filter,
             qos,
             no_local: options & 4 != 0,
+            keeps_retain: options & 8 != 0,
             since,
         });
         qos
@@ -109,8 +122,16 @@ impl ClientSession {
         let qos = match found.note {
             Some(Note::Hidden) => return Written::Done,
             Some(Note::AtMostOnce) => 0,
-            None => granted,
+            None => granted.qos,
         };
+        let remaining = match event.mqtt {
+            None => Remaining::Unlimited,
+            Some(_) => self.log.expiry().remaining(event, clock::now()),
+        };
+        if remaining == Remaining::Expired {
+            self.metrics.expired();
+            return Written::Done;
+        }
         let packet_id = match qos {
             0 => 0,
             _ if self.outgoing_inflight.len() >= self.outgoing_inflight_max => {
@@ -118,25 +139,39 @@ impl ClientSession {
             }
             _ => self.next_outgoing_id(),
         };
-        self.write(event, qos, packet_id, out);
+        let granted = Granted { qos, ..granted };
+        self.write(event, granted, packet_id, remaining, out);
         Written::Done
     }
 
-    /// The QoS of the subscriptions that an event is for.
-    fn granted(&self, event: &Event, sequence: Sequence) -> Option<u8> {
+    /// What the subscriptions that an event is for ask of it.
+    fn granted(&self, event: &Event, sequence: Sequence) -> Option<Granted> {
         let own = event.publisher == self.client;
         self.subscriptions
             .iter()
             .filter(|subscription| sequence >= subscription.since)
             .filter(|subscription| !(own && subscription.no_local))
             .filter(|subscription| subscription.filter.matches(&event.topic))
-            .map(|subscription| subscription.qos)
-            .max()
+            .map(|subscription| Granted {
+                qos: subscription.qos,
+                retain: subscription.keeps_retain && mqtt::is_retained(event),
+            })
+            .reduce(|one, other| Granted {
+                qos: one.qos.max(other.qos),
+                retain: one.retain || other.retain,
+            })
     }
 
     /// Writes a PUBLISH; one over the client's Maximum Packet Size goes without the attributes of the event, as its sender
     /// wrote it. If that is too large as well, the client must not get it.
-    fn write(&mut self, event: &Event, qos: u8, packet_id: u16, out: &mut BytesMut) {
+    fn write(
+        &mut self,
+        event: &Event,
+        granted: Granted,
+        packet_id: u16,
+        remaining: Remaining,
+        out: &mut BytesMut,
+    ) {
         let before = out.len();
         for of_sender in [false, true] {
             let user = match of_sender {
@@ -145,10 +180,10 @@ impl ClientSession {
             };
             let outgoing = encode::OutgoingPublish {
                 topic: &event.topic,
-                qos,
+                qos: granted.qos,
                 packet_id,
-                content_type: event.content_type.as_deref(),
-                user: &user,
+                retain: granted.retain,
+                properties: PublishProperties::of(event, &event.data, remaining, user),
                 payload: &event.data,
             };
             encode::publish(out, self.level, &outgoing);

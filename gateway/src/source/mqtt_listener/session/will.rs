@@ -10,7 +10,8 @@ impl ClientSession {
     pub fn take_will(&mut self) -> Option<Arrival> {
         let will = self.will.take()?;
         let objection = self.objection(&will, will.payload.len() as u64);
-        let event = self.event(will);
+        let (event, excess) = self.event(will);
+        let objection = objection.or(excess);
         let arrival = match objection.or_else(|| self.posing(&event)) {
             None => Arrival {
                 event,
