@@ -91,24 +91,3 @@ impl Happening for PortQuiet<'_> {
         );
     }
 }
-
-/// A line that is not what the configuration says.
-pub struct LineRefused<'a> {
-    /// The source.
-    pub source: &'a str,
-    /// What is wrong with it.
-    pub why: &'a str,
-    /// How many were refused since the start.
-    pub so_far: u64,
-}
-
-impl Happening for LineRefused<'_> {
-    fn log(&self) {
-        tracing::warn!(
-            source = self.source,
-            why = self.why,
-            so_far = self.so_far,
-            "line refused"
-        );
-    }
-}

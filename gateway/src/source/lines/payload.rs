@@ -1,0 +1,154 @@
+//! From a line to the payload of an event.
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
+
+use super::config::{LineFormat, Lines};
+use super::csv::CsvReader;
+use super::text::{decode, refuse_noise};
+
+/// Reads the lines of one source.
+pub(super) struct LineReader {
+    encoding: &'static Encoding,
+    form: Form,
+}
+
+enum Form {
+    Json,
+    Csv(Box<CsvReader>),
+    Text,
+}
+
+impl LineReader {
+    /// A reader for lines as they are configured.
+    pub(super) fn new(config: &Lines) -> LineReader {
+        let form = match &config.format {
+            LineFormat::Json => Form::Json,
+            LineFormat::Text => Form::Text,
+            LineFormat::Csv(format) => Form::Csv(Box::new(CsvReader::new(format))),
+        };
+        LineReader {
+            encoding: config.encoding,
+            form,
+        }
+    }
+
+    /// The payload and content type of a line.
+    ///
+    /// # Errors
+    /// What is wrong with the line, in words.
+    pub(super) fn payload(&mut self, line: &[u8]) -> Result<(Bytes, &'static str), String> {
+        let text = decode(self.encoding, line)?;
+        match &mut self.form {
+            Form::Text => {
+                refuse_noise(&text)?;
+                Ok((Bytes::from(text.into_owned()), "text/plain"))
+            }
+            Form::Json => {
+                let read = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+                read.map_err(|error| not_json(&text, &error))?;
+                Ok((Bytes::from(text.into_owned()), "application/json"))
+            }
+            Form::Csv(reader) => {
+                refuse_noise(&text)?;
+                Ok((reader.object(&text)?.into(), "application/json"))
+            }
+        }
+    }
+}
+
+/// What is wrong with a line that is no JSON.
+fn not_json(text: &str, error: &serde_json::Error) -> String {
+    if let Err(noise) = refuse_noise(text) {
+        return format!("it is not JSON: {noise}");
+    }
+    let why = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let why = why.strip_suffix(&place).unwrap_or(&why);
+    format!("it is not JSON: {why} at byte {}", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{PortMatch, PortSettings};
+
+    #[test]
+    fn json_and_text_stay_what_they_are_and_what_is_none_is_refused() {
+        let json = LineFormat::Json;
+        let text = LineFormat::Text;
+        for (format, label, line, expected) in [
+            (&json, "utf-8", &br#"{"t": 1}"#[..], Ok(r#"{"t": 1}"#)),
+            (
+                &json,
+                "utf-8",
+                br#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#,
+                Ok(r#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#),
+            ),
+            (&json, "utf-8", b"12E4", Ok("12E4")),
+            (&json, "utf-8", b"\"007\"", Ok("\"007\"")),
+            (&json, "windows-1252", b"[\"\xb0C\"]", Ok("[\"\u{b0}C\"]")),
+            (
+                &json,
+                "utf-8",
+                br#"{"t": 1"#,
+                Err("it is not JSON: EOF while parsing an object at byte 7"),
+            ),
+            (
+                &json,
+                "utf-8",
+                b"hello",
+                Err("it is not JSON: expected value at byte 1"),
+            ),
+            (
+                &json,
+                "utf-8",
+                b"007",
+                Err("it is not JSON: invalid number at byte 2"),
+            ),
+            (
+                &json,
+                "utf-8",
+                b"{\"t\":1}\0",
+                Err("it is not JSON: character 8 is NUL"),
+            ),
+            (
+                &json,
+                "utf-8",
+                b"{\"t\":1}{\"t\":2}",
+                Err("it is not JSON: trailing characters at byte 8"),
+            ),
+            (
+                &text,
+                "utf-8",
+                b"  hello, \"you\" ",
+                Ok("  hello, \"you\" "),
+            ),
+            (&text, "utf-8", b"007", Ok("007")),
+            (&text, "windows-1252", b"21.5 \xb0C", Ok("21.5 \u{b0}C")),
+            (
+                &text,
+                "utf-8",
+                b"21.5 \xb0C",
+                Err("byte 6 (0xb0) is not UTF-8"),
+            ),
+            (&text, "utf-8", b"\0\0", Err("character 1 is NUL")),
+        ] {
+            let mut reader = LineReader::new(&Lines {
+                port: PortMatch::Path(PathBuf::new()),
+                settings: PortSettings::default(),
+                encoding: Encoding::for_label(label.as_bytes()).expect("known"),
+                format: format.clone(),
+                topic: "t".into(),
+                line_bytes_max: 80,
+                reopen_max: std::time::Duration::ZERO,
+            });
+            let found = reader.payload(line);
+            let found = found.map(|(data, _)| String::from_utf8_lossy(&data).into_owned());
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(found, expected, "{}", line.escape_ascii());
+        }
+    }
+}
