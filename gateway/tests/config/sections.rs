@@ -297,7 +297,7 @@ fn columns_have_names_and_types() {
         ),
         (
             "columns = [\"t float\"]\ndecimal = \";\"",
-            "error: `decimal` takes \".\" or \",\", not \";\"",
+            "error: `;` is no decimal of [sources.p] (did you mean \".\"?)",
         ),
         (
             "columns = [\"t float\"]\ndecimal = \",\"",
@@ -327,7 +327,7 @@ fn columns_have_names_and_types() {
         ),
         (
             "columns = [\"t\"]\nparity = \"mark\"",
-            "error: `parity` takes \"none\", \"even\" or \"odd\", not \"mark\"",
+            "error: `mark` is no parity of [sources.p]",
         ),
         (
             "columns = [\"t\"]\ndata_bits = 9",
