@@ -44,7 +44,7 @@ mod tests {
                 count: 1_234,
                 last: [
                     line("21.5", "it has 1 column, the configuration names 2"),
-                    line("a\u{1b}[2J", "character 2 is ESC"),
+                    line("a\u{1b}[2J", "it holds an ESC at character 2"),
                 ]
                 .into(),
             }),
@@ -61,7 +61,7 @@ mod tests {
         };
         assert!(first.ends_with("  it has 1 column, the configuration names 2"));
         assert!(shown.ends_with("  \"21.5\"") && shown.len() < first.len());
-        assert!(second.ends_with("  character 2 is ESC"));
+        assert!(second.ends_with("  it holds an ESC at character 2"));
         assert!(noise.ends_with("\"a\u{fffd}[2J\""), "{noise}");
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
     }

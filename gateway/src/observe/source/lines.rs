@@ -1,6 +1,6 @@
 //! Lines of text that were refused: how many, and the last ones.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::SourceMetrics;
@@ -34,21 +34,63 @@ impl Refusals {
     }
 }
 
+/// Why a line is refused, without anything of the line: that is told in the log too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong with it.
+    pub why: String,
+    /// At which of its characters, counted from 1, where it is at one.
+    pub character: Option<u64>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal {
+            why,
+            character: None,
+        }
+    }
+}
+
+impl Refusal {
+    /// At the character behind `before`.
+    pub fn behind(before: &str, why: impl Into<String>) -> Refusal {
+        Refusal {
+            why: why.into(),
+            character: Some(before.chars().count() as u64 + 1),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.character {
+            None => f.write_str(&self.why),
+            Some(at) => write!(f, "{} at character {at}", self.why),
+        }
+    }
+}
+
 impl SourceMetrics {
     /// A line was refused; `bytes` is what is there of it. What to tell of that.
-    pub fn line_refused(&self, why: &str, bytes: &[u8], now: Now) -> LineRefused<'_> {
-        let line = RefusedLine {
+    pub fn line_refused<'a>(
+        &'a self,
+        refusal: &'a Refusal,
+        bytes: &[u8],
+        now: Now,
+    ) -> LineRefused<'a> {
+        self.malformed("line");
+        self.unreadable(&refusal.why);
+        let so_far = self.0.refusals.add(RefusedLine {
             at_ms: now.unix_ms,
-            why: why.to_owned(),
+            why: refusal.to_string(),
             bytes: bytes.len() as u64,
             begin: excerpt(bytes),
-        };
-        self.malformed("line");
-        self.unreadable(&format!("{why}: \"{}\"", line.begin));
+        });
         LineRefused {
             source: &self.0.source,
-            line: line.clone(),
-            so_far: self.0.refusals.add(line),
+            refusal,
+            so_far,
         }
     }
 
@@ -67,24 +109,17 @@ impl SourceMetrics {
 /// A line that is not what the configuration says.
 pub struct LineRefused<'a> {
     source: &'a str,
-    line: RefusedLine,
+    refusal: &'a Refusal,
     /// How many were refused since the start.
     so_far: u64,
-}
-
-impl LineRefused<'_> {
-    /// Bytes of text from outside in its log line.
-    pub fn text_bytes(&self) -> usize {
-        self.line.why.len() + self.line.begin.len()
-    }
 }
 
 impl Happening for LineRefused<'_> {
     fn log(&self) {
         tracing::warn!(
             source = self.source,
-            why = self.line.why,
-            line = self.line.begin,
+            why = self.refusal.why,
+            character = self.refusal.character,
             so_far = self.so_far,
             "line refused"
         );
@@ -92,7 +127,7 @@ impl Happening for LineRefused<'_> {
 }
 
 /// The beginning of what came from outside, in characters that a terminal shows and acts on in no way.
-pub fn excerpt(bytes: &[u8]) -> String {
+fn excerpt(bytes: &[u8]) -> String {
     let mut cut = SHOWN.min(bytes.len());
     // Not within a character.
     while cut < bytes.len() && cut + 3 > SHOWN && bytes[cut] & 0xc0 == 0x80 {
@@ -151,16 +186,18 @@ mod tests {
         let metrics = SourceFamilies::register(&observe).of("gps");
         assert_eq!(metrics.refused_lines(), None);
         for number in 0..12_u8 {
-            let why = format!("why {number}");
-            let told = metrics.line_refused(&why, &[b'a' + number; 100], clock::now());
+            let refusal = Refusal::behind("grüße", format!("why {number}"));
+            let told = metrics.line_refused(&refusal, &[b'a' + number; 100], clock::now());
             assert_eq!(told.so_far, u64::from(number) + 1);
-            assert_eq!(told.text_bytes(), why.len() + 40 + "…".len());
         }
         let lines = metrics.refused_lines().expect("some");
         assert_eq!((lines.count, lines.last.len()), (12, KEPT));
         let last = lines.last.back().expect("one");
-        assert_eq!((last.why.as_str(), last.bytes), ("why 11", 100));
+        assert_eq!(
+            (last.why.as_str(), last.bytes),
+            ("why 11 at character 6", 100)
+        );
         assert_eq!(last.begin, format!("{}…", "l".repeat(40)));
-        assert_eq!(lines.last.front().expect("one").why, "why 7");
+        assert_eq!(lines.last.front().expect("one").why, "why 7 at character 6");
     }
 }

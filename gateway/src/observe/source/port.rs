@@ -26,7 +26,7 @@ impl Happening for PortOpened<'_> {
     }
 }
 
-/// A port is not there yet; it is tried again until it is.
+/// A port is not open yet; it is tried again until it is.
 pub struct PortAbsent<'a> {
     /// The source.
     pub source: &'a str,
@@ -39,7 +39,7 @@ impl Happening for PortAbsent<'_> {
         tracing::warn!(
             source = self.source,
             why = self.why,
-            "serial port not there, waiting for it"
+            "serial port not open, trying again"
         );
     }
 

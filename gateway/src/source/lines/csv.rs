@@ -9,7 +9,6 @@ use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 use super::config::column::{Column, ColumnType};
 use super::config::{CsvFormat, Decimal};
 use super::number;
-use crate::observe::source::lines::excerpt;
 
 /// Reads lines of one form.
 pub(super) struct CsvReader {
@@ -65,7 +64,7 @@ impl CsvReader {
                 object.push(':');
                 match value(cell, column.kind, self.decimal) {
                     Ok(value) => object.push_str(&value),
-                    Err(why) => wrong = wrong.or(Some(format!("column `{}`: {why}", column.name))),
+                    Err(why) => wrong = wrong.or(Some(format!("column `{}` {why}", column.name))),
                 }
             }
             (at, count) = (next, count + 1);
@@ -137,7 +136,7 @@ fn value(cell: Cell<'_>, kind: ColumnType, decimal: Decimal) -> Result<String, S
         }
         Cell::Plain(text) | Cell::Quoted(text) => text,
     };
-    let no = |what: &str| format!("`{}` is no {what}", excerpt(text.as_bytes()));
+    let no = |what: &str| format!("is no {what}");
     match kind {
         ColumnType::Any | ColumnType::Text => Ok(json(text)),
         ColumnType::Int => number::int(text).ok_or_else(|| no("whole number of 64 bits")),

@@ -6,6 +6,7 @@ use encoding_rs::Encoding;
 use super::config::{LineFormat, Lines};
 use super::csv::CsvReader;
 use super::text::{decode, refuse_noise};
+use crate::observe::source::lines::Refusal;
 
 /// Reads the lines of one source.
 pub(super) struct LineReader {
@@ -36,8 +37,8 @@ impl LineReader {
     /// The payload and content type of a line.
     ///
     /// # Errors
-    /// What is wrong with the line, in words.
-    pub(super) fn payload(&mut self, line: &[u8]) -> Result<(Bytes, &'static str), String> {
+    /// What is wrong with the line.
+    pub(super) fn payload(&mut self, line: &[u8]) -> Result<(Bytes, &'static str), Refusal> {
         let text = decode(self.encoding, line)?;
         match &mut self.form {
             Form::Text => {
@@ -58,14 +59,15 @@ impl LineReader {
 }
 
 /// What is wrong with a line that is no JSON.
-fn not_json(text: &str, error: &serde_json::Error) -> String {
+fn not_json(text: &str, error: &serde_json::Error) -> Refusal {
     if let Err(noise) = refuse_noise(text) {
-        return format!("it is not JSON: {noise}");
+        return noise;
     }
     let why = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let why = why.strip_suffix(&place).unwrap_or(&why);
-    format!("it is not JSON: {why} at byte {}", error.column())
+    let before = text.floor_char_boundary(error.column().saturating_sub(1));
+    Refusal::behind(&text[..before], format!("it is not JSON: {why}"))
 }
 
 #[cfg(test)]
@@ -94,31 +96,31 @@ mod tests {
                 &json,
                 "utf-8",
                 br#"{"t": 1"#,
-                Err("it is not JSON: EOF while parsing an object at byte 7"),
+                Err("it is not JSON: EOF while parsing an object at character 7"),
             ),
             (
                 &json,
                 "utf-8",
                 b"hello",
-                Err("it is not JSON: expected value at byte 1"),
+                Err("it is not JSON: expected value at character 1"),
             ),
             (
                 &json,
                 "utf-8",
                 b"007",
-                Err("it is not JSON: invalid number at byte 2"),
+                Err("it is not JSON: invalid number at character 2"),
             ),
             (
                 &json,
                 "utf-8",
                 b"{\"t\":1}\0",
-                Err("it is not JSON: character 8 is NUL"),
+                Err("it holds a NUL at character 8"),
             ),
             (
                 &json,
                 "utf-8",
                 b"{\"t\":1}{\"t\":2}",
-                Err("it is not JSON: trailing characters at byte 8"),
+                Err("it is not JSON: trailing characters at character 8"),
             ),
             (
                 &text,
@@ -132,9 +134,14 @@ mod tests {
                 &text,
                 "utf-8",
                 b"21.5 \xb0C",
-                Err("byte 6 (0xb0) is not UTF-8"),
+                Err("it is not UTF-8 at character 6"),
             ),
-            (&text, "utf-8", b"\0\0", Err("character 1 is NUL")),
+            (
+                &text,
+                "utf-8",
+                b"\0\0",
+                Err("it holds a NUL at character 1"),
+            ),
         ] {
             let mut reader = LineReader::new(&Lines {
                 port: PortMatch::Path(PathBuf::new()),
@@ -146,7 +153,9 @@ mod tests {
                 reopen_max: std::time::Duration::ZERO,
             });
             let found = reader.payload(line);
-            let found = found.map(|(data, _)| String::from_utf8_lossy(&data).into_owned());
+            let found = found
+                .map(|(data, _)| String::from_utf8_lossy(&data).into_owned())
+                .map_err(|refusal| refusal.to_string());
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(found, expected, "{}", line.escape_ascii());
         }

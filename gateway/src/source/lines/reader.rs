@@ -20,6 +20,7 @@ use crate::event::arrival::Identity;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+use crate::observe::source::lines::Refusal;
 use crate::source::port_budget::{PortBudget, ReadWork};
 use crate::source::serial_port::{Openings, SerialPort};
 use crate::time::clock::{self, Now};
@@ -153,7 +154,7 @@ impl LinesSource {
             SplitLine::TooLong(begin) => {
                 let most = self.config.line_bytes_max;
                 let why = format!("it has no end (CR or LF) within max_line = {most} bytes");
-                (begin, Err(why))
+                (begin, Err(Refusal::from(why)))
             }
         };
         match made {
@@ -165,10 +166,10 @@ impl LinesSource {
                     ..self.template.clone()
                 })
             }
-            Err(why) => {
-                let refused = self.metrics.line_refused(&why, bytes, now);
-                let text_bytes = refused.text_bytes();
-                self.port.budget.emit(&refused, text_bytes, now.instant);
+            Err(refusal) => {
+                let told = self.metrics.line_refused(&refusal, bytes, now);
+                let budget = &self.port.budget;
+                budget.emit(&told, refusal.why.len(), now.instant);
                 None
             }
         }

@@ -4,24 +4,27 @@ use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8};
 
+use crate::observe::source::lines::Refusal;
+
 /// The characters of a line.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Where they are none.
 pub(super) fn decode<'a>(
     encoding: &'static Encoding,
     line: &'a [u8],
-) -> Result<Cow<'a, str>, String> {
+) -> Result<Cow<'a, str>, Refusal> {
     if encoding == UTF_8 {
-        let text = std::str::from_utf8(line);
-        return text.map(Cow::Borrowed).map_err(|error| {
-            let at = error.valid_up_to();
-            format!("byte {} (0x{:02x}) is not UTF-8", at + 1, line[at])
-        });
+        return std::str::from_utf8(line)
+            .map(Cow::Borrowed)
+            .map_err(|error| {
+                let before = std::str::from_utf8(&line[..error.valid_up_to()]).unwrap_or_default();
+                Refusal::behind(before, "it is not UTF-8")
+            });
     }
     encoding
         .decode_without_bom_handling_and_without_replacement(line)
-        .ok_or_else(|| format!("it is not {}", encoding.name()))
+        .ok_or_else(|| format!("it is not {}", encoding.name()).into())
 }
 
 /// Refuses what no device writes as text: NULs, and other characters that are none to read. A boot, a wrong speed and a
@@ -30,18 +33,18 @@ pub(super) fn decode<'a>(
 ///
 /// # Errors
 /// The first of them, and where it is.
-pub(super) fn refuse_noise(text: &str) -> Result<(), String> {
+pub(super) fn refuse_noise(text: &str) -> Result<(), Refusal> {
     let is_noise =
         |c: char| c.is_control() && !matches!(c, '\t' | '\u{2}' | '\u{3}' | '\u{1c}'..='\u{1f}');
-    let Some((at, c)) = text.chars().enumerate().find(|(_, c)| is_noise(*c)) else {
+    let Some((at, c)) = text.char_indices().find(|(_, c)| is_noise(*c)) else {
         return Ok(());
     };
-    let name = match c {
-        '\0' => "NUL".to_owned(),
-        '\u{1b}' => "ESC".to_owned(),
-        c => format!("the control character U+{:04X}", u32::from(c)),
+    let what = match c {
+        '\0' => "it holds a NUL",
+        '\u{1b}' => "it holds an ESC",
+        _ => "it holds a control character",
     };
-    Err(format!("character {} is {name}", at + 1))
+    Err(Refusal::behind(&text[..at], what))
 }
 
 #[cfg(test)]
@@ -52,9 +55,18 @@ mod tests {
     fn characters_are_read_as_they_are_written() {
         for (label, line, expected) in [
             ("utf-8", &b"21.5 \xc2\xb0C"[..], Ok("21.5 °C")),
-            ("utf-8", b"21.5 \xb0C", Err("byte 6 (0xb0) is not UTF-8")),
-            ("utf-8", b"\xff\xfe", Err("byte 1 (0xff) is not UTF-8")),
-            ("utf-8", b"21.5 \xc2", Err("byte 6 (0xc2) is not UTF-8")),
+            (
+                "utf-8",
+                b"21.5 \xb0C",
+                Err("it is not UTF-8 at character 6"),
+            ),
+            (
+                "utf-8",
+                b"\xc3\xa4\xff",
+                Err("it is not UTF-8 at character 2"),
+            ),
+            ("utf-8", b"\xff\xfe", Err("it is not UTF-8 at character 1")),
+            ("utf-8", b"21.5 \xc2", Err("it is not UTF-8 at character 6")),
             ("windows-1252", b"21.5 \xb0C", Ok("21.5 °C")),
             ("windows-1252", b"\x80 5", Ok("€ 5")),
             ("iso-8859-15", b"\xa4 5", Ok("€ 5")),
@@ -67,11 +79,9 @@ mod tests {
         ] {
             let encoding = Encoding::for_label(label.as_bytes()).expect("known");
             let found = decode(encoding, line);
-            assert_eq!(
-                found.as_deref().map_err(String::as_str),
-                expected,
-                "{label} {line:?}"
-            );
+            let found = found.as_deref().map_err(Refusal::to_string);
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(found, expected, "{label} {line:?}");
         }
     }
 
@@ -82,35 +92,35 @@ mod tests {
             ("\u{2} 12.345 kg\u{3}", None),
             ("0104012345\u{1d}10ABC", None),
             ("grüße 温度 🌡", None),
-            ("\0", Some("character 1 is NUL")),
-            ("21.5\0", Some("character 5 is NUL")),
-            ("ä\0", Some("character 2 is NUL")),
+            ("\0", Some("it holds a NUL at character 1")),
+            ("21.5\0", Some("it holds a NUL at character 5")),
+            ("ä\0", Some("it holds a NUL at character 2")),
             (
                 "\u{1b}[0;32mI (27) boot: ESP-IDF",
-                Some("character 1 is ESC"),
+                Some("it holds an ESC at character 1"),
             ),
             (
                 "rl\u{10}\u{7f}",
-                Some("character 3 is the control character U+0010"),
+                Some("it holds a control character at character 3"),
             ),
             (
                 "\u{7f}",
-                Some("character 1 is the control character U+007F"),
+                Some("it holds a control character at character 1"),
             ),
             (
                 "\u{11}21.5",
-                Some("character 1 is the control character U+0011"),
+                Some("it holds a control character at character 1"),
             ),
             (
                 "a\u{81}",
-                Some("character 2 is the control character U+0081"),
+                Some("it holds a control character at character 2"),
             ),
             (
                 "a\u{85}b",
-                Some("character 2 is the control character U+0085"),
+                Some("it holds a control character at character 2"),
             ),
         ] {
-            let found = refuse_noise(text).err();
+            let found = refuse_noise(text).err().map(|found| found.to_string());
             assert_eq!(found.as_deref(), expected, "{text:?}");
         }
     }

@@ -21,7 +21,7 @@ fn calls(keys: &str) -> Option<(String, Gateway)> {
     gateway.start();
     let log = || gateway.whole_log();
     gateway.wait_until("the port is tried", || {
-        log().contains("serial port opened") || log().contains("serial port not there")
+        log().contains("serial port opened") || log().contains("serial port not open")
     });
     let text = wait::find("the calls are written down", || {
         let text = std::fs::read_to_string(&trace).unwrap_or_default();

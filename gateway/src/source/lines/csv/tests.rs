@@ -141,44 +141,44 @@ fn a_type_says_what_a_cell_is() {
         ),
         (
             "21.5;1;a;1;x",
-            Err("column `t`: `21.5` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         (
             "1.234,5;1;a;1;x",
-            Err("column `t`: `1.234,5` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         (
             "nan;1;a;1;x",
-            Err("column `t`: `nan` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         (
             "1e400;1;a;1;x",
-            Err("column `t`: `1e400` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         (
             r#""";1;a;1;x"#,
-            Err("column `t`: `` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         (
             "1;1,5;a;1;x",
-            Err("column `n`: `1,5` is no whole number of 64 bits"),
+            Err("column `n` is no whole number of 64 bits"),
         ),
         (
             "1;1e3;a;1;x",
-            Err("column `n`: `1e3` is no whole number of 64 bits"),
+            Err("column `n` is no whole number of 64 bits"),
         ),
         (
             "1;12345678901234567890123;a;1;x",
-            Err("column `n`: `12345678901234567890123` is no whole number of 64 bits"),
+            Err("column `n` is no whole number of 64 bits"),
         ),
         (
             "1;1;a;yes;x",
-            Err("column `on`: `yes` is no truth value: true, false, 1 or 0"),
+            Err("column `on` is no truth value: true, false, 1 or 0"),
         ),
         // The first that is wrong is told, and a wrong number of columns before all else.
         (
             "x;y;a;z;x",
-            Err("column `t`: `x` is no number with a decimal comma"),
+            Err("column `t` is no number with a decimal comma"),
         ),
         ("x;y", Err("it has 2 columns, the configuration names 5")),
         (
@@ -187,8 +187,7 @@ fn a_type_says_what_a_cell_is() {
         ),
     ];
     check(&mut reader(&columns, ';', Decimal::Comma), cases);
-    let long = format!("{}x", "9".repeat(10_000));
-    let why = reader(&["t float"], ';', Decimal::Point).object(&long);
-    let why = why.expect_err("no number");
-    assert!(why.len() < 100 && why.ends_with("…` is no number"), "{why}");
+    // What is wrong is told in the log, which holds nothing of a payload.
+    let why = reader(&["t float"], ';', Decimal::Point).object("secret");
+    assert_eq!(why, Err("column `t` is no number".into()));
 }
