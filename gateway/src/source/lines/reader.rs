@@ -80,6 +80,7 @@ impl LinesSource {
             schema: None,
             extensions: Vec::new(),
             data: Bytes::new(),
+            ..Event::default()
         };
         LinesSource {
             reader: LineReader::new(&config),
