@@ -77,72 +77,89 @@ mod tests {
     use super::*;
     use crate::config::{PortMatch, PortSettings};
 
+    type Case = (
+        LineFormat,
+        &'static str,
+        &'static [u8],
+        Result<&'static str, &'static str>,
+    );
+
+    const CASES: &[Case] = &[
+        (LineFormat::Json, "utf-8", br#"{"t": 1}"#, Ok(r#"{"t": 1}"#)),
+        (
+            LineFormat::Json,
+            "utf-8",
+            br#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#,
+            Ok(r#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#),
+        ),
+        (LineFormat::Json, "utf-8", b"12E4", Ok("12E4")),
+        (LineFormat::Json, "utf-8", b"\"007\"", Ok("\"007\"")),
+        (
+            LineFormat::Json,
+            "windows-1252",
+            b"[\"\xb0C\"]",
+            Ok("[\"\u{b0}C\"]"),
+        ),
+        (
+            LineFormat::Json,
+            "utf-8",
+            br#"{"t": 1"#,
+            Err("it is not JSON: EOF while parsing an object at character 7"),
+        ),
+        (
+            LineFormat::Json,
+            "utf-8",
+            b"hello",
+            Err("it is not JSON: expected value at character 1"),
+        ),
+        (
+            LineFormat::Json,
+            "utf-8",
+            b"007",
+            Err("it is not JSON: invalid number at character 2"),
+        ),
+        (
+            LineFormat::Json,
+            "utf-8",
+            b"{\"t\":1}\0",
+            Err("it holds a NUL at character 8"),
+        ),
+        (
+            LineFormat::Json,
+            "utf-8",
+            b"{\"t\":1}{\"t\":2}",
+            Err("it is not JSON: trailing characters at character 8"),
+        ),
+        (
+            LineFormat::Text,
+            "utf-8",
+            b"  hello, \"you\" ",
+            Ok("  hello, \"you\" "),
+        ),
+        (LineFormat::Text, "utf-8", b"007", Ok("007")),
+        (
+            LineFormat::Text,
+            "windows-1252",
+            b"21.5 \xb0C",
+            Ok("21.5 \u{b0}C"),
+        ),
+        (
+            LineFormat::Text,
+            "utf-8",
+            b"21.5 \xb0C",
+            Err("it is not UTF-8 at character 6"),
+        ),
+        (
+            LineFormat::Text,
+            "utf-8",
+            b"\0\0",
+            Err("it holds a NUL at character 1"),
+        ),
+    ];
+
     #[test]
     fn json_and_text_stay_what_they_are_and_what_is_none_is_refused() {
-        let json = LineFormat::Json;
-        let text = LineFormat::Text;
-        for (format, label, line, expected) in [
-            (&json, "utf-8", &br#"{"t": 1}"#[..], Ok(r#"{"t": 1}"#)),
-            (
-                &json,
-                "utf-8",
-                br#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#,
-                Ok(r#" {"b":1e400,"a":1.10,"a":12345678901234567890123} "#),
-            ),
-            (&json, "utf-8", b"12E4", Ok("12E4")),
-            (&json, "utf-8", b"\"007\"", Ok("\"007\"")),
-            (&json, "windows-1252", b"[\"\xb0C\"]", Ok("[\"\u{b0}C\"]")),
-            (
-                &json,
-                "utf-8",
-                br#"{"t": 1"#,
-                Err("it is not JSON: EOF while parsing an object at character 7"),
-            ),
-            (
-                &json,
-                "utf-8",
-                b"hello",
-                Err("it is not JSON: expected value at character 1"),
-            ),
-            (
-                &json,
-                "utf-8",
-                b"007",
-                Err("it is not JSON: invalid number at character 2"),
-            ),
-            (
-                &json,
-                "utf-8",
-                b"{\"t\":1}\0",
-                Err("it holds a NUL at character 8"),
-            ),
-            (
-                &json,
-                "utf-8",
-                b"{\"t\":1}{\"t\":2}",
-                Err("it is not JSON: trailing characters at character 8"),
-            ),
-            (
-                &text,
-                "utf-8",
-                b"  hello, \"you\" ",
-                Ok("  hello, \"you\" "),
-            ),
-            (&text, "utf-8", b"007", Ok("007")),
-            (&text, "windows-1252", b"21.5 \xb0C", Ok("21.5 \u{b0}C")),
-            (
-                &text,
-                "utf-8",
-                b"21.5 \xb0C",
-                Err("it is not UTF-8 at character 6"),
-            ),
-            (
-                &text,
-                "utf-8",
-                b"\0\0",
-                Err("it holds a NUL at character 1"),
-            ),
-        ] {
+        for (format, label, line, expected) in CASES {
             let mut reader = LineReader::new(&Lines {
                 port: PortMatch::Path(PathBuf::new()),
                 settings: PortSettings::default(),

@@ -6,42 +6,44 @@ use tidegate_tests::wait;
 
 use super::{LAST, Port, Ports};
 
+/// A line, why it is refused, and how it is shown.
+const LINES: &[(&[u8], &str, &str)] = &[
+    (b"1", "it has 1 column, the configuration names 2", "1"),
+    (
+        b"1,2,3",
+        "it has 3 columns, the configuration names 2",
+        "1,2,3",
+    ),
+    (
+        b"ets Jun  8 2016 00:22:57",
+        "it has 1 column, the configuration names 2",
+        "ets Jun  8 2016 00:22:57",
+    ),
+    (b"nan,ok", "column `celsius` is no number", "nan,ok"),
+    (b"21.5\0,ok", "it holds a NUL at character 5", "21.5\\0,ok"),
+    (
+        b"21.5,\xb0C",
+        "it is not UTF-8 at character 6",
+        "21.5,\\xb0C",
+    ),
+    (
+        b"\x1b[2Jx,y",
+        "it holds an ESC at character 1",
+        "\\u{1b}[2Jx,y",
+    ),
+    (
+        b"21.5,\"ok",
+        "a quote is missing at the end of column 2",
+        "21.5,\"ok",
+    ),
+];
+
 #[test]
 fn refused_lines_are_counted_and_the_last_ones_shown() {
     let csv = "format = \"csv\"\ncolumns = [\"celsius float\", \"state\"]".to_owned();
     let mut ports = Ports::start(&[csv.clone(), csv]);
-    let lines: &[(&[u8], &str, &str)] = &[
-        (b"1", "it has 1 column, the configuration names 2", "1"),
-        (
-            b"1,2,3",
-            "it has 3 columns, the configuration names 2",
-            "1,2,3",
-        ),
-        (
-            b"ets Jun  8 2016 00:22:57",
-            "it has 1 column, the configuration names 2",
-            "ets Jun  8 2016 00:22:57",
-        ),
-        (b"nan,ok", "column `celsius` is no number", "nan,ok"),
-        (b"21.5\0,ok", "it holds a NUL at character 5", "21.5\\0,ok"),
-        (
-            b"21.5,\xb0C",
-            "it is not UTF-8 at character 6",
-            "21.5,\\xb0C",
-        ),
-        (
-            b"\x1b[2Jx,y",
-            "it holds an ESC at character 1",
-            "\\u{1b}[2Jx,y",
-        ),
-        (
-            b"21.5,\"ok",
-            "a quote is missing at the end of column 2",
-            "21.5,\"ok",
-        ),
-    ];
     ports.write(0, &[b"half of a line\n21.5,ok\n"]);
-    for (line, _, _) in lines {
+    for (line, _, _) in LINES {
         ports.write(0, &[line, b"\n"]);
     }
     for place in [0, 1] {
@@ -49,10 +51,10 @@ fn refused_lines_are_counted_and_the_last_ones_shown() {
     }
     assert_eq!(ports.payloads(0), [r#"{"celsius":21.5,"state":"ok"}"#]);
     let refused = ports.refused(0);
-    assert_eq!(refused["count"], lines.len());
+    assert_eq!(refused["count"], LINES.len());
     let last = refused["last"].as_array().expect("a list");
     assert_eq!(last.len(), 5);
-    for (shown, (line, why, begin)) in last.iter().zip(&lines[lines.len() - 5..]) {
+    for (shown, (line, why, begin)) in last.iter().zip(&LINES[LINES.len() - 5..]) {
         assert_eq!(shown["why"], *why);
         assert_eq!(shown["begin"], *begin);
         assert_eq!(shown["bytes"], line.len());
@@ -66,17 +68,17 @@ fn refused_lines_are_counted_and_the_last_ones_shown() {
     assert_eq!(ports.refused(1), json!(null), "nothing was");
     // The counts agree, and are in the metrics.
     let status = ports.gateway.status();
-    assert_eq!(status["sources"][1]["refused"], lines.len());
+    assert_eq!(status["sources"][1]["refused"], LINES.len());
     let metric = ports
         .gateway
         .metric("tidegate_source_malformed_total", "reason=\"line\"");
-    assert_eq!(metric, lines.len() as u64);
+    assert_eq!(metric, LINES.len() as u64);
     let shown = ports.gateway.ask(&["status"]);
     let shown = String::from_utf8_lossy(&shown.stdout);
     println!("{shown}");
-    let heading = format!("s0 refused {} lines, the last of them:", lines.len());
+    let heading = format!("s0 refused {} lines, the last of them:", LINES.len());
     let (_, shown) = shown.split_once(&heading).expect("it is shown");
-    for (_, why, begin) in &lines[lines.len() - 5..] {
+    for (_, why, begin) in &LINES[LINES.len() - 5..] {
         assert!(shown.contains(why), "{why} in {shown}");
         assert!(
             shown.contains(&format!("\"{begin}\"")),

@@ -109,84 +109,86 @@ fn quotes_and_delimiters_are_those_of_csv() {
     }
 }
 
+/// Under `t float`, `n int`, `id text`, `on bool`, `x`, with a decimal comma.
+const TYPED: &[(&str, Result<&str, &str>)] = &[
+    (
+        "21,50;007;007;1;007",
+        Ok(r#"{"t":21.50,"n":7,"id":"007","on":true,"x":"007"}"#),
+    ),
+    (
+        "+5;+5;+5;TRUE;+5",
+        Ok(r#"{"t":5,"n":5,"id":"+5","on":true,"x":"+5"}"#),
+    ),
+    (
+        "12E4;-0;12E4;0;12E4",
+        Ok(r#"{"t":12E4,"n":0,"id":"12E4","on":false,"x":"12E4"}"#),
+    ),
+    (
+        ";;;;",
+        Ok(r#"{"t":null,"n":null,"id":null,"on":null,"x":null}"#),
+    ),
+    (
+        r#""1,5";"7";"21";"false";"21""#,
+        Ok(r#"{"t":1.5,"n":7,"id":"21","on":false,"x":"21"}"#),
+    ),
+    (
+        "12345678901234567890123;1;12345678901234567890123;1;1,5",
+        Ok(
+            r#"{"t":12345678901234567890123,"n":1,"id":"12345678901234567890123","on":true,"x":"1,5"}"#,
+        ),
+    ),
+    (
+        "21.5;1;a;1;x",
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    (
+        "1.234,5;1;a;1;x",
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    (
+        "nan;1;a;1;x",
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    (
+        "1e400;1;a;1;x",
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    (
+        r#""";1;a;1;x"#,
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    (
+        "1;1,5;a;1;x",
+        Err("column `n` is no whole number of 64 bits"),
+    ),
+    (
+        "1;1e3;a;1;x",
+        Err("column `n` is no whole number of 64 bits"),
+    ),
+    (
+        "1;12345678901234567890123;a;1;x",
+        Err("column `n` is no whole number of 64 bits"),
+    ),
+    (
+        "1;1;a;yes;x",
+        Err("column `on` is no truth value: true, false, 1 or 0"),
+    ),
+    // The first that is wrong is told, and a wrong number of columns before all else.
+    (
+        "x;y;a;z;x",
+        Err("column `t` is no number with a decimal comma"),
+    ),
+    ("x;y", Err("it has 2 columns, the configuration names 5")),
+    (
+        "1;2;3;4;5;6",
+        Err("it has 6 columns, the configuration names 5"),
+    ),
+];
+
 #[test]
 fn a_type_says_what_a_cell_is() {
     let columns = ["t float", "n int", "id text", "on bool", "x"];
-    let cases: &[(&str, Result<&str, &str>)] = &[
-        (
-            "21,50;007;007;1;007",
-            Ok(r#"{"t":21.50,"n":7,"id":"007","on":true,"x":"007"}"#),
-        ),
-        (
-            "+5;+5;+5;TRUE;+5",
-            Ok(r#"{"t":5,"n":5,"id":"+5","on":true,"x":"+5"}"#),
-        ),
-        (
-            "12E4;-0;12E4;0;12E4",
-            Ok(r#"{"t":12E4,"n":0,"id":"12E4","on":false,"x":"12E4"}"#),
-        ),
-        (
-            ";;;;",
-            Ok(r#"{"t":null,"n":null,"id":null,"on":null,"x":null}"#),
-        ),
-        (
-            r#""1,5";"7";"21";"false";"21""#,
-            Ok(r#"{"t":1.5,"n":7,"id":"21","on":false,"x":"21"}"#),
-        ),
-        (
-            "12345678901234567890123;1;12345678901234567890123;1;1,5",
-            Ok(
-                r#"{"t":12345678901234567890123,"n":1,"id":"12345678901234567890123","on":true,"x":"1,5"}"#,
-            ),
-        ),
-        (
-            "21.5;1;a;1;x",
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        (
-            "1.234,5;1;a;1;x",
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        (
-            "nan;1;a;1;x",
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        (
-            "1e400;1;a;1;x",
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        (
-            r#""";1;a;1;x"#,
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        (
-            "1;1,5;a;1;x",
-            Err("column `n` is no whole number of 64 bits"),
-        ),
-        (
-            "1;1e3;a;1;x",
-            Err("column `n` is no whole number of 64 bits"),
-        ),
-        (
-            "1;12345678901234567890123;a;1;x",
-            Err("column `n` is no whole number of 64 bits"),
-        ),
-        (
-            "1;1;a;yes;x",
-            Err("column `on` is no truth value: true, false, 1 or 0"),
-        ),
-        // The first that is wrong is told, and a wrong number of columns before all else.
-        (
-            "x;y;a;z;x",
-            Err("column `t` is no number with a decimal comma"),
-        ),
-        ("x;y", Err("it has 2 columns, the configuration names 5")),
-        (
-            "1;2;3;4;5;6",
-            Err("it has 6 columns, the configuration names 5"),
-        ),
-    ];
-    check(&mut reader(&columns, ';', Decimal::Comma), cases);
+    check(&mut reader(&columns, ';', Decimal::Comma), TYPED);
     // What is wrong is told in the log, which holds nothing of a payload.
     let why = reader(&["t float"], ';', Decimal::Point).object("secret");
     assert_eq!(why, Err("column `t` is no number".into()));
