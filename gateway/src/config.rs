@@ -25,7 +25,7 @@ pub use api::Api;
 pub use connection::broker::{Broker, MqttVersion};
 pub use connection::client_tls::ClientTls;
 pub use connection::listener::User;
-pub use connection::port::PortMatch;
+pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
 pub use gateway::Gateway;
 pub use key::unit;

@@ -348,6 +348,7 @@ fn a_port_that_brings_bytes_and_no_readings_is_told_until_one_comes() {
         for (name, line, _) in &mut lines {
             let mut noise: Vec<u8> = (0..64).map(|_| random.u8(..)).collect();
             match *name {
+                "text" => noise = b"\xff\xfe none of it is text\n".to_vec(),
                 "json" => noise = b"not JSON\n".to_vec(),
                 "csv" => noise = b"1\n".to_vec(),
                 "endless" => noise = b"abcdefgh".to_vec(),

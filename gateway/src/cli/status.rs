@@ -1,6 +1,7 @@
 //! `tidegate status`: the gateway at a glance.
 
 mod delivery;
+mod lines;
 mod rules;
 
 use std::io::Write;
@@ -75,6 +76,7 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
     }
     write_rules(output, status)?;
     write_sources(output, status)?;
+    lines::write(output, &status.sources)?;
     write_upstreams(output, &status.upstreams)?;
     delivery::write(output, &status.upstreams)?;
     write_store(output, status)?;

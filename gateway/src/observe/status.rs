@@ -3,6 +3,8 @@
 //! Every figure counts from the start of the process unless it says otherwise. Times are
 //! milliseconds since the Unix epoch, spans are milliseconds, sizes are bytes.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 /// The whole answer.
@@ -84,6 +86,31 @@ pub struct SourceStatus {
     pub connections: u64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// Lines of text that it refused; absent where there were none.
+    #[serde(default)]
+    pub refused_lines: Option<RefusedLines>,
+}
+
+/// Lines of text that a source refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLines {
+    /// How many.
+    pub count: u64,
+    /// The last ones, oldest first.
+    pub last: VecDeque<RefusedLine>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLine {
+    /// When.
+    pub at_ms: i64,
+    /// What is wrong with it.
+    pub why: String,
+    /// Its bytes; of one that is too long, those up to there.
+    pub bytes: u64,
+    /// Its first 40 bytes, escaped.
+    pub begin: String,
 }
 
 /// One upstream and its lane.

@@ -68,6 +68,7 @@ fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics, now: Now)
         refused: refused + malformed,
         connections: connections.max(0) as u64,
         last_error: state.last_error,
+        refused_lines: metrics.refused_lines(),
     }
 }
 
