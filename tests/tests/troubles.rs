@@ -54,14 +54,16 @@ fn whoever_is_not_let_in_is_told() {
     let post = |_: &Gateway, login: &[&str]| post_refused(hooks, login.first().copied());
     type Visit<'a> = &'a dyn Fn(&Gateway, &[&str]);
     let wrong = "the password of the user press is wrong";
-    let unknown = "the user name is none of `users`";
+    let unknown = "the user name \"oven\" is none of `users`";
+    let swapped = "user name and password are swapped";
     let none = "no user name and password were given";
-    // `press:wrong` and `s3cret:x`.
-    let (bad, strange) = (
+    // `press:wrong`, `oven:x` and `s3cret:press`.
+    let (bad, strange, mixed) = (
         "Authorization: Basic cHJlc3M6d3Jvbmc=",
-        "Authorization: Basic czNjcmV0Ong=",
+        "Authorization: Basic b3Zlbjp4",
+        "Authorization: Basic czNjcmV0OnByZXNz",
     );
-    let cases: [(&str, Visit, &[&str], &str); 9] = [
+    let cases: [(&str, Visit, &[&str], &str); 12] = [
         ("floor", &mqtt, &["-u", "press", "-P", "wrong"], wrong),
         (
             "floor",
@@ -69,17 +71,30 @@ fn whoever_is_not_let_in_is_told() {
             &["-V", "5", "-u", "press", "-P", "wrong"],
             wrong,
         ),
-        ("floor", &mqtt, &["-u", "s3cret", "-P", "x"], unknown),
+        ("floor", &mqtt, &["-u", "oven", "-P", "x"], unknown),
         (
             "floor",
             &mqtt,
-            &["-V", "5", "-u", "s3cret", "-P", "x"],
+            &["-V", "5", "-u", "oven", "-P", "x"],
             unknown,
         ),
-        ("floor", &mqtt, &["-u", "press"], none),
+        ("floor", &mqtt, &["-u", "s3cret", "-P", "press"], swapped),
+        (
+            "floor",
+            &mqtt,
+            &["-u", "press"],
+            "the user press gave no password",
+        ),
+        (
+            "floor",
+            &mqtt,
+            &["-u", "s3cret"],
+            "none of `users`, and no password",
+        ),
         ("floor", &mqtt, &[], none),
         ("hooks", &post, &[bad], wrong),
         ("hooks", &post, &[strange], unknown),
+        ("hooks", &post, &[mixed], swapped),
         ("hooks", &post, &[], none),
     ];
     let mut gateway = Gateway::new(&config);
@@ -104,7 +119,7 @@ fn whoever_is_not_let_in_is_told() {
     assert!(
         troubles(&gateway)
             .iter()
-            .any(|line| line.contains("6 logins failed"))
+            .any(|line| line.contains("8 logins failed"))
     );
 }
 

@@ -65,6 +65,9 @@ pub struct MqttListenerSource {
 }
 
 impl OpenSource for config::MqttListener {
+    const NOTES: &'static [&'static str] =
+        &["retained messages are stored and sent on; new subscribers get none yet"];
+
     fn connections_max(&self) -> usize {
         self.connections_max
     }
@@ -211,7 +214,7 @@ async fn serve(
             metrics.malformed("tls");
             let peer = peer.ip();
             match certificate::objection(&error) {
-                Some(why) => metrics.login_failed(&listener.observe, peer, &why),
+                Some(why) => metrics.login_failed(&listener.observe, peer, None, &why),
                 None => {
                     tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
                 }

@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Err(disconnect) => {
                 encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
-                self.not_let_in(connect.client_id.as_str(), &disconnect);
+                self.not_let_in(&connect, &disconnect);
                 self.linger(&mut shutdown).await;
             }
             Ok((mut session, lease)) => {
@@ -214,17 +214,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         }
     }
 
+    /// Writes what is to go out. Dropping the future loses nothing.
     async fn flush(&mut self) -> std::io::Result<()> {
         if self.is_broken {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         }
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let written = tokio::time::timeout(WRITE_MAX, self.stream.write_all(&self.out)).await;
-        self.out.clear();
+        let (stream, out) = (&mut self.stream, &mut self.out);
+        let write = async {
+            while !out.is_empty() {
+                if stream.write_buf(out).await? == 0 {
+                    return Err(std::io::ErrorKind::WriteZero.into());
+                }
+            }
+            Ok(())
+        };
+        let written = tokio::time::timeout(WRITE_MAX, write).await;
         let written = written.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        self.is_broken = written.is_err();
+        if written.is_err() {
+            self.break_off();
+        }
         written
     }
 

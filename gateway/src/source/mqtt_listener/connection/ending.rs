@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             session.write_disconnect(disconnect, &mut self.out);
         }
         let _ = tokio::time::timeout(GOODBYE_MAX, async {
-            self.flush().await?;
+            let _ = self.flush().await;
             self.stream.shutdown().await
         })
         .await;

@@ -90,20 +90,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             let listens = self.listens(true);
             tokio::select! {
                 biased;
-                offered = &mut offered => {
-                    return offered.map(|()| heard).map_err(|Closed| {
-                        let why = "the gateway is shutting down";
-                        Disconnect::new(reason::SERVER_SHUTTING_DOWN, why)
-                    });
-                }
+                offered = &mut offered => return told(offered, heard),
                 () = session.receipts.ready() => session.settle(clock::monotonic(), &mut self.out),
                 read = read_more(&mut self.stream, &mut self.buffer), if listens => {
                     heard |= self.heard(read);
                 }
             }
             self.answer_pings();
-            // An error comes again where the session writes next.
-            let _ = self.flush().await;
+            // A client that takes no bytes holds up no place in the intake.
+            tokio::select! {
+                biased;
+                offered = &mut offered => return told(offered, heard),
+                // An error comes again where the session writes next.
+                _ = self.flush() => {}
+            }
         }
     }
 
@@ -146,6 +146,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         }
         Ok(())
     }
+}
+
+/// The end of an offer.
+fn told(offered: Result<(), Closed>, heard: bool) -> Result<bool, Disconnect> {
+    offered.map(|()| heard).map_err(|Closed| {
+        let why = "the gateway is shutting down";
+        Disconnect::new(reason::SERVER_SHUTTING_DOWN, why)
+    })
 }
 
 /// Reads more; the buffer grows by what was received, not by what a header claims.

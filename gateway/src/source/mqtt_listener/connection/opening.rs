@@ -123,21 +123,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     }
 
     /// Tells the log why a client was not let in.
-    pub(super) fn not_let_in(&self, client: &str, disconnect: &Disconnect) {
+    pub(super) fn not_let_in(&self, connect: &ConnectPacket, disconnect: &Disconnect) {
         if !matches!(
             disconnect.reason,
             reason::BAD_LOGIN | reason::NOT_AUTHORIZED
         ) {
-            return self.report(client, disconnect);
+            return self.report(connect.client_id.as_str(), disconnect);
         }
         let ListenerContext {
             observe,
+            authenticator,
             session_context,
             ..
         } = &*self.listener;
         let metrics = &session_context.metrics;
         metrics.malformed(reason::label(disconnect.reason));
-        metrics.login_failed(observe, self.peer.ip(), &disconnect.why);
+        let user = authenticator.known_user(connect, self.certificate_name.as_deref());
+        metrics.login_failed(observe, self.peer.ip(), user, &disconnect.why);
     }
 }
 
