@@ -155,12 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             session.settle(now, &mut self.out);
             let more = match self.offer_packets(session, &mut subscriber, now).await {
                 Ok(more) => more,
-                Err(disconnect) => {
-                    if disconnect.reason != reason::SUCCESS {
-                        self.drain(session).await;
-                    }
-                    return disconnect;
-                }
+                Err(disconnect) => return disconnect,
             };
             let held_back = session.is_throttled();
             if held_back {

@@ -21,6 +21,48 @@ fn login(level: u8, client: &str, user: Option<&str>, password: Option<&str>) ->
     }
 }
 
+/// User, password, and what the log says.
+type Login = (Option<&'static str>, Option<&'static str>, &'static str);
+const LOGINS: [Login; 9] = [
+    (
+        Some("press"),
+        Some("wr0ng"),
+        "the password of the user press is wrong",
+    ),
+    (
+        Some("press"),
+        Some("curious"),
+        "the password of the user press is wrong",
+    ),
+    (
+        Some("spy"),
+        Some(""),
+        "the password of the user spy is wrong",
+    ),
+    (Some("press"), None, "the user press gave no password"),
+    (
+        Some("oven"),
+        Some("wr0ng"),
+        "the user name \"oven\" is none of `users`",
+    ),
+    (
+        Some("a\nb"),
+        Some("wr0ng"),
+        "the user name \"a\\nb\" is none of `users`",
+    ),
+    (
+        Some("open sesame"),
+        Some("press"),
+        "user name and password are swapped",
+    ),
+    (
+        Some("t0ken"),
+        None,
+        "a user name that is none of `users`, and no password",
+    ),
+    (None, None, "no user name and password were given"),
+];
+
 /// The lines of the log that tell of a login with these words.
 fn lines(gateway: &Gateway, words: &str) -> Vec<String> {
     let log = gateway.whole_log();
@@ -61,49 +103,8 @@ fn with_users() -> (Gateway, std::net::SocketAddr) {
 #[test]
 fn who_is_not_let_in_is_named_with_its_address_and_without_its_password() {
     let (gateway, hooks) = with_users();
-    let some = Some;
-    // User, password, and what the log says.
-    let cases: [(Option<&str>, Option<&str>, &str); 9] = [
-        (
-            some("press"),
-            some("wr0ng"),
-            "the password of the user press is wrong",
-        ),
-        (
-            some("press"),
-            some("curious"),
-            "the password of the user press is wrong",
-        ),
-        (
-            some("spy"),
-            some(""),
-            "the password of the user spy is wrong",
-        ),
-        (some("press"), None, "the user press gave no password"),
-        (
-            some("oven"),
-            some("wr0ng"),
-            "the user name \"oven\" is none of `users`",
-        ),
-        (
-            some("a\nb"),
-            some("wr0ng"),
-            "the user name \"a\\nb\" is none of `users`",
-        ),
-        (
-            some("open sesame"),
-            some("press"),
-            "user name and password are swapped",
-        ),
-        (
-            some("t0ken"),
-            None,
-            "a user name that is none of `users`, and no password",
-        ),
-        (None, None, "no user name and password were given"),
-    ];
     let mut count = 0;
-    for (user, password, expected) in cases {
+    for (user, password, expected) in LOGINS {
         for level in LEVELS {
             let mut client = RawClient::dial(gateway.address);
             client.send(&login(level, "device", user, password).packet());

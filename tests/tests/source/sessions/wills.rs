@@ -50,60 +50,58 @@ fn endings(level: u8) -> Vec<(String, Ending, bool)> {
         ),
         ("no packet type", Bytes(vec![0, 0], Some(0x81)), true),
     ];
-    let word = |word: u8| Bytes(vec![0xe0, 1, word], None);
-    let mut words = Vec::new();
+    all.extend(of_version(level));
+    let all = all.into_iter();
+    let mut all: Vec<_> = all
+        .map(|(what, ending, goes)| (what.to_owned(), ending, goes))
+        .collect();
+    if level == V5 {
+        let reasons = [
+            4, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+        ];
+        let words = reasons.map(|reason| {
+            let ending = Bytes(vec![0xe0, 1, reason], None);
+            (format!("DISCONNECT {reason:#04x}"), ending, true)
+        });
+        all.extend(words);
+    }
+    all
+}
+
+/// DISCONNECTs that only some version has.
+fn of_version(level: u8) -> Vec<(&'static str, Ending, bool)> {
+    let told = |bytes: &[u8], reason| Bytes(bytes.to_vec(), reason);
     if level != V5 {
         // Bytes behind a DISCONNECT are none of MQTT 3: it is no DISCONNECT.
-        all.push(("DISCONNECT with 0", word(0), true));
-        all.push(("DISCONNECT with 4", word(4), true));
-    } else {
-        let told = |bytes: &[u8], reason| Bytes(bytes.to_vec(), reason);
-        let with_words = b"\xe0\x0f\0\x0d\x1f\0\x03bye\x26\0\x01k\0\x01v";
-        let outlives = b"\xe0\x07\0\x05\x11\0\0\0\x09";
-        all.extend([
-            ("DISCONNECT 0", word(0), false),
-            (
-                "DISCONNECT 0 without properties",
-                told(&[0xe0, 2, 0, 0], None),
-                false,
-            ),
-            (
-                "DISCONNECT 0 with properties",
-                told(with_words, None),
-                false,
-            ),
-            (
-                "DISCONNECT 0, an expiry of 0",
-                told(b"\xe0\x07\0\x05\x11\0\0\0\0", None),
-                false,
-            ),
-            (
-                "DISCONNECT 0, an expiry that CONNECT had not",
-                told(outlives, Some(0x82)),
-                true,
-            ),
-            (
-                "DISCONNECT 0, a property of CONNACK",
-                told(&[0xe0, 4, 0, 2, 0x2a, 1], Some(0x81)),
-                true,
-            ),
-            (
-                "DISCONNECT 0, bytes behind it",
-                told(&[0xe0, 3, 0, 0, 9], Some(0x81)),
-                true,
-            ),
-        ]);
-        words.extend([
-            0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
-        ]);
+        return vec![
+            ("DISCONNECT with 0", told(&[0xe0, 1, 0], None), true),
+            ("DISCONNECT with 4", told(&[0xe0, 1, 4], None), true),
+        ];
     }
-    let all = all
-        .into_iter()
-        .map(|(what, ending, goes)| (what.to_owned(), ending, goes));
-    let words = words
-        .into_iter()
-        .map(|reason| (format!("DISCONNECT {reason:#04x}"), word(reason), true));
-    all.chain(words).collect()
+    let with_words = b"\xe0\x0f\0\x0d\x1f\0\x03bye\x26\0\x01k\0\x01v";
+    let ends = b"\xe0\x07\0\x05\x11\0\0\0\0";
+    let outlives = b"\xe0\x07\0\x05\x11\0\0\0\x09";
+    vec![
+        ("0", told(&[0xe0, 1, 0], None), false),
+        ("0 without properties", told(&[0xe0, 2, 0, 0], None), false),
+        ("0 with properties", told(with_words, None), false),
+        ("0, an expiry of 0", told(ends, None), false),
+        (
+            "0, an expiry that CONNECT had not",
+            told(outlives, Some(0x82)),
+            true,
+        ),
+        (
+            "0, a property of CONNACK",
+            told(&[0xe0, 4, 0, 2, 0x2a, 1], Some(0x81)),
+            true,
+        ),
+        (
+            "0, bytes behind it",
+            told(&[0xe0, 3, 0, 0, 9], Some(0x81)),
+            true,
+        ),
+    ]
 }
 
 /// Lets a client with a will in, and ends its connection.

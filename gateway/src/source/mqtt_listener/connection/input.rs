@@ -70,6 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         self.ahead.taken(before - self.buffer.len());
         subscriber.follow(!session.subscriptions.is_empty(), &session.log);
         let heard = self.offer(session, arrivals).await?;
+        if taken
+            .as_ref()
+            .is_err_and(|end| end.reason != reason::SUCCESS)
+        {
+            self.drain(session).await;
+        }
         taken.map(|()| heard)
     }
 
