@@ -43,11 +43,9 @@ fn refused_logins() -> Vec<(&'static str, &'static [&'static str], &'static str)
     let swapped = "user name and password are swapped";
     let none = "no user name and password were given";
     // `press:wrong`, `oven:x` and `s3cret:press`.
-    let (bad, strange, mixed) = (
-        "Authorization: Basic cHJlc3M6d3Jvbmc=",
-        "Authorization: Basic b3Zlbjp4",
-        "Authorization: Basic czNjcmV0OnByZXNz",
-    );
+    const BAD: &str = "Authorization: Basic cHJlc3M6d3Jvbmc=";
+    const STRANGE: &str = "Authorization: Basic b3Zlbjp4";
+    const MIXED: &str = "Authorization: Basic czNjcmV0OnByZXNz";
     vec![
         ("floor", &["-u", "press", "-P", "wrong"], wrong),
         ("floor", &["-V", "5", "-u", "press", "-P", "wrong"], wrong),
@@ -61,9 +59,9 @@ fn refused_logins() -> Vec<(&'static str, &'static [&'static str], &'static str)
             "none of `users`, and no password",
         ),
         ("floor", &[], none),
-        ("hooks", &[bad], wrong),
-        ("hooks", &[strange], unknown),
-        ("hooks", &[mixed], swapped),
+        ("hooks", &[BAD], wrong),
+        ("hooks", &[STRANGE], unknown),
+        ("hooks", &[MIXED], swapped),
         ("hooks", &[], none),
     ]
 }
