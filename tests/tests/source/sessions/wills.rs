@@ -314,32 +314,36 @@ fn real_clients_leave_a_will_when_they_are_killed_and_none_when_they_end() {
         return;
     };
     let gateway = start("");
+    let mut sender = RawClient::connect(gateway.address, &Hello::new(V5, "sender"));
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
-        for (signal, goes) in [("KILL", true), ("TERM", false)] {
-            let topic = format!("will/{version}/{signal}");
-            let arguments = ["-V", version, "-t", "none", "-q", "1", "--will-qos", "1"];
+        for (end, goes) in [("killed", true), ("ended", false)] {
+            let topic = format!("will/{version}/{end}");
+            // It ends by itself once it has heard one message.
+            let arguments = ["-V", version, "-t", "hello", "-C", "1", "--will-qos", "1"];
             let mut client = real(&program, &gateway, &arguments);
             client.args(["--will-topic", &topic, "--will-payload", "gone"]);
             let mut client = client.stdout(Stdio::null()).spawn().expect("it starts");
             gateway.wait_until("the client is there", || {
-                gateway.metric("tidegate_source_connections", "floor") == 1
+                gateway.metric("tidegate_source_connections", "floor") == 2
             });
-            let pid = client.id().to_string();
-            let told = std::process::Command::new("kill")
-                .args([&format!("-{signal}"), &pid])
-                .status();
-            assert!(told.expect("kill runs").success());
+            if goes {
+                client.kill().expect("it runs");
+            }
             wait::until("the client ends", || {
-                client.try_wait().expect("a child").is_some()
+                let ended = client.try_wait().expect("a child").is_some();
+                if !ended {
+                    sender.stored(V5, "hello", b"hello");
+                }
+                ended
             });
             wait::until("the gateway knows", || {
-                gateway.metric("tidegate_source_connections", "floor") == 0
+                gateway.metric("tidegate_source_connections", "floor") == 1
             });
             if goes {
                 gateway.wait_until("its will", || topics(&gateway, &topic).len() == 1);
             }
         }
     }
-    let ended = topics(&gateway, "will/+/TERM");
+    let ended = topics(&gateway, "will/+/ended");
     assert!(ended.is_empty(), "{ended:?}");
 }
