@@ -134,7 +134,13 @@ fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()
         ]);
     }
     writeln!(output)?;
-    table.write(output, color::output_in_color())
+    table.write(output, color::output_in_color())?;
+    for source in &status.sources {
+        for note in &source.notes {
+            writeln!(output, "  {}: {}", source.name, printable(note))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std::io::Result<()> {

@@ -84,6 +84,9 @@ pub struct SourceStatus {
     pub refused: u64,
     /// Connections open now.
     pub connections: u64,
+    /// What is not done here that its clients may expect.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
     /// Lines of text that it refused; absent where there were none.

@@ -1,4 +1,4 @@
-//! A listener that devices connect to: MQTT 3.1.1 and 5, QoS 0, 1 and 2.
+//! A listener that devices connect to: MQTT 3.1, 3.1.1 and 5, QoS 0, 1 and 2.
 //!
 //! A PUBACK or PUBREC leaves only after the commit that holds its event. The layers, from the
 //! bytes up: [`codec`] reads and writes packets, [`session`] keeps the rules of the protocol
@@ -11,6 +11,8 @@ pub mod codec;
 pub mod config;
 mod connection;
 mod disconnect;
+mod held_back;
+mod keep_alive;
 mod oversized;
 pub mod session;
 mod subscriber;
@@ -19,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -39,6 +41,9 @@ use client_ids::ClientIds;
 use connection::ClientConnection;
 use session::SessionContext;
 
+/// CONNECTs larger than usual that are read at once.
+const LARGE_CONNECTS_MAX: usize = 32;
+
 /// What all connections of a listener share.
 pub(crate) struct ListenerContext {
     name: String,
@@ -46,6 +51,8 @@ pub(crate) struct ListenerContext {
     inlet: Inlet,
     observe: Arc<Observe>,
     client_ids: ClientIds,
+    /// Memory for CONNECTs of clients that are not let in yet.
+    large_connects: Semaphore,
     authenticator: Authenticator,
 }
 
@@ -58,6 +65,9 @@ pub struct MqttListenerSource {
 }
 
 impl OpenSource for config::MqttListener {
+    const NOTES: &'static [&'static str] =
+        &["retained messages are stored and sent on; new subscribers get none yet"];
+
     fn connections_max(&self) -> usize {
         self.connections_max
     }
@@ -114,6 +124,7 @@ impl MqttListenerSource {
             inlet,
             observe,
             client_ids: ClientIds::default(),
+            large_connects: Semaphore::new(LARGE_CONNECTS_MAX),
         };
         Ok(MqttListenerSource {
             acceptor,
@@ -203,7 +214,7 @@ async fn serve(
             metrics.malformed("tls");
             let peer = peer.ip();
             match certificate::objection(&error) {
-                Some(why) => metrics.login_failed(&listener.observe, peer, &why),
+                Some(why) => metrics.login_failed(&listener.observe, peer, None, &why),
                 None => {
                     tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
                 }
