@@ -8,7 +8,7 @@ use std::io::Write;
 use super::Failure;
 use super::arguments::{ConfigArgument, OutputFormat};
 use super::gateway::control_client::ControlClient;
-use super::terminal::table::{Table, printable};
+use super::terminal::table::{LINE_WIDTH_MIN, Table, printable, wrapped};
 use super::terminal::{color, figures};
 use crate::observe::status::{Status, UpstreamStatus};
 
@@ -111,15 +111,15 @@ fn write_rules(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
 }
 
 fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
-    let mut table = Table::new(&[
+    let headings = [
         "SOURCE",
         "TYPE",
         "STATE",
         ">EVENTS",
         ">REFUSED",
         ">CONNECTIONS",
-        "LAST ERROR",
-    ]);
+    ];
+    let mut table = Table::new(&headings);
     for source in &status.sources {
         table.row([
             source.name.clone(),
@@ -128,26 +128,23 @@ fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()
             figures::count(source.events),
             figures::count(source.refused),
             figures::count(source.connections),
-            source.last_error.clone().unwrap_or_default(),
         ]);
+        below(&mut table, source.last_error.as_deref());
     }
     writeln!(output)?;
     table.write(output, color::output_in_color())
 }
 
+/// The last error of a source or an upstream.
+fn below(table: &mut Table, last_error: Option<&str>) {
+    if let Some(error) = last_error {
+        table.below(&format!("last error: {error}"));
+    }
+}
+
 fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std::io::Result<()> {
     let headings = [
-        "UPSTREAM",
-        "TYPE",
-        "STATE",
-        "SINCE",
-        ">WAITING",
-        ">SIZE",
-        ">OLDEST",
-        ">IN FLIGHT",
-        ">DELIVERED",
-        ">DEAD",
-        "LAST ERROR",
+        "UPSTREAM", "TYPE", "STATE", "SINCE", ">WAITING", ">SIZE", ">OLDEST",
     ];
     let mut table = Table::new(&headings);
     for upstream in upstreams {
@@ -159,27 +156,52 @@ fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std
             figures::count(upstream.waiting),
             figures::size(upstream.waiting_bytes),
             upstream.oldest_ms.map(figures::span).unwrap_or_default(),
-            figures::count(upstream.in_flight),
+        ]);
+        below(&mut table, upstream.last_error.as_deref());
+    }
+    writeln!(output)?;
+    table.write(output, color::output_in_color())?;
+    let headings = [
+        "OUTPUTS TO",
+        ">AT START",
+        ">ROUTED",
+        ">DELIVERED",
+        ">DEAD",
+        ">GIVEN UP",
+        ">IN FLIGHT",
+    ];
+    let mut table = Table::new(&headings);
+    for upstream in upstreams {
+        let given_up = upstream.shed + upstream.expired + upstream.letters_dropped;
+        table.row([
+            upstream.name.clone(),
+            figures::count(upstream.waiting_at_start),
+            figures::count(upstream.routed),
             figures::count(upstream.delivered),
             figures::count(upstream.dead_lettered),
-            upstream.last_error.clone().unwrap_or_default(),
+            figures::count(given_up),
+            figures::count(upstream.in_flight),
         ]);
+    }
+    if upstreams.is_empty() {
+        return Ok(());
     }
     writeln!(output)?;
     table.write(output, color::output_in_color())
 }
 
+/// Records held are more than the events that came in: those of before are among them, and the gateway's own.
 fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
     let store = &status.store;
     writeln!(
         output,
-        "\nstore    {} in {}, {} of {}, {} free on the disk, {}",
-        figures::counted(store.events, "event"),
+        "\nstore    {} held in {}, {}\n         {} of {}, {} free on the disk",
+        figures::counted(store.events, "record"),
         figures::counted(store.generations, "generation"),
+        figures::counted(store.dead_letters, "dead letter"),
         figures::size(store.disk_bytes),
         figures::size(store.max_size_bytes),
         figures::size(store.free_bytes),
-        figures::counted(store.dead_letters, "dead letter")
     )
 }
 
@@ -187,7 +209,7 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     let books = &status.books;
     writeln!(
         output,
-        "events   {} accepted, {} repetitions, {} refused, {} dropped by rule",
+        "events   {} accepted, {} repetitions, {} not stored, {} dropped by rule",
         figures::count(books.accepted),
         figures::count(books.duplicates),
         figures::count(books.refused),
@@ -197,15 +219,28 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
         true => "the books balance".to_owned(),
         false => format!("the books differ by {}", books.difference),
     };
-    writeln!(
-        output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} dropped as one too many, {} shed, {} expired, {} waiting: {verdict}",
+    let fates = [
+        (books.delivered, "delivered"),
+        (books.dead_lettered, "dead-lettered"),
+        (books.letters_dropped, "dropped as one too many"),
+        (books.shed, "shed"),
+        (books.expired, "expired"),
+        (books.waiting, "waiting"),
+    ];
+    // What there was none of is left out, but for what everybody looks for.
+    let shown = |(place, (count, _)): &(usize, (u64, &str))| *count > 0 || [0, 5].contains(place);
+    let fates = fates.into_iter().enumerate().filter(shown);
+    let fates = fates.map(|(_, (count, fate))| format!("{} {fate}", figures::count(count)));
+    let fates: Vec<String> = fates.collect();
+    let outputs = format!(
+        "{} waiting at the start + {} routed = {}: {verdict}",
+        figures::count(books.waiting_at_start),
         figures::count(books.routed),
-        figures::count(books.delivered),
-        figures::count(books.dead_lettered),
-        figures::count(books.letters_dropped),
-        figures::count(books.shed),
-        figures::count(books.expired),
-        figures::count(books.waiting)
-    )
+        fates.join(" + ")
+    );
+    for (place, line) in wrapped(&outputs, LINE_WIDTH_MIN - 9).iter().enumerate() {
+        let heading = if place == 0 { "outputs" } else { "" };
+        writeln!(output, "{heading:<7}  {line}")?;
+    }
+    Ok(())
 }
