@@ -18,6 +18,7 @@ mod gateway;
 mod health;
 mod lanes;
 mod pipeline;
+pub mod preflight;
 pub mod rules;
 mod sources;
 pub mod systemd;

@@ -47,6 +47,11 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
     }
 }
 
+/// Why these certificates cannot be used, where they cannot.
+pub(crate) fn objection(tls: &ClientTls) -> Option<String> {
+    config(tls).err()
+}
+
 /// A configuration that trusts nobody, for clients that want one and never use it.
 ///
 /// # Errors

@@ -11,6 +11,11 @@ use tokio_rustls::TlsAcceptor;
 use super::{certificates, objection};
 use crate::config::ServerTls;
 
+/// Why these certificates cannot be used, where they cannot.
+pub(crate) fn objection(tls: &ServerTls) -> Option<String> {
+    acceptor(tls).err()
+}
+
 /// An acceptor for the files that the configuration names.
 ///
 /// # Errors
