@@ -28,7 +28,7 @@ pub use connection::listener::User;
 pub use connection::port::PortMatch;
 pub use connection::server_tls::ServerTls;
 pub use gateway::Gateway;
-pub use key::unit;
+pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;
 pub use reference::Reference;

@@ -84,7 +84,10 @@ pub fn socket_objection(data_dir: &Path) -> Option<(String, String)> {
     let fresh = fresh_socket(&data_dir.join(SOCKET));
     (fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX).then(|| {
         let why = ControlError::PathTooLong(fresh);
-        (why.to_string(), "a path of a unix socket is no longer".to_owned())
+        (
+            why.to_string(),
+            "a path of a unix socket is no longer".to_owned(),
+        )
     })
 }
 

@@ -18,7 +18,6 @@ mod gateway;
 mod health;
 mod lanes;
 mod pipeline;
-pub mod preflight;
 pub mod rules;
 mod sources;
 pub mod systemd;

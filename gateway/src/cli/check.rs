@@ -12,8 +12,7 @@ use tidegate_rules::diagnostic::Diagnostic;
 use super::Failure;
 use super::arguments::ConfigArgument;
 use super::terminal::figures;
-use crate::run::config::{self, Config};
-use crate::run::preflight;
+use crate::run::config::{self, Config, preflight};
 use findings::{FindingsFormat, write_findings};
 
 /// What `tidegate check` takes.

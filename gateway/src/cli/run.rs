@@ -5,7 +5,8 @@ use clap::ValueEnum;
 use super::Failure;
 use super::arguments::ConfigArgument;
 use crate::observe::log::{self, LogFormat};
-use crate::run::{RunError, preflight};
+use crate::run::RunError;
+use crate::run::config::preflight;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

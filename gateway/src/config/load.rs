@@ -2,7 +2,7 @@
 
 mod conflicts;
 mod redact;
-pub mod sketch;
+pub(crate) mod sketch;
 mod syntax;
 
 use std::path::Path;

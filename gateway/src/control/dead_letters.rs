@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
-use tidegate_rules::diagnostic::did_you_mean;
 use tidegate_rules::decision::{Destinations, Output};
+use tidegate_rules::diagnostic::did_you_mean;
 use tidegate_store::{DeadLetterId, Store};
 use tokio::sync::mpsc;
 

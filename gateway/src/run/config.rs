@@ -1,5 +1,7 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub(crate) mod preflight;
+
 use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
@@ -31,7 +33,7 @@ pub fn load_to_run(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 }
 
 /// What the file `path`, which has mistakes, tells of its rules.
-pub fn sketch(path: &Path) -> Option<Sketch> {
+pub(crate) fn sketch(path: &Path) -> Option<Sketch> {
     Sketch::of(path)
 }
 

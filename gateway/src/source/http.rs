@@ -31,13 +31,14 @@ use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
 use super::listener::connection_limit::ConnectionLimit;
-use super::listener::socket::{self, Wanted};
 use super::listener::logins::Logins;
+use super::listener::socket::{self, Wanted};
 use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use body::Bodies;
 use endpoint::HttpEndpoint;
@@ -267,6 +268,7 @@ async fn serve_http<S>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
+        .auto_date_header(clock::is_before_year_10000())
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

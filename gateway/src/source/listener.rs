@@ -1,12 +1,12 @@
 //! What listeners share, whatever protocol is spoken: who may connect, and what they may do.
 
 pub(super) mod acceptor;
-pub(super) mod socket;
 pub mod access;
 pub(super) mod certificate;
 pub(super) mod connection_limit;
 pub mod logins;
 pub mod password;
+pub(super) mod socket;
 
 /// Why a listener cannot listen.
 #[derive(Debug)]

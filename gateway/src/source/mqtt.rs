@@ -317,6 +317,12 @@ impl MqttClient {
         granted: &[Granted],
         connection: &SubscriberConnection,
     ) -> Result<(), String> {
+        let (answers, filters) = (granted.len(), self.filters.len());
+        if answers != filters {
+            return Err(format!(
+                "the broker answers {answers} of the {filters} filters of a SUBSCRIBE: nobody knows which it grants"
+            ));
+        }
         let refused = filters::answered(&self.filters, granted, |one| one == Granted::Refused);
         let wanted = filters::uncovered(&self.config.topics, &refused);
         if wanted.iter().any(|filter| !self.filters.contains(filter)) {

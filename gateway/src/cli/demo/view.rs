@@ -265,8 +265,7 @@ fn header(snapshot: &Snapshot) -> Paragraph<'static> {
         millis(snapshot.ack_p99)
     ));
     let title = " tidegate demo: 20 MQTT sensors, 2 serial devices ";
-    Paragraph::new(vec![first, second, third])
-        .block(Block::bordered().title(title.bold()))
+    Paragraph::new(vec![first, second, third]).block(Block::bordered().title(title.bold()))
 }
 
 #[cfg(test)]
@@ -315,7 +314,11 @@ mod tests {
         ] {
             assert!(screen.contains(words), "{words} in\n{screen}");
         }
-        assert_eq!(screen.matches('└').count(), 4, "each frame is closed\n{screen}");
+        assert_eq!(
+            screen.matches('└').count(),
+            4,
+            "each frame is closed\n{screen}"
+        );
     }
 
     #[test]
@@ -330,7 +333,10 @@ mod tests {
             ..busiest()
         };
         for up in [true, false] {
-            let line = plain(&Snapshot { gateway_up: up, ..usual.clone() });
+            let line = plain(&Snapshot {
+                gateway_up: up,
+                ..usual.clone()
+            });
             assert!(line.chars().count() <= 80, "{line}");
         }
     }

@@ -86,8 +86,14 @@ mod tests {
     fn an_unknown_name_is_told_with_the_known_ones() {
         let known = ["archive".to_owned(), "cloud".to_owned()];
         let cases = [
-            ("clod", "there is no upstream `clod`: did you mean `cloud`? known: archive, cloud"),
-            ("Cloud", "there is no upstream `Cloud`: did you mean `cloud`? known: archive, cloud"),
+            (
+                "clod",
+                "there is no upstream `clod`: did you mean `cloud`? known: archive, cloud",
+            ),
+            (
+                "Cloud",
+                "there is no upstream `Cloud`: did you mean `cloud`? known: archive, cloud",
+            ),
             ("x", "there is no upstream `x`; known: archive, cloud"),
             ("", "there is no upstream ``; known: archive, cloud"),
         ];

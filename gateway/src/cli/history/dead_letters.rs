@@ -124,11 +124,7 @@ fn check_upstream(name: Option<&str>, store: &EventStore, config: &Config) -> Re
     let Some(name) = name else {
         return Ok(());
     };
-    known_names::check(
-        "upstream",
-        name,
-        &known_names::of_upstreams(store, config)?,
-    )
+    known_names::check("upstream", name, &known_names::of_upstreams(store, config)?)
 }
 
 fn list(

@@ -88,7 +88,8 @@ impl Broker {
             section.report(&BROKER.url, message);
         }
         if client_id.as_deref() == Some("") {
-            let message = "`client_id` is empty; leave it out, and the gateway's id and this name are taken";
+            let message =
+                "`client_id` is empty; leave it out, and the gateway's id and this name are taken";
             section.report(&BROKER.client_id, message);
         }
         let encrypted = url.scheme == "mqtts";

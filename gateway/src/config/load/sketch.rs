@@ -8,11 +8,11 @@ use super::syntax;
 
 /// The rules of a configuration, and the upstreams that they may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sketch {
+pub(crate) struct Sketch {
     /// The rules folder, which is there.
-    pub rules: PathBuf,
+    pub(crate) rules: PathBuf,
     /// Names of the upstreams, whatever is wrong with them.
-    pub upstreams: Vec<String>,
+    pub(crate) upstreams: Vec<String>,
 }
 
 impl Sketch {

@@ -53,7 +53,11 @@ fn told(file: &str, text: &str, sound: &str, span: Span, message: String) -> Dia
 fn lines_at(text: &str, at: usize) -> Span {
     let at = at.min(text.len().saturating_sub(1));
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
-    let end_of = |from: usize| text[from..].find('\n').map_or(text.len(), |end| from + end + 1);
+    let end_of = |from: usize| {
+        text[from..]
+            .find('\n')
+            .map_or(text.len(), |end| from + end + 1)
+    };
     let mut end = end_of(start);
     if text[start..end].trim_start().starts_with('[') {
         while end < text.len() && !text[end..].trim_start_matches(' ').starts_with('[') {
@@ -72,7 +76,9 @@ fn first_of(text: &str, span: &Span) -> Option<Span> {
     if line.trim_start().starts_with('[') {
         let heading = line.lines().next()?.split(']').next()?.trim();
         return line_where(&text[..start], |line| {
-            line.split(']').next().is_some_and(|one| one.trim() == heading)
+            line.split(']')
+                .next()
+                .is_some_and(|one| one.trim() == heading)
         });
     }
     if before.contains('{') {
@@ -80,7 +86,11 @@ fn first_of(text: &str, span: &Span) -> Option<Span> {
         return Some(start + at..start + at + key.len());
     }
     let section = text[..start].rfind("\n[").map_or(0, |end| end + 1);
-    let names = |line: &str| line.split('=').next().is_some_and(|name| name.trim() == key);
+    let names = |line: &str| {
+        line.split('=')
+            .next()
+            .is_some_and(|name| name.trim() == key)
+    };
     let found = line_where(&text[section..start], names)?;
     Some(section + found.start..section + found.end)
 }
@@ -121,7 +131,10 @@ mod tests {
         for (error, line) in lines.iter().zip(["f:2:", "f:4:", "f:6:", "f:10:"]) {
             assert!(error.starts_with(line), "{lines:#?}");
         }
-        assert!(lines[3].contains("the first one is in line 9"), "{lines:#?}");
+        assert!(
+            lines[3].contains("the first one is in line 9"),
+            "{lines:#?}"
+        );
         let document = Document::parse(sound.as_str()).expect("TOML");
         let table = document.as_table();
         let number = |section: &str, key: &str| table.get(section)?.get(key)?.as_integer();
@@ -144,13 +157,27 @@ mod tests {
             let (_, errors) = sound("f", text);
             let said: Vec<String> = errors.iter().map(Diagnostic::short).collect();
             let expected = format!("the first one is in line {line}");
-            assert!(said.len() == 1 && said[0].contains(&expected), "{text}: {said:?}");
+            assert!(
+                said.len() == 1 && said[0].contains(&expected),
+                "{text}: {said:?}"
+            );
         }
     }
 
     #[test]
     fn rubbish_ends() {
-        for text in ["", "\u{feff}", "=", "[", "\"\"\"", "\0", "a", "a\n\nb\n", "[[[[", "x = '''\n\n"] {
+        for text in [
+            "",
+            "\u{feff}",
+            "=",
+            "[",
+            "\"\"\"",
+            "\0",
+            "a",
+            "a\n\nb\n",
+            "[[[[",
+            "x = '''\n\n",
+        ] {
             let _ = sound("f", text);
         }
         let many = "=\n\n".repeat(1_000);

@@ -188,8 +188,14 @@ mod tests {
     fn a_former_name_is_an_error_that_names_the_new_one() {
         let cases = [
             ("window = 1\ndepth = 1", ""),
-            ("inflight = 1\ndepth = 1", "`inflight` in [s] is called `window` now"),
-            ("max_inflight = 1\ndepth = 1", "`max_inflight` in [s] is called `window` now"),
+            (
+                "inflight = 1\ndepth = 1",
+                "`inflight` in [s] is called `window` now",
+            ),
+            (
+                "max_inflight = 1\ndepth = 1",
+                "`max_inflight` in [s] is called `window` now",
+            ),
             // It is not missing beside that.
             ("levels = 1", "`levels` in [s] is called `depth` now"),
             // A slip is none.
@@ -203,7 +209,10 @@ mod tests {
             let _ = (section.read(&KEYS.window), section.read(&KEYS.depth));
             let found = context.into_diagnostics();
             let said: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
-            let expected: Vec<&str> = [expected].into_iter().filter(|one| !one.is_empty()).collect();
+            let expected: Vec<&str> = [expected]
+                .into_iter()
+                .filter(|one| !one.is_empty())
+                .collect();
             assert_eq!(said, expected, "{text}");
         }
     }

@@ -145,13 +145,15 @@ fn report_login(section: &Section<'_>, key: &AnyKey, scheme: &str, login: &str, 
 }
 
 /// Why nothing listens on `address`, and what to do.
-pub fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
+pub(crate) fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let why = match error.kind() {
         ErrorKind::PermissionDenied if address.port() < 1024 => {
             "ports below 1024 need CAP_NET_BIND_SERVICE (`AmbientCapabilities=CAP_NET_BIND_SERVICE` in the unit); grant it, or take a higher one"
         }
-        ErrorKind::AddrInUse => "another program has this port (`ss -ltnp` shows which); end it, or take another one",
+        ErrorKind::AddrInUse => {
+            "another program has this port (`ss -ltnp` shows which); end it, or take another one"
+        }
         ErrorKind::AddrNotAvailable => {
             "no interface of this machine has this address; write 0.0.0.0 for all of them, or wait until it is there"
         }

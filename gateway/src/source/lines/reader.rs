@@ -16,6 +16,7 @@ use super::config::{LineFormat, Lines};
 use super::splitter::{SplitLine, Splitter};
 use crate::event::ack::Verdict;
 use crate::event::arrival::Identity;
+use crate::event::cloudevents::json::beginning;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
@@ -41,8 +42,12 @@ pub fn payload(format: &LineFormat, line: &[u8]) -> Result<(Bytes, &'static str)
     match format {
         LineFormat::Text => Ok((Bytes::copy_from_slice(line), "text/plain")),
         LineFormat::Json => {
-            serde_json::from_str::<serde::de::IgnoredAny>(text)
-                .map_err(|error| format!("it is not JSON: {error}"))?;
+            serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
+                format!(
+                    "it is not JSON: {error}; it begins with {}",
+                    beginning(line)
+                )
+            })?;
             Ok((Bytes::copy_from_slice(line), "application/json"))
         }
         LineFormat::Csv { columns, delimiter } => {

@@ -310,7 +310,10 @@ async fn listen_v5(
             }
             Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
                 let said = goodbye.properties.and_then(|said| said.reason_string);
-                Err(objection::disconnected(goodbye.reason_code, said.as_deref()))
+                Err(objection::disconnected(
+                    goodbye.reason_code,
+                    said.as_deref(),
+                ))
             }
             Ok(_) => continue,
             Err(error) => Err(objection::told_v5(&error, tls.as_ref(), connected)),

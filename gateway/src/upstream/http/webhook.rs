@@ -292,9 +292,9 @@ impl Server {
         let objection = match &self.tls {
             Some(_) => objection::of_server(error, &self.certificates, "http://"),
             // A server that speaks TLS answers a plain request with bytes that are no HTTP.
-            None => otherwise
-                .contains("invalid HTTP version")
-                .then(|| "it does not speak HTTP; if it speaks TLS, write https:// in `url`".to_owned()),
+            None => otherwise.contains("invalid HTTP version").then(|| {
+                "it does not speak HTTP; if it speaks TLS, write https:// in `url`".to_owned()
+            }),
         };
         objection.unwrap_or(otherwise)
     }

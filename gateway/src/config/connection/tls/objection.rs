@@ -18,7 +18,9 @@ pub(crate) fn of_server(
     Some(match of_rustls(error)? {
         rustls::Error::InvalidCertificate(why) => {
             let signers = match tls.ca.is_some() {
-                true => "no CA under `ca` signed its certificate: put the one that did into that file",
+                true => {
+                    "no CA under `ca` signed its certificate: put the one that did into that file"
+                }
                 false => "no known CA signed its certificate: name the one that did under `ca`",
             };
             format!("the server {}", of_certificate(why, signers))
@@ -107,7 +109,9 @@ fn of_alert(alert: AlertDescription, tls: &ClientTls) -> String {
             format!("the server refuses {own} ({alert:?})")
         }
         Alert::HandshakeFailure | Alert::AccessDenied => {
-            format!("the server refuses {own} ({alert:?}); or it has no TLS in common with the gateway")
+            format!(
+                "the server refuses {own} ({alert:?}); or it has no TLS in common with the gateway"
+            )
         }
         Alert::ProtocolVersion => "the server speaks neither TLS 1.2 nor TLS 1.3".to_owned(),
         Alert::UnrecognisedName => "the server does not know this host name; see `url`".to_owned(),
@@ -136,7 +140,9 @@ pub(crate) fn of_rustls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rust
             return Some(found);
         }
         // What an I/O error wraps is not among its sources.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         cause = match wrapped {
             Some(wrapped) => Some(wrapped),
             None => error.source(),

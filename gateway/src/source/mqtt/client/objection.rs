@@ -11,7 +11,8 @@ use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
 
 const CLOSED: &str = "the broker closed the connection";
-const NOT_MQTT: &str = "the other end does not speak MQTT; see the port in `url`, and mqtts:// if it speaks TLS";
+const NOT_MQTT: &str =
+    "the other end does not speak MQTT; see the port in `url`, and mqtts:// if it speaks TLS";
 
 /// Of a connection with MQTT 3.1.1.
 pub(super) fn told(error: &ConnectionError, tls: Option<&ClientTls>, connected: bool) -> String {

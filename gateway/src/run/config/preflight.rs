@@ -6,13 +6,13 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use tidegate_rules::diagnostic::Diagnostic;
 
-use super::config::Config;
+use super::Config;
 use crate::config::kinds::{Claim, Kinds};
 use crate::config::value::address::cannot_listen;
 use crate::control;
 
 /// What keeps the gateway from starting: its folder cannot be used. `check` and `run` both say it.
-pub fn objections(config: &Config) -> Vec<Diagnostic> {
+pub(crate) fn objections(config: &Config) -> Vec<Diagnostic> {
     let gateway = &config.gateway;
     let found = folder_objection(&gateway.data_dir)
         .or_else(|| control::socket_objection(&gateway.data_dir));
@@ -27,7 +27,7 @@ pub fn objections(config: &Config) -> Vec<Diagnostic> {
 
 /// What a gateway would start with and tell as a trouble: somebody else has an address. Nobody has where the gateway
 /// itself runs.
-pub fn warnings(config: &Config) -> Vec<Diagnostic> {
+pub(crate) fn warnings(config: &Config) -> Vec<Diagnostic> {
     let socket = config.gateway.data_dir.join(control::SOCKET);
     if std::os::unix::net::UnixStream::connect(socket).is_ok() {
         return Vec::new();
@@ -38,7 +38,10 @@ pub fn warnings(config: &Config) -> Vec<Diagnostic> {
         };
         Some((format!("[sources.{}]", source.name), address))
     });
-    let api = config.api.listen.map(|address| ("[api]".to_owned(), address));
+    let api = config
+        .api
+        .listen
+        .map(|address| ("[api]".to_owned(), address));
     let file = config.path.display().to_string();
     let taken = sources.chain(api).filter_map(|(section, address)| {
         let why = address_objection(address)?;
@@ -64,7 +67,10 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
     if !there.is_dir() {
         let message = match is_itself {
             true => format!("data_dir {shown} is a file"),
-            false => format!("data_dir {shown} cannot be made: {} is a file", there.display()),
+            false => format!(
+                "data_dir {shown} cannot be made: {} is a file",
+                there.display()
+            ),
         };
         return Some((message, "name a folder".to_owned()));
     }
@@ -78,8 +84,12 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
         ),
     };
     let note = match is_itself {
-        true => format!("run this as the user whose it is, or give it to the gateway's: `chown USER {shown}`"),
-        false => format!("make it, and give it to the gateway's user: `mkdir -p {shown}; chown USER {shown}`"),
+        true => format!(
+            "run this as the user whose it is, or give it to the gateway's: `chown USER {shown}`"
+        ),
+        false => format!(
+            "make it, and give it to the gateway's user: `mkdir -p {shown}; chown USER {shown}`"
+        ),
     };
     Some((message, note))
 }
