@@ -149,6 +149,7 @@ impl HttpListener {
             schema: None,
             extensions: Vec::new(),
             data: bytes::Bytes::new(),
+            ..Event::default()
         };
         HttpListener {
             name: name.into(),
