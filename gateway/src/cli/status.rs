@@ -215,10 +215,6 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
         figures::count(books.refused),
         figures::count(books.dropped_by_rule)
     )?;
-    let verdict = match books.balance() {
-        true => "the books balance".to_owned(),
-        false => format!("the books differ by {}", books.difference),
-    };
     let fates = [
         (books.delivered, "delivered"),
         (books.dead_lettered, "dead-lettered"),
@@ -233,7 +229,7 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     let fates = fates.map(|(_, (count, fate))| format!("{} {fate}", figures::count(count)));
     let fates: Vec<String> = fates.collect();
     let outputs = format!(
-        "{} waiting at the start + {} routed = {}: {verdict}",
+        "{} waiting at the start + {} routed = {}",
         figures::count(books.waiting_at_start),
         figures::count(books.routed),
         fates.join(" + ")
@@ -242,5 +238,8 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
         let heading = if place == 0 { "outputs" } else { "" };
         writeln!(output, "{heading:<7}  {line}")?;
     }
-    Ok(())
+    match books.balance() {
+        true => writeln!(output, "         the books balance"),
+        false => writeln!(output, "         the books differ by {}", books.difference),
+    }
 }

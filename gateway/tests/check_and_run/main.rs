@@ -204,7 +204,7 @@ fn a_folder_that_cannot_be_written_is_found_by_both() {
         ("folder/below/it", "cannot be made by this user"),
         ("one-line", "is a file"),
         ("one-line/below", "is a file"),
-        (&long, "choose a shorter data_dir"),
+        (&long, "cannot be made by this user"),
     ];
     for (data_dir, expected) in cases {
         let gateway = folder(&text(data_dir), port::free());

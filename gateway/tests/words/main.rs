@@ -17,7 +17,7 @@ fn last_error(gateway: &Gateway, list: &str, name: &str, words: &[&str]) {
         let mut of_name = all.filter(|one| one["name"] == name);
         let said = of_name.next().map_or_else(
             || format!("no {name} in {status}"),
-            |one| one["last_error"].to_string(),
+            |one| one["last_error"].as_str().unwrap_or("no error").to_owned(),
         );
         match words.iter().all(|word| said.contains(word)) {
             true => Ok(()),

@@ -22,6 +22,9 @@ impl Sketch {
         let (sound, _) = syntax::sound("", &text);
         let document = Document::parse(sound.as_str()).ok()?;
         let rules = document.as_table().get("gateway")?.get("rules")?.as_str()?;
+        if rules.is_empty() {
+            return None;
+        }
         let rules = path.parent().unwrap_or(Path::new("")).join(rules);
         if !rules.is_dir() {
             return None;

@@ -69,7 +69,7 @@ pub(crate) fn of_certificate(why: &CertificateError, signers: &str) -> String {
         } => {
             let named = match presented.as_slice() {
                 [] => "no name at all".to_owned(),
-                names => names.join(", "),
+                names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             };
             format!(
                 "shows a certificate for {named}, not for {}: connect to it by a name of the certificate, or issue one for this name",
@@ -88,6 +88,11 @@ pub(crate) fn of_certificate(why: &CertificateError, signers: &str) -> String {
         }
         other => format!("shows a certificate that is refused: {other:?}"),
     }
+}
+
+/// `DnsName("a")` → `a`
+fn bare(name: &str) -> &str {
+    name.split('"').nth(1).unwrap_or(name)
 }
 
 /// What a server says of the gateway.
