@@ -100,7 +100,7 @@ fn the_first_gateway_of_the_readme_does_what_it_says() {
         assert!(said.contains(comment.trim()), "{comment} in {said}");
     }
     for words in [
-        r#"{"stored":1}{"stored":1}"#,
+        "{\"stored\":1}\n{\"stored\":1}\n",
         r#""severity":"critical""#,
         r#""temperature":121.5"#,
         "no rule for this topic",

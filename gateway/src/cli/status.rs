@@ -76,6 +76,7 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
     write_rules(output, status)?;
     write_sources(output, status)?;
     write_upstreams(output, &status.upstreams)?;
+    write_outputs(output, status)?;
     delivery::write(output, &status.upstreams)?;
     write_store(output, status)?;
     write_books(output, status)
@@ -160,7 +161,16 @@ fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std
         below(&mut table, upstream.last_error.as_deref());
     }
     writeln!(output)?;
-    table.write(output, color::output_in_color())?;
+    table.write(output, color::output_in_color())
+}
+
+/// What came for each upstream and what became of it; last what rules and sources set aside themselves, so that the
+/// columns add up to the books.
+fn write_outputs(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
+    let (upstreams, books) = (&status.upstreams, &status.books);
+    if upstreams.is_empty() {
+        return Ok(());
+    }
     let headings = [
         "OUTPUTS TO",
         ">AT START",
@@ -183,8 +193,25 @@ fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std
             figures::count(upstream.in_flight),
         ]);
     }
-    if upstreams.is_empty() {
-        return Ok(());
+    let rest = |all: u64, of: fn(&UpstreamStatus) -> u64| {
+        all.saturating_sub(upstreams.iter().map(of).sum::<u64>())
+    };
+    let given_up = books.shed + books.expired + books.letters_dropped;
+    let aside = [
+        rest(books.waiting_at_start, |one| one.waiting_at_start),
+        rest(books.routed, |one| one.routed),
+        rest(books.delivered, |one| one.delivered),
+        rest(books.dead_lettered, |one| one.dead_lettered),
+        rest(given_up, |one| one.shed + one.expired + one.letters_dropped),
+    ];
+    if aside.iter().any(|count| *count > 0) {
+        let figures = aside.map(figures::count).into_iter();
+        table.row(
+            ["set aside".to_owned()]
+                .into_iter()
+                .chain(figures)
+                .chain([String::new()]),
+        );
     }
     writeln!(output)?;
     table.write(output, color::output_in_color())

@@ -148,19 +148,65 @@ fn quoted(text: &str) -> Written {
     Some(format!("{text:?}"))
 }
 
+const ADDRESSES: [&str; 6] = [
+    "FREE",
+    "BUSY",
+    "127.0.0.1:0",
+    "192.0.2.7:1883",
+    "[::1]:0",
+    "x",
+];
+const TEXTS: [&str; 22] = [
+    "x",
+    "a b",
+    " ",
+    "ünï",
+    "a\u{7}b",
+    "{topic}",
+    "{",
+    "+/#",
+    "a/b",
+    "$x",
+    "${NOT_SET}",
+    "mqtt://h",
+    "mqtts://127.0.0.1",
+    "http://1.2.3.4.5/",
+    "http://256.1.1.1",
+    "http://[::1]:1/",
+    "http://xn--a/",
+    "https://127.0.0.1:1",
+    "http://a_b/",
+    "http://h/ x",
+    "mqtt://-",
+    "http://..",
+];
+const LISTS: [&str; 7] = [
+    "[\"a\"]",
+    "[\"#\"]",
+    "[\"\"]",
+    "[\"a\", \"a\"]",
+    "[5]",
+    "[\"$share/g/a\"]",
+    "[\"a/+/b\", \"a/#\"]",
+];
+const PAIRS: [&str; 7] = [
+    "{ a = \"b\" }",
+    "{ a = \"\" }",
+    "{ a = \"ü\" }",
+    "{ \"a b\" = \"c\" }",
+    "{ a = \"x\\u0007\" }",
+    "{ Content-Length = \"5\" }",
+    "{ host = \"x\" }",
+];
+const TABLES: [&str; 2] = ["{ x = 1 }", "{ ann = {} }"];
+/// Empty, or of another kind.
+const OTHERS: [&str; 6] = ["true", "-1", "[]", "{}", "1.5", "\"\""];
+
 /// What a key is tried with.
 fn values(key: &AnyKey) -> Vec<Written> {
-    let mut values = vec![
-        None,
-        quoted(""),
-        Some("true".to_owned()),
-        Some("-1".to_owned()),
-    ];
-    values.extend([
-        Some("[]".to_owned()),
-        Some("{}".to_owned()),
-        Some("1.5".to_owned()),
-    ]);
+    let bare = |text: &str| Some(text.to_owned());
+    let mut values: Vec<Written> = OTHERS.map(bare).to_vec();
+    values.push(None);
     match key.takes {
         Takes::Count(min, max) => {
             let around = [
@@ -170,100 +216,33 @@ fn values(key: &AnyKey) -> Vec<Written> {
                 max,
                 max.saturating_add(1),
             ];
-            values.extend(around.map(|count| Some(count.to_string())));
-            values.push(Some("99999999999999999999999".to_owned()));
+            values.extend(around.map(|count| bare(&count.to_string())));
+            values.push(bare("99999999999999999999999"));
         }
         Takes::Duration(min, max) => {
-            values.extend([quoted(min), quoted(max), quoted("2s"), quoted("999999999d")]);
+            values.extend([min, max, "2s", "999999999d"].map(quoted));
             let ms = |text| unit::duration(text).expect("a bound").as_millis() as u64;
             let outside = [ms(min).saturating_sub(1), ms(max) + 1];
             values.extend(outside.map(|ms| quoted(&format!("{ms}ms"))));
         }
-        Takes::Size(min, max) => {
-            values.extend([quoted(min), quoted(max), quoted("1B"), quoted("99999TiB")])
-        }
+        Takes::Size(min, max) => values.extend([min, max, "1B", "99999TiB"].map(quoted)),
         Takes::Choice(choices) => {
             values.extend(choices().into_iter().map(quoted));
             values.push(quoted("none of them"));
         }
-        Takes::Flag => values.push(Some("false".to_owned())),
-        Takes::Address => {
-            values.extend(
-                [
-                    "FREE",
-                    "BUSY",
-                    "127.0.0.1:0",
-                    "192.0.2.7:1883",
-                    "[::1]:0",
-                    "x",
-                ]
-                .map(quoted),
-            );
-        }
+        Takes::Flag => values.push(bare("false")),
+        Takes::Address => values.extend(ADDRESSES.map(quoted)),
         Takes::Path => {
             values.extend(FILES.map(quoted));
             values.push(quoted(&"x".repeat(5_000)));
         }
         Takes::Text => {
-            let long = "x".repeat(65_536);
-            let texts = [
-                "x",
-                "a b",
-                " ",
-                "ünï",
-                "a\u{7}b",
-                "{topic}",
-                "{",
-                "+/#",
-                "a/b",
-                "$x",
-                "${NOT_SET}",
-                &long,
-            ];
-            values.extend(texts.map(quoted));
-            let urls = [
-                "mqtt://h",
-                "mqtts://127.0.0.1",
-                "http://1.2.3.4.5/",
-                "http://256.1.1.1",
-                "http://[::1]:1/",
-                "http://xn--a/",
-                "https://127.0.0.1:1",
-                "http://a_b/",
-                "http://h/ x",
-                "mqtt://-",
-                "http://..",
-            ];
-            values.extend(urls.map(quoted));
-            values.push(quoted(&"0".repeat(64)));
+            values.extend(TEXTS.map(quoted));
+            values.extend([64, 65_536].map(|length| quoted(&"0".repeat(length))));
         }
-        Takes::Texts => {
-            let lists = [
-                "[\"a\"]",
-                "[\"#\"]",
-                "[\"\"]",
-                "[\"a\", \"a\"]",
-                "[5]",
-                "[\"$share/g/a\"]",
-                "[\"a/+/b\", \"a/#\"]",
-            ];
-            values.extend(lists.map(|list| Some(list.to_owned())));
-        }
-        Takes::Table(_) | Takes::Tables => {
-            values.extend(["{ x = 1 }", "{ ann = {} }"].map(|table| Some(table.to_owned())));
-        }
-        Takes::Pairs => {
-            let pairs = [
-                "{ a = \"b\" }",
-                "{ a = \"\" }",
-                "{ a = \"ü\" }",
-                "{ \"a b\" = \"c\" }",
-                "{ a = \"x\\u0007\" }",
-                "{ Content-Length = \"5\" }",
-                "{ host = \"x\" }",
-            ];
-            values.extend(pairs.map(|pair| Some(pair.to_owned())));
-        }
+        Takes::Texts => values.extend(LISTS.map(bare)),
+        Takes::Table(_) | Takes::Tables => values.extend(TABLES.map(bare)),
+        Takes::Pairs => values.extend(PAIRS.map(bare)),
     }
     values
 }

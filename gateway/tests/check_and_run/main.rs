@@ -134,7 +134,9 @@ fn try_all(cases: &[Case]) -> (usize, Vec<String>) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match disagreement(case, busy) {
-                        Ok(true) => drop(started.fetch_add(1, Ordering::Relaxed)),
+                        Ok(true) => {
+                            started.fetch_add(1, Ordering::Relaxed);
+                        }
                         Ok(false) => {}
                         Err(why) => {
                             let mut wrong = wrong.lock().expect("no panic");

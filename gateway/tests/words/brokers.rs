@@ -113,6 +113,10 @@ fn serve(answers: &'static [&'static [u8]]) -> u16 {
                     }
                     let _ = stream.write_all(answer);
                 }
+                // What answers a SUBSCRIBE stays.
+                if answers.last().and_then(|last| last.first()) == Some(&0x90) {
+                    while let Ok(1..) = stream.read(&mut buffer) {}
+                }
             });
         }
     });

@@ -56,6 +56,80 @@ fn says(gateway: &Gateway, arguments: &[&str], code: i32, words: &[&str]) {
     }
 }
 
+const NEAR: &str = "did you mean `archive`?";
+/// What is written, how it ends, and what it says; `ID` stands for a dead letter.
+const COMMANDS: &[(&[&str], i32, &[&str])] = &[
+    (
+        &["dead-letters", "retry", "ID"],
+        1,
+        &["add --to NAME, for instance --to archive"],
+    ),
+    (
+        &["dead-letters", "retry", "ID", "--to", "archvie"],
+        1,
+        &[NEAR, "known: archive"],
+    ),
+    (
+        &["dead-letters", "retry"],
+        2,
+        &["ids such as 12.0", "--all"],
+    ),
+    (
+        &["dead-letters", "drop"],
+        2,
+        &["ids such as 12.0", "drop --all"],
+    ),
+    (
+        &["dead-letters", "list", "--upstream", "archiv"],
+        1,
+        &[NEAR],
+    ),
+    (
+        &["dead-letters", "list", "--upstream", "archive"],
+        0,
+        &["SET ASIDE"],
+    ),
+    (
+        &["dead-letters", "retry", "--all", "--upstream", "Archive"],
+        1,
+        &[NEAR],
+    ),
+    (
+        &["dead-letters", "drop", "--all", "--upstream", "x"],
+        1,
+        &["no upstream `x`; known: archive, dead_letter"],
+    ),
+    (
+        &["events", "list", "--source", "hoks"],
+        1,
+        &["did you mean `hooks`?", "known: floor, hooks"],
+    ),
+    (
+        &["events", "follow", "--source", "flor"],
+        1,
+        &["did you mean `floor`?"],
+    ),
+    (&["events", "list", "--source", "floor"], 0, &["RECEIVED"]),
+    (
+        &["store", "lanes", "move", "x", "--to", "archve"],
+        1,
+        &["archive"],
+    ),
+    (
+        &["dead-letters", "drop", "--all"],
+        2,
+        &["drop 2 dead letters for good", "add --yes"],
+    ),
+    (
+        &["dead-letters", "drop", "--all", "--upstream", "dead_letter"],
+        2,
+        &[
+            "drop 2 dead letters bound for dead_letter for good",
+            "--yes",
+        ],
+    ),
+];
+
 #[test]
 fn the_command_line_says_what_to_write() {
     let (mut gateway, address) = gateway("");
@@ -68,80 +142,11 @@ fn the_command_line_says_what_to_write() {
     wait::for_count("dead letters", 2, || gateway.dead_letters().len());
     let letters = gateway.dead_letters();
     let id = letters[0]["id"].as_str().expect("an id");
-    let near = "did you mean `archive`?";
-    let cases: [(&[&str], i32, &[&str]); 14] = [
-        (
-            &["dead-letters", "retry", id],
-            1,
-            &["add --to NAME, for instance --to archive"],
-        ),
-        (
-            &["dead-letters", "retry", id, "--to", "archvie"],
-            1,
-            &[near, "known: archive"],
-        ),
-        (
-            &["dead-letters", "retry"],
-            2,
-            &["ids such as 12.0", "--all"],
-        ),
-        (
-            &["dead-letters", "drop"],
-            2,
-            &["ids such as 12.0", "drop --all"],
-        ),
-        (
-            &["dead-letters", "list", "--upstream", "archiv"],
-            1,
-            &[near],
-        ),
-        (
-            &["dead-letters", "list", "--upstream", "archive"],
-            0,
-            &["SET ASIDE"],
-        ),
-        (
-            &["dead-letters", "retry", "--all", "--upstream", "Archive"],
-            1,
-            &[near],
-        ),
-        (
-            &["dead-letters", "drop", "--all", "--upstream", "x"],
-            1,
-            &["no upstream `x`; known: archive, dead_letter"],
-        ),
-        (
-            &["events", "list", "--source", "hoks"],
-            1,
-            &["did you mean `hooks`?", "known: floor, hooks"],
-        ),
-        (
-            &["events", "follow", "--source", "flor"],
-            1,
-            &["did you mean `floor`?"],
-        ),
-        (&["events", "list", "--source", "floor"], 0, &["RECEIVED"]),
-        (
-            &["store", "lanes", "move", "x", "--to", "archve"],
-            1,
-            &["archive"],
-        ),
-        (
-            &["dead-letters", "drop", "--all"],
-            2,
-            &["drop 2 dead letters for good", "add --yes"],
-        ),
-        (
-            &["dead-letters", "drop", "--all", "--upstream", "dead_letter"],
-            2,
-            &[
-                "drop 2 dead letters bound for dead_letter for good",
-                "--yes",
-            ],
-        ),
-    ];
-    for (arguments, code, words) in cases {
-        says(&gateway, arguments, code, words);
+    for (arguments, code, words) in COMMANDS {
+        let arguments = arguments
+            .iter()
+            .map(|one| if *one == "ID" { id } else { *one });
+        says(&gateway, &arguments.collect::<Vec<_>>(), *code, words);
     }
     assert_eq!(
         gateway.dead_letters().len(),

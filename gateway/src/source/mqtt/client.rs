@@ -172,6 +172,18 @@ impl Drop for BrokerClient {
     }
 }
 
+/// Why the connection is over that nothing can be sent on any more, if it said so.
+pub(super) async fn why_over(
+    events: &mut mpsc::Receiver<Result<ClientEvent, String>>,
+) -> Option<String> {
+    loop {
+        match events.recv().await? {
+            Ok(_) => {}
+            Err(why) => return Some(why),
+        }
+    }
+}
+
 async fn acknowledge(client: LibraryClient, mut acknowledgements: mpsc::UnboundedReceiver<u16>) {
     while let Some(id) = acknowledgements.recv().await {
         let sent = match &client {

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt::Debug;
 
 use rumqttc::v5::mqttbytes::v5::DisconnectReasonCode;
-use rumqttc::{ConnectionError, StateError, v5};
+use rumqttc::{ConnectionError, StateError, mqttbytes, v5};
 
 use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
@@ -23,6 +23,9 @@ pub(super) fn told(error: &ConnectionError, tls: Option<&ClientTls>, connected: 
             false => format!("{CLOSED} before CONNACK"),
         }),
         ConnectionError::MqttState(StateError::AwaitPingResp) => Some(unanswered()),
+        ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::Io(error))) => {
+            Some(below(error, tls))
+        }
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => {
             Some(NOT_MQTT.to_owned())
         }
@@ -57,6 +60,9 @@ pub(super) fn told_v5(
         v5::ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => {
             Some(format!("{CLOSED} before CONNACK{OLDER}"))
         }
+        v5::ConnectionError::MqttState(StateError::Deserialization(v5::mqttbytes::Error::Io(
+            error,
+        ))) => Some(below(error, tls)),
         v5::ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => {
             Some(format!("{NOT_MQTT}{OLDER}"))
         }
