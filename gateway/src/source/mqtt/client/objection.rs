@@ -24,7 +24,7 @@ pub(super) fn told(error: &ConnectionError, tls: Option<&ClientTls>, connected: 
         }),
         ConnectionError::MqttState(StateError::AwaitPingResp) => Some(unanswered()),
         ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::Io(error))) => {
-            Some(below(error, tls))
+            Some(of_bytes(error, tls, connected))
         }
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => {
             Some(NOT_MQTT.to_owned())
@@ -62,7 +62,7 @@ pub(super) fn told_v5(
         }
         v5::ConnectionError::MqttState(StateError::Deserialization(v5::mqttbytes::Error::Io(
             error,
-        ))) => Some(below(error, tls)),
+        ))) => Some(of_bytes(error, tls, connected)),
         v5::ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => {
             Some(format!("{NOT_MQTT}{OLDER}"))
         }
@@ -106,6 +106,15 @@ fn refused(reason: &impl Debug) -> String {
 
 fn unanswered() -> String {
     "the broker does not answer a ping within `keep_alive`".to_owned()
+}
+
+/// What the system says of bytes; what is left at the end of a connection before CONNACK was none of MQTT.
+fn of_bytes(error: &std::io::Error, tls: Option<&ClientTls>, connected: bool) -> String {
+    let told = below(error, tls);
+    match connected || !told.contains("bytes remaining") {
+        true => told,
+        false => NOT_MQTT.to_owned(),
+    }
 }
 
 /// What the TLS layer or the system said, without what wraps it.
