@@ -436,3 +436,25 @@ impl Happening for Disconnected<'_> {
         })
     }
 }
+
+/// A source cannot listen yet.
+pub struct CannotListen<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl Happening for CannotListen<'_> {
+    fn log(&self) {
+        tracing::warn!(source = self.source, "{}; it is tried again", self.why);
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.down",
+            subject: self.source.into(),
+            data: serde_json::json!({ "why": self.why }),
+        })
+    }
+}

@@ -33,11 +33,13 @@ use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
 use super::listener::connection_limit::ConnectionLimit;
 use super::listener::logins::Logins;
+use super::listener::socket::{self, Wanted};
 use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use body::Bodies;
 use endpoint::HttpEndpoint;
@@ -71,16 +73,38 @@ impl OpenSource for config::HttpSource {
     }
 
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = HttpListener::bind(
-            self.clone(),
-            opening.name,
-            opening.gateway_id,
-            opening.inlet,
-            opening.observe,
-            opening.metrics,
-        );
-        let listener = bound.await.map_err(|error| error.to_string())?;
-        Ok(Box::pin(listener.run(opening.stop)))
+        let name = opening.name.to_owned();
+        let tls = self.tls.as_ref().map(server::acceptor).transpose();
+        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
+        let wanted = Wanted {
+            address: self.listen,
+            source: name.clone(),
+            observe: Arc::clone(&opening.observe),
+            metrics: opening.metrics.clone(),
+        };
+        let (config, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
+        let over = move |socket| {
+            HttpListener::over(
+                socket,
+                tls,
+                config,
+                &name,
+                &gateway_id,
+                opening.inlet,
+                opening.observe,
+                opening.metrics,
+            )
+        };
+        let mut stop = opening.stop;
+        match wanted.attempt().await {
+            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
+            None => Ok(Box::pin(async move {
+                match wanted.until_bound(&mut stop).await {
+                    Some(socket) => over(socket).run(stop).await,
+                    None => Ok(()),
+                }
+            })),
+        }
     }
 }
 
@@ -97,14 +121,26 @@ impl HttpListener {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<HttpListener, BindError> {
-        let socket = TcpListener::bind(config.listen).await.map_err(|error| {
-            BindError(format!(
-                "source {name}: cannot listen on {}: {error}; is another program there?",
-                config.listen
-            ))
-        })?;
+        let failed = |why| BindError(format!("source {name}: {why}"));
         let tls = config.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let tls = tls.map_err(failed)?;
+        let socket = socket::bind(config.listen).await.map_err(failed)?;
+        Ok(HttpListener::over(
+            socket, tls, config, name, gateway_id, inlet, observe, metrics,
+        ))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
+    fn over(
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        config: config::HttpSource,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> HttpListener {
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -120,7 +156,7 @@ impl HttpListener {
             data: bytes::Bytes::new(),
             ..Event::default()
         };
-        Ok(HttpListener {
+        HttpListener {
             name: name.into(),
             acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
             connections_per_ip_max: config.connections_per_ip_max,
@@ -141,7 +177,7 @@ impl HttpListener {
                 observe,
                 bodies: Bodies::new(),
             }),
-        })
+        }
     }
 
     /// Where it listens.
@@ -242,6 +278,7 @@ async fn serve_http<S>(
             .timer(clock.clone())
             .header_read_timeout(IDLE_MAX)
             .max_buf_size(HEADER_BYTES_MAX)
+            .auto_date_header(clock::is_before_year_10000())
             .serve_connection(TokioIo::new(timed), service);
         tokio::pin!(connection);
         tokio::select! {

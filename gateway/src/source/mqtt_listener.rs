@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::connection_limit::ConnectionLimit;
+use super::listener::socket::{self, Wanted};
 use crate::config::connection::tls::server;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
@@ -73,17 +74,39 @@ impl OpenSource for config::MqttListener {
     }
 
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = MqttListenerSource::bind(
-            self.clone(),
-            opening.name,
-            opening.gateway_id,
-            opening.inlet,
-            opening.log,
-            opening.observe,
-            opening.metrics,
-        );
-        let listener = bound.await.map_err(|error| error.to_string())?;
-        Ok(Box::pin(listener.run(opening.stop)))
+        let name = opening.name.to_owned();
+        let tls = self.tls.as_ref().map(server::acceptor).transpose();
+        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
+        let wanted = Wanted {
+            address: self.listen,
+            source: name.clone(),
+            observe: Arc::clone(&opening.observe),
+            metrics: opening.metrics.clone(),
+        };
+        let (limits, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
+        let over = move |socket| {
+            MqttListenerSource::over(
+                socket,
+                tls,
+                limits,
+                &name,
+                &gateway_id,
+                opening.inlet,
+                opening.log,
+                opening.observe,
+                opening.metrics,
+            )
+        };
+        let mut stop = opening.stop;
+        match wanted.attempt().await {
+            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
+            None => Ok(Box::pin(async move {
+                match wanted.until_bound(&mut stop).await {
+                    Some(socket) => over(socket).run(stop).await,
+                    None => Ok(()),
+                }
+            })),
+        }
     }
 }
 
@@ -101,14 +124,27 @@ impl MqttListenerSource {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<MqttListenerSource, BindError> {
-        let socket = TcpListener::bind(limits.listen).await.map_err(|error| {
-            BindError(format!(
-                "source {name}: cannot listen on {}: {error}; is another program there?",
-                limits.listen
-            ))
-        })?;
+        let failed = |why| BindError(format!("source {name}: {why}"));
         let tls = limits.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let tls = tls.map_err(failed)?;
+        let socket = socket::bind(limits.listen).await.map_err(failed)?;
+        Ok(MqttListenerSource::over(
+            socket, tls, limits, name, gateway_id, inlet, log, observe, metrics,
+        ))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
+    fn over(
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        limits: config::MqttListener,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        log: CommittedLog,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> MqttListenerSource {
         let acceptor = Acceptor::new(socket, limits.connections_max, &observe, &metrics);
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
@@ -126,12 +162,12 @@ impl MqttListenerSource {
             client_ids: ClientIds::default(),
             large_connects: Semaphore::new(LARGE_CONNECTS_MAX),
         };
-        Ok(MqttListenerSource {
+        MqttListenerSource {
             acceptor,
             tls,
             listener: Arc::new(listener),
             per_address,
-        })
+        }
     }
 
     /// Where it listens.

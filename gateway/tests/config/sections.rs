@@ -82,7 +82,10 @@ fn names_can_be_used_in_rules() {
         &named("dead_letter"),
         &["error: `dead_letter` is the destination of dead letters (choose another name)"],
     );
-    check(&named("u"), &["error: duplicate key"]);
+    check(
+        &named("u"),
+        &["error: duplicate key; the first one is in line 7"],
+    );
 }
 
 #[test]
