@@ -31,6 +31,8 @@ impl SlowDisk {
         let mut lines = said.lines();
         let attached = lines.any(|line| line.is_ok_and(|line| line.contains("attached")));
         if !attached {
+            let _ = child.kill();
+            let _ = child.wait();
             peer::skip(test, "strace may not trace here (ptrace is refused)");
             return None;
         }

@@ -143,6 +143,9 @@ fn each_version_is_let_in_under_its_own_name_and_others_are_told() {
     assert!(gateway.whole_log().contains(told), "{}", gateway.log());
 }
 
+/// What is sent, and the packets that answer it: their first bytes and their bodies.
+type Step = (&'static str, Vec<u8>, &'static [(u8, &'static [u8])]);
+
 #[test]
 fn a_session_of_mqtt_3_1_is_whole() {
     let gateway = start("");
@@ -153,7 +156,7 @@ fn a_session_of_mqtt_3_1_is_whole() {
     };
     let unsubscribe = packet(0xaa, &[&[0, 8][..], &text(b"a/#")].concat());
     // What 3.1.1 reserves means nothing here, or says that a packet is sent again.
-    let steps: [(&str, Vec<u8>, &[(u8, &[u8])]); 10] = [
+    let steps: [Step; 10] = [
         (
             "SUBSCRIBE",
             subscribe(V31, 1, "a/#", 1),
