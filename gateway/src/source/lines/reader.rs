@@ -17,7 +17,6 @@ use super::payload::LineReader;
 use super::splitter::{SplitLine, Splitter};
 use crate::event::ack::Verdict;
 use crate::event::arrival::Identity;
-use crate::event::cloudevents::json::beginning;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
