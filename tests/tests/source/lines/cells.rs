@@ -2,8 +2,11 @@
 
 use super::{LAST, Ports};
 
+/// Keys of a source, and its lines with the payload that each becomes.
+type Case<'a> = (&'a str, &'a [(&'a [u8], Option<&'a str>)]);
+
 /// Writes the lines of each table to a source with its keys, and compares the payloads; what stands for none is refused.
-fn check(cases: &[(&str, &[(&[u8], Option<&str>)])]) {
+fn check(cases: &[Case<'_>]) {
     let keys: Vec<String> = cases.iter().map(|(keys, _)| (*keys).to_owned()).collect();
     let mut ports = Ports::start(&keys);
     for (place, (keys, lines)) in cases.iter().enumerate() {
@@ -184,7 +187,7 @@ fn with_a_type_a_cell_is_read_as_that_and_keeps_its_digits() {
 
 #[test]
 fn characters_are_those_of_the_encoding_and_noise_is_refused() {
-    let cases: &[(&str, &[(&[u8], Option<&str>)])] = &[
+    let cases: &[Case<'_>] = &[
         (
             "format = \"csv\"\ncolumns = [\"id text\"]",
             &[
