@@ -195,7 +195,7 @@ pub struct DeliveryTraffic {
 }
 
 /// How often the figures of a lane are read anew until they agree.
-const AGREE_MAX: usize = 16;
+const AGREE_MAX: usize = 1_000;
 
 impl UpstreamStatus {
     /// Figures of one moment: what is counted (`read`) goes on while it is counted what waits in the store (`waiting`).
