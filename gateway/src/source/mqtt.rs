@@ -202,11 +202,11 @@ impl MqttClient {
                 format!("{url} keeps no session (expiry 0): what is published while the connection is down is lost; allow persistent sessions there")
             }),
         );
-        if !resumed || !self.subscribed {
-            if let Err(why) = client.subscribe(&self.filters, self.config.qos) {
-                let why = client::why_over(&mut events).await.unwrap_or(why);
-                return Err(format!("{url}: {why}"));
-            }
+        if (!resumed || !self.subscribed)
+            && let Err(why) = client.subscribe(&self.filters, self.config.qos)
+        {
+            let why = client::why_over(&mut events).await.unwrap_or(why);
+            return Err(format!("{url}: {why}"));
         }
         if resumed && self.subscribed {
             self.up(resumed);

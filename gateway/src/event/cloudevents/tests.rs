@@ -344,9 +344,9 @@ fn a_time_keeps_its_digits_and_its_offset() {
     for (given, written) in cases {
         let mut event = plain();
         if super::read(&mut event, "time", given).is_ok() {
-            assert_eq!(time(&event), written, "{given}");
+            assert_eq!(super::time(&event), written, "{given}");
         } else {
-            assert!(as_rfc3339(given).is_none(), "{given} is refused");
+            assert!(super::as_rfc3339(given).is_none(), "{given} is refused");
         }
     }
 }
