@@ -23,6 +23,7 @@
 //!           └▶ config, event, time
 //! config    The configuration, checked: what `gateway.toml` says with every default filled in
 //! event     An event on its way through the gateway, and its stored forms
+//!           └▶ time
 //! observe   What happens in the gateway is a type: emitting it is one log line and, where the
 //!           architecture names it, one system event
 //!           └▶ time

@@ -67,61 +67,69 @@ impl LaneFamilies {
             latency: Family::new_with_constructor(latency_buckets as fn() -> Histogram),
             deliveries: DeliveryFamily::register(observe),
         };
-        observe.register(|registry| {
-            let f = &families;
-            registry.register(
+        families.register_all(observe);
+        families
+    }
+
+    fn register_all(&self, observe: &Observe) {
+        let counters = [
+            (
                 "upstream_delivered",
                 "Events the upstream acknowledged",
-                f.delivered.clone(),
-            );
-            registry.register(
+                &self.delivered,
+            ),
+            (
                 "upstream_dead_lettered",
                 "Events set aside",
-                f.dead_lettered.clone(),
-            );
-            registry.register(
+                &self.dead_lettered,
+            ),
+            (
                 "upstream_dead_letters_dropped",
                 "Events that would have been one dead letter too many",
-                f.letters_dropped.clone(),
-            );
-            registry.register(
+                &self.letters_dropped,
+            ),
+            (
                 "upstream_messages_expired",
                 "Events that were not sent: their message expiry interval was over",
-                f.messages_expired.clone(),
-            );
-            registry.register(
+                &self.messages_expired,
+            ),
+            (
                 "upstream_retried",
                 "Deliveries sent more than once",
-                f.retried.clone(),
-            );
-            registry.register("upstream_refused", "Definite refusals", f.refused.clone());
+                &self.retried,
+            ),
+            ("upstream_refused", "Definite refusals", &self.refused),
+            (
+                "upstream_unknown_answers",
+                "Answers to nothing that was in flight",
+                &self.unknown,
+            ),
+            (
+                "upstream_disconnects",
+                "Connections that broke or did not come about",
+                &self.disconnects,
+            ),
+        ];
+        observe.register(|registry| {
+            for (name, help, counter) in counters {
+                registry.register(name, help, counter.clone());
+            }
             registry.register(
                 "upstream_in_flight",
                 "Deliveries not settled yet",
-                f.in_flight.clone(),
+                self.in_flight.clone(),
             );
             registry.register(
                 "upstream_up",
                 "1 while it is connected and takes events",
-                f.up.clone(),
-            );
-            registry.register(
-                "upstream_unknown_answers",
-                "Answers to nothing that was in flight",
-                f.unknown.clone(),
-            );
-            registry.register(
-                "upstream_disconnects",
-                "Connections that broke or did not come about",
-                f.disconnects.clone(),
+                self.up.clone(),
             );
             registry.register(
                 "upstream_confirm_seconds",
                 "From the offer to the acknowledgement",
-                f.latency.clone(),
+                self.latency.clone(),
             );
         });
-        families
     }
 
     /// The metrics of one upstream.

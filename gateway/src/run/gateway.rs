@@ -26,6 +26,7 @@ use crate::config::WhenTooMany;
 use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
+use crate::event::way::Way;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
@@ -74,14 +75,8 @@ impl Gateway {
         let log = CommittedLog::of_start(store.clone(), way.mark());
         let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let settings = Settings {
-            gateway_id: config.gateway.id.as_str().into(),
-            start,
-            pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
-            way: way.clone(),
-            expiry: log.expiry().clone(),
-        };
-        let inputs = inputs(&config, &rules, channels.receivers);
+        let (settings, inputs) =
+            intake_parts(&config, start, &way, &log, &rules, channels.receivers);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -105,7 +100,6 @@ impl Gateway {
             pipeline: &pipeline,
             stop: &stop_forward,
             way: &way,
-            expiry: log.expiry(),
         };
         let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
         let with = SourcesContext {
@@ -219,14 +213,29 @@ async fn recalled(
     recalled.await.map_err(failed)
 }
 
-/// What the intake reads.
-fn inputs(config: &Config, rules: &LoadedRules, receivers: IntakeReceivers) -> Inputs {
-    Inputs {
+/// What the intake is told and what it reads.
+fn intake_parts(
+    config: &Config,
+    start: StartMark,
+    way: &Way,
+    log: &CommittedLog,
+    rules: &LoadedRules,
+    receivers: IntakeReceivers,
+) -> (Settings, Inputs) {
+    let settings = Settings {
+        gateway_id: config.gateway.id.as_str().into(),
+        start,
+        pacing: Pacing::new(config.store.commit_delay, config.store.commit_delay_max),
+        way: way.clone(),
+        expiry: log.expiry().clone(),
+    };
+    let inputs = Inputs {
         offers: receivers.offers,
         system: receivers.system,
         redrives: receivers.redrives,
         rules: Evaluator::new(rules.active.subscribe()).of_gateway(&config.gateway.id),
-    }
+    };
+    (settings, inputs)
 }
 
 async fn watchdog(api: Arc<ApiContext>, stop: watch::Receiver<bool>) -> Result<(), String> {

@@ -14,6 +14,7 @@ use super::config::Config;
 use crate::config::WhenFull;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::dead_letter::letters::Letters;
+use crate::event::delivery::expiry::ExpiryClock;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
@@ -31,6 +32,7 @@ pub(super) struct Pipeline {
     pub(super) intake_thread: JoinHandle<()>,
     pub(super) durable: watch::Receiver<Sequence>,
     pub(super) times: CommitTimes,
+    pub(super) expiry: ExpiryClock,
     pub(super) finish: watch::Sender<bool>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
@@ -107,6 +109,7 @@ impl Pipeline {
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
             durable: log.durable(),
             times: log.times(),
+            expiry: log.expiry().clone(),
             finish,
             wear,
             metrics,

@@ -15,7 +15,6 @@ use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::ApiContext;
 use crate::event::dead_letter::letters::Letters;
-use crate::event::delivery::expiry::ExpiryClock;
 use crate::event::way::Way;
 use crate::forward::to_dead_letters::ToDeadLetters;
 use crate::forward::{LaneContext, forward};
@@ -36,8 +35,6 @@ pub(super) struct UpstreamsContext<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) stop: &'a watch::Receiver<bool>,
     pub(super) way: &'a Way,
-    /// The clock that messages expire by.
-    pub(super) expiry: &'a ExpiryClock,
 }
 
 /// The metrics of every lane, in the order of the destinations.
@@ -152,7 +149,7 @@ impl UpstreamsContext<'_> {
             name,
             gateway_id: &self.config.gateway.id,
             way: self.way,
-            expiry: self.expiry,
+            expiry: &self.pipeline.expiry,
         });
         let opened = opened.map_err(|why| RunError::Bind(format!("upstream {name}: {why}")))?;
         let timeout = &mut context.config.ack_timeout;

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::session::{ClientSession, Written};
 use crate::event::committed_log::{CommittedLog, CommittedRecord, FollowError, Follower};
+use crate::time::clock;
 
 /// Bytes written to one client before it is given a chance to say something.
 const OUT_BYTES_MAX: usize = 256 << 10;
@@ -44,11 +45,15 @@ impl Subscriber {
 
     /// Writes what the client has room for. Whether there is more that it has room for.
     pub(super) fn deliver(&mut self, session: &mut ClientSession, out: &mut BytesMut) -> bool {
+        if self.ahead.is_empty() {
+            return false;
+        }
+        let now = clock::now();
         while let Some(found) = self.ahead.front() {
             if out.len() >= OUT_BYTES_MAX {
                 return true;
             }
-            if session.deliver(found, out) == Written::WindowFull {
+            if session.deliver(found, now, out) == Written::WindowFull {
                 return false;
             }
             self.ahead.pop_front();

@@ -24,7 +24,7 @@ keys! {
     KEYS: MqttUpstreamKeys {
         topic: Text = text().default("{topic}", "topic to publish under; `{topic}` `{source}` `{publisher}` `{type}` `{id}` `{key}` `{gateway}`"),
         qos: Count<u8> = count(1, 2).default("1", "QoS of the publishes; 0 is never acknowledged, hence refused"),
-        retain: OneOf<Retain> = one_of().default("never", "which are published as retained messages: those that came as such, all, none; `true` is `\"always\"`, `false` is `\"never\"`"),
+        retain: OneOf<Retain> = one_of().default("never", "publish none, those that came as such, or all as retained messages; `true` is `\"always\"`, `false` is `\"never\"`"),
         format: OneOf<Format> = one_of().default("binary", "payload as it is with the envelope beside it, or one JSON document"),
     }
 }

@@ -114,10 +114,8 @@ mod tests {
             let text = format!("a/{character}b");
             let named = format!("U+{code:04X}");
             let user = |name, value| of_user(vec![(name, Cow::Borrowed(value))]);
-            let content_type = PublishProperties {
-                content_type: Some(&text),
-                ..PublishProperties::default()
-            };
+            let mut content_type = of_user(Vec::new());
+            content_type.content_type = Some(&text);
             let said = [
                 (check_topic(&text), "the topic"),
                 (check_properties(&content_type), "the content type"),

@@ -42,15 +42,14 @@ impl<'a> PublishProperties<'a> {
     ) -> PublishProperties<'a> {
         let mqtt = event.mqtt.as_deref();
         let format = mqtt.and_then(|mqtt| mqtt.payload_format);
-        // A rule may have made bytes of what was text.
-        let is_so =
-            |format: u8| format == 0 || format == UTF_8 && std::str::from_utf8(payload).is_ok();
-        let is_own = payload.as_ptr() == event.data.as_ptr() && payload.len() == event.data.len();
+        // A rule may have made bytes of what was text; what is untouched is what its sender says.
+        let is_so = |format: &u8| match *format {
+            0 => true,
+            UTF_8 => *payload == *event.data || std::str::from_utf8(payload).is_ok(),
+            _ => false,
+        };
         PublishProperties {
-            payload_format: format.filter(|format| match is_own {
-                true => *format <= UTF_8,
-                false => is_so(*format),
-            }),
+            payload_format: format.filter(is_so),
             expiry_s: remaining.seconds(),
             content_type: event.content_type.as_deref(),
             response_topic: mqtt.and_then(|mqtt| mqtt.response_topic.as_deref()),

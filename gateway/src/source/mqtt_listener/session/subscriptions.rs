@@ -15,7 +15,7 @@ use crate::source::mqtt_listener::codec::fields::Utf8String;
 use crate::source::mqtt_listener::codec::packet::SubscribePacket;
 use crate::source::mqtt_listener::codec::reason;
 use crate::source::mqtt_listener::disconnect::Disconnect;
-use crate::time::clock;
+use crate::time::clock::Now;
 
 /// A subscription of this connection.
 #[derive(Debug)]
@@ -113,6 +113,7 @@ impl ClientSession {
     pub(in crate::source::mqtt_listener) fn deliver(
         &mut self,
         found: &CommittedRecord,
+        now: Now,
         out: &mut BytesMut,
     ) -> Written {
         let event = &found.record.event;
@@ -124,10 +125,7 @@ impl ClientSession {
             Some(Note::AtMostOnce) => 0,
             None => granted.qos,
         };
-        let remaining = match event.mqtt {
-            None => Remaining::Unlimited,
-            Some(_) => self.log.expiry().remaining(event, clock::now()),
-        };
+        let remaining = self.log.expiry().remaining(event, now);
         if remaining == Remaining::Expired {
             self.metrics.expired();
             return Written::Done;
