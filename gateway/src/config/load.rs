@@ -1,6 +1,7 @@
 //! Reads `gateway.toml` as a whole: every section, then what must hold between them.
 
 mod conflicts;
+pub(crate) mod place;
 mod redact;
 
 use std::path::Path;
@@ -51,15 +52,29 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
 pub(crate) fn load_to_run<S: Kinds, U: Kinds>(
     path: &Path,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    let text = text_of(path)?;
+    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+}
+
+/// The text of the file `path`.
+fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let refused = |message: String| vec![Diagnostic::error(&file, "", 0..0, message)];
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     if size > FILE_BYTES_MAX {
         return Err(refused(format!("{file} is too large to be meant")));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+    std::fs::read_to_string(path)
+        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))
+}
+
+/// `text` as TOML.
+fn document<'t>(file: &str, text: &'t str) -> Result<Document<&'t str>, Vec<Diagnostic>> {
+    Document::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        vec![Diagnostic::error(file, text, span, message)]
+    })
 }
 
 /// Refuses what has no rules folder.
@@ -93,11 +108,7 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let document = Document::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        vec![Diagnostic::error(&file, text, span, message)]
-    })?;
+    let document = document(&file, text)?;
     let context = Context::new(path, &file, text, variables);
     let config = config(&context, path, document.as_table());
     let rules_missing = context.rules_missing();

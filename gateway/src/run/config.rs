@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
+pub use crate::config::load::place::{Place, place};
 pub use crate::config::{Reference, render};
 pub use crate::source::SourceKind;
 pub use crate::upstream::UpstreamKind;

@@ -9,13 +9,13 @@ use tidegate_store::{DeadLetterId, Store, Writer};
 
 use super::envelope::write_envelope;
 use crate::cli::Failure;
-use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::arguments::{PlaceArgument, OutputFormat};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// Letters asked for at once where all are wanted.
 const PIECE: usize = 1000;
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
     format: OutputFormat,
@@ -82,19 +82,19 @@ struct Selection {
 /// # Errors
 /// When the letters cannot be read, or one could not be sent or dropped.
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
+    let place = arguments.place.find()?;
     match &arguments.command {
         Command::List { upstream, limit } => {
-            let store = EventStore::find(&config)?;
+            let store = EventStore::find(&place)?;
             let letters = list(&store, upstream.as_deref(), (0, 0), *limit as usize)?;
             write_list(&letters, arguments.format)
         }
         Command::Show { id } => {
-            let letter = show(&EventStore::find(&config)?, id)?;
+            let letter = show(&EventStore::find(&place)?, id)?;
             write_letter(&letter, arguments.format)
         }
         Command::Retry { which, to } => {
-            let store = EventStore::find(&config)?;
+            let store = EventStore::find(&place)?;
             let ids = which.ids(&store)?;
             let EventStore::Served(client) = store else {
                 let message = "only a running gateway can send dead letters again: start it first";
@@ -103,9 +103,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
             retry(&client, &ids, to.as_deref(), arguments.format)
         }
         Command::Drop { which } if which.all && which.upstream.is_none() => {
-            drop_all(&config, arguments.format)
+            drop_all(&place, arguments.format)
         }
-        Command::Drop { which } => drop_letters(&config, which, arguments.format),
+        Command::Drop { which } => drop_letters(&place, which, arguments.format),
     }
 }
 
@@ -173,8 +173,8 @@ fn retry(
     })
 }
 
-fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Result<(), Failure> {
-    let store = EventStore::find(config)?;
+fn drop_letters(place: &Place, which: &Selection, format: OutputFormat) -> Result<(), Failure> {
+    let store = EventStore::find(place)?;
     let ids = which.ids(&store)?;
     match store {
         EventStore::Served(client) => each(&ids, "dropped", format, |id| {
@@ -186,7 +186,7 @@ fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Res
         EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
-            let (_writer, store) = open(config, folder)?;
+            let (_writer, store) = open(place, folder)?;
             each(&ids, "dropped", format, |id| {
                 stored::parse_id(id)
                     .and_then(|id| stored::remove(&store, id))
@@ -197,8 +197,8 @@ fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Res
 }
 
 /// Without opening a single one: it needs no room on the disk, and gives all of theirs back.
-fn drop_all(config: &Config, format: OutputFormat) -> Result<(), Failure> {
-    let dropped = match EventStore::find(config)? {
+fn drop_all(place: &Place, format: OutputFormat) -> Result<(), Failure> {
+    let dropped = match EventStore::find(place)? {
         EventStore::Served(client) => {
             let answer: serde_json::Value = client.send(Method::DELETE, "/dead-letters")?;
             answer["dropped"].as_u64().unwrap_or(0)
@@ -206,7 +206,7 @@ fn drop_all(config: &Config, format: OutputFormat) -> Result<(), Failure> {
         EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
-            let (_writer, store) = open(config, folder)?;
+            let (_writer, store) = open(place, folder)?;
             let dropped = store.remove_all_dead_letters();
             dropped.map_err(|error| Failure::new(error.to_string()))?
         }
@@ -214,10 +214,11 @@ fn drop_all(config: &Config, format: OutputFormat) -> Result<(), Failure> {
     report(dropped as usize, &[], "dropped", format)
 }
 
-fn open(config: &Config, folder: PathBuf) -> Result<(Writer, Store), Failure> {
+fn open(place: &Place, folder: PathBuf) -> Result<(Writer, Store), Failure> {
+    let options = tidegate_store::Options::new(folder);
     let options = tidegate_store::Options {
-        max_size_bytes: config.store.max_size_bytes,
-        ..tidegate_store::Options::new(folder)
+        max_size_bytes: place.max_size_bytes.unwrap_or(options.max_size_bytes),
+        ..options
     };
     let opened = tidegate_store::open(options);
     opened.map_err(|error| Failure::new(error.to_string()))

@@ -8,7 +8,7 @@ use tidegate_rules::topic::TopicFilter;
 
 use super::envelope::{write_envelope, write_payload};
 use crate::cli::Failure;
-use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::arguments::{PlaceArgument, OutputFormat};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
     format: OutputFormat,
@@ -104,8 +104,8 @@ fn span(text: &str) -> Result<u64, String> {
 /// # Errors
 /// When nothing can be read, or the event is no longer there.
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
-    let store = EventStore::find(&config)?;
+    let place = arguments.place.find()?;
+    let store = EventStore::find(&place)?;
     let mut output = std::io::stdout().lock();
     match &arguments.command {
         Command::List {

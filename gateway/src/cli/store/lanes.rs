@@ -11,7 +11,7 @@ use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::printable;
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// What `tidegate store lanes` takes.
 #[derive(Debug, Clone, Subcommand)]
@@ -37,8 +37,8 @@ pub(super) enum Command {
 ///
 /// # Errors
 /// When none runs, or it refuses.
-pub(super) fn run(command: &Command, config: &Config, format: OutputFormat) -> Result<(), Failure> {
-    let EventStore::Served(client) = EventStore::find(config)? else {
+pub(super) fn run(command: &Command, place: &Place, format: OutputFormat) -> Result<(), Failure> {
+    let EventStore::Served(client) = EventStore::find(place)? else {
         let message = "only a running gateway knows what waits behind no upstream: start it first";
         return Err(Failure::new(message));
     };
