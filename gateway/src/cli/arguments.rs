@@ -85,11 +85,15 @@ impl PlaceArgument {
     /// # Errors
     /// Where it was looked for, or what keeps it from being known.
     pub(super) fn find(&self) -> Result<Place, Failure> {
-        let instead = || Some("`--data-dir DIR` names the data folder without a configuration".to_owned());
+        let instead =
+            || Some("`--data-dir DIR` names the data folder without a configuration".to_owned());
         if let Some(data_dir) = &self.data_dir {
             return Ok(Place::of_folder(data_dir.clone()));
         }
-        let path = self.config.path().map_err(|failure| failure.and(instead()))?;
+        let path = self
+            .config
+            .path()
+            .map_err(|failure| failure.and(instead()))?;
         config::place(&path).map_err(|found| Failure::BadConfig(found).and(instead()))
     }
 }

@@ -6,7 +6,7 @@ mod rules;
 use std::io::Write;
 
 use super::Failure;
-use super::arguments::{PlaceArgument, OutputFormat};
+use super::arguments::{OutputFormat, PlaceArgument};
 use super::gateway::control_client::ControlClient;
 use super::terminal::table::{Table, printable};
 use super::terminal::{color, figures};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Failure;
-use super::arguments::{PlaceArgument, OutputFormat};
+use super::arguments::{OutputFormat, PlaceArgument};
 use super::gateway::event_store::EventStore;
 
 /// What `tidegate store` takes.

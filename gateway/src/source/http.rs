@@ -209,7 +209,7 @@ async fn serve(
                 let HttpEndpoint {
                     metrics, observe, ..
                 } = &*endpoint;
-                metrics.login_failed(observe, peer.ip(), &why);
+                metrics.login_failed(observe, peer.ip(), None, &why);
             }
         }
         Err(_) => endpoint.metrics.malformed("tls timeout"),

@@ -203,7 +203,7 @@ async fn serve(
             metrics.malformed("tls");
             let peer = peer.ip();
             match certificate::objection(&error) {
-                Some(why) => metrics.login_failed(&listener.observe, peer, &why),
+                Some(why) => metrics.login_failed(&listener.observe, peer, None, &why),
                 None => {
                     tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
                 }

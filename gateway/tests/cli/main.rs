@@ -269,7 +269,7 @@ fn while_running(place: &Place, ask: impl FnOnce(&mut Writer, &Store, &Committed
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let api = Api::default();
     let data_dir = place.data_dir();
-    let control = Control::bind(&data_dir, &api, Arc::new(context));
+    let control = Control::bind(&data_dir, None, &api, Arc::new(context));
     let control = runtime.block_on(control).expect("the socket");
     let served = runtime.spawn(control.run(stopped));
     ask(&mut writer, &store, &log);

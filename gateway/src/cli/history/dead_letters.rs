@@ -9,7 +9,7 @@ use tidegate_store::{DeadLetterId, Store, Writer};
 
 use super::envelope::write_envelope;
 use crate::cli::Failure;
-use crate::cli::arguments::{PlaceArgument, OutputFormat};
+use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};

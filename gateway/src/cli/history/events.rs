@@ -8,7 +8,7 @@ use tidegate_rules::topic::TopicFilter;
 
 use super::envelope::{write_envelope, write_payload};
 use crate::cli::Failure;
-use crate::cli::arguments::{PlaceArgument, OutputFormat};
+use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};

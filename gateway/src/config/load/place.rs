@@ -49,11 +49,7 @@ pub fn place(path: &Path) -> Result<Place, Vec<Diagnostic>> {
     place_in(path, &text, &|name| std::env::var(name).ok())
 }
 
-fn place_in(
-    path: &Path,
-    text: &str,
-    variables: Variables<'_>,
-) -> Result<Place, Vec<Diagnostic>> {
+fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let document = document(&file, text)?;
     let context = Context::new(path, &file, text, variables);
@@ -102,12 +98,36 @@ mod tests {
             ("data_dir = \"${HOLD}/d\"", "/var/hold/d", None),
             ("data_dri = 1\nid = 7\ndata_dir = \"/d\"", "/d", None),
             ("data_dir = \"/d\"\nrules = \"nowhere\"", "/d", None),
-            ("data_dir = \"/d\"\n[store]\nmax_size = \"4MiB\"", "/d", Some(4 << 20)),
-            ("data_dir = \"/d\"\n[store]\nmax_size = \"4 megs\"", "/d", None),
-            ("data_dir = \"/d\"\n[store]\nmax_sice = \"4MiB\"", "/d", None),
-            ("data_dir = \"/d\"\n[upstreams.a]\ntype = \"mqtt\"\npassword_file = \"/no\"", "/d", None),
-            ("data_dir = \"/d\"\n[sources.a]\ntype = \"what\"\n[nonsense]\na = 1", "/d", None),
-            ("data_dir = \"/d\"\n[upstreams.a]\nuser = \"${NOT_SET}\"", "/d", None),
+            (
+                "data_dir = \"/d\"\n[store]\nmax_size = \"4MiB\"",
+                "/d",
+                Some(4 << 20),
+            ),
+            (
+                "data_dir = \"/d\"\n[store]\nmax_size = \"4 megs\"",
+                "/d",
+                None,
+            ),
+            (
+                "data_dir = \"/d\"\n[store]\nmax_sice = \"4MiB\"",
+                "/d",
+                None,
+            ),
+            (
+                "data_dir = \"/d\"\n[upstreams.a]\ntype = \"mqtt\"\npassword_file = \"/no\"",
+                "/d",
+                None,
+            ),
+            (
+                "data_dir = \"/d\"\n[sources.a]\ntype = \"what\"\n[nonsense]\na = 1",
+                "/d",
+                None,
+            ),
+            (
+                "data_dir = \"/d\"\n[upstreams.a]\nuser = \"${NOT_SET}\"",
+                "/d",
+                None,
+            ),
             ("data_dir = \"/d\"\n[sources]\na = 1", "/d", None),
         ];
         for (text, folder, max) in fine {
@@ -128,9 +148,15 @@ mod tests {
         ];
         for (text, word) in wrong {
             let said = found(text).expect_err(text);
-            assert!(said.len() == 1 && said[0].contains(word), "{text}: {said:?}");
+            assert!(
+                said.len() == 1 && said[0].contains(word),
+                "{text}: {said:?}"
+            );
         }
         let said = found("[gateway]\ndata_dri = \"/d\"").expect_err("no folder");
-        assert!(said.iter().any(|line| line.contains("data_dri")), "{said:?}");
+        assert!(
+            said.iter().any(|line| line.contains("data_dri")),
+            "{said:?}"
+        );
     }
 }

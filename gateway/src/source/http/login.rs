@@ -54,7 +54,8 @@ impl LoginDoor {
         let came_without = visit.came_without.load(Ordering::Relaxed);
         if came_without && !visit.is_known.load(Ordering::Relaxed) {
             let why = "no user name and password were given";
-            self.metrics.login_failed(&self.observe, visit.peer, why);
+            self.metrics
+                .login_failed(&self.observe, visit.peer, None, why);
         }
     }
 
@@ -85,7 +86,9 @@ impl LoginDoor {
         };
         visit.is_known.store(true, Ordering::Relaxed);
         let user = self.user(&credentials).await.map_err(|why| {
-            self.metrics.login_failed(&self.observe, visit.peer, &why);
+            let user = self.known_user(&credentials);
+            self.metrics
+                .login_failed(&self.observe, visit.peer, user, &why);
             let what = match credentials {
                 Credentials::Basic { .. } => "wrong user name or password",
                 Credentials::Bearer(_) => "wrong bearer token",
@@ -96,6 +99,14 @@ impl LoginDoor {
         let access = TopicAccess::of(user, &user.name)
             .map_err(|why| Rejection::new(StatusCode::FORBIDDEN, why))?;
         Ok((user.name.clone(), access))
+    }
+
+    /// The user that is named, if it is one of the configuration.
+    fn known_user(&self, credentials: &Credentials) -> Option<&str> {
+        let Credentials::Basic { name, .. } = credentials else {
+            return None;
+        };
+        self.logins.user(name).map(|user| user.name.as_str())
     }
 
     /// The user, or why nobody is let in, for the log.

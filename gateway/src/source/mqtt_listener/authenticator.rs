@@ -51,6 +51,18 @@ impl Authenticator {
         Ok((user.name.clone(), access))
     }
 
+    /// The user that a client names, if it is one of the configuration.
+    pub(super) fn known_user(
+        &self,
+        connect: &ConnectPacket,
+        certificate_name: Option<&str>,
+    ) -> Option<&str> {
+        let given = connect.user.as_ref().map(|user| user.as_str());
+        let names = certificate_name.into_iter().chain(given);
+        let mut users = names.filter_map(|name| self.logins.user(name));
+        users.next().map(|user| user.name.as_str())
+    }
+
     async fn by_password(&self, connect: &ConnectPacket) -> Result<&User, Disconnect> {
         let name = connect.user.as_ref().map(|user| user.as_str());
         let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {

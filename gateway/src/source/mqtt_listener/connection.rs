@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Err(disconnect) => {
                 encode::connack(&mut self.out, level, disconnect.reason, None);
                 let _ = self.flush().await;
-                self.not_let_in(connect.client_id.as_str(), &disconnect);
+                self.not_let_in(&connect, &disconnect);
                 self.linger(&mut shutdown).await;
             }
             Ok((mut session, lease)) => {
@@ -427,21 +427,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let _ = self.listener.inlet.offer(vec![arrival]).await;
     }
 
-    fn not_let_in(&self, client: &str, disconnect: &Disconnect) {
+    fn not_let_in(&self, connect: &ConnectPacket, disconnect: &Disconnect) {
         if !matches!(
             disconnect.reason,
             reason::BAD_LOGIN | reason::NOT_AUTHORIZED
         ) {
-            return self.report(client, disconnect);
+            return self.report(connect.client_id.as_str(), disconnect);
         }
         let ListenerContext {
             observe,
+            authenticator,
             session_context,
             ..
         } = &*self.listener;
         let metrics = &session_context.metrics;
         metrics.malformed(reason::label(disconnect.reason));
-        metrics.login_failed(observe, self.peer.ip(), &disconnect.why);
+        let user = authenticator.known_user(connect, self.certificate_name.as_deref());
+        metrics.login_failed(observe, self.peer.ip(), user, &disconnect.why);
     }
 
     fn report(&self, client: &str, disconnect: &Disconnect) {
