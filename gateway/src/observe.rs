@@ -2,7 +2,6 @@
 //! names it, one system event. Beside these types stand the metrics and the status.
 
 pub mod audit;
-pub mod dead_letters;
 pub mod forward;
 pub mod intake;
 pub mod log;

@@ -10,7 +10,7 @@ use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
 use toml_edit::{Document, Item, TableLike};
 
 use super::api::{Api, ApiKeys};
-use super::context::{Context, Spanned, Variables};
+use super::context::{Context, ReadFile, Spanned, Variables};
 use super::gateway::{Gateway, GatewayKeys};
 use super::key::{Entries, Rows, Table, keys, table, tables};
 use super::kinds::{Entry, Kinds, Listed};
@@ -115,6 +115,7 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
+            text: text.into(),
             warnings: found,
             rules_missing,
             ..config
@@ -187,6 +188,7 @@ fn config<S: Kinds, U: Kinds>(
             .zip(lanes)
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
+        text: "".into(),
         warnings: Vec::new(),
         rules_missing: None,
     })
@@ -195,6 +197,7 @@ fn config<S: Kinds, U: Kinds>(
 /// A source or upstream that was read, with the place of its name.
 struct Read<K> {
     name: Spanned<String>,
+    files: Vec<ReadFile>,
     kind: K,
 }
 
@@ -202,6 +205,7 @@ impl<K> Read<K> {
     fn into_source(self) -> SourceSection<K> {
         SourceSection {
             name: self.name.value,
+            files: self.files,
             kind: self.kind,
         }
     }
@@ -209,6 +213,7 @@ impl<K> Read<K> {
     fn into_upstream(self, lane: LaneSettings) -> UpstreamSection<K> {
         UpstreamSection {
             name: self.name.value,
+            files: self.files,
             lane,
             kind: self.kind,
         }
@@ -287,8 +292,10 @@ fn read_sources<S: Kinds>(root: &Section<'_>, gateway_id: &str) -> Vec<Read<S>> 
             gateway_id,
             name: &name.value,
         };
+        root.context.take_read_files();
         if let Some(kind) = kind.read(&section, &entry) {
-            read.push(Read { name, kind });
+            let files = root.context.take_read_files();
+            read.push(Read { name, files, kind });
         }
     }
     read
@@ -308,9 +315,11 @@ fn read_upstreams<U: Kinds>(
             gateway_id,
             name: &name.value,
         };
+        root.context.take_read_files();
         if let Some(kind) = kind.read(&section, &entry) {
+            let files = root.context.take_read_files();
             read.0.push(lane);
-            read.1.push(Read { name, kind });
+            read.1.push(Read { name, files, kind });
         }
     }
     read

@@ -1,4 +1,4 @@
-//! Who changed what: rules, configuration, secrets, certificates, lanes and dead letters, and who was not let in. Each
+//! Who changed what: rules, configuration, secrets, lanes and dead letters, and who was not let in. Each
 //! change is one log line and one system event, all of one shape:
 //!
 //! ```json
@@ -31,10 +31,8 @@ pub enum What {
     Rules,
     /// The configuration in force.
     Configuration,
-    /// A password, token, hash or private key in force.
+    /// A file with a password, token, hash, key or certificate in force.
     Secret,
-    /// A certificate in force.
-    Certificate,
     /// What waits behind the name of an upstream.
     Lane,
     /// Events that were set aside.
@@ -52,7 +50,6 @@ impl What {
             What::Rules => "dev.tidegate.audit.rules",
             What::Configuration => "dev.tidegate.audit.configuration",
             What::Secret => "dev.tidegate.audit.secret",
-            What::Certificate => "dev.tidegate.audit.certificate",
             What::Lane => "dev.tidegate.audit.lane",
             What::DeadLetters => "dev.tidegate.audit.dead_letters",
             What::Login => "dev.tidegate.audit.login",
@@ -66,7 +63,6 @@ impl What {
             What::Rules => "rules",
             What::Configuration => "configuration",
             What::Secret => "secret",
-            What::Certificate => "certificate",
             What::Lane => "lane",
             What::DeadLetters => "dead letters",
             What::Login => "login at source",

@@ -1,5 +1,6 @@
 //! What happens to the event store, and its metrics, read from it whenever somebody asks.
 
+pub mod dead_letters;
 pub mod gap;
 
 use std::fmt;

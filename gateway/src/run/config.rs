@@ -1,5 +1,7 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub mod in_force;
+
 use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;

@@ -11,6 +11,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::config::in_force::InForce;
 use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
 use super::health::HealthWatch;
@@ -50,6 +51,7 @@ pub(super) struct Gateway {
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
     held_back: Repeats,
+    observe: Arc<Observe>,
 }
 
 impl Gateway {
@@ -116,7 +118,9 @@ impl Gateway {
         look_after(&mut tasks, health, api, stop_forward);
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
-        rules.watch(folder, &mut tasks, &observe, &stopping);
+        let in_force = InForce::open(&store, &observe);
+        in_force.settle(&config, rules.files(), None);
+        rules.watch(folder, &mut tasks, &observe, in_force, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -125,6 +129,7 @@ impl Gateway {
             stop_upstreams,
             pipeline,
             held_back,
+            observe,
         })
     }
 }
@@ -258,6 +263,7 @@ impl Gateway {
         let mut ended = self.watch_over(terminate).await;
         systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
+        self.observe.tell_refusals();
         self.stop_sources.send_replace(true);
         self.join("source", SOURCES_MAX, &mut ended).await;
         join_thread("intake", self.pipeline.intake_thread, &mut ended).await;

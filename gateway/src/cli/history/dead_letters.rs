@@ -15,8 +15,13 @@ use crate::cli::gateway::event_store::EventStore;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
-use crate::run::config::Place;
+use crate::observe::audit::who::Who;
+use crate::observe::audit::{Change, What};
+use crate::run::config::{Place, in_force};
+use crate::time::clock;
 
+/// Ids that are noted for the audit.
+const IDS_NOTED_MAX: usize = 100;
 /// Letters asked for at once where all are wanted.
 const PIECE: usize = 1000;
 
@@ -187,11 +192,14 @@ fn drop_letters(place: &Place, which: &Selection, format: OutputFormat) -> Resul
             // What was opened for looking cannot be changed.
             drop(store);
             let (_writer, store) = open(place, folder)?;
-            each(&ids, "dropped", format, |id| {
-                stored::parse_id(id)
-                    .and_then(|id| stored::remove(&store, id))
-                    .map_err(Failure::from)
-            })
+            let mut dropped = Vec::new();
+            let ended = each(&ids, "dropped", format, |id| {
+                let removed = stored::parse_id(id).and_then(|id| stored::remove(&store, id));
+                dropped.extend(removed.is_ok().then(|| id.to_owned()));
+                removed.map_err(Failure::from)
+            });
+            note_dropped(&store, dropped.len() as u64, dropped);
+            ended
         }
     }
 }
@@ -208,10 +216,32 @@ fn drop_all(place: &Place, format: OutputFormat) -> Result<(), Failure> {
             drop(store);
             let (_writer, store) = open(place, folder)?;
             let dropped = store.remove_all_dead_letters();
-            dropped.map_err(|error| Failure::new(error.to_string()))?
+            let dropped = dropped.map_err(|error| Failure::new(error.to_string()))?;
+            note_dropped(&store, dropped, vec!["all".to_owned()]);
+            dropped
         }
     };
     report(dropped as usize, &[], "dropped", format)
+}
+
+/// Notes for the audit what was dropped by hand: the next start of the gateway tells it.
+fn note_dropped(store: &Store, count: u64, ids: Vec<String>) {
+    let mut ids = ids.into_iter();
+    let Some(first) = ids.next().filter(|_| count > 0) else {
+        return;
+    };
+    let uid = rustix::process::getuid().as_raw();
+    let who = Who::local(uid, i32::try_from(std::process::id()).ok());
+    let when = figures::time(clock::unix_ms());
+    let change = Change {
+        others: ids.take(IDS_NOTED_MAX).collect(),
+        ..Change::new(What::DeadLetters, first, "dropped", &who)
+            .of(count)
+            .because(format!("by hand at {when}, while no gateway ran"))
+    };
+    if let Err(error) = in_force::note(store, change) {
+        eprintln!("tidegate: this is not noted for the audit: {error}");
+    }
 }
 
 fn open(place: &Place, folder: PathBuf) -> Result<(Writer, Store), Failure> {
