@@ -123,12 +123,20 @@ async fn moving(
             }
             let (done, committed) = commit(redrive, records).await;
             store.confirm(from, class, &done);
+            persisted(&store).await?;
             *moved += done.len() as u64;
             committed.and(readable)?;
             next = batch.next.max(next + 1);
         }
     }
     Ok(())
+}
+
+/// What was moved must not be there again after a crash.
+async fn persisted(store: &Store) -> Result<(), RetryError> {
+    let store = store.clone();
+    let written = off_thread(move || store.persist_cursors()).await?;
+    Ok(written.map_err(|error| HistoryError::Unusable(error.to_string()))?)
 }
 
 async fn piece(

@@ -278,6 +278,10 @@ mod tests {
         }
     }
 
+    /// A configuration that names no file.
+    const LEAST: &str =
+        "[gateway]\nid = \"a\"\ndata_dir = \".\"\n[upstreams.c]\ntype = \"file\"\npath = \"out\"\n";
+
     fn told(kind: &str, name: &str, before: bool, after: bool) -> (String, String, bool, bool) {
         (kind.to_owned(), name.to_owned(), before, after)
     }
@@ -331,7 +335,7 @@ mod tests {
     #[test]
     fn what_was_done_by_hand_is_told_by_the_next_start() {
         let bench = Bench::new();
-        bench.write("gateway.toml", "[gateway]\nid = \"a\"\ndata_dir = \".\"\n");
+        bench.write("gateway.toml", LEAST);
         let who = Who::local(0, Some(1));
         let dropped = || Change::new(What::DeadLetters, "all", "dropped", &who).of(3);
         note(&bench.store, dropped()).expect("room");
@@ -349,7 +353,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_keeps_no_gateway_from_starting() {
         let bench = Bench::new();
-        bench.write("gateway.toml", "[gateway]\nid = \"a\"\ndata_dir = \".\"\n");
+        bench.write("gateway.toml", LEAST);
         for broken in [
             "",
             "{}",
