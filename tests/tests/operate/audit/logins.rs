@@ -96,7 +96,7 @@ fn number_9_each_refused_login() {
     type Visit<'a> = &'a dyn Fn();
     let cases: [(Visit, &str, Value, &str); 7] = [
         (
-            &|| connect(floor, Some("press"), Some("wrong")),
+            &|| connect(floor, Some("press"), Some("0pen sesame")),
             "floor",
             json!("press"),
             "password",
@@ -153,7 +153,7 @@ fn number_9_each_refused_login() {
         assert!(why.contains(word), "{why}");
     }
     let all = format!("{:?}{}", gateway.events(&[]), gateway.whole_log());
-    for secret in ["s3cret", "0123456789abcdef", "wrong\""] {
+    for secret in ["s3cret", "0123456789abcdef", "0pen sesame"] {
         assert!(!all.contains(secret), "{secret}");
     }
     let line = "login failed: the password of the user press is wrong";
