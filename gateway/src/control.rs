@@ -15,7 +15,7 @@ mod events;
 mod health;
 pub mod history;
 mod lanes;
-mod query;
+mod request;
 mod response;
 mod route;
 mod server;

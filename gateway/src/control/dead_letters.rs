@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use super::ApiContext;
 use super::blocking::{Panicked, off_thread};
 use super::history::{HistoryError, dead_letters as stored};
-use super::query::QueryString;
+use super::request::peer::Peer;
+use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
-use super::server::peer::Peer;
 use crate::event::ack::Verdict;
 use crate::event::arrival::is_cut;
 use crate::event::dead_letter::{Cause, outputs, rule_in};
@@ -72,9 +72,11 @@ async fn dropped(context: &Arc<ApiContext>, id: &str) -> Result<DeadLetterId, Re
 pub(super) async fn drop_all(context: Arc<ApiContext>, peer: Peer) -> ApiResponse {
     match all_dropped(&context).await {
         Ok(dropped) => {
-            let who = peer.who().await;
-            let change = Change::new(What::DeadLetters, "all", "dropped", &who).of(dropped);
-            context.observe.audited_surely(&change).await;
+            if dropped > 0 {
+                let who = peer.who().await;
+                let change = Change::new(What::DeadLetters, "all", "dropped", &who).of(dropped);
+                context.observe.audited_surely(&change).await;
+            }
             response::json(&json!({ "dropped": dropped }))
         }
         Err(error) => of_retry_error(error),

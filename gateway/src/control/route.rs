@@ -6,9 +6,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::blocking::{Panicked, off_thread};
-use super::query::{QueryString, percent_decoded};
+use super::request::peer::Peer;
+use super::request::query::{QueryString, percent_decoded};
 use super::response::{self, ApiResponse};
-use super::server::peer::Peer;
 use super::{ApiContext, dead_letters, event_store, events, lanes};
 use crate::time::clock::{self, Now};
 

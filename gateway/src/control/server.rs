@@ -2,7 +2,6 @@
 
 pub(super) mod allowed_hosts;
 pub(super) mod answers;
-pub(super) mod peer;
 pub(super) mod socket;
 
 use std::convert::Infallible;
@@ -17,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::request::peer::Peer;
 use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
-use peer::Peer;
 
 /// Connections at once, at each of the two.
 const CONNECTIONS_MAX: usize = 64;

@@ -117,10 +117,7 @@ impl Gateway {
         answers.open(Arc::clone(&api));
         look_after(&mut tasks, health, api, stop_forward);
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
-        let folder = config.gateway.rules.as_deref();
-        let in_force = InForce::open(&store, &observe);
-        in_force.settle(&config, rules.files(), None);
-        rules.watch(folder, &mut tasks, &observe, in_force, &stopping);
+        watch_rules(rules, &config, &store, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -143,6 +140,21 @@ fn look_after(
 ) {
     tasks.spawn("health", health.run(stop.clone()));
     tasks.spawn("watchdog", watchdog(api, stop));
+}
+
+/// Tells what changed since the last run, and watches the rules from now on.
+fn watch_rules(
+    rules: LoadedRules,
+    config: &Config,
+    store: &Store,
+    tasks: &mut Tasks,
+    observe: &Arc<Observe>,
+    stop: &watch::Receiver<bool>,
+) {
+    let in_force = InForce::open(store, observe);
+    in_force.settle(config, rules.files(), None);
+    let folder = config.gateway.rules.as_deref();
+    rules.watch(folder, tasks, observe, in_force, stop);
 }
 
 fn watch_store(

@@ -21,7 +21,7 @@ pub(in crate::cli) fn not_to_look(path: &Path) -> String {
     let what = what.unwrap_or_else(|| format!("{} is closed", path.display()));
     let owner = owner_of(path);
     format!(
-        "{what}, and {} may not look: run this as {owner}, or join the group that `group` in [gateway] names",
+        "{what}, and {} may not look: run this as {owner}, or as a member of the group that `group` in [gateway] names",
         this_user()
     )
 }

@@ -69,6 +69,9 @@ fn answer(stream: &mut impl std::io::BufRead) -> String {
     head
 }
 
+/// A visit, the source, the user where that is told, and a word of why.
+type Case<'a> = (&'a dyn Fn(), &'a str, Value, &'a str);
+
 /// A gateway with a user `press` at an MQTT listener and at an HTTP source.
 fn gateway() -> (Gateway, SocketAddr) {
     let (hooks, hash) = (port::free(), binary::password_hash("open sesame"));
@@ -93,8 +96,7 @@ fn number_9_each_refused_login() {
     let basic = |login: &str| format!("Authorization: Basic {login}");
     // `press:wrong` and `s3cret:x`.
     let (wrong, strange) = (basic("cHJlc3M6d3Jvbmc="), basic("czNjcmV0Ong="));
-    type Visit<'a> = &'a dyn Fn();
-    let cases: [(Visit, &str, Value, &str); 7] = [
+    let cases: [Case<'_>; 7] = [
         (
             &|| connect(floor, Some("press"), Some("0pen sesame")),
             "floor",
@@ -138,20 +140,7 @@ fn number_9_each_refused_login() {
             "bearer token",
         ),
     ];
-    for (before, (visit, source, user, word)) in cases.into_iter().enumerate() {
-        visit();
-        let told = next(&gateway, "login", before);
-        let data = &told["data"];
-        assert_eq!(told["subject"], source);
-        let who = json!({ "by": "client", "address": "127.0.0.1", "user": user });
-        assert_eq!(data["who"], who, "{told:#}");
-        assert_eq!(
-            (&data["action"], &data["count"]),
-            (&json!("refused"), &json!(1))
-        );
-        let why = data["why"].as_str().expect("a word");
-        assert!(why.contains(word), "{why}");
-    }
+    check(&gateway, &cases);
     let all = format!("{:?}{}", gateway.events(&[]), gateway.whole_log());
     for secret in ["s3cret", "0123456789abcdef", "0pen sesame"] {
         assert!(!all.contains(secret), "{secret}");
@@ -166,6 +155,24 @@ fn number_9_each_refused_login() {
         told.contains("peer=127.0.0.1") && told.contains("user=\"press\""),
         "{told}"
     );
+}
+
+/// Each visit is told, at its source, with the user where that is known, and with why.
+fn check(gateway: &Gateway, cases: &[Case<'_>]) {
+    for (before, (visit, source, user, word)) in cases.iter().enumerate() {
+        visit();
+        let told = next(gateway, "login", before);
+        let data = &told["data"];
+        assert_eq!(told["subject"], *source);
+        let who = json!({ "by": "client", "address": "127.0.0.1", "user": user });
+        assert_eq!(data["who"], who, "{told:#}");
+        assert_eq!(
+            (&data["action"], &data["count"]),
+            (&json!("refused"), &json!(1))
+        );
+        let why = data["why"].as_str().expect("a word");
+        assert!(why.contains(word), "{why}");
+    }
 }
 
 #[test]

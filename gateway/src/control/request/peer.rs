@@ -61,8 +61,7 @@ impl Peer {
         }
         let who = self.who().await;
         let owner = off_thread(move || named(owner)).await.unwrap_or_default();
-        let why =
-            format!("only {owner}, whose gateway this is, and root may do that; {who} may look");
+        let why = format!("only {owner} may do that; {who} may look");
         tracing::warn!(%who, "refused at the control socket: {method} {path}");
         let subject = format!("{method} {path}");
         let change = Change::new(What::Control, SUBJECT, "refused", &who);
@@ -80,12 +79,16 @@ fn only_looks(method: &Method, path: &str) -> bool {
         || (*method == Method::POST && path == "/store/verify")
 }
 
-/// `tidegate (uid 997)`
+/// Who may change what a gateway of the user `uid` holds: `tidegate (uid 997), whose gateway this is, and root`
 fn named(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
+    if uid == 0 {
+        return "root".to_owned();
+    }
+    let owner = match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => format!("{} (uid {uid})", user.name),
         _ => format!("the user {uid}"),
-    }
+    };
+    format!("{owner}, whose gateway this is, and root")
 }
 
 #[cfg(test)]
