@@ -2,4 +2,4 @@
 
 pub(super) mod control_client;
 pub(super) mod event_store;
-mod permission;
+pub(super) mod permission;

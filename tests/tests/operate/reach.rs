@@ -185,19 +185,19 @@ fn members_change_nothing(gateway: &Gateway, letter: &str) {
 /// While no gateway runs its files say who may open the store.
 fn stopped(gateway: &Gateway) {
     let config = gateway.path("gateway.toml").display().to_string();
-    for user in [&MEMBER, &STRANGER] {
-        let output = user.run(gateway, &["store", "status", "--config", &config]);
-        let text = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        for word in [
-            "no gateway runs",
-            "belongs to daemon:",
-            "(mode ",
-            user.name,
-            "sudo -u daemon",
-        ] {
-            assert!(text.contains(word), "{word} for {}: {text}", user.name);
-        }
+    check(gateway, &STRANGER, &["store", "status"], Answer::Closed);
+    let output = MEMBER.run(gateway, &["store", "status", "--config", &config]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let words = [
+        "no gateway runs",
+        "belongs to daemon:",
+        "(mode ",
+        "www-data",
+        "sudo -u daemon",
+    ];
+    for word in words {
+        assert!(text.contains(word), "{word} in {text}");
     }
     check(gateway, &OWNER, &["store", "status"], Answer::Done);
     check(gateway, &OWNER, &["events", "list"], Answer::Done);
@@ -394,6 +394,55 @@ fn number_8_where_the_group_cannot_be_let_in_that_is_said() {
         assert_eq!(socket.mode() & 0o7777, 0o600, "{group}");
         gateway.terminate();
     }
+}
+
+#[test]
+fn number_8_root_leaves_nothing_behind_that_the_owner_cannot_open() {
+    if !may_change("root looks at a store whose gateway does not run") {
+        return;
+    }
+    let mut gateway = gateway("");
+    gateway.start();
+    let [first, _] = fill(&gateway);
+    gateway.terminate();
+    let backup = gateway.path("data/backup").display().to_string();
+    let requests: [&[&str]; 7] = [
+        &["store", "status"],
+        &["store", "verify"],
+        &["events", "list"],
+        &["dead-letters", "list"],
+        &["dead-letters", "drop", &first],
+        &["dead-letters", "drop", "--all"],
+        &["store", "backup", &backup],
+    ];
+    let of_others = || {
+        let arguments = [gateway.path("data")];
+        let output = Command::new("find")
+            .args(arguments)
+            .args(["!", "-user", "daemon"])
+            .output();
+        String::from_utf8_lossy(&output.expect("find runs").stdout).into_owned()
+    };
+    for request in requests {
+        let output = gateway.ask(request);
+        assert!(output.status.success(), "{request:?}: {}", said(&output));
+        assert_eq!(of_others(), "", "{request:?}");
+    }
+    gateway.start();
+    let told = gateway.events(&["--topic", "$tidegate/audit/dead_letters"]);
+    let uids: Vec<_> = told
+        .iter()
+        .map(|told| &told["event"]["data"]["who"]["uid"])
+        .collect();
+    assert_eq!(uids, [0, 0], "root dropped them, whoever it went on as");
+    gateway.terminate();
+    std::fs::rename(gateway.path("data/store"), gateway.path("data/before")).expect("it is ours");
+    let output = gateway.ask(&["store", "restore", &backup]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(of_others(), "");
+    gateway.start();
+    let change = gateway.events(&["--topic", "fine/#"]);
+    assert_eq!(change.len(), 1, "it is all there");
 }
 
 #[test]

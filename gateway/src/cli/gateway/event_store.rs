@@ -31,6 +31,7 @@ impl EventStore {
             return Ok(EventStore::Served(client));
         }
         let folder = place.store_dir();
+        permission::become_owner(&folder)?;
         if let Some(why) = permission::not_to_open(&folder) {
             return Err(Failure::new(format!("no gateway runs, and {why}")));
         }

@@ -3,9 +3,15 @@
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::fs::Access;
+
+use crate::cli::Failure;
+
+/// Who asked, before this went on as somebody else.
+static ASKER: OnceLock<u32> = OnceLock::new();
 
 /// Files of a store that are looked at.
 const FILES_MAX: usize = 10_000;
@@ -37,6 +43,38 @@ pub(in crate::cli) fn not_to_open(folder: &Path) -> Option<String> {
         this_user(),
         owner_of(folder)
     ))
+}
+
+/// Root goes on as the owner of `folder`: what root wrote into a store, its gateway could not open any more.
+///
+/// # Errors
+/// When that cannot be.
+pub(in crate::cli) fn become_owner(folder: &Path) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(folder) else {
+        return Ok(());
+    };
+    if !Uid::effective().is_root() || found.uid() == 0 {
+        return Ok(());
+    }
+    ASKER.get_or_init(|| Uid::current().as_raw());
+    let (uid, gid) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
+    let become_it = || {
+        nix::unistd::setgroups(&[gid])?;
+        nix::unistd::setgid(gid)?;
+        nix::unistd::setuid(uid)
+    };
+    become_it().map_err(|error| {
+        let user = user(found.uid());
+        Failure::new(format!(
+            "{} is {user}'s, and what root writes there {user} could not open: going on as {user} failed: {error}",
+            folder.display()
+        ))
+    })
+}
+
+/// The number of the user who asked, whoever this goes on as.
+pub(in crate::cli) fn asker() -> u32 {
+    *ASKER.get_or_init(|| Uid::current().as_raw())
 }
 
 /// The first folder on the way to `path` that does not let this user through.

@@ -12,6 +12,7 @@ use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::permission;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
@@ -230,8 +231,7 @@ fn note_dropped(store: &Store, count: u64, ids: Vec<String>) {
     let Some(first) = ids.next().filter(|_| count > 0) else {
         return;
     };
-    let uid = rustix::process::getuid().as_raw();
-    let who = Who::local(uid, i32::try_from(std::process::id()).ok());
+    let who = Who::local(permission::asker(), i32::try_from(std::process::id()).ok());
     let when = figures::time(clock::unix_ms());
     let change = Change {
         others: ids.take(IDS_NOTED_MAX).collect(),

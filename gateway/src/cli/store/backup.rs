@@ -7,6 +7,7 @@ use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::permission;
 use crate::cli::terminal::figures;
 use crate::cli::terminal::progress_bar::ProgressBar;
 use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
@@ -46,6 +47,7 @@ pub(super) fn restore_from(
         )));
     }
     let to = place.store_dir();
+    permission::become_owner(&place.data_dir)?;
     let bar = ProgressBar::new();
     let copied = restore(folder, &to, |done, all| bar.advance(done, all)).map_err(Failure::new)?;
     bar.finish();
