@@ -396,6 +396,15 @@ fn number_8_where_the_group_cannot_be_let_in_that_is_said() {
     }
 }
 
+/// What in its data is not the owner's.
+fn of_others(gateway: &Gateway) -> String {
+    let mut find = Command::new("find");
+    find.arg(gateway.path("data"))
+        .args(["!", "-user", "daemon"]);
+    let output = find.output().expect("find runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn number_8_root_leaves_nothing_behind_that_the_owner_cannot_open() {
     if !may_change("root looks at a store whose gateway does not run") {
@@ -415,21 +424,18 @@ fn number_8_root_leaves_nothing_behind_that_the_owner_cannot_open() {
         &["dead-letters", "drop", "--all"],
         &["store", "backup", &backup],
     ];
-    let of_others = || {
-        let arguments = [gateway.path("data")];
-        let output = Command::new("find")
-            .args(arguments)
-            .args(["!", "-user", "daemon"])
-            .output();
-        String::from_utf8_lossy(&output.expect("find runs").stdout).into_owned()
-    };
     for request in requests {
         let output = gateway.ask(request);
         assert!(output.status.success(), "{request:?}: {}", said(&output));
-        assert_eq!(of_others(), "", "{request:?}");
+        assert_eq!(of_others(&gateway), "", "{request:?}");
     }
     gateway.start();
-    let told = gateway.events(&["--topic", "$tidegate/audit/dead_letters"]);
+    let told = wait::find("what was dropped by hand is told", || {
+        let told = gateway.events(&["--topic", "$tidegate/audit/dead_letters"]);
+        (told.len() == 2)
+            .then_some(told)
+            .ok_or_else(|| gateway.log())
+    });
     let uids: Vec<_> = told
         .iter()
         .map(|told| &told["event"]["data"]["who"]["uid"])
@@ -439,7 +445,7 @@ fn number_8_root_leaves_nothing_behind_that_the_owner_cannot_open() {
     std::fs::rename(gateway.path("data/store"), gateway.path("data/before")).expect("it is ours");
     let output = gateway.ask(&["store", "restore", &backup]);
     assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(of_others(), "");
+    assert_eq!(of_others(&gateway), "");
     gateway.start();
     let change = gateway.events(&["--topic", "fine/#"]);
     assert_eq!(change.len(), 1, "it is all there");
