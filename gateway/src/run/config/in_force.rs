@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(bench.start(Some(&one)), []);
         bench.write("p", "two");
         let secret = told("secret", "p", true, true);
-        assert_eq!(bench.start(Some(&one)), [secret.clone()]);
+        assert_eq!(bench.start(Some(&one)), std::slice::from_ref(&secret));
         assert_eq!(bench.start(Some(&one)), []);
         bench.write("gateway.toml", &config("# another\n"));
         let configuration = told("configuration", "gateway.toml", true, true);
