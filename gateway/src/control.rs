@@ -20,12 +20,15 @@ mod response;
 mod route;
 mod server;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::config::Api;
+use crate::config::value::address::cannot_listen;
 pub use context::ApiContext;
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
@@ -33,6 +36,9 @@ use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile, is_no_space};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
+
+/// How often the API's address is tried where another program has it.
+const API_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why the API could not be opened.
 #[derive(Debug)]
@@ -68,12 +74,31 @@ impl std::fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
+/// Why no control socket can be made in `data_dir`, and what to do.
+pub fn socket_objection(data_dir: &Path) -> Option<(String, String)> {
+    let fresh = fresh_socket(&data_dir.join(SOCKET));
+    (fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX).then(|| {
+        let why = ControlError::PathTooLong(fresh);
+        (
+            why.to_string(),
+            "a path of a unix socket is no longer".to_owned(),
+        )
+    })
+}
+
+/// Under which name a socket is made before it is moved to its place.
+fn fresh_socket(path: &Path) -> PathBuf {
+    path.with_extension("sock.new")
+}
+
 /// The unix socket and the TCP listener, bound and not yet served.
 pub struct Control {
     /// `None` while the disk has no room for it.
     socket: Option<UnixListener>,
     file: SocketFile,
+    /// `None` without an API, and while another program has its address.
     api: Option<TcpListener>,
+    api_wanted: Option<SocketAddr>,
     hosts: AllowedHosts,
     answers: Answers,
 }
@@ -111,20 +136,15 @@ impl Control {
             }
             Err(other) => return Err(other),
         };
-        let listener = match api.listen {
+        let bound = match api.listen {
             None => None,
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|error| ControlError::Bind {
-                    at: format!("{address} ([api] listen)"),
-                    error,
-                })?)
-            }
+            Some(address) => TcpListener::bind(address).await.ok(),
         };
         Ok(Control {
             socket,
             file,
-            api: listener,
+            api: bound,
+            api_wanted: api.listen,
             hosts: AllowedHosts::new(&api.hosts),
             answers,
         })
@@ -148,12 +168,37 @@ impl Control {
             };
             server::serve_socket(&socket, &self.answers).await;
         };
-        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.answers);
+        let bound = self.api.take();
+        let over_tcp = async {
+            let api = match (bound, self.api_wanted) {
+                (Some(api), _) => Some(api),
+                (None, None) => None,
+                (None, Some(address)) => Some(api_once_it_can(address, &self.answers).await),
+            };
+            server::serve_api(api.as_ref(), &self.hosts, &self.answers).await;
+        };
         tokio::select! {
             () = over_socket => {}
             () = over_tcp => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
         Ok(())
+    }
+}
+
+/// The API's listener, tried until its address is free.
+async fn api_once_it_can(address: SocketAddr, answers: &Answers) -> TcpListener {
+    const SUBJECT: &str = "api";
+    const KIND: &str = "listen";
+    let observe = answers.observe();
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(api) => {
+                observe.clear(SUBJECT, KIND);
+                return api;
+            }
+            Err(error) => observe.raise(SUBJECT, KIND, &cannot_listen(address, &error)),
+        }
+        tokio::time::sleep(API_AGAIN).await;
     }
 }

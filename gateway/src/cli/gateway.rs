@@ -2,4 +2,5 @@
 
 pub(super) mod control_client;
 pub(super) mod event_store;
+pub(super) mod known_names;
 pub(super) mod permission;

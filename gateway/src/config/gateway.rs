@@ -31,6 +31,8 @@ pub struct Gateway {
     pub data_dir: PathBuf,
     /// `group`: whose members may look at the running gateway.
     pub group: Option<String>,
+    /// Where that stands in the file.
+    pub data_dir_span: std::ops::Range<usize>,
     /// `rules`: folder of `*.rules` files; `None` sends every event to every upstream.
     pub rules: Option<PathBuf>,
     /// `shutdown_max` (10s): how long forwarders may finish what is in flight.
@@ -73,6 +75,7 @@ impl Gateway {
             id: id?.value,
             data_dir: data_dir?,
             group,
+            data_dir_span: section.span(&GATEWAY.data_dir),
             rules: rules.flatten(),
             shutdown_max,
             dedup_window,

@@ -3,6 +3,8 @@
 mod conflicts;
 pub(crate) mod place;
 mod redact;
+pub(crate) mod sketch;
+mod syntax;
 
 use std::path::Path;
 
@@ -108,8 +110,11 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let document = document(&file, text)?;
-    let context = Context::new(path, &file, text, variables);
+    let (sound, errors) = syntax::sound(&file, text);
+    let Ok(document) = Document::parse(sound.as_str()) else {
+        return Err(errors);
+    };
+    let context = Context::new(path, &file, text, variables).with_errors(errors);
     let config = config(&context, path, document.as_table());
     let rules_missing = context.rules_missing();
     let mut found = context.into_diagnostics();

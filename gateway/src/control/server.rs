@@ -20,6 +20,7 @@ use super::request::peer::Peer;
 use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
+use crate::time::clock;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
 
@@ -133,6 +134,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
+        .auto_date_header(clock::is_before_year_10000())
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

@@ -166,8 +166,15 @@ fn members_change_nothing(gateway: &Gateway, letter: &str) {
     let backup = gateway.path("data/backup").display().to_string();
     let changes: [&[&str]; 8] = [
         &["dead-letters", "drop", letter],
-        &["dead-letters", "drop", "--all"],
-        &["dead-letters", "drop", "--all", "--upstream", "dead_letter"],
+        &["dead-letters", "drop", "--yes", "--all"],
+        &[
+            "dead-letters",
+            "drop",
+            "--yes",
+            "--all",
+            "--upstream",
+            "dead_letter",
+        ],
         &["dead-letters", "retry", letter, "--to", "archive"],
         &["dead-letters", "retry", "--all", "--to", "archive"],
         &["store", "lanes", "drop", "old"],
@@ -421,7 +428,7 @@ fn number_8_root_leaves_nothing_behind_that_the_owner_cannot_open() {
         &["events", "list"],
         &["dead-letters", "list"],
         &["dead-letters", "drop", &first],
-        &["dead-letters", "drop", "--all"],
+        &["dead-letters", "drop", "--yes", "--all"],
         &["store", "backup", &backup],
     ];
     for request in requests {

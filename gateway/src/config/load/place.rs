@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use tidegate_rules::diagnostic::Diagnostic;
-use toml_edit::Document;
+use toml_edit::{Document, Item};
 
 use super::{ROOT, document, text_of};
 use crate::config::context::{Context, Variables};
 use crate::config::gateway::GATEWAY;
+use crate::config::key::AnyKey;
 use crate::config::section::Section;
 use crate::config::store::STORE;
 
@@ -22,6 +23,12 @@ pub struct Place {
     pub data_dir: PathBuf,
     /// `max_size` of the store, where it can be read.
     pub max_size_bytes: Option<u64>,
+    /// `id` of the gateway, where it can be read.
+    pub id: Option<String>,
+    /// Names of the sources, whatever is wrong with them.
+    pub sources: Vec<String>,
+    /// Names of the upstreams, whatever is wrong with them.
+    pub upstreams: Vec<String>,
 }
 
 impl Place {
@@ -31,6 +38,9 @@ impl Place {
             config: None,
             data_dir,
             max_size_bytes: None,
+            id: None,
+            sources: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 
@@ -68,13 +78,32 @@ fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, 
         config: Some(path.to_owned()),
         data_dir,
         max_size_bytes: max_size_bytes.filter(|_| is_read),
+        id: id_in(&document),
+        sources: names(&document, &ROOT.sources),
+        upstreams: names(&document, &ROOT.upstreams),
     })
+}
+
+fn id_in(document: &Document<&str>) -> Option<String> {
+    let id = document
+        .as_table()
+        .get(ROOT.gateway.name)?
+        .get(GATEWAY.id.name)?;
+    id.as_str().map(str::to_owned)
+}
+
+/// The names in a list of sections.
+fn names(document: &Document<&str>, list: &AnyKey) -> Vec<String> {
+    let table = document.as_table().get(list.name);
+    let table = table.and_then(Item::as_table_like);
+    let named = table.into_iter().flat_map(|table| table.iter());
+    named.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn only<'a>(
     context: &'a Context<'a>,
     document: &'a Document<&str>,
-    key: &'static crate::config::key::AnyKey,
+    key: &'static AnyKey,
 ) -> Section<'a> {
     Section::only(context, String::new(), document.as_table(), 0..0, key)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::Group;
 use tokio::net::UnixListener;
 
-use crate::control::ControlError;
+use crate::control::{ControlError, fresh_socket};
 use crate::observe::Observe;
 
 /// Bytes that fit into the address of a unix socket, with its closing zero.
@@ -60,7 +60,7 @@ impl SocketFile {
     /// [`ControlError`] with the place and what to do.
     pub(in crate::control) fn bind(&self, observe: &Observe) -> Result<UnixListener, ControlError> {
         let path = &self.path;
-        let fresh = path.with_extension("sock.new");
+        let fresh = fresh_socket(path);
         if fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(ControlError::PathTooLong(path.clone()));
         }

@@ -14,14 +14,13 @@ use crate::time::clock;
 const QUIET: Duration = Duration::from_secs(600);
 const KIND: &str = "logins";
 
-/// Somebody was not let in. The user's name is told only where it is one of the configuration:
-/// people type their passwords into any field.
+/// Somebody was not let in.
 pub struct LoginFailed<'a> {
     /// The source.
     pub source: &'a str,
     /// Where it came from.
     pub peer: IpAddr,
-    /// The user it named, where that is known.
+    /// The user it named, where that is one of the configuration.
     pub user: Option<&'a str>,
     /// Why.
     pub why: &'a str,

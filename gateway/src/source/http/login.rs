@@ -96,8 +96,12 @@ impl LoginDoor {
             let challenge = "Bearer realm=\"tidegate\", error=\"invalid_token\"";
             self.unauthorized(what, challenge)
         })?;
-        let access = TopicAccess::of(user, &user.name)
-            .map_err(|why| Rejection::new(StatusCode::FORBIDDEN, why))?;
+        let access = TopicAccess::of(user, &user.name).map_err(|why| {
+            let (name, told) = (&user.name, format!("user {}: {why}", user.name));
+            self.metrics
+                .login_failed(&self.observe, visit.peer, Some(name), &told);
+            Rejection::new(StatusCode::FORBIDDEN, why)
+        })?;
         Ok((user.name.clone(), access))
     }
 
@@ -114,7 +118,7 @@ impl LoginDoor {
         match credentials {
             Credentials::Basic { name, password } => {
                 let user = self.logins.check(name, password).await;
-                user.ok_or_else(|| self.logins.objection(name))
+                user.ok_or_else(|| self.logins.objection(name, Some(password)))
             }
             Credentials::Bearer(token) => self
                 .logins

@@ -121,7 +121,7 @@ fn number_9_dead_letters() {
             Value::Null,
         ),
         (
-            &["dead-letters", "drop", "--all"],
+            &["dead-letters", "drop", "--yes", "--all"],
             "all",
             "dropped",
             3,
