@@ -18,6 +18,7 @@ mod store;
 pub(crate) mod value;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
@@ -27,6 +28,7 @@ pub use connection::client_tls::ClientTls;
 pub use connection::listener::User;
 pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
+pub use context::ReadFile;
 pub use gateway::Gateway;
 pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
@@ -54,6 +56,8 @@ pub struct Config<S, U> {
     pub sources: Vec<SourceSection<S>>,
     /// `[upstreams.NAME]`, in the order of the file.
     pub upstreams: Vec<UpstreamSection<U>>,
+    /// The text of the file.
+    pub text: Arc<str>,
     /// What is probably not meant, though it can be run.
     pub warnings: Vec<Diagnostic>,
     /// What is wrong where the rules folder is not there; see [`load::load_to_run`].
@@ -65,6 +69,8 @@ pub struct Config<S, U> {
 pub struct SourceSection<S> {
     /// `NAME`
     pub name: String,
+    /// What was read with it.
+    pub files: Vec<ReadFile>,
     /// What the keys `type` and following say.
     pub kind: S,
 }
@@ -74,6 +80,8 @@ pub struct SourceSection<S> {
 pub struct UpstreamSection<U> {
     /// `NAME`
     pub name: String,
+    /// What was read with it.
+    pub files: Vec<ReadFile>,
     /// What all kinds have in common.
     pub lane: LaneSettings,
     /// What the keys `type` and following say.

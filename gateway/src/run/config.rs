@@ -1,11 +1,13 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub mod in_force;
 pub(crate) mod preflight;
 
 use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
+pub use crate::config::load::place::{Place, place};
 use crate::config::load::sketch::Sketch;
 
 pub use crate::config::{Reference, render};

@@ -11,6 +11,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::config::in_force::InForce;
 use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
 use super::health::HealthWatch;
@@ -50,6 +51,7 @@ pub(super) struct Gateway {
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
     held_back: Repeats,
+    observe: Arc<Observe>,
 }
 
 impl Gateway {
@@ -75,8 +77,7 @@ impl Gateway {
         let log = CommittedLog::of_start(store.clone(), way.mark());
         let letters = Letters::new(store.clone(), bounds(&config));
         let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) =
-            intake_parts(&config, start, &way, &log, &rules, channels.receivers);
+        let (settings, inputs) = for_intake(&config, start, &way, &log, &rules, channels.receivers);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -116,8 +117,7 @@ impl Gateway {
         answers.open(Arc::clone(&api));
         look_after(&mut tasks, health, api, stop_forward);
         watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
-        let folder = config.gateway.rules.as_deref();
-        rules.watch(folder, &mut tasks, &observe, &stopping);
+        watch_rules(rules, &config, &store, &mut tasks, &observe, &stopping);
         Ok(Gateway {
             config,
             store,
@@ -126,6 +126,7 @@ impl Gateway {
             stop_upstreams,
             pipeline,
             held_back,
+            observe,
         })
     }
 }
@@ -139,6 +140,21 @@ fn look_after(
 ) {
     tasks.spawn("health", health.run(stop.clone()));
     tasks.spawn("watchdog", watchdog(api, stop));
+}
+
+/// Tells what changed since the last run, and watches the rules from now on.
+fn watch_rules(
+    rules: LoadedRules,
+    config: &Config,
+    store: &Store,
+    tasks: &mut Tasks,
+    observe: &Arc<Observe>,
+    stop: &watch::Receiver<bool>,
+) {
+    let in_force = InForce::open(store, observe);
+    in_force.settle(config, rules.files(), None);
+    let folder = config.gateway.rules.as_deref();
+    rules.watch(folder, tasks, observe, in_force, stop);
 }
 
 fn watch_store(
@@ -214,7 +230,7 @@ async fn recalled(
 }
 
 /// What the intake is told and what it reads.
-fn intake_parts(
+fn for_intake(
     config: &Config,
     start: StartMark,
     way: &Way,
@@ -261,6 +277,7 @@ impl Gateway {
         let mut ended = self.watch_over(terminate).await;
         systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
+        self.observe.tell_refusals();
         self.stop_sources.send_replace(true);
         self.join("source", SOURCES_MAX, &mut ended).await;
         join_thread("intake", self.pipeline.intake_thread, &mut ended).await;

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::config::Config;
+use super::config::in_force::InForce;
 use super::lanes::Lanes;
 use super::tasks::Tasks;
 use crate::intake::evaluator::ActiveRules;
@@ -155,12 +156,21 @@ impl LoadedRules {
         }
     }
 
+    /// The files of the rules in force; none without a folder.
+    pub(super) fn files(&self) -> Option<&[RuleFile]> {
+        let found = self.found.as_ref()?;
+        Some(&found.files)
+            .filter(|files| !files.is_empty())
+            .map(Vec::as_slice)
+    }
+
     /// Tells what the start found, and spawns the watch over the folder, where there is one.
     pub(super) fn watch(
         self,
         folder: Option<&Path>,
         tasks: &mut Tasks,
         observe: &Arc<Observe>,
+        in_force: InForce,
         stop: &watch::Receiver<bool>,
     ) {
         let (Some(folder), Some(found)) = (folder, self.found) else {
@@ -187,6 +197,7 @@ impl LoadedRules {
             active: self.active,
             status: self.status,
             told,
+            in_force,
             store: self.store,
         };
         let stop = stop.clone();

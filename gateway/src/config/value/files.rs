@@ -10,6 +10,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::secret::Secret;
+use crate::config::context::ReadFile;
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::Section;
 
@@ -160,7 +161,13 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
         return None;
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => Some(text),
+        Ok(text) => {
+            section.context.has_read(ReadFile {
+                path: path.to_owned(),
+                digest: digest(text.as_bytes()),
+            });
+            Some(text)
+        }
         Err(error) => {
             section.report(
                 key,
@@ -169,6 +176,12 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
             None
         }
     }
+}
+
+/// What tells one content of a file from another.
+fn digest(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {

@@ -131,8 +131,9 @@ async fn attempt(
     if is_locked.await.is_ok()
         && let Some(stop) = control.take()
     {
-        let data_dir = &config.gateway.data_dir;
-        let served = Control::bind(data_dir, &config.api, answers.clone()).await;
+        let gateway = &config.gateway;
+        let group = gateway.group.as_deref();
+        let served = Control::bind(&gateway.data_dir, group, &config.api, answers.clone()).await;
         let served = served.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", served.run(stop));
     }

@@ -19,6 +19,7 @@ use super::{folder, ignored, is_emptied, none_left};
 use crate::intake::evaluator::ActiveRules;
 use crate::observe::rules::RulesActivated;
 use crate::observe::status::RulesStatus;
+use crate::run::config::in_force::InForce;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 
@@ -49,6 +50,8 @@ pub(super) struct RulesWatcher {
     pub(super) status: watch::Sender<RulesStatus>,
     /// Log lines, system events and troubles.
     pub(super) told: Told,
+    /// The audit of what comes into force.
+    pub(super) in_force: InForce,
     /// Keeps the last good set.
     pub(super) store: Store,
 }
@@ -192,6 +195,7 @@ impl RulesWatcher {
         if unchanged {
             return self.told.accepted_again();
         }
+        self.in_force.rules(&self.told.folder, &self.files);
         self.told.activated(&RulesActivated {
             generation: self.status.borrow().generation,
             fingerprint: &fingerprint,
@@ -234,6 +238,7 @@ mod tests {
         let rule = "rule late { on \"t\" send to cloud }";
         std::fs::write(rules.join("late.rules"), rule).expect("it is ours");
         let (changes, view) = changes::watch(&rules);
+        let observe = Arc::new(Observe::default());
         let watcher = RulesWatcher {
             changes,
             view: Arc::new(Mutex::new(view)),
@@ -244,7 +249,8 @@ mod tests {
             lanes: vec![1],
             active,
             status: watch::Sender::new(RulesStatus::default()),
-            told: Told::new(rules, &Arc::new(Observe::default())),
+            told: Told::new(rules, &observe),
+            in_force: InForce::open(&store, &observe),
             store: store.clone(),
         };
         let (_stop, stopping) = watch::channel(false);
