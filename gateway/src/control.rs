@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::config::Api;
-pub use context::ApiContext;
+pub use context::{ApiContext, Named};
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
 

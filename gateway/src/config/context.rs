@@ -19,6 +19,22 @@ pub(crate) struct Spanned<T> {
 /// Looks up an environment variable.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A file that the configuration names and that was read with it: a certificate, a key or a secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Of what it held.
+    pub digest: String,
+}
+
+/// Without the digest, which may be that of a secret.
+impl std::fmt::Debug for ReadFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
 /// The state that all sections of one file share.
 pub(crate) struct Context<'a> {
     file: &'a str,
@@ -27,6 +43,7 @@ pub(crate) struct Context<'a> {
     variables: Variables<'a>,
     reported: RefCell<Vec<Diagnostic>>,
     rules_missing: RefCell<Option<Diagnostic>>,
+    read_files: RefCell<Vec<ReadFile>>,
 }
 
 impl<'a> Context<'a> {
@@ -39,6 +56,7 @@ impl<'a> Context<'a> {
             variables,
             reported: RefCell::new(Vec::new()),
             rules_missing: RefCell::new(None),
+            read_files: RefCell::default(),
         }
     }
 
@@ -68,6 +86,19 @@ impl<'a> Context<'a> {
     /// What [`Context::report_rules_missing`] was given.
     pub(super) fn rules_missing(&self) -> Option<Diagnostic> {
         self.rules_missing.borrow().clone()
+    }
+
+    /// A file was read for the section that is being read.
+    pub(super) fn has_read(&self, file: ReadFile) {
+        self.read_files.borrow_mut().push(file);
+    }
+
+    /// The files that were read since this was last asked.
+    pub(super) fn take_read_files(&self) -> Vec<ReadFile> {
+        let mut files = self.read_files.take();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// Everything reported, in the order of the file.

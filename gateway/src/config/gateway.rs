@@ -22,7 +22,7 @@ keys! {
 }
 
 /// `[gateway]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// `id`: prefix of every CloudEvents source.
     pub id: String,
@@ -37,6 +37,23 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// The keys but `rules` in which the other says something else.
+    pub(super) fn differs_in(&self, other: &Gateway) -> Vec<&'static str> {
+        let Gateway {
+            id,
+            data_dir,
+            shutdown_max,
+            dedup_window,
+            rules: _,
+        } = self;
+        super::differing(&[
+            ("id", *id == other.id),
+            ("data_dir", *data_dir == other.data_dir),
+            ("shutdown_max", *shutdown_max == other.shutdown_max),
+            ("dedup_window", *dedup_window == other.dedup_window),
+        ])
+    }
+
     /// The folder of the event store.
     pub fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")

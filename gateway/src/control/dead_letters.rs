@@ -159,7 +159,7 @@ pub(super) fn lane_of(
     store: &Store,
     upstream: &str,
 ) -> Result<tidegate_store::LaneId, HistoryError> {
-    let configured = context.upstream_names().any(|name| name == upstream);
+    let configured = context.upstream_names().iter().any(|name| name == upstream);
     let lanes = store.lanes();
     let lane = lanes
         .iter()

@@ -28,6 +28,28 @@ pub fn load_to_run(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::load_to_run(path)
 }
 
+/// The file that `running` was read from, as it is now, for a gateway that goes on under its id.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_again(running: &Config) -> Result<Config, Vec<Diagnostic>> {
+    crate::config::load::load_again(&running.path, Some(&running.gateway.id))
+}
+
+/// `running` with the certificates and secrets that its files hold now.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn read_files_again(running: &Config) -> Result<Config, Vec<Diagnostic>> {
+    let Config {
+        path,
+        text,
+        gateway,
+        ..
+    } = running;
+    crate::config::load::read_files_again(path, text, &gateway.id)
+}
+
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.
 ///
 /// # Errors

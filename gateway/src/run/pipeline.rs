@@ -114,6 +114,11 @@ impl Pipeline {
         })
     }
 
+    /// Routes are counted there from now on.
+    pub(super) fn count_lanes(&self, lanes: LaneCounts) {
+        self.metrics.count_lanes(lanes);
+    }
+
     /// What happened at each rule.
     pub(super) fn rules_report(&self) -> impl Fn() -> RulesReport + Send + Sync + use<> {
         let evaluator = self.evaluator.clone();

@@ -15,7 +15,8 @@ pub(super) fn open(config: &Config, store: &Store, start: &StartMark) -> Way {
     Way::new(start.text(), &stored, one_broker(config))
 }
 
-fn one_broker(config: &Config) -> HashSet<(String, String)> {
+/// The upstreams and sources that are at one broker.
+pub(super) fn one_broker(config: &Config) -> HashSet<(String, String)> {
     let mut pairs = HashSet::new();
     for upstream in &config.upstreams {
         for source in &config.sources {

@@ -31,11 +31,10 @@ use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
 use super::listener::connection_limit::ConnectionLimit;
-use super::listener::logins::Logins;
-use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::credentials::Credentials;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
 use body::Bodies;
@@ -56,7 +55,7 @@ pub struct HttpListener {
     name: String,
     acceptor: Acceptor,
     connections_per_ip_max: usize,
-    tls: Option<TlsAcceptor>,
+    credentials: watch::Receiver<Credentials>,
     endpoint: Arc<HttpEndpoint>,
 }
 
@@ -65,9 +64,14 @@ impl OpenSource for config::HttpSource {
         self.connections_max
     }
 
+    fn credentials(&self) -> Result<Credentials, String> {
+        Credentials::of_listener(self.tls.as_ref(), &self.users)
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = HttpListener::bind(
+        let bound = HttpListener::bind_with(
             self.clone(),
+            opening.credentials,
             opening.name,
             opening.gateway_id,
             opening.inlet,
@@ -92,14 +96,36 @@ impl HttpListener {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<HttpListener, BindError> {
+        let credentials = config.credentials();
+        let credentials = credentials.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let credentials = credentials.unchanging();
+        HttpListener::bind_with(
+            config,
+            credentials,
+            name,
+            gateway_id,
+            inlet,
+            observe,
+            metrics,
+        )
+        .await
+    }
+
+    async fn bind_with(
+        config: config::HttpSource,
+        credentials: watch::Receiver<Credentials>,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> Result<HttpListener, BindError> {
         let socket = TcpListener::bind(config.listen).await.map_err(|error| {
             BindError(format!(
                 "source {name}: cannot listen on {}: {error}; is another program there?",
                 config.listen
             ))
         })?;
-        let tls = config.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -118,10 +144,10 @@ impl HttpListener {
             name: name.into(),
             acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
             connections_per_ip_max: config.connections_per_ip_max,
-            tls,
+            credentials: credentials.clone(),
             endpoint: Arc::new(HttpEndpoint {
                 door: LoginDoor {
-                    logins: Logins::new(config.users),
+                    credentials,
                     anonymous: config.anonymous,
                     metrics: metrics.clone(),
                     observe: Arc::clone(&observe),
@@ -173,7 +199,8 @@ impl HttpListener {
                     .tell_of_address(peer.ip(), self.connections_per_ip_max);
                 continue;
             };
-            let (endpoint, tls) = (Arc::clone(&self.endpoint), self.tls.clone());
+            let endpoint = Arc::clone(&self.endpoint);
+            let tls = self.credentials.borrow().acceptor.clone();
             let shutdown = shutdown.clone();
             open.spawn(async move {
                 endpoint.metrics.connections(1);

@@ -26,11 +26,11 @@ use tokio_rustls::TlsAcceptor;
 use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::connection_limit::ConnectionLimit;
-use crate::config::connection::tls::server;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::credentials::Credentials;
 use crate::source::listener::certificate;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
@@ -52,7 +52,7 @@ pub(crate) struct ListenerContext {
 /// A listener that is bound and waits to be run.
 pub struct MqttListenerSource {
     acceptor: Acceptor,
-    tls: Option<TlsAcceptor>,
+    credentials: watch::Receiver<Credentials>,
     listener: Arc<ListenerContext>,
     per_address: ConnectionLimit,
 }
@@ -62,9 +62,14 @@ impl OpenSource for config::MqttListener {
         self.connections_max
     }
 
+    fn credentials(&self) -> Result<Credentials, String> {
+        Credentials::of_listener(self.tls.as_ref(), &self.users)
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = MqttListenerSource::bind(
+        let bound = MqttListenerSource::bind_with(
             self.clone(),
+            opening.credentials,
             opening.name,
             opening.gateway_id,
             opening.inlet,
@@ -91,20 +96,48 @@ impl MqttListenerSource {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<MqttListenerSource, BindError> {
+        let credentials = limits.credentials();
+        let credentials = credentials.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let credentials = credentials.unchanging();
+        let bound = MqttListenerSource::bind_with(
+            limits,
+            credentials,
+            name,
+            gateway_id,
+            inlet,
+            log,
+            observe,
+            metrics,
+        );
+        bound.await
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what `bind` takes, and the credentials"
+    )]
+    async fn bind_with(
+        limits: config::MqttListener,
+        credentials: watch::Receiver<Credentials>,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        log: CommittedLog,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> Result<MqttListenerSource, BindError> {
         let socket = TcpListener::bind(limits.listen).await.map_err(|error| {
             BindError(format!(
                 "source {name}: cannot listen on {}: {error}; is another program there?",
                 limits.listen
             ))
         })?;
-        let tls = limits.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
         let acceptor = Acceptor::new(socket, limits.connections_max, &observe, &metrics);
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
         let listener = ListenerContext {
             name: name.into(),
-            authenticator: Authenticator::new(Arc::clone(&limits)),
+            authenticator: Authenticator::new(limits.anonymous, credentials.clone()),
             session_context: SessionContext {
                 limits,
                 source: format!("{gateway_id}/{name}").into(),
@@ -117,7 +150,7 @@ impl MqttListenerSource {
         };
         Ok(MqttListenerSource {
             acceptor,
-            tls,
+            credentials,
             listener: Arc::new(listener),
             per_address,
         })
@@ -155,7 +188,8 @@ impl MqttListenerSource {
                 continue;
             };
             let listener = Arc::clone(&self.listener);
-            let (tls, shutdown) = (self.tls.clone(), shutdown.clone());
+            let tls = self.credentials.borrow().acceptor.clone();
+            let shutdown = shutdown.clone();
             open.spawn(async move {
                 serve(stream, peer, listener, tls, shutdown).await;
                 drop((permit, counted));

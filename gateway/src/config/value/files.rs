@@ -10,6 +10,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::secret::Secret;
+use crate::config::context::ReadFile;
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::Section;
 
@@ -135,7 +136,13 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
         return None;
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => Some(text),
+        Ok(text) => {
+            section.context.has_read(ReadFile {
+                path: path.to_owned(),
+                digest: digest(text.as_bytes()),
+            });
+            Some(text)
+        }
         Err(error) => {
             section.report(
                 key,
@@ -144,6 +151,21 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
             None
         }
     }
+}
+
+/// What tells one content of a file from another.
+fn digest(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The digest of what a file holds now; none where it cannot be read or is some other file.
+pub(crate) fn digest_now(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    std::fs::read(path).ok().map(|bytes| digest(&bytes))
 }
 
 fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {

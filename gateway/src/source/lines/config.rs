@@ -56,7 +56,7 @@ pub enum LineFormat {
 }
 
 /// Text lines over a serial port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lines {
     /// Which port.
     pub port: PortMatch,

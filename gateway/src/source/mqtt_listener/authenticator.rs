@@ -1,26 +1,27 @@
 //! Who is let in: users with hashed passwords, client certificates, or everybody on loopback.
 
-use std::sync::Arc;
+use tokio::sync::watch;
 
 use super::codec::packet::ConnectPacket;
 use super::codec::reason;
-use super::config::MqttListener;
 use super::disconnect::Disconnect;
 use crate::config::User;
+use crate::source::credentials::Credentials;
 use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
 
 /// Decides who is let in.
 pub(super) struct Authenticator {
-    limits: Arc<MqttListener>,
-    logins: Logins,
+    anonymous: bool,
+    credentials: watch::Receiver<Credentials>,
 }
 
 impl Authenticator {
-    pub(super) fn new(limits: Arc<MqttListener>) -> Authenticator {
+    /// Of a listener that lets in everybody where it has no users, if `anonymous`.
+    pub(super) fn new(anonymous: bool, credentials: watch::Receiver<Credentials>) -> Authenticator {
         Authenticator {
-            logins: Logins::new(limits.users.clone()),
-            limits,
+            anonymous,
+            credentials,
         }
     }
 
@@ -31,34 +32,38 @@ impl Authenticator {
         client: &str,
         certificate_name: Option<&str>,
     ) -> Result<(String, TopicAccess), Disconnect> {
-        if self.logins.is_empty() {
+        let logins = self.credentials.borrow().logins.clone();
+        let Some(logins) = logins.filter(|logins| !logins.is_empty()) else {
             let name = certificate_name.unwrap_or_default().to_owned();
-            return match self.limits.anonymous {
+            return match self.anonymous {
                 true => Ok((name, TopicAccess::anonymous())),
                 false => Err(Disconnect::new(
                     reason::NOT_AUTHORIZED,
                     "anonymous clients are not let in",
                 )),
             };
-        }
+        };
         // A certificate that names no user is no login: then the password decides.
-        let user = match certificate_name.and_then(|name| self.logins.user(name)) {
+        let user = match certificate_name.and_then(|name| logins.user(name)) {
             Some(user) => user,
-            None => self.by_password(connect).await?,
+            None => by_password(&logins, connect).await?,
         };
         let access = TopicAccess::of(user, client)
             .map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why))?;
         Ok((user.name.clone(), access))
     }
+}
 
-    async fn by_password(&self, connect: &ConnectPacket) -> Result<&User, Disconnect> {
-        let name = connect.user.as_ref().map(|user| user.as_str());
-        let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
-            return Err(bad_login("no user name and password were given"));
-        };
-        let user = self.logins.check(name, given).await;
-        user.ok_or_else(|| bad_login(&self.logins.objection(name)))
-    }
+async fn by_password<'l>(
+    logins: &'l Logins,
+    connect: &ConnectPacket,
+) -> Result<&'l User, Disconnect> {
+    let name = connect.user.as_ref().map(|user| user.as_str());
+    let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
+        return Err(bad_login("no user name and password were given"));
+    };
+    let user = logins.check(name, given).await;
+    user.ok_or_else(|| bad_login(&logins.objection(name)))
 }
 
 fn bad_login(why: &str) -> Disconnect {
