@@ -67,7 +67,8 @@ impl Gateway {
 
     fn refuse(&self, errors: &[String]) {
         let path = &self.config.path;
-        self.observe.emit(&ConfigurationRefused { path, errors });
+        self.observe
+            .emit_change(&ConfigurationRefused { path, errors });
         let what = format!(
             "{} is refused, and what it said before goes on: {}",
             path.display(),
@@ -118,7 +119,7 @@ impl Gateway {
             Some(what) => self.observe.raise(SUBJECT, RESTART, what),
             None => self.observe.clear(SUBJECT, RESTART),
         }
-        self.observe.emit(&ConfigurationTaken {
+        self.observe.emit_change(&ConfigurationTaken {
             path: &self.config.path,
             sources: changes(&before.sources, &self.config.sources, |of| &of.name),
             upstreams: changes(&before.upstreams, &self.config.upstreams, |of| &of.name),
@@ -143,17 +144,13 @@ impl Gateway {
             return Ok(());
         }
         let prepared = self.rules.prepare(folder.clone(), wanted.clone()).await;
-        if let Err(mut errors) = prepared {
-            errors.extend(config.rules_missing.as_ref().map(Diagnostic::short));
+        if let Err(of_rules) = prepared {
             let gone = self.lanes.destinations.names();
             let gone = gone.filter(|name| wanted.find(name).is_none());
-            errors.extend(gone.map(|name| {
-                let path = config.path.display();
-                format!(
-                    "{path}: [upstreams.{name}] is gone from it; rules that send to {name} go first"
-                )
-            }));
-            return Err(errors);
+            let path = config.path.display();
+            let gone = gone.map(|name| format!("{path}: [upstreams.{name}] is gone"));
+            let missing = config.rules_missing.as_ref().map(Diagnostic::short);
+            return Err(gone.chain(missing).chain(of_rules).collect());
         }
         let lanes = match Lanes::of(wanted, &self.store) {
             Ok(lanes) => lanes,

@@ -233,6 +233,8 @@ impl RulesKeeper {
 /// A line for each mistake.
 fn lines((refused, of_kept): NothingToRun) -> Vec<String> {
     let mut lines = refused.lines();
+    // The set that is kept is mostly what the folder holds.
+    let of_kept = of_kept.filter(|why| !lines.contains(why));
     lines.extend(of_kept.map(|why| {
         format!("the last good rules that the store keeps cannot be used either: {why}")
     }));
