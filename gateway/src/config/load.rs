@@ -70,10 +70,11 @@ pub(crate) fn load_again<S: Kinds, U: Kinds>(
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    parse_to_run(path, &text, &|name| std::env::var(name).ok(), id)
+    parse_to_run(path, &text, &|name| std::env::var(name).ok(), (id, &[]))
 }
 
-/// What `text` says now that it was read from the file `path` before: its certificates and secrets are read again.
+/// What `text` says now that it was read from the file `path` before: its certificates and secrets are read again
+/// but for those that are `held`.
 ///
 /// # Errors
 /// As [`load`].
@@ -81,8 +82,10 @@ pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     id: &str,
+    held: &[ReadFile],
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    parse_to_run(path, text, &|name| std::env::var(name).ok(), Some(id))
+    let variables = |name: &str| std::env::var(name).ok();
+    parse_to_run(path, text, &variables, (Some(id), held))
 }
 
 /// Refuses what has no rules folder.
@@ -107,14 +110,14 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     text: &str,
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    parse_to_run(path, text, variables, None).and_then(with_rules)
+    parse_to_run(path, text, variables, (None, &[])).and_then(with_rules)
 }
 
 fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     variables: Variables<'_>,
-    id: Option<&str>,
+    (id, held): (Option<&str>, &[ReadFile]),
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let document = Document::parse(text).map_err(|error| {
@@ -122,7 +125,7 @@ fn parse_to_run<S: Kinds, U: Kinds>(
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         vec![Diagnostic::error(&file, text, span, message)]
     })?;
-    let context = Context::new(path, &file, text, variables);
+    let context = Context::new(path, &file, text, variables, held);
     let config = config(&context, path, document.as_table(), id);
     let rules_missing = context.rules_missing();
     let mut found = context.into_diagnostics();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
+use crate::config::ReadFile;
 pub use crate::config::{Reference, render};
 pub use crate::source::SourceKind;
 pub use crate::upstream::UpstreamKind;
@@ -36,18 +37,21 @@ pub(super) fn load_again(running: &Config) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::load_again(&running.path, Some(&running.gateway.id))
 }
 
-/// `running` with the certificates and secrets that its files hold now.
+/// `running` with the certificates and secrets that its files hold now, but for those that are `held`.
 ///
 /// # Errors
 /// As [`load`].
-pub(super) fn read_files_again(running: &Config) -> Result<Config, Vec<Diagnostic>> {
+pub(super) fn read_files_again(
+    running: &Config,
+    held: &[ReadFile],
+) -> Result<Config, Vec<Diagnostic>> {
     let Config {
         path,
         text,
         gateway,
         ..
     } = running;
-    crate::config::load::read_files_again(path, text, &gateway.id)
+    crate::config::load::read_files_again(path, text, &gateway.id, held)
 }
 
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.

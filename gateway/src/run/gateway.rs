@@ -1,7 +1,7 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
-mod credentials;
+pub(super) mod credentials;
 pub(super) mod difference;
 mod reload;
 

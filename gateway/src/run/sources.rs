@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, SourceKind};
+use super::gateway::credentials::NOT_USABLE;
 use super::gateway::difference::{Difference, difference};
 use super::tasks::Tasks;
 use crate::config::SourceSection;
@@ -144,7 +145,8 @@ impl Sources {
             Some(Difference::None) => {}
             Some(Difference::Credentials) => {
                 if let Some(running) = running {
-                    let credentials = section.kind.credentials()?;
+                    let credentials = section.kind.credentials();
+                    let credentials = credentials.map_err(|why| format!("{NOT_USABLE}: {why}"))?;
                     running.credentials.send_replace(credentials);
                     running.section = section.clone();
                     tracing::info!(source = name, "its certificates and secrets are read again");
@@ -204,7 +206,10 @@ impl Sources {
                     true => "it cannot be as the configuration says now, and goes on as it was",
                     false => "it cannot be opened, and is tried again",
                 };
-                let what = format!("{goes_on}: {why}");
+                let what = match why.starts_with(NOT_USABLE) {
+                    true => why.clone(),
+                    false => format!("{goes_on}: {why}"),
+                };
                 self.with.observe.raise(&subject, NOT_TAKEN, &what);
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
+use super::gateway::credentials::NOT_USABLE;
 use super::gateway::difference::{Difference, difference};
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
@@ -301,7 +302,9 @@ impl RunningUpstream {
     /// Has the next connection made with the certificates and secrets of `section`.
     fn renew(&mut self, section: &Section, with: &UpstreamsContext) -> Result<(), String> {
         let successor = Successor {
-            upstream: with.open(section)?,
+            upstream: with
+                .open(section)
+                .map_err(|why| format!("{NOT_USABLE}: {why}"))?,
             at_once: !section.kind.keeps_connection(),
         };
         let sent = self.successors.try_send(successor);
@@ -325,7 +328,11 @@ fn tell(observe: &Observe, name: &str, is_new: bool, taken: Result<(), String>) 
                 true => "it cannot be opened, and its events wait",
                 false => "it cannot be as the configuration says now, and goes on as it was",
             };
-            observe.raise(&subject, NOT_TAKEN, &format!("{goes_on}: {why}"));
+            let what = match why.starts_with(NOT_USABLE) {
+                true => why.clone(),
+                false => format!("{goes_on}: {why}"),
+            };
+            observe.raise(&subject, NOT_TAKEN, &what);
         }
     }
     taken.is_ok()

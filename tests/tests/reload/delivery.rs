@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::mqtt::load::{Load, Share};
-use tidegate_tests::{books, mqtt, port, wait};
+use tidegate_tests::{mqtt, port, wait};
 
 use super::{ONE, add, arrives, edit, names, publish, reload};
 
@@ -87,7 +87,6 @@ fn under_load_upstreams_and_sources_change_and_every_event_arrives() {
     assert_eq!(twice(&["one.jsonl"]), 0);
     assert_eq!(twice(&files), 0);
     assert!(acknowledged > 500, "{acknowledged}");
-    let _ = books::payload;
 }
 
 #[test]

@@ -47,6 +47,18 @@ fn reload(gateway: &Gateway) {
     gateway.wait_until("it says what became of it", || answers(gateway) > before);
 }
 
+/// The status, which can be asked for whatever the configuration says.
+fn asked(gateway: &Gateway) -> Value {
+    asked_at(gateway, "/status")
+}
+
+/// What the control socket says there.
+fn asked_at(gateway: &Gateway, path: &str) -> Value {
+    let answer = gateway.control(path);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
 /// The names under `sources` or `upstreams` of the status.
 fn names(status: &Value, of: &str) -> Vec<String> {
     let all = status[of].as_array().into_iter().flatten();

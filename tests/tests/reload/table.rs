@@ -1,10 +1,9 @@
 //! A table of changes of the configuration, each under a connection that must not notice.
 
 use tidegate_tests::gateway::Gateway;
-use tidegate_tests::gateway::told::troubles;
 use tidegate_tests::{mqtt, port, wait};
 
-use super::{ONE, add, arrives, edit, names, publish, reload};
+use super::{ONE, add, arrives, asked, asked_at, edit, names, publish, reload};
 
 /// What becomes of a change.
 enum Then<'t> {
@@ -258,7 +257,7 @@ fn what_a_sighup_brings_is_in_force_or_refused_and_connections_stay() {
                 upstreams.push("two".to_owned());
             }
         }
-        let status = gateway.status();
+        let status = asked(&gateway);
         assert_eq!(names(&status, "sources"), sources, "{name}");
         assert_eq!(names(&status, "upstreams"), upstreams, "{name}");
         assert_eq!(status["gateway"]["id"], "plant-a", "{name}");
@@ -268,7 +267,7 @@ fn what_a_sighup_brings_is_in_force_or_refused_and_connections_stay() {
             arrives(&gateway, &format!("{file}.jsonl"), &topic);
         }
         wait::find("the books balance", || {
-            let books = &gateway.status()["books"];
+            let books = &asked(&gateway)["books"];
             let is_even = books["difference"] == 0 && books["waiting"] == 0;
             if is_even {
                 Ok(())
@@ -296,12 +295,16 @@ fn what_is_told_of_a_reload_is_a_system_event_too() {
     edit(&gateway, "[upstreams.two]", "[upstreams.]");
     reload(&gateway);
     let data = |what: &str| {
-        let topic = format!("$tidegate/configuration/{what}");
-        wait::find(&topic, || {
-            let events = gateway.events(&["--topic", &topic]);
-            events.first().cloned().ok_or_else(|| gateway.log())
-        })["event"]["data"]
-            .clone()
+        let path = format!("/events?topic=$tidegate/configuration/{what}&limit=1");
+        wait::find(&path, || {
+            let events = asked_at(&gateway, &path);
+            let data = events[0]["event"]["data"].clone();
+            if data.is_object() {
+                Ok(data)
+            } else {
+                Err(format!("{events}\n{}", gateway.log()))
+            }
+        })
     };
     let taken = data("taken");
     assert_eq!(

@@ -16,3 +16,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed)
 }
+
+/// Why a certificate and its key cannot be used.
+fn objection(error: &rustls::Error, cert: &Path, key: &Path) -> String {
+    let (cert, key) = (cert.display(), key.display());
+    match error {
+        rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => {
+            format!(
+                "{cert} and {key} do not belong together: the key is that of another certificate"
+            )
+        }
+        other => format!("{cert}: {other}"),
+    }
+}

@@ -8,11 +8,19 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{ReadFile, digest_now};
+use super::reload::lines;
+use crate::config::{ReadFile, SourceSection, UpstreamSection, digest_now};
+use crate::run::config::{self, Config, SourceKind, UpstreamKind};
 use crate::run::sources::Sources;
 use crate::run::tasks::Tasks;
 use crate::run::upstreams::Upstreams;
 use crate::time::shutdown::stopped;
+
+/// The troubles of a source or upstream whose certificates or secrets cannot be read.
+pub(super) const CREDENTIALS: &str = "credentials";
+/// What is said of those.
+pub(in crate::run) const NOT_USABLE: &str =
+    "its changed certificates or secrets cannot be used, and those before stay in use";
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +50,7 @@ impl CredentialsWatch {
         let of_sources = sources.sections().flat_map(|section| &section.files);
         let of_upstreams = upstreams.sections().flat_map(|section| &section.files);
         let mut in_use = InUse::new();
-        for ReadFile { path, digest } in of_sources.chain(of_upstreams) {
+        for ReadFile { path, digest, .. } in of_sources.chain(of_upstreams) {
             in_use.entry(path.clone()).or_default().push(digest.clone());
         }
         self.in_use.send_replace(in_use);
@@ -54,6 +62,68 @@ impl CredentialsWatch {
             std::future::pending().await
         }
     }
+}
+
+/// A section of the configuration.
+pub(super) enum Section {
+    Source(SourceSection<SourceKind>),
+    Upstream(UpstreamSection<UpstreamKind>),
+}
+
+impl Section {
+    /// In the place of the one of its name.
+    pub(super) fn put_into(self, config: &mut Config) {
+        match self {
+            Section::Source(section) => {
+                let mut all = config.sources.iter_mut();
+                if let Some(before) = all.find(|of| of.name == section.name) {
+                    *before = section;
+                }
+            }
+            Section::Upstream(section) => {
+                let mut all = config.upstreams.iter_mut();
+                if let Some(before) = all.find(|of| of.name == section.name) {
+                    *before = section;
+                }
+            }
+        }
+    }
+}
+
+/// Each section of `running` as its files are now, by what troubles call it; or what is wrong with them.
+pub(super) fn read_again(running: &Config) -> Vec<(String, Result<Section, Vec<String>>)> {
+    let sources = running.sources.iter().map(|of| {
+        let read = one_again(running, &of.files).map(|config| {
+            let read = config
+                .and_then(|config| config.sources.into_iter().find(|new| new.name == of.name));
+            Section::Source(read.unwrap_or_else(|| of.clone()))
+        });
+        (format!("source {}", of.name), read)
+    });
+    let upstreams = running.upstreams.iter().map(|of| {
+        let read = one_again(running, &of.files).map(|config| {
+            let read = config
+                .and_then(|config| config.upstreams.into_iter().find(|new| new.name == of.name));
+            Section::Upstream(read.unwrap_or_else(|| of.clone()))
+        });
+        (format!("upstream {}", of.name), read)
+    });
+    sources.chain(upstreams).collect()
+}
+
+/// The configuration with these `files` as they are now and all others as they were; none where they are so, too.
+fn one_again(running: &Config, files: &[ReadFile]) -> Result<Option<Config>, Vec<String>> {
+    let is_same = |file: &ReadFile| digest_now(&file.path).as_ref() == Some(&file.digest);
+    if files.iter().all(is_same) {
+        return Ok(None);
+    }
+    let of_sources = running.sources.iter().flat_map(|of| &of.files);
+    let of_upstreams = running.upstreams.iter().flat_map(|of| &of.files);
+    let others = of_sources.chain(of_upstreams);
+    let held = others.filter(|file| files.iter().all(|of| of.path != file.path));
+    let held: Vec<ReadFile> = held.cloned().collect();
+    let read = config::read_files_again(running, &held);
+    read.map(Some).map_err(|found| lines(&found))
 }
 
 async fn look(

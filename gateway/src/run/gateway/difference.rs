@@ -36,6 +36,7 @@ mod tests {
             let file = ReadFile {
                 path: path.into(),
                 digest: digest.to_owned(),
+                text: digest.into(),
             };
             (user.to_owned(), Secret::new(secret), vec![file])
         };

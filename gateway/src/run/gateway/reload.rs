@@ -9,15 +9,15 @@ use std::sync::Arc;
 use tidegate_rules::diagnostic::Diagnostic;
 
 use super::Gateway;
-use crate::observe::configuration::{ConfigurationRefused, ConfigurationTaken, SUBJECT};
+use super::credentials::{CREDENTIALS, NOT_USABLE, read_again};
+use crate::observe::configuration::{Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT};
 use crate::run::config::{self, Config};
 use crate::run::upstreams::lanes::{Lanes, destinations};
 use crate::run::{health, systemd, way};
 use crate::time::clock;
 
-/// The troubles of a configuration: it is refused, its certificates or secrets are, keys need a restart.
+/// The troubles of a configuration: it is refused, keys need a restart.
 const REFUSED: &str = "refused";
-const CREDENTIALS: &str = "credentials";
 const RESTART: &str = "restart";
 /// Mistakes that a trouble names.
 const MISTAKES_MAX: usize = 3;
@@ -59,7 +59,7 @@ impl Gateway {
         match taken {
             Ok(()) => {
                 self.observe.clear(SUBJECT, REFUSED);
-                self.observe.clear(SUBJECT, CREDENTIALS);
+                self.observe.clear_kind(CREDENTIALS);
             }
             Err(errors) => self.refuse(&errors),
         }
@@ -77,27 +77,27 @@ impl Gateway {
         self.observe.raise(SUBJECT, REFUSED, &what);
     }
 
-    /// Certificates and secrets changed, the configuration is what it was when it was last taken.
+    /// Certificates and secrets changed, the configuration is what it was when it was last taken. Those of one
+    /// source or upstream wait for no other.
     async fn read_credentials(&mut self) {
         let running = Arc::clone(&self.config);
-        let read = tokio::task::spawn_blocking(move || config::read_files_again(&running));
-        let errors = match read.await {
-            Ok(Ok(config)) => {
-                self.config = Arc::new(Config {
-                    rules_missing: self.config.rules_missing.clone(),
-                    ..with_the_rest(config, &self.config)
-                });
-                self.observe.clear(SUBJECT, CREDENTIALS);
-                return self.take_all().await;
+        let read = tokio::task::spawn_blocking(move || read_again(&running));
+        let Ok(read) = read.await else { return };
+        let mut config = Config::clone(&self.config);
+        for (subject, taken) in read {
+            match taken {
+                Ok(section) => {
+                    section.put_into(&mut config);
+                    self.observe.clear(&subject, CREDENTIALS);
+                }
+                Err(errors) => {
+                    let what = format!("{NOT_USABLE}: {}", first(&errors));
+                    self.observe.raise(&subject, CREDENTIALS, &what);
+                }
             }
-            Ok(Err(mistakes)) => lines(&mistakes),
-            Err(error) => vec![format!("they could not be read: {error}")],
-        };
-        let what = format!(
-            "changed certificates or secrets cannot be used, and those before stay in use: {}",
-            first(&errors)
-        );
-        self.observe.raise(SUBJECT, CREDENTIALS, &what);
+        }
+        self.config = Arc::new(config);
+        self.take_all().await;
     }
 
     /// Makes everything what `config` says, as far as that needs no restart.
@@ -213,11 +213,7 @@ fn restart(keys: &[String]) -> Option<String> {
 }
 
 /// The names that came, went and stayed under another content.
-fn changes<T: PartialEq>(
-    before: &[T],
-    now: &[T],
-    name: impl Fn(&T) -> &str,
-) -> crate::observe::configuration::Changes {
+fn changes<T: PartialEq>(before: &[T], now: &[T], name: impl Fn(&T) -> &str) -> Changes {
     let find = |all: &'_ [T], one: &T| all.iter().position(|of| name(of) == name(one));
     let names = |some: Vec<&T>| some.into_iter().map(|one| name(one).to_owned()).collect();
     let added = now.iter().filter(|one| find(before, one).is_none());
@@ -226,7 +222,7 @@ fn changes<T: PartialEq>(
         let earlier = find(before, one).map(|at| &before[at]);
         earlier.is_some_and(|earlier| earlier != *one)
     });
-    crate::observe::configuration::Changes {
+    Changes {
         added: names(added.collect()),
         removed: names(removed.collect()),
         changed: names(changed.collect()),
@@ -234,7 +230,7 @@ fn changes<T: PartialEq>(
 }
 
 /// One line for each mistake.
-fn lines(found: &[Diagnostic]) -> Vec<String> {
+pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
     let errors = found.iter().filter(|found| found.is_error());
     errors.map(Diagnostic::short).collect()
 }

@@ -6,7 +6,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-use super::certificates;
+use super::{certificates, objection};
 use crate::config::ClientTls;
 
 /// The client side's configuration.
@@ -42,7 +42,7 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
                 .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
             builder
                 .with_client_auth_cert(chain, secret)
-                .map_err(|error| format!("{}: {error}", cert.display()))
+                .map_err(|error| objection(&error, cert, key))
         }
     }
 }

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates;
+use super::{certificates, objection};
 use crate::config::ServerTls;
 
 /// An acceptor for the files that the configuration names.
@@ -40,6 +40,6 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     };
     let config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {error}", tls.cert.display()))?;
+        .map_err(|error| objection(&error, &tls.cert, &tls.key))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
