@@ -231,8 +231,11 @@ fn what_a_sighup_brings_is_in_force_or_refused_and_connections_stay() {
         change(&gateway);
         reload(&gateway);
         let told = || -> Vec<String> {
-            let all = troubles(&gateway).into_iter();
-            all.filter(|line| line.starts_with("configuration: "))
+            let status = asked(&gateway);
+            let all = status["troubles"].as_array().into_iter().flatten();
+            let lines = all.filter_map(|line| line.as_str().map(str::to_owned));
+            lines
+                .filter(|line| line.starts_with("configuration: "))
                 .collect()
         };
         let has_all = |words: &[&str]| {
