@@ -137,6 +137,7 @@ impl LaneFamilies {
         self.in_flight.remove(&label);
         self.up.remove(&label);
         self.latency.remove(&label);
+        self.deliveries.remove(upstream);
     }
 
     /// The metrics of one upstream.

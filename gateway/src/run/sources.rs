@@ -58,6 +58,16 @@ struct RunningSource {
     stop: watch::Sender<bool>,
 }
 
+/// Why a source is not as the configuration says.
+enum NotOpen {
+    /// The certificates or secrets of one that runs changed, and cannot be used.
+    Changed(String),
+    /// Its certificates or secrets cannot be used.
+    Credentials(String),
+    /// It cannot be where it should be.
+    Place(String),
+}
+
 /// A source that is open and not polled yet.
 struct Opened {
     source: RunningSource,
@@ -95,7 +105,11 @@ impl Sources {
         config: &Config,
     ) -> Result<(), RunError> {
         for section in &config.sources {
-            let opened = self.open(section).await.map_err(RunError::Bind)?;
+            let opened = self.open(section, None).await.map_err(|why| match why {
+                NotOpen::Changed(why) | NotOpen::Credentials(why) | NotOpen::Place(why) => {
+                    RunError::Bind(why)
+                }
+            })?;
             self.spawn(tasks, opened);
         }
         self.tell_looked_at();
@@ -123,7 +137,7 @@ impl Sources {
             match self.take_one(tasks, section).await {
                 Ok(()) => {}
                 // Another one of ours may be there, which is to go elsewhere.
-                Err(_) if self.is_ours(section) => again.push(section),
+                Err(NotOpen::Place(_)) if self.is_ours(section) => again.push(section),
                 Err(why) => all_taken &= self.tell(&section.name, Err(why)),
             }
         }
@@ -138,7 +152,7 @@ impl Sources {
     }
 
     /// Opens one before the one of the same name that runs is ended, so that this goes on if it cannot be.
-    async fn take_one(&mut self, tasks: &mut Tasks, section: &Section) -> Result<(), String> {
+    async fn take_one(&mut self, tasks: &mut Tasks, section: &Section) -> Result<(), NotOpen> {
         let name = &section.name;
         let running = self.running.iter_mut().find(|of| of.section.name == *name);
         match running.as_ref().map(|of| difference(&of.section, section)) {
@@ -146,14 +160,14 @@ impl Sources {
             Some(Difference::Credentials) => {
                 if let Some(running) = running {
                     let credentials = section.kind.credentials();
-                    let credentials = credentials.map_err(|why| format!("{NOT_USABLE}: {why}"))?;
+                    let credentials = credentials.map_err(NotOpen::Changed)?;
                     running.credentials.send_replace(credentials);
                     running.section = section.clone();
                     tracing::info!(source = name, "its certificates and secrets are read again");
                 }
             }
             Some(Difference::More) | None => {
-                let opened = self.open(section).await?;
+                let opened = self.open(section, None).await?;
                 self.end(tasks, std::slice::from_ref(name)).await;
                 self.spawn(tasks, opened);
             }
@@ -178,16 +192,18 @@ impl Sources {
     async fn take_places(&mut self, tasks: &mut Tasks, wanted: &[&Section]) -> bool {
         let is_one = |of: &&RunningSource| wanted.iter().any(|one| one.name == of.section.name);
         let before = self.running.iter().filter(is_one);
-        let before: Vec<Section> = before.map(|of| of.section.clone()).collect();
-        let names: Vec<String> = before.iter().map(|of| of.name.clone()).collect();
+        let before = before.map(|of| (of.section.clone(), of.credentials.borrow().clone()));
+        let before: Vec<(Section, Credentials)> = before.collect();
+        let names: Vec<String> = before.iter().map(|(of, _)| of.name.clone()).collect();
         self.end(tasks, &names).await;
         let mut all_taken = true;
         for section in wanted {
-            let opened = self.open(section).await;
+            let opened = self.open(section, None).await;
             let taken = opened.map(|opened| self.spawn(tasks, opened));
             if taken.is_err()
-                && let Some(before) = before.iter().find(|of| of.name == section.name)
-                && let Ok(opened) = self.open(before).await
+                && let Some((before, credentials)) =
+                    before.iter().find(|(of, _)| of.name == section.name)
+                && let Ok(opened) = self.open(before, Some(credentials.clone())).await
             {
                 self.spawn(tasks, opened);
             }
@@ -197,29 +213,37 @@ impl Sources {
     }
 
     /// Tells whether a source is as the configuration says; gives that back.
-    fn tell(&self, name: &str, taken: Result<(), String>) -> bool {
+    fn tell(&self, name: &str, taken: Result<(), NotOpen>) -> bool {
         let subject = format!("source {name}");
-        match &taken {
-            Ok(()) => self.with.observe.clear(&subject, NOT_TAKEN),
-            Err(why) => {
-                let goes_on = match self.running.iter().any(|of| of.section.name == name) {
-                    true => "it cannot be as the configuration says now, and goes on as it was",
-                    false => "it cannot be opened, and is tried again",
-                };
-                let what = match why.starts_with(NOT_USABLE) {
-                    true => why.clone(),
-                    false => format!("{goes_on}: {why}"),
-                };
-                self.with.observe.raise(&subject, NOT_TAKEN, &what);
-            }
-        }
-        taken.is_ok()
+        let Err(why) = taken else {
+            self.with.observe.clear(&subject, NOT_TAKEN);
+            return true;
+        };
+        let goes_on = match (&why, self.running.iter().any(|of| of.section.name == name)) {
+            (NotOpen::Changed(_), _) => NOT_USABLE,
+            (_, true) => "it cannot be as the configuration says now, and goes on as it was",
+            (_, false) => "it cannot be opened, and is tried again",
+        };
+        let (NotOpen::Changed(why) | NotOpen::Credentials(why) | NotOpen::Place(why)) = why;
+        let what = format!("{goes_on}: {why}");
+        self.with.observe.raise(&subject, NOT_TAKEN, &what);
+        false
     }
 
-    async fn open(&self, section: &Section) -> Result<Opened, String> {
+    /// Opens one with `credentials`, or with what their files hold now.
+    async fn open(
+        &self,
+        section: &Section,
+        credentials: Option<Credentials>,
+    ) -> Result<Opened, NotOpen> {
         let name = &section.name;
-        let credentials = section.kind.credentials();
-        let credentials = credentials.map_err(|why| format!("source {name}: {why}"))?;
+        let credentials = match credentials {
+            Some(credentials) => credentials,
+            None => section
+                .kind
+                .credentials()
+                .map_err(|why| NotOpen::Credentials(format!("source {name}: {why}")))?,
+        };
         let (credentials, seen) = watch::channel(credentials);
         let (stop, stopping) = watch::channel(false);
         let running = self.running.iter().find(|of| of.section.name == *name);
@@ -238,7 +262,7 @@ impl Sources {
             stop: stopping,
         };
         Ok(Opened {
-            task: section.kind.open(opening).await?,
+            task: section.kind.open(opening).await.map_err(NotOpen::Place)?,
             source: RunningSource {
                 section: section.clone(),
                 metrics,

@@ -50,15 +50,19 @@ fn issue(name: &str) -> Issued {
     }
 }
 
-/// Waits until the troubles of `subject` are as many, and one of them says this.
+/// Waits until a trouble of `subject` says this, or until there is none about what changed.
 fn trouble(gateway: &Gateway, subject: &str, words: Option<&str>) {
     let begin = format!("{subject}: ");
     tidegate_tests::wait::find("the troubles are as expected", || {
         let all = gateway.control("/readyz");
-        let is_there = all.contains(&begin);
         let is_so = match words {
-            Some(words) => is_there && all.contains(words),
-            None => !is_there,
+            Some(words) => all.contains(&begin) && all.contains(words),
+            None => ["credentials", "configuration", "refused"]
+                .iter()
+                .all(|kind| {
+                    let labels = format!("subject=\"{subject}\",kind=\"{kind}\"");
+                    gateway.metric("tidegate_trouble{", &labels) == 0
+                }),
         };
         is_so
             .then_some(())
