@@ -341,8 +341,7 @@ impl Intake {
         if of_sender.is_empty() {
             return;
         }
-        event.extensions.retain(|(name, _)| &**name != SENDER_ID);
-        event.extensions.push((SENDER_ID.into(), of_sender));
+        event.set_extension(SENDER_ID, &of_sender);
     }
 
     /// Keeps an event that its source does not take: a record of the group that goes to the dead
@@ -410,12 +409,13 @@ impl Intake {
             subject: Some(system.subject.into()),
             topic: topic.into(),
             publisher: Arc::clone(&self.settings.gateway_id),
-            time: Some(now),
+            time: Some(now.into()),
             received: now,
             content_type: Some("application/json".into()),
             schema: None,
             extensions: Vec::new(),
             data: system.data.to_string().into(),
+            ..Event::default()
         };
         self.decide(&event, Ack::none(), now);
     }

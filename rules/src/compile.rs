@@ -190,6 +190,7 @@ pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, NoValue> {
         schema: None,
         extensions: Vec::new(),
         data: bytes::Bytes::new(),
+        ..Event::default()
     });
     compiled(&Context {
         event: &NOWHERE,

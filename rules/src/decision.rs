@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 pub use destinations::Destinations;
 
+use crate::event::UnixMs;
+
 /// How urgent an output is. Higher priorities overtake lower ones at every upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
@@ -68,6 +70,52 @@ pub struct Output {
     pub rule: Option<Arc<str>>,
     /// How urgent.
     pub priority: Priority,
+    /// How it is sent, and as what, where a rule said so.
+    pub options: Option<Box<SendOptions>>,
+}
+
+/// What a rule says of a sending, beside what most say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SendOptions {
+    /// Whether a broker is to retain it; `None` leaves the choice to the upstream.
+    pub retain: Option<bool>,
+    /// The quality of service of MQTT; `None` leaves the choice to the upstream.
+    pub qos: Option<u8>,
+    /// What the rule's topic bound, by name: for destinations that are named after it.
+    pub captures: Vec<(Arc<str>, Arc<str>)>,
+    /// The event it is, where the rule made one out of several.
+    pub made: Option<Made>,
+    /// Fields of the stored form that this release does not know, as they are there.
+    pub unknown: Bytes,
+}
+
+impl SendOptions {
+    /// Bytes of what is as long as its sender likes.
+    pub fn size_bytes(&self) -> usize {
+        let captures = self.captures.iter();
+        let captures: usize = captures.map(|(name, value)| name.len() + value.len()).sum();
+        let made = self.made.as_ref().map_or(0, |made| {
+            let others = [&made.kind, &made.causation_id, &made.correlation_id];
+            let others = others.into_iter().flatten();
+            made.id.len() + others.map(|text| text.len()).sum::<usize>()
+        });
+        captures + made + self.unknown.len()
+    }
+}
+
+/// An event that a rule made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// Its CloudEvents `id`.
+    pub id: Arc<str>,
+    /// Its CloudEvents `type`, where it is another than that of the event it was made at.
+    pub kind: Option<Arc<str>>,
+    /// When what it tells of happened.
+    pub time: Option<UnixMs>,
+    /// The `id` of the last event that caused it.
+    pub causation_id: Option<Arc<str>>,
+    /// The `correlationid` of the first event that caused it, or its `id`.
+    pub correlation_id: Option<Arc<str>>,
 }
 
 impl Output {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension};
 
 use super::ack::Ack;
 
@@ -91,12 +91,10 @@ impl Arrival {
         ack: Ack,
     ) -> Arrival {
         let id = std::mem::take(&mut event.id);
-        let ours = [SENDER_ID, CUT_LENGTH];
-        event
-            .extensions
-            .retain(|(name, _)| !ours.contains(&&**name));
+        event.remove_extension(SENDER_ID);
+        event.remove_extension(CUT_LENGTH);
         if !id.is_empty() {
-            event.extensions.push((SENDER_ID.into(), id));
+            event.extensions.push(Extension::text(SENDER_ID, id));
         }
         let KeptPayload {
             kept,
@@ -107,7 +105,7 @@ impl Arrival {
         if length > kept.len() as u64 {
             event
                 .extensions
-                .push((CUT_LENGTH.into(), length.to_string().into()));
+                .push(Extension::text(CUT_LENGTH, length.to_string()));
             why.push_str(&format!(
                 "; kept are the first {} of {length} bytes, the SHA-256 of them all is ",
                 kept.len()
@@ -137,10 +135,7 @@ const CUT_LENGTH: &str = "cutlength";
 
 /// Whether only the first part of the payload was kept.
 pub fn is_cut(event: &Event) -> bool {
-    event
-        .extensions
-        .iter()
-        .any(|(name, _)| &**name == CUT_LENGTH)
+    event.extension(CUT_LENGTH).is_some()
 }
 
 /// A payload to be set aside, as it comes in: its first part, and the length and digest of it all.
@@ -214,8 +209,9 @@ mod tests {
                 received: 0,
                 content_type: None,
                 schema: None,
-                extensions: vec![(CUT_LENGTH.into(), "1".into())],
+                extensions: vec![Extension::text(CUT_LENGTH, "1")],
                 data: bytes::Bytes::new(),
+                ..Event::default()
             };
             let by = "a/b".into();
             let arrival = Arrival::set_aside(event, payload, "too long", &by, Ack::none());
@@ -224,7 +220,7 @@ mod tests {
             let why = arrival.set_aside.map_or("".into(), |aside| aside.why);
             assert_eq!(why.contains("of 65537 bytes, the SHA-256"), cut, "{why}");
             assert!(arrival.event.id.is_empty(), "the intake gives it one");
-            assert_eq!(&*arrival.event.extensions[0].1, "7");
+            assert_eq!(&*arrival.event.extensions[0].value, "7");
         }
     }
 }

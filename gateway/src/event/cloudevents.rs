@@ -19,9 +19,8 @@ pub mod mqtt;
 mod tests;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, EventTime, Extension, ExtensionKind};
 
 use super::delivery::Delivery;
 use super::way::{self, PATH};
@@ -115,7 +114,7 @@ fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
         ("id", id),
         ("source", Cow::Borrowed(&*event.source)),
         ("type", Cow::Borrowed(&*event.kind)),
-        ("time", Cow::Owned(rfc3339(event.happened()))),
+        ("time", time(event)),
     ]);
     let optional = [("subject", &event.subject), ("dataschema", &event.schema)];
     for (name, value) in optional {
@@ -126,7 +125,9 @@ fn defined<'a>(event: &'a Event, id: Cow<'a, str>) -> Vec<Attribute<'a>> {
 
 fn extensions(event: &Event) -> impl Iterator<Item = Attribute<'_>> {
     let named = event.extensions.iter();
-    named.map(|(name, value)| (&**name, Cow::Borrowed(&**value)))
+    named
+        .filter(|extension| extension.kind != ExtensionKind::Property)
+        .map(|extension| (&*extension.name, Cow::Borrowed(&*extension.value)))
 }
 
 /// Sets one attribute of an event. `topic` and `publisher` are the event's own, though CloudEvents
@@ -152,7 +153,7 @@ pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
         "source" => event.source = value.into(),
         "type" => event.kind = value.into(),
         "time" => {
-            event.time = milliseconds(value);
+            event.time = event_time(value);
             if event.time.is_none() {
                 return bad(format!("`time` is {value:?}, not an RFC 3339 time"));
             }
@@ -181,13 +182,14 @@ pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), 
     }
     // What is added on the way must not make the next gateway refuse the event.
     let added = |name: &str| ADDED_ON_THE_WAY.contains(&name);
-    let others = event.extensions.iter().filter(|(name, _)| !added(name));
+    let others = event.extensions.iter();
+    let others = others.filter(|extension| !added(&extension.name));
     if added(name) {
-        event.extensions.retain(|(other, _)| &**other != name);
+        event.remove_extension(name);
     } else if others.count() >= EXTENSIONS_MAX {
         return bad(format!("it has more than {EXTENSIONS_MAX} extensions"));
     }
-    event.extensions.push((Arc::from(name), Arc::from(value)));
+    event.extensions.push(Extension::text(name, value));
     Ok(())
 }
 
@@ -237,10 +239,21 @@ fn rfc3339(unix_ms: i64) -> String {
         .to_string()
 }
 
-/// Milliseconds since 1970 of an RFC 3339 time.
-fn milliseconds(text: &str) -> Option<i64> {
+/// When an event happened, or arrived, as its sender wrote it.
+fn time(event: &Event) -> Cow<'_, str> {
+    let text = event.time.as_ref().and_then(|time| time.text.as_deref());
+    text.map_or_else(|| Cow::Owned(rfc3339(event.happened())), Cow::Borrowed)
+}
+
+/// An RFC 3339 time with every digit that it has.
+fn event_time(text: &str) -> Option<EventTime> {
     let time: jiff::Timestamp = short_fraction(text).parse().ok()?;
-    Some(time.as_millisecond())
+    let ms = time.as_millisecond();
+    let says_more = rfc3339(ms) != text;
+    Some(EventTime {
+        ms,
+        text: says_more.then(|| text.into()),
+    })
 }
 
 /// The time with no more digits behind the second than are read: RFC 3339 allows any number.

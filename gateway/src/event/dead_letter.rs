@@ -3,8 +3,20 @@
 //! # Bytes
 //!
 //! ```text
-//! version: u8 = 1 │ head: postcard │ a record with the event, and the outputs that are given up
+//! version: u8 = 2 │ a message of Protocol Buffers
 //! ```
+//!
+//! ```proto
+//! message DeadLetter {
+//!   string upstream = 1; uint32 cause = 2; string reason = 3; string rule = 4; uint32 attempts = 5;
+//!   sint64 time = 6;          // milliseconds since 1970
+//!   // The last field, and always there: a record with the event, and the outputs that are given up.
+//!   bytes record = 15;
+//! }
+//! ```
+//!
+//! Fields that are not known are passed by, and kept where the letter is written again. Version 1 is read as well: a head
+//! by postcard with the fields in this order, and the record behind it.
 //!
 //! The record of a dead letter that is `unreadable` is what was stored, byte for byte.
 //!
@@ -20,10 +32,13 @@ use tidegate_rules::event::UnixMs;
 
 use crate::event::delivery::Delivery;
 use crate::event::record::RecordError;
+use crate::event::record::wire::{Fields, PutFields};
 use outputs::Undelivered;
 
-/// The version this gateway writes.
-pub const VERSION: u8 = 1;
+/// The version this gateway writes; it reads those before as well.
+pub const VERSION: u8 = 2;
+/// The field with the record.
+const RECORD: u64 = 15;
 
 /// How an event became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +78,12 @@ pub struct DeadLetter {
     pub time_ms: UnixMs,
     /// A stored record: the event, and the outputs that were not delivered (see [`outputs`]).
     pub record: Vec<u8>,
+    /// Fields of the stored form that this release does not know, as they are there.
+    pub unknown: Vec<u8>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What version 1 begins with.
+#[derive(Deserialize)]
 struct DeadLetterHead<'a> {
     upstream: &'a str,
     cause: u8,
@@ -125,18 +143,16 @@ impl DeadLetter {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let head = DeadLetterHead {
-            upstream: &self.upstream,
-            cause: CAUSES.iter().position(|c| *c == self.cause).unwrap_or(0) as u8,
-            reason: &self.reason,
-            rule: self.rule.as_deref(),
-            attempts: self.attempts,
-            time_ms: self.time_ms,
-        };
+        let cause = CAUSES.iter().position(|c| *c == self.cause).unwrap_or(0);
         let mut bytes = vec![VERSION];
-        // Plain fields into a growing vector: there is no way to fail.
-        bytes.extend(postcard::to_allocvec(&head).unwrap_or_default());
-        bytes.extend_from_slice(&self.record);
+        bytes.put_text(1, Some(&self.upstream));
+        bytes.put_varint(2, cause as u64);
+        bytes.put_text(3, Some(&self.reason));
+        bytes.put_text(4, self.rule.as_deref());
+        bytes.put_varint(5, self.attempts.into());
+        bytes.put_signed(6, self.time_ms);
+        bytes.extend_from_slice(&self.unknown);
+        bytes.put_bytes(RECORD, &self.record);
         bytes
     }
 
@@ -146,25 +162,67 @@ impl DeadLetter {
     /// [`RecordError::Version`] for a version this gateway does not know,
     /// [`RecordError::Malformed`] for anything that is not what [`DeadLetter::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<DeadLetter, RecordError> {
-        let (version, rest) = bytes.split_first().ok_or(RecordError::Malformed)?;
-        if *version != VERSION {
-            return Err(RecordError::Version(*version));
+        match bytes.split_first() {
+            Some((1, behind)) => decode_version_1(behind),
+            Some((2, behind)) => decode_version_2(behind),
+            Some((version, _)) => Err(RecordError::Version(*version)),
+            None => Err(RecordError::Malformed),
         }
-        let (head, record) = postcard::take_from_bytes::<DeadLetterHead>(rest)
-            .map_err(|_| RecordError::Malformed)?;
-        let cause = CAUSES
-            .get(usize::from(head.cause))
-            .ok_or(RecordError::Malformed)?;
-        Ok(DeadLetter {
-            upstream: head.upstream.to_owned(),
-            cause: *cause,
-            reason: head.reason.to_owned(),
-            rule: head.rule.map(str::to_owned),
-            attempts: head.attempts,
-            time_ms: head.time_ms,
-            record: record.to_vec(),
-        })
     }
+}
+
+fn decode_version_1(behind: &[u8]) -> Result<DeadLetter, RecordError> {
+    let (head, record) =
+        postcard::take_from_bytes::<DeadLetterHead>(behind).map_err(|_| RecordError::Malformed)?;
+    Ok(DeadLetter {
+        upstream: head.upstream.to_owned(),
+        cause: cause(head.cause.into())?,
+        reason: head.reason.to_owned(),
+        rule: head.rule.map(str::to_owned),
+        attempts: head.attempts,
+        time_ms: head.time_ms,
+        record: record.to_vec(),
+        unknown: Vec::new(),
+    })
+}
+
+fn decode_version_2(message: &[u8]) -> Result<DeadLetter, RecordError> {
+    let mut letter = DeadLetter {
+        upstream: String::new(),
+        cause: Cause::Refused,
+        reason: String::new(),
+        rule: None,
+        attempts: 0,
+        time_ms: 0,
+        record: Vec::new(),
+        unknown: Vec::new(),
+    };
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => letter.upstream = value.text()?.to_owned(),
+            2 => letter.cause = cause(value.number()?)?,
+            3 => letter.reason = value.text()?.to_owned(),
+            4 => letter.rule = Some(value.text()?.to_owned()),
+            5 => letter.attempts = value.within()?,
+            6 => letter.time_ms = value.signed()?,
+            RECORD => {
+                letter.record = value.bytes()?.to_vec();
+                return match fields.next()? {
+                    None => Ok(letter),
+                    Some(_) => Err(RecordError::Malformed),
+                };
+            }
+            _ => fields.keep(&mut letter.unknown)?,
+        }
+    }
+    Err(RecordError::Malformed)
+}
+
+fn cause(number: u64) -> Result<Cause, RecordError> {
+    let place = usize::try_from(number).ok();
+    let cause = place.and_then(|place| CAUSES.get(place));
+    cause.copied().ok_or(RecordError::Malformed)
 }
 
 /// The name of a rule, where none of a declaration or of a source stands.
@@ -190,6 +248,7 @@ mod tests {
             attempts: 5,
             time_ms: 1_700_000_000_000,
             record: b"\x01 the record".to_vec(),
+            unknown: b"\x50\x07".to_vec(),
         }
     }
 
@@ -205,10 +264,27 @@ mod tests {
     }
 
     #[test]
-    fn version_1_bytes_stay_readable() {
+    fn bytes_of_every_version_stay_readable() {
         let frozen = b"\x01\x05cloud\x01\x1b0x99 payload format invalid\x01\x09hot_press\x05\x80\xa0\xab\xfe\xf9b\x01 the record";
+        let unknown = Vec::new();
+        let of_version_1 = DeadLetter {
+            unknown,
+            ..dead_letter()
+        };
+        assert_eq!(DeadLetter::decode(frozen), Ok(of_version_1));
+        let frozen = b"\x02\x0a\x05cloud\x10\x01\x1a\x1b0x99 payload format invalid\x22\x09hot_press\x28\x05\x30\x80\xa0\xab\xfe\xf9b\x50\x07\x7a\x0c\x01 the record";
         assert_eq!(DeadLetter::decode(frozen), Ok(dead_letter()));
         assert_eq!(dead_letter().encode(), frozen);
+    }
+
+    #[test]
+    fn every_truncation_and_every_appended_byte_is_noticed() {
+        let mut whole = dead_letter().encode();
+        for len in 0..whole.len() {
+            assert!(DeadLetter::decode(&whole[..len]).is_err(), "cut at {len}");
+        }
+        whole.push(0);
+        assert_eq!(DeadLetter::decode(&whole), Err(RecordError::Malformed));
     }
 
     #[test]
@@ -242,8 +318,8 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_by_its_number() {
         let mut newer = dead_letter().encode();
-        newer[0] = 2;
-        assert_eq!(DeadLetter::decode(&newer), Err(RecordError::Version(2)));
+        newer[0] = 3;
+        assert_eq!(DeadLetter::decode(&newer), Err(RecordError::Version(3)));
     }
 
     proptest::proptest! {

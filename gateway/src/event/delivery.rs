@@ -50,6 +50,7 @@ impl Delivery {
             schema: None,
             extensions: Vec::new(),
             data: Bytes::new(),
+            ..Event::default()
         };
         Delivery {
             token: Token {
@@ -117,6 +118,7 @@ mod tests {
             schema: None,
             extensions: Vec::new(),
             data: bytes::Bytes::new(),
+            ..Event::default()
         }
     }
 

@@ -152,9 +152,9 @@ impl Way {
         {
             return;
         }
-        if let Some(path) = way_in(&event.data) {
-            event.extensions.retain(|(name, _)| &**name != PATH);
-            event.extensions.push((PATH.into(), path.into()));
+        let data = event.data.clone();
+        if let Some(path) = way_in(&data) {
+            event.set_extension(PATH, &path);
             return;
         }
         let content = Content {
@@ -168,9 +168,7 @@ impl Way {
         let Some(path) = self.memory().returned(content, sender, now) else {
             return;
         };
-        event.extensions.retain(|(name, _)| &**name != PATH);
-        let path = continued(path.as_deref(), &self.0.mark).into_owned();
-        event.extensions.push((PATH.into(), path.into()));
+        event.set_extension(PATH, &continued(path.as_deref(), &self.0.mark));
     }
 
     /// Whether an upstream is to send nothing just now, so that it shows whether what came back does so by itself.
@@ -245,7 +243,7 @@ mod tests {
 
     /// An event with this way.
     pub(super) fn event(path: Option<&str>) -> Event {
-        let extension = path.map(|path| (Arc::from(PATH), Arc::from(path)));
+        let extension = path.map(|path| tidegate_rules::event::Extension::text(PATH, path));
         Event {
             id: "e-1".into(),
             source: "plant-a/floor".into(),
@@ -259,6 +257,7 @@ mod tests {
             schema: None,
             extensions: extension.into_iter().collect(),
             data: bytes::Bytes::from_static(b"21.5"),
+            ..Event::default()
         }
     }
 

@@ -238,6 +238,7 @@ impl<S: LaneStore> LaneDriver<S> {
             rule: None,
             attempts: undeliverable.entry.attempts,
             time_ms: now.unix_ms,
+            unknown: Vec::new(),
             record: stored.bytes.to_vec(),
         }
     }

@@ -147,6 +147,7 @@ pub(super) fn event(sequence: Sequence) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: Bytes::from(vec![b'x'; (sequence % 5) as usize * 50]),
+        ..Event::default()
     }
 }
 

@@ -101,12 +101,13 @@ impl Gaps {
             subject: Some("store".into()),
             topic: GAP_TOPIC.into(),
             publisher: Arc::clone(&self.gateway_id),
-            time: Some(now),
+            time: Some(now.into()),
             received: now,
             content_type: Some("application/json".into()),
             schema: None,
             extensions: Vec::new(),
             data: data.to_string().into(),
+            ..Event::default()
         }
     }
 

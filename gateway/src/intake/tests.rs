@@ -38,6 +38,7 @@ fn event(topic: &str, data: &str) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: data.to_owned().into(),
+        ..Event::default()
     }
 }
 

@@ -139,6 +139,7 @@ impl HttpListener {
             schema: None,
             extensions: Vec::new(),
             data: bytes::Bytes::new(),
+            ..Event::default()
         };
         Ok(HttpListener {
             name: name.into(),

@@ -17,7 +17,7 @@ pub mod publisher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::ack::{Ack, Refusal, Verdict};
@@ -138,6 +138,7 @@ impl MqttClient {
             schema: None,
             extensions: Vec::new(),
             data: bytes::Bytes::new(),
+            ..Event::default()
         };
         Ok(MqttClient {
             credentials,
@@ -478,7 +479,7 @@ impl MqttClient {
         event.data = message.payload;
         event.content_type = message.content_type.map(Into::into);
         if message.retain {
-            event.extensions.push(("retain".into(), "true".into()));
+            event.extensions.push(Extension::text("retain", "true"));
         }
         let user = message.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));

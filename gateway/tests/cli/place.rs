@@ -109,6 +109,7 @@ pub(super) fn event(number: usize) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: Bytes::from(format!("{{\"t\":{number}}}")),
+        ..Event::default()
     }
 }
 

@@ -152,8 +152,9 @@ fn event(number: usize) -> Event {
         received: 1_700_000_000_000,
         content_type: Some("application/json".into()),
         schema: None,
-        extensions: vec![("traceparent".into(), "00-1-2-01".into())],
+        extensions: vec![Extension::text("traceparent", "00-1-2-01")],
         data: format!("{{\"n\":{number}}}").into(),
+        ..Event::default()
     }
 }
 

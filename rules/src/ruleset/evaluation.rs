@@ -341,6 +341,7 @@ impl<'r> Evaluation<'r> {
             reason,
             rule: Some(Arc::clone(&rule.name)),
             priority: send.priority,
+            options: None,
         };
         Ok(Addressed {
             destination: send.destination,

@@ -45,6 +45,7 @@ pub fn event(topic: &str, data: &str) -> Event {
         schema: None,
         extensions: vec![(Arc::from("sequence"), Arc::from("7"))],
         data: Bytes::copy_from_slice(data.as_bytes()),
+        ..Event::default()
     }
 }
 

@@ -1,14 +1,15 @@
 //! Which releases' directories are opened.
 
-use crate::api::error::OpenError;
+use crate::api::error::{OpenError, is_no_space};
 use crate::engine::disk;
 use crate::format::directory::{FORMAT, OLDER_FORMATS, UNFINISHED, format_file};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A directory of a later release is left untouched.
-pub(super) fn check_format(dir: &Path) -> Result<(), OpenError> {
+/// A directory of a later release is left untouched. One of an earlier release is said to be of this one before anything
+/// is written that the earlier one cannot read; who only reads leaves it as it is.
+pub(super) fn check_format(dir: &Path, read_only: bool) -> Result<(), OpenError> {
     let path = format_file(dir);
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
@@ -21,17 +22,27 @@ pub(super) fn check_format(dir: &Path) -> Result<(), OpenError> {
                 found: found.trim().chars().take(60).collect(),
             })
         }
+        Ok(_) if read_only => Ok(()),
         // Bytes that no release ever wrote are damage: each block says again how it is to be read.
         Ok(_) => write_format(&path),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => write_format(&path),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData if !read_only => {
+                write_format(&path)
+            }
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Ok(()),
             _ => Err(OpenError::io(&path, &error)),
         },
     }
 }
 
 fn write_format(path: &Path) -> Result<(), OpenError> {
-    disk::write_atomically(path, FORMAT.as_bytes()).map_err(|error| OpenError::io(path, &error))
+    let written = disk::write_atomically(path, FORMAT.as_bytes());
+    let written = written.or_else(|error| match is_no_space(&error) {
+        // The few bytes that are there need no room to be others.
+        true => disk::overwrite(path, FORMAT.as_bytes()),
+        false => Err(error),
+    });
+    written.map_err(|error| OpenError::io(path, &error))
 }
 
 /// Whether this has the form that a release may write: the name and a number.

@@ -119,7 +119,7 @@ impl Parts {
         disk::create_dir(&dir).map_err(io)?;
         let lock = take_lock(&dir)?;
         told(OpenProgress::default());
-        check_format(&dir)?;
+        check_format(&dir, read_only)?;
         self_test::self_test(&dir.join("generations.selftest")).map_err(OpenError::NoBarrier)?;
         disk::create_dir(&generations_dir(&dir)).map_err(io)?;
         let mut report = OpenReport {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_rules::decision::Output;
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension, ExtensionKind};
 
 use super::{Wrong, http, json, mqtt};
 use crate::event::delivery::{Delivery, Token};
@@ -26,6 +26,7 @@ fn plain() -> Event {
         schema: None,
         extensions: Vec::new(),
         data: Bytes::from_static(b"21.5"),
+        ..Event::default()
     }
 }
 
@@ -42,13 +43,13 @@ fn full() -> Event {
     Event {
         id: "17 \"42\" 100%".into(),
         subject: Some("Presse 7 €".into()),
-        time: Some(1_600_000_000_000),
+        time: Some(1_600_000_000_000.into()),
         schema: Some("https://example.org/s".into()),
         extensions: vec![
-            ("traceparent".into(), "00-ab-cd-01".into()),
-            ("causationid".into(), "e-0".into()),
-            ("partitionkey".into(), "of the sender".into()),
-            ("retain".into(), "true".into()),
+            Extension::text("traceparent", "00-ab-cd-01"),
+            Extension::text("causationid", "e-0"),
+            Extension::text("partitionkey", "of the sender"),
+            Extension::text("retain", "true"),
         ],
         ..payload(Some("application/json; charset=utf-8"), b"{\"t\" :21.50}")
     }
@@ -83,7 +84,7 @@ fn events() -> Vec<(&'static str, Event)> {
         (
             "a time of no calendar",
             Event {
-                time: Some(i64::MAX),
+                time: Some(i64::MAX.into()),
                 ..plain()
             },
         ),
@@ -197,9 +198,39 @@ const ATTRIBUTES: &[&[(&str, &str)]] = &[
     &[("abcdefghijklmnopqrstu", "a name of 21 letters")],
 ];
 
+/// What an event says, and of what few say only what it has.
+fn shown(event: &Event) -> String {
+    let pairs = event.extensions.iter();
+    let pairs: Vec<(&str, &str)> = pairs.map(|one| (&*one.name, &*one.value)).collect();
+    let mut shown = format!(
+        "Event {{ id: {:?}, source: {:?}, kind: {:?}, subject: {:?}, topic: {:?}, publisher: {:?}, time: {:?}, \
+         received: {:?}, content_type: {:?}, schema: {:?}, extensions: {pairs:?}, data: {:?} }}",
+        event.id,
+        event.source,
+        event.kind,
+        event.subject,
+        event.topic,
+        event.publisher,
+        event.time.as_ref().map(|time| time.ms),
+        event.received,
+        event.content_type,
+        event.schema,
+        event.data,
+    );
+    if let Some(text) = event.time.as_ref().and_then(|time| time.text.as_ref()) {
+        shown.push_str(&format!(" time as {text:?}"));
+    }
+    for one in &event.extensions {
+        if one.kind != ExtensionKind::Text {
+            shown.push_str(&format!(" {} is {:?}", one.name, one.kind));
+        }
+    }
+    shown
+}
+
 fn told(read: Result<Event, Wrong>) -> String {
     match read {
-        Ok(event) => format!("{event:?}"),
+        Ok(event) => shown(&event),
         Err(Wrong::Bad(what)) => format!("! bad: {what}"),
         Err(Wrong::TooLarge(what)) => format!("! too large: {what}"),
     }

@@ -58,6 +58,7 @@ fn event(data: Vec<u8>) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: data.into(),
+        ..Event::default()
     }
 }
 

@@ -78,6 +78,7 @@ fn letter(rule: &str, sequence: u64) -> Letter<'static> {
             rule: Some(rule.into()),
             attempts: 1,
             time_ms: sequence as i64,
+            unknown: Vec::new(),
             record: vec![7; 1000],
         },
         source: "a/floor",

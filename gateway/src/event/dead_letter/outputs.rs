@@ -38,11 +38,13 @@ impl Undelivered {
             reason: _,
             rule,
             priority: _,
+            options,
         } = &self.output;
         let texts = [topic, key, rule].into_iter().flatten();
         let texts: usize = texts.map(|text| text.len()).sum();
         let data = data.as_ref().map_or(0, bytes::Bytes::len);
-        texts + data + self.reason.len() + 16
+        let options = options.as_ref().map_or(0, |options| options.size_bytes());
+        texts + data + options + self.reason.len() + 16
     }
 }
 
@@ -78,6 +80,7 @@ impl DeadLetter {
             attempts,
             time_ms,
             record: bytes,
+            unknown: Vec::new(),
         }
     }
 }
@@ -158,6 +161,7 @@ mod tests {
             schema: None,
             extensions: Vec::new(),
             data: bytes::Bytes::new(),
+            ..Event::default()
         };
         let routed = |lane: &LaneId| Routed {
             lane: *lane,

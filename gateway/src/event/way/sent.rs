@@ -128,8 +128,7 @@ impl SentMemory {
         now: Instant,
     ) {
         let (key, id) = (self.keys.hash_one(content), self.keys.hash_one(id));
-        let paths = event.extensions.iter().find(|(name, _)| &**name == PATH);
-        let path = paths.map(|(_, path)| Arc::clone(path));
+        let path = event.extension(PATH).map(Arc::from);
         let changed = content.topic != &*event.topic || content.payload != &event.data[..];
         self.order.push_back((key, now));
         match self.sent.get_mut(&key) {

@@ -67,6 +67,7 @@ fn event(id: &str, data: &str) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: bytes::Bytes::copy_from_slice(data.as_bytes()),
+        ..Event::default()
     }
 }
 

@@ -127,6 +127,7 @@ impl LinesSource {
             schema: None,
             extensions: Vec::new(),
             data: Bytes::new(),
+            ..Event::default()
         };
         LinesSource {
             config,

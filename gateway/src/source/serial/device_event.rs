@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_link::Body;
-use tidegate_rules::event::{Event, UnixMs};
+use tidegate_rules::event::{Event, EventTime, Extension, UnixMs};
 
 use super::schema::Schemas;
 use crate::event::system_topic::SYSTEM_TOPIC;
@@ -50,7 +50,7 @@ impl DeviceEnvelope<'_> {
         let mut event = self.event(READING, self.own_topic(), json, "application/json");
         event.schema = Some(schema_name(schema));
         if let Some(units) = known.units() {
-            event.extensions.push(("units".into(), units.into()));
+            event.extensions.push(Extension::text("units", units));
         }
         event
     }
@@ -86,10 +86,9 @@ impl DeviceEnvelope<'_> {
             sequence,
             ..
         } = self;
-        let mut extensions: Vec<(Arc<str>, Arc<str>)> =
-            vec![("sequence".into(), sequence.to_string().into())];
+        let mut extensions = vec![Extension::text("sequence", sequence.to_string())];
         if let Some(uptime_ms) = self.uptime_ms {
-            extensions.push(("uptimems".into(), uptime_ms.to_string().into()));
+            extensions.push(Extension::text("uptimems", uptime_ms.to_string()));
         }
         Event {
             id: format!("{device}-{boot}-{sequence}").into(),
@@ -98,12 +97,13 @@ impl DeviceEnvelope<'_> {
             subject: Some(Arc::clone(device)),
             topic: topic.into(),
             publisher: Arc::clone(device),
-            time: self.time,
+            time: self.time.map(EventTime::from),
             received: 0,
             content_type: Some(content_type.into()),
             schema: None,
             extensions,
             data,
+            ..Event::default()
         }
     }
 }
@@ -156,7 +156,7 @@ mod tests {
                 event.schema.as_deref(),
                 Some("urn:tidegate:schema:00000003")
             );
-            assert_eq!((event.time, &*event.kind), (Some(99), "reading"));
+            assert_eq!((event.happened(), &*event.kind), (99, "reading"));
         });
     }
 

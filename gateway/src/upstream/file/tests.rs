@@ -41,6 +41,7 @@ fn delivery(number: u64) -> Delivery {
             schema: None,
             extensions: Vec::new(),
             data: "23.45".into(),
+            ..Event::default()
         }),
         output: Output::default(),
         historical: false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension};
 use tidegate_rules::topic::is_valid_topic_name;
 
 use super::{ClientSession, InflightPublish, Qos2State};
@@ -293,9 +293,10 @@ impl ClientSession {
             schema: None,
             extensions: Vec::new(),
             data: publish.payload,
+            ..Event::default()
         };
         if publish.retain {
-            event.extensions.push(("retain".into(), "true".into()));
+            event.extensions.push(Extension::text("retain", "true"));
         }
         let user = publish.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
