@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -217,7 +218,10 @@ fn log_in(address: SocketAddr, password: &str) -> (u8, TcpStream) {
         .set_read_timeout(Some(wait::PATIENCE))
         .expect("a timeout");
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 0];
-    for text in ["device", "press", password] {
+    // A client of its own each time: none takes the place of another.
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    let client = format!("device-{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
+    for text in [&*client, "press", password] {
         body.extend((text.len() as u16).to_be_bytes());
         body.extend(text.as_bytes());
     }
