@@ -1,7 +1,6 @@
 //! What happens in the gateway is a type: emitting it is one log line and, where the architecture
 //! names it, one system event. Beside these types stand the metrics and the status.
 
-pub mod configuration;
 pub mod dead_letters;
 pub mod forward;
 pub mod gap;

@@ -13,6 +13,7 @@
 //! password's hash.
 
 pub mod config;
+mod difference;
 mod event_store;
 mod gateway;
 mod health;
@@ -23,7 +24,6 @@ mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
-mod way;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;

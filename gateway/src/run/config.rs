@@ -66,6 +66,12 @@ pub fn parse(
     crate::config::load::parse(path, text, variables)
 }
 
+/// One line for each mistake; warnings are none.
+pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
+    let errors = found.iter().filter(|found| found.is_error());
+    errors.map(Diagnostic::short).collect()
+}
+
 /// Every key under its heading, in the order of the README.
 pub fn reference() -> Vec<Reference> {
     crate::config::reference::all::<SourceKind, UpstreamKind>()

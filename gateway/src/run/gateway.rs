@@ -1,9 +1,9 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
-pub(super) mod credentials;
-pub(super) mod difference;
+mod credentials;
 mod reload;
+mod way;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,11 +26,12 @@ use super::sources::{SOURCES_MAX, Sources, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
-use super::{RunError, event_store, systemd, way};
+use super::{RunError, event_store, systemd};
 use crate::config::WhenTooMany;
 use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
+use crate::event::inlet::Inlet;
 use crate::event::way::Way;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
@@ -86,14 +87,14 @@ impl Gateway {
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes, &store)?;
+        let loaded = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
         let log = CommittedLog::of_start(store.clone(), way.mark());
         let letters = Letters::new(store.clone(), bounds(&config));
         let mut upstreams = Upstreams::new(&observe, &lanes, &store, started);
-        let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
+        let (settings, inputs) = intake_parts(&config, start, &way, &loaded, channels.receivers);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -107,37 +108,19 @@ impl Gateway {
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
         let stop_forward = stop_upstreams.subscribe();
-        let api = api(&context, &rules, &pipeline, started).with_redrive(channels.redrive);
-        let upstreams_context = UpstreamsContext {
-            config: Arc::clone(&config),
-            store: store.clone(),
-            letters,
-            observe: Arc::clone(&observe),
-            durable: pipeline.durable.clone(),
-            times: pipeline.times.clone(),
-            way,
-        };
+        let api = api(&context, &loaded, &pipeline, started).with_redrive(channels.redrive);
+        let upstreams_context = upstreams_context(&context, &pipeline, way);
         upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
-        let mut sources = Sources::new(SourcesContext {
-            gateway_id: config.gateway.id.clone(),
-            inlet: channels.inlet,
-            log,
-            store: store.clone(),
-            observe: Arc::clone(&observe),
-        });
+        let mut sources = sources(&context, channels.inlet);
         sources.start(&mut tasks, &config).await?;
         let api = Arc::new(api.with_dead_letter_lane(upstreams.dead_letters_status(&store)));
         api.set_upstreams(upstreams.status(&upstreams_context));
         api.set_sources(sources.status());
-        let health = HealthWatch::new(&config, &observe, &api, &held_back, upstreams.counted());
         answers.open(Arc::clone(&api));
-        look_after(&mut tasks, health, Arc::clone(&api), stop_forward);
-        watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
         let folder = config.gateway.rules.as_deref();
-        let rules = rules.watch(folder, &mut tasks, &observe, &stopping);
+        let rules = loaded.watch(folder, &mut tasks, &observe, &stopping);
         let credentials = CredentialsWatch::start(&mut tasks, &stopping);
-        credentials.watch(&sources, &upstreams);
-        Ok(Gateway {
+        let mut gateway = Gateway {
             started_with: Arc::clone(&config),
             config,
             store,
@@ -155,8 +138,53 @@ impl Gateway {
             stop_upstreams,
             pipeline,
             held_back,
-        })
+        };
+        gateway.look_after(quarantined, &stopping, stop_forward);
+        Ok(gateway)
     }
+
+    /// Starts what looks at all that runs.
+    fn look_after(
+        &mut self,
+        quarantined: HashSet<String>,
+        stopping: &watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let counted = self.upstreams.counted();
+        let Gateway {
+            config,
+            observe,
+            api,
+            tasks,
+            ..
+        } = self;
+        let health = HealthWatch::new(config, observe, api, &self.held_back, counted);
+        look_after(tasks, health, Arc::clone(api), stop);
+        watch_store(tasks, &self.store, quarantined, observe, stopping);
+        self.credentials.watch(&self.sources, &self.upstreams);
+    }
+}
+
+fn upstreams_context(of: &PipelineContext<'_>, pipeline: &Pipeline, way: Way) -> UpstreamsContext {
+    UpstreamsContext {
+        config: Arc::clone(of.config),
+        store: of.store.clone(),
+        letters: of.letters.clone(),
+        observe: Arc::clone(of.observe),
+        durable: pipeline.durable.clone(),
+        times: pipeline.times.clone(),
+        way,
+    }
+}
+
+fn sources(of: &PipelineContext<'_>, inlet: Inlet) -> Sources {
+    Sources::new(SourcesContext {
+        gateway_id: of.config.gateway.id.clone(),
+        inlet,
+        log: of.log.clone(),
+        store: of.store.clone(),
+        observe: Arc::clone(of.observe),
+    })
 }
 
 /// What looks at all others: for the troubles, and for the service manager.

@@ -39,7 +39,7 @@ pub(super) struct Pipeline {
 
 /// What the parts of the pipeline are made with.
 pub(super) struct PipelineContext<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a Arc<Config>,
     pub(super) store: &'a Store,
     pub(super) log: &'a CommittedLog,
     pub(super) letters: &'a Letters,

@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::config::{Config, SourceKind};
-use super::gateway::credentials::NOT_USABLE;
-use super::gateway::difference::{Difference, difference};
+use super::difference::{Difference, NOT_USABLE, difference};
 use super::tasks::Tasks;
 use crate::config::SourceSection;
 use crate::config::kinds::{Claim, Kinds};

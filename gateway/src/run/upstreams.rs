@@ -12,8 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 use super::config::{Config, UpstreamKind};
-use super::gateway::credentials::NOT_USABLE;
-use super::gateway::difference::{Difference, difference};
+use super::difference::{Difference, NOT_USABLE, difference};
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::Named;

@@ -62,6 +62,55 @@ struct Case<'c> {
     meets: &'c Issued,
 }
 
+fn case<'c>(
+    name: &'c str,
+    (cert, key): (Option<&'c str>, Option<&'c str>),
+    says: Option<&'c str>,
+    meets: &'c Issued,
+) -> Case<'c> {
+    Case {
+        name,
+        cert,
+        key,
+        says,
+        meets,
+    }
+}
+
+/// One after the other.
+fn cases<'c>(first: &'c Issued, second: &'c Issued, third: &'c Issued) -> Vec<Case<'c>> {
+    let pair = |of: &'c Issued| (Some(&*of.cert), Some(&*of.key));
+    let half = &third.key[..third.key.len() / 2];
+    let no_pair = Some("do not belong together");
+    let none = Some("holds no certificate");
+    vec![
+        case("a pair", pair(second), None, second),
+        case("half of a pair", (Some(&third.cert), None), no_pair, second),
+        case(
+            "half of a file",
+            (None, Some(half)),
+            Some("damaged"),
+            second,
+        ),
+        case(
+            "no certificate",
+            (Some("rubbish"), Some(&second.key)),
+            none,
+            second,
+        ),
+        case("as it was", (Some(&second.cert), None), None, second),
+        case("empty", (Some(""), Some("")), Some("holds no"), second),
+        case("the next pair", pair(third), None, third),
+        case(
+            "the key of another",
+            (None, Some(&first.key)),
+            no_pair,
+            third,
+        ),
+        case("back to the first", (Some(&first.cert), None), None, first),
+    ]
+}
+
 #[test]
 fn a_changed_pair_is_shown_to_new_connections_and_a_bad_one_is_not() {
     let [first, second, third] = ["first", "second", "third"].map(issue);
@@ -81,72 +130,7 @@ fn a_changed_pair_is_shown_to_new_connections_and_a_bad_one_is_not() {
     let (cert_path, key_path) = (path("hooks.pem"), path("hooks.key"));
     gateway.start();
     let mut old = meets(&gateway, address, &first.ca);
-    let half = &third.key[..third.key.len() / 2];
-    for case in [
-        Case {
-            name: "a pair",
-            cert: Some(&second.cert),
-            key: Some(&second.key),
-            says: None,
-            meets: &second,
-        },
-        Case {
-            name: "half of a pair",
-            cert: Some(&third.cert),
-            key: None,
-            says: Some("do not belong together"),
-            meets: &second,
-        },
-        Case {
-            name: "half of a file",
-            cert: None,
-            key: Some(half),
-            says: Some("damaged"),
-            meets: &second,
-        },
-        Case {
-            name: "no certificate",
-            cert: Some("rubbish"),
-            key: Some(&second.key),
-            says: Some("holds no certificate"),
-            meets: &second,
-        },
-        Case {
-            name: "as it was",
-            cert: Some(&second.cert),
-            key: None,
-            says: None,
-            meets: &second,
-        },
-        Case {
-            name: "empty",
-            cert: Some(""),
-            key: Some(""),
-            says: Some("holds no"),
-            meets: &second,
-        },
-        Case {
-            name: "the next pair",
-            cert: Some(&third.cert),
-            key: Some(&third.key),
-            says: None,
-            meets: &third,
-        },
-        Case {
-            name: "the key of another",
-            cert: None,
-            key: Some(&first.key),
-            says: Some("do not belong together"),
-            meets: &third,
-        },
-        Case {
-            name: "back to the first",
-            cert: Some(&first.cert),
-            key: None,
-            says: None,
-            meets: &first,
-        },
-    ] {
+    for case in cases(&first, &second, &third) {
         eprintln!("{}", case.name);
         case.cert
             .into_iter()

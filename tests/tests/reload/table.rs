@@ -35,12 +35,28 @@ fn more(kind: &str) -> String {
 
 /// One after the other on one gateway, which begins with the source `floor` and the upstream `one`.
 fn cases() -> Vec<Case<'static>> {
-    let case = |name, change, then, to| Case {
+    let mut all = of_sources_and_upstreams();
+    all.extend(of_mistakes());
+    all.extend(of_rules());
+    all.extend(of_keys());
+    all
+}
+
+fn case<'c>(
+    name: &'c str,
+    change: &'c dyn Fn(&Gateway),
+    then: Then<'c>,
+    to: &'c [&'c str],
+) -> Case<'c> {
+    Case {
         name,
         change,
         then,
         to,
-    };
+    }
+}
+
+fn of_sources_and_upstreams() -> Vec<Case<'static>> {
     vec![
         case(
             "nothing is another",
@@ -96,6 +112,11 @@ fn cases() -> Vec<Case<'static>> {
             Taken(&["floor", "more"], &["one", "zwei"]),
             &["one", "three"],
         ),
+    ]
+}
+
+fn of_mistakes() -> Vec<Case<'static>> {
+    vec![
         case(
             "the file is cut off",
             &|gateway| add(gateway, "[upstreams.\n"),
@@ -123,6 +144,11 @@ fn cases() -> Vec<Case<'static>> {
             Refused(&["rules does not exist"]),
             &["one", "three"],
         ),
+    ]
+}
+
+fn of_rules() -> Vec<Case<'static>> {
+    vec![
         case(
             "rules for an upstream that comes with them",
             &|gateway| {
@@ -166,6 +192,11 @@ fn cases() -> Vec<Case<'static>> {
             Taken(&["floor"], &["one"]),
             &["one"],
         ),
+    ]
+}
+
+fn of_keys() -> Vec<Case<'static>> {
+    vec![
         case(
             "keys that need a restart, with one that does not",
             &|gateway| {
@@ -209,6 +240,23 @@ fn cases() -> Vec<Case<'static>> {
             &["one", "two"],
         ),
     ]
+}
+
+/// An event went there and nowhere else, and the books know it.
+fn arrives_only(gateway: &Gateway, topic: &str, to: &[&str], name: &str) {
+    for file in to {
+        arrives(gateway, &format!("{file}.jsonl"), topic);
+    }
+    wait::find("the books balance", || {
+        let books = &asked(gateway)["books"];
+        let is_even = books["difference"] == 0 && books["waiting"] == 0;
+        is_even.then_some(()).ok_or_else(|| books.to_string())
+    });
+    for other in ["one", "two", "three", "new"] {
+        let text = std::fs::read_to_string(gateway.path(&format!("{other}.jsonl")));
+        let is_there = text.unwrap_or_default().contains(topic);
+        assert_eq!(is_there, to.contains(&other), "{name}: {other}");
+    }
 }
 
 #[test]
@@ -266,23 +314,7 @@ fn what_a_sighup_brings_is_in_force_or_refused_and_connections_stay() {
         assert_eq!(status["gateway"]["id"], "plant-a", "{name}");
         let topic = format!("case/{number}");
         publish(&mut stream, &topic);
-        for file in to {
-            arrives(&gateway, &format!("{file}.jsonl"), &topic);
-        }
-        wait::find("the books balance", || {
-            let books = &asked(&gateway)["books"];
-            let is_even = books["difference"] == 0 && books["waiting"] == 0;
-            if is_even {
-                Ok(())
-            } else {
-                Err(books.to_string())
-            }
-        });
-        for other in ["one", "two", "three", "new"] {
-            let text = std::fs::read_to_string(gateway.path(&format!("{other}.jsonl")));
-            let is_there = text.unwrap_or_default().contains(&topic);
-            assert_eq!(is_there, to.contains(&other), "{name}: {other}");
-        }
+        arrives_only(&gateway, &topic, to, name);
     }
     // Its lane is the store's, which has it until the next start.
     let metrics = gateway.control("/metrics");

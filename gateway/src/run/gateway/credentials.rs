@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::reload::lines;
 use crate::config::{ReadFile, SourceSection, UpstreamSection, digest_now};
 use crate::run::config::{self, Config, SourceKind, UpstreamKind};
 use crate::run::sources::Sources;
@@ -18,9 +17,6 @@ use crate::time::shutdown::stopped;
 
 /// The troubles of a source or upstream whose certificates or secrets cannot be read.
 pub(super) const CREDENTIALS: &str = "credentials";
-/// What is said of those.
-pub(in crate::run) const NOT_USABLE: &str =
-    "its changed certificates or secrets cannot be used, and those before stay in use";
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -123,7 +119,7 @@ fn one_again(running: &Config, files: &[ReadFile]) -> Result<Option<Config>, Vec
     let held = others.filter(|file| files.iter().all(|of| of.path != file.path));
     let held: Vec<ReadFile> = held.cloned().collect();
     let read = config::read_files_again(running, &held);
-    read.map(Some).map_err(|found| lines(&found))
+    read.map(Some).map_err(|found| config::lines(&found))
 }
 
 async fn look(

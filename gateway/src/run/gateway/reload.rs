@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
-use super::Gateway;
-use super::credentials::{CREDENTIALS, NOT_USABLE, read_again};
-use crate::observe::configuration::{Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT};
+use super::credentials::{CREDENTIALS, read_again};
+use super::{Gateway, way};
+use crate::observe::process::configuration::{
+    Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT,
+};
 use crate::run::config::{self, Config};
+use crate::run::difference::NOT_USABLE;
 use crate::run::upstreams::lanes::{Lanes, destinations};
-use crate::run::{health, systemd, way};
+use crate::run::{health, systemd};
 use crate::time::clock;
 
 /// The troubles of a configuration: it is refused, keys need a restart.
@@ -53,7 +56,7 @@ impl Gateway {
         let read = tokio::task::spawn_blocking(move || config::load_again(&running));
         let taken = match read.await {
             Ok(Ok(config)) => self.take(config).await,
-            Ok(Err(mistakes)) => Err(lines(&mistakes)),
+            Ok(Err(mistakes)) => Err(config::lines(&mistakes)),
             Err(error) => Err(vec![format!("it could not be read: {error}")]),
         };
         match taken {
@@ -227,12 +230,6 @@ fn changes<T: PartialEq>(before: &[T], now: &[T], name: impl Fn(&T) -> &str) -> 
         removed: names(removed.collect()),
         changed: names(changed.collect()),
     }
-}
-
-/// One line for each mistake.
-pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
-    let errors = found.iter().filter(|found| found.is_error());
-    errors.map(Diagnostic::short).collect()
 }
 
 /// The first mistakes, and how many more there are.

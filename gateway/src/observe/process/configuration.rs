@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Happening, SystemEvent};
+use crate::observe::{Happening, SystemEvent};
 
 /// What its troubles are about.
 pub const SUBJECT: &str = "configuration";
