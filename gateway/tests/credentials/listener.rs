@@ -148,7 +148,7 @@ fn a_changed_pair_is_shown_to_new_connections_and_a_bad_one_is_not() {
     // A key that everybody may read is refused as at a start, and one that is gone is told.
     std::fs::remove_file(&key_path).expect("it is ours");
     trouble(&gateway, "source hooks", Some("cannot read"));
-    std::fs::write(&key_path, &first.key).expect("a file");
+    std::fs::write(&key_path, &second.key).expect("a file");
     trouble(&gateway, "source hooks", Some("is open to everyone"));
     write(&key_path, &first.key);
     trouble(&gateway, "source hooks", None);
