@@ -36,7 +36,7 @@ pub use load::render;
 pub use reference::Reference;
 pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
-pub(crate) use value::files::BYTE_ORDER_MARK;
+pub(crate) use value::files::{BYTE_ORDER_MARK, digest_now};
 pub use value::{secret, token};
 
 /// One `gateway.toml`, with sources of the kinds `S` and upstreams of the kinds `U`.
@@ -65,7 +65,7 @@ pub struct Config<S, U> {
 }
 
 /// `[sources.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SourceSection<S> {
     /// `NAME`
     pub name: String,
@@ -76,7 +76,7 @@ pub struct SourceSection<S> {
 }
 
 /// `[upstreams.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamSection<U> {
     /// `NAME`
     pub name: String,
@@ -86,4 +86,30 @@ pub struct UpstreamSection<U> {
     pub lane: LaneSettings,
     /// What the keys `type` and following say.
     pub kind: U,
+}
+
+impl<S, U> Config<S, U> {
+    /// The keys that say something else than in `running`, which began with them: these need a restart.
+    pub fn keys_for_a_restart(&self, running: &Self) -> Vec<String> {
+        let sections = [
+            ("gateway", self.gateway.differs_in(&running.gateway)),
+            ("store", self.store.differs_in(&running.store)),
+            (
+                "dead_letters",
+                self.dead_letters.differs_in(&running.dead_letters),
+            ),
+            ("api", self.api.differs_in(&running.api)),
+        ];
+        let named = sections.into_iter().flat_map(|(section, keys)| {
+            let key = move |key| format!("`{key}` in [{section}]");
+            keys.into_iter().map(key)
+        });
+        named.collect()
+    }
+}
+
+/// The names among `pairs` whose two values are not the same.
+fn differing(pairs: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let differing = pairs.iter().filter(|(_, is_same)| !is_same);
+    differing.map(|(key, _)| *key).collect()
 }

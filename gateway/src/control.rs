@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::config::Api;
 use crate::config::value::address::cannot_listen;
-pub use context::ApiContext;
+pub use context::{ApiContext, Named};
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
 use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile, is_no_space};

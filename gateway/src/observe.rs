@@ -92,7 +92,7 @@ impl Observe {
     }
 
     /// The same for a change of state, which is told however often it comes: who tells it bounds it.
-    fn emit_change(&self, happening: &dyn Happening) {
+    pub fn emit_change(&self, happening: &dyn Happening) {
         log::repeats::always(|| self.emit(happening));
     }
 

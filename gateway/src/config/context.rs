@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
@@ -26,9 +27,11 @@ pub struct ReadFile {
     pub path: PathBuf,
     /// Of what it held.
     pub digest: String,
+    /// What it held.
+    pub text: Arc<str>,
 }
 
-/// Without the digest, which may be that of a secret.
+/// Without what it held, and the digest, which may be of a secret.
 impl std::fmt::Debug for ReadFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.path.fmt(f)
@@ -46,11 +49,19 @@ pub(crate) struct Context<'a> {
     read_files: RefCell<Vec<ReadFile>>,
     /// Whether parts of the file were left out, which were no TOML: what is missing may have been there.
     pub(super) is_incomplete: bool,
+    held: &'a [ReadFile],
 }
 
 impl<'a> Context<'a> {
-    /// For reading `text`, the contents of `path`, which messages call `file`.
-    pub(super) fn new(path: &Path, file: &'a str, text: &'a str, variables: Variables<'a>) -> Self {
+    /// For reading `text`, the contents of `path`, which messages call `file`. The files `held` are not read:
+    /// they hold what they held.
+    pub(super) fn new(
+        path: &Path,
+        file: &'a str,
+        text: &'a str,
+        variables: Variables<'a>,
+        held: &'a [ReadFile],
+    ) -> Self {
         Context {
             file,
             text,
@@ -60,6 +71,7 @@ impl<'a> Context<'a> {
             rules_missing: RefCell::new(None),
             read_files: RefCell::default(),
             is_incomplete: false,
+            held,
         }
     }
 
@@ -98,6 +110,11 @@ impl<'a> Context<'a> {
     /// What [`Context::report_rules_missing`] was given.
     pub(super) fn rules_missing(&self) -> Option<Diagnostic> {
         self.rules_missing.borrow().clone()
+    }
+
+    /// What a file held that is not to be read.
+    pub(super) fn held(&self, path: &Path) -> Option<&'a ReadFile> {
+        self.held.iter().find(|file| file.path == path)
     }
 
     /// A file was read for the section that is being read.

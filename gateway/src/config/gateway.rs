@@ -23,7 +23,7 @@ keys! {
 }
 
 /// `[gateway]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// `id`: prefix of every CloudEvents source.
     pub id: String,
@@ -47,6 +47,26 @@ pub(super) fn store_dir(data_dir: &Path) -> PathBuf {
 }
 
 impl Gateway {
+    /// The keys but `rules` in which the other says something else.
+    pub(super) fn differs_in(&self, other: &Gateway) -> Vec<&'static str> {
+        let Gateway {
+            id,
+            data_dir,
+            shutdown_max,
+            dedup_window,
+            group,
+            rules: _,
+            data_dir_span: _,
+        } = self;
+        super::differing(&[
+            ("id", *id == other.id),
+            ("data_dir", *data_dir == other.data_dir),
+            ("group", *group == other.group),
+            ("shutdown_max", *shutdown_max == other.shutdown_max),
+            ("dedup_window", *dedup_window == other.dedup_window),
+        ])
+    }
+
     /// The folder of the event store.
     pub fn store_dir(&self) -> PathBuf {
         store_dir(&self.data_dir)

@@ -54,8 +54,34 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
 pub(crate) fn load_to_run<S: Kinds, U: Kinds>(
     path: &Path,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    load_again(path, None)
+}
+
+/// The same for a gateway that runs under `id`, whatever the file says of that now.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_again<S: Kinds, U: Kinds>(
+    path: &Path,
+    id: Option<&str>,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let text = text_of(path)?;
-    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+    parse_to_run(path, &text, &|name| std::env::var(name).ok(), (id, &[]))
+}
+
+/// What `text` says now that it was read from the file `path` before: its certificates and secrets are read again
+/// but for those that are `held`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
+    path: &Path,
+    text: &str,
+    id: &str,
+    held: &[ReadFile],
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    let variables = |name: &str| std::env::var(name).ok();
+    parse_to_run(path, text, &variables, (Some(id), held))
 }
 
 /// The text of the file `path`.
@@ -101,21 +127,22 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     text: &str,
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    parse_to_run(path, text, variables).and_then(with_rules)
+    parse_to_run(path, text, variables, (None, &[])).and_then(with_rules)
 }
 
 fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     variables: Variables<'_>,
+    (id, held): (Option<&str>, &[ReadFile]),
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let (sound, errors) = syntax::sound(&file, text);
     let Ok(document) = Document::parse(sound.as_str()) else {
         return Err(errors);
     };
-    let context = Context::new(path, &file, text, variables).with_errors(errors);
-    let config = config(&context, path, document.as_table());
+    let context = Context::new(path, &file, text, variables, held).with_errors(errors);
+    let config = config(&context, path, document.as_table(), id);
     let rules_missing = context.rules_missing();
     let mut found = context.into_diagnostics();
     match config {
@@ -154,14 +181,14 @@ fn config<S: Kinds, U: Kinds>(
     context: &Context<'_>,
     path: &Path,
     table: &dyn TableLike,
+    id: Option<&str>,
 ) -> Option<Config<S, U>> {
     let root = Section::open(context, "", Some(table), 0..0, &[RootKeys::ROWS]);
     let gateway = root
         .table(&ROOT.gateway)
         .and_then(|section| Gateway::read(&section));
-    let id = gateway
-        .as_ref()
-        .map_or("gateway", |gateway| gateway.id.as_str());
+    let written = gateway.as_ref().map(|gateway| gateway.id.as_str());
+    let id = id.or(written).unwrap_or("gateway");
     let store = root
         .table(&ROOT.store)
         .unwrap_or_else(|| Section::open(context, "[store]", None, 0..0, &[StoreKeys::ROWS]));

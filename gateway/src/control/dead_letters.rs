@@ -169,7 +169,7 @@ fn addressed(
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or_else(|| letter.upstream.clone());
     if upstream == Destinations::DEAD_LETTER {
-        let example = context.upstream_names().next();
+        let example = context.upstream_names().into_iter().next();
         let example = example.map_or(String::new(), |name| format!(", for instance --to {name}"));
         return Err(HistoryError::InvalidQuery(format!(
             "this event was set aside before it was bound for an upstream: add --to NAME{example}"
@@ -202,19 +202,19 @@ pub(super) fn lane_of(
     store: &Store,
     upstream: &str,
 ) -> Result<tidegate_store::LaneId, HistoryError> {
-    let configured = context.upstream_names().any(|name| name == upstream);
+    let configured = context.upstream_names().iter().any(|name| name == upstream);
     let lanes = store.lanes();
     let lane = lanes
         .iter()
         .find(|lane| configured && lane.name == upstream);
     lane.map(|lane| lane.id).ok_or_else(|| {
-        let known = || context.upstream_names();
-        let meant = did_you_mean(upstream, known());
+        let known = context.upstream_names();
+        let meant = did_you_mean(upstream, known.iter().map(String::as_str));
         let meant = meant.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
         HistoryError::NotFound(match meant.is_empty() {
             true => format!(
                 "there is no upstream `{upstream}`; known: {}",
-                known().collect::<Vec<_>>().join(", ")
+                known.join(", ")
             ),
             false => format!("there is no upstream `{upstream}`{meant}"),
         })

@@ -14,7 +14,6 @@ use super::config::Config;
 use crate::config::WhenFull;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::dead_letter::letters::Letters;
-use crate::event::delivery::expiry::ExpiryClock;
 use crate::intake::commit::Committer;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
@@ -32,7 +31,6 @@ pub(super) struct Pipeline {
     pub(super) intake_thread: JoinHandle<()>,
     pub(super) durable: watch::Receiver<Sequence>,
     pub(super) times: CommitTimes,
-    pub(super) expiry: ExpiryClock,
     pub(super) finish: watch::Sender<bool>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
@@ -41,7 +39,7 @@ pub(super) struct Pipeline {
 
 /// What the parts of the pipeline are made with.
 pub(super) struct PipelineContext<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a Arc<Config>,
     pub(super) store: &'a Store,
     pub(super) log: &'a CommittedLog,
     pub(super) letters: &'a Letters,
@@ -109,12 +107,16 @@ impl Pipeline {
             intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
             durable: log.durable(),
             times: log.times(),
-            expiry: log.expiry().clone(),
             finish,
             wear,
             metrics,
             evaluator,
         })
+    }
+
+    /// Routes are counted there from now on.
+    pub(super) fn count_lanes(&self, lanes: LaneCounts) {
+        self.metrics.count_lanes(lanes);
     }
 
     /// What happened at each rule.

@@ -62,7 +62,7 @@ pub fn place(path: &Path) -> Result<Place, Vec<Diagnostic>> {
 fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let document = document(&file, text)?;
-    let context = Context::new(path, &file, text, variables);
+    let context = Context::new(path, &file, text, variables, &[]);
     let data_dir = only(&context, &document, &ROOT.gateway)
         .table(&ROOT.gateway)
         .and_then(|section| section.read(&GATEWAY.data_dir));
@@ -70,7 +70,7 @@ fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, 
         return Err(context.into_diagnostics());
     };
     // What is wrong there is said by `check`.
-    let context = Context::new(path, &file, text, variables);
+    let context = Context::new(path, &file, text, variables, &[]);
     let store = only(&context, &document, &ROOT.store).table(&ROOT.store);
     let max_size_bytes = store.map(|section| section.read(&STORE.max_size));
     let is_read = context.into_diagnostics().is_empty();

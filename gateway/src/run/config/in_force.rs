@@ -73,11 +73,25 @@ impl InForce {
     /// The configuration, its secrets and the rules are in force as they are given, from `who`, or from their files where
     /// nobody told the gateway to read them. What differs from before is told and kept.
     pub fn settle(&self, config: &Config, rules: Option<&[RuleFile]>, who: Option<&Who>) {
+        self.are(config, Some(rules), who);
+    }
+
+    /// The same of the configuration and its secrets alone, while the gateway runs.
+    pub fn configuration(&self, config: &Config, who: Option<&Who>) {
+        self.are(config, None, who);
+    }
+
+    fn are(&self, config: &Config, rules: Option<Option<&[RuleFile]>>, who: Option<&Who>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = all_of(config, rules, &kept.key);
+        let found = all_of(config, rules.flatten(), &kept.key);
         let is_first = kept.digests.is_empty();
         let mut changes = std::mem::take(&mut kept.noted);
         let mut before = std::mem::take(&mut kept.digests);
+        if rules.is_none()
+            && let Some(as_they_are) = before.remove(RULES)
+        {
+            kept.digests.insert(RULES.to_owned(), as_they_are);
+        }
         for found in found {
             let was = before.remove(&found.name);
             if was.as_ref() != Some(&found.digest) && !is_first {
@@ -91,9 +105,7 @@ impl InForce {
             kept.digests.insert(found.name, found.digest);
         }
         // That a secret is not asked for any more says the change of the configuration.
-        if rules.is_none()
-            && let Some(was) = before.remove(RULES)
-        {
+        if let Some(was) = before.remove(RULES) {
             let who = who.cloned().unwrap_or_else(|| Who::file(&config.path));
             changes.push(Change {
                 before: Some(was),
@@ -120,6 +132,9 @@ impl InForce {
         self.keep(&kept);
         drop(kept);
         let after = (!files.is_empty()).then_some(after);
+        if before == after {
+            return;
+        }
         let subject = folder.display().to_string();
         let who = Who::file(folder);
         self.observe

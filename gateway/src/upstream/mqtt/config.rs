@@ -50,7 +50,7 @@ impl Choice for Retain {
 }
 
 /// Publishes to a broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttUpstream {
     /// Where.
     pub broker: Broker,
