@@ -118,11 +118,8 @@ impl SourceFamilies {
             for (name, help, counter) in counters {
                 registry.register(name, help, counter.clone());
             }
-            registry.register(
-                "source_malformed",
-                "Input refused, by reason",
-                self.malformed.clone(),
-            );
+            let malformed = self.malformed.clone();
+            registry.register("source_malformed", "Input refused, by reason", malformed);
             registry.register(
                 "source_connections",
                 "Connections open",
