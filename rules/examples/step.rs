@@ -137,5 +137,6 @@ fn event(at: usize) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: PAYLOAD.into(),
+        ..Event::default()
     }
 }

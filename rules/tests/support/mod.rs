@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_rules::decision::{Addressed, Decision};
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension};
 use tidegate_rules::{Destinations, RuleFile, RuleSet, State, compile};
 
 /// Place 1 is `cloud`, place 2 is `archive`.
@@ -39,11 +39,11 @@ pub fn event(topic: &str, data: &str) -> Event {
         subject: None,
         topic: topic.into(),
         publisher: "press7".into(),
-        time: Some(1_791_806_602_118),
+        time: Some(1_791_806_602_118.into()),
         received: 1_791_806_603_000,
         content_type: None,
         schema: None,
-        extensions: vec![(Arc::from("sequence"), Arc::from("7"))],
+        extensions: vec![Extension::text("sequence", "7")],
         data: Bytes::copy_from_slice(data.as_bytes()),
         ..Event::default()
     }

@@ -301,6 +301,7 @@ impl ClientSession {
         let user = publish.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
         mqtt::read_properties(&mut event, user.clone());
+        event.without_data = event.data.is_empty() && event.content_type.is_none();
         if let Some(field) = &self.limits.id_field {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));
