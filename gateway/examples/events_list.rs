@@ -106,6 +106,7 @@ fn event(number: u64, topic: &str) -> Event {
         schema: None,
         extensions: Vec::new(),
         data: data.into_bytes().into(),
+        ..Event::default()
     }
 }
 

@@ -25,15 +25,16 @@ pub use api::Api;
 pub use connection::broker::{Broker, MqttVersion};
 pub use connection::client_tls::ClientTls;
 pub use connection::listener::User;
-pub use connection::port::PortMatch;
+pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
 pub use gateway::Gateway;
-pub use key::unit;
+pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;
 pub use reference::Reference;
 pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
+pub(crate) use value::files::BYTE_ORDER_MARK;
 pub use value::{secret, token};
 
 /// One `gateway.toml`, with sources of the kinds `S` and upstreams of the kinds `U`.

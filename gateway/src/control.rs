@@ -19,6 +19,7 @@ mod response;
 mod route;
 mod server;
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::config::Api;
+use crate::config::value::address::cannot_listen;
 pub use context::ApiContext;
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
@@ -39,6 +41,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// How often the socket is tried where the disk had no room for it.
 const SOCKET_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often the API's address is tried where another program has it.
+const API_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why the API could not be opened.
 #[derive(Debug)]
@@ -74,12 +79,31 @@ impl std::fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
+/// Why no control socket can be made in `data_dir`, and what to do.
+pub fn socket_objection(data_dir: &Path) -> Option<(String, String)> {
+    let fresh = fresh_socket(&data_dir.join(SOCKET));
+    (fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX).then(|| {
+        let why = ControlError::PathTooLong(fresh);
+        (
+            why.to_string(),
+            "a path of a unix socket is no longer".to_owned(),
+        )
+    })
+}
+
+/// Under which name a socket is made before it is moved to its place.
+fn fresh_socket(path: &Path) -> PathBuf {
+    path.with_extension("sock.new")
+}
+
 /// The unix socket and the TCP listener, bound and not yet served.
 pub struct Control {
     /// `None` while the disk has no room for it.
     socket: Option<UnixListener>,
     path: PathBuf,
+    /// `None` without an API, and while another program has its address.
     api: Option<TcpListener>,
+    api_wanted: Option<SocketAddr>,
     hosts: AllowedHosts,
     answers: Answers,
 }
@@ -114,20 +138,15 @@ impl Control {
             }
             Err(other) => return Err(other),
         };
-        let listener = match api.listen {
+        let bound = match api.listen {
             None => None,
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|error| ControlError::Bind {
-                    at: format!("{address} ([api] listen)"),
-                    error,
-                })?)
-            }
+            Some(address) => TcpListener::bind(address).await.ok(),
         };
         Ok(Control {
             socket,
             path,
-            api: listener,
+            api: bound,
+            api_wanted: api.listen,
             hosts: AllowedHosts::new(&api.hosts),
             answers: answers.into(),
         })
@@ -151,13 +170,38 @@ impl Control {
             };
             server::serve_socket(&socket, &self.answers).await;
         };
-        let over_tcp = server::serve_api(self.api.as_ref(), &self.hosts, &self.answers);
+        let bound = self.api.take();
+        let over_tcp = async {
+            let api = match (bound, self.api_wanted) {
+                (Some(api), _) => Some(api),
+                (None, None) => None,
+                (None, Some(address)) => Some(api_once_it_can(address, &self.answers).await),
+            };
+            server::serve_api(api.as_ref(), &self.hosts, &self.answers).await;
+        };
         tokio::select! {
             () = over_socket => {}
             () = over_tcp => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
         Ok(())
+    }
+}
+
+/// The API's listener, tried until its address is free.
+async fn api_once_it_can(address: SocketAddr, answers: &Answers) -> TcpListener {
+    const SUBJECT: &str = "api";
+    const KIND: &str = "listen";
+    let observe = answers.observe();
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(api) => {
+                observe.clear(SUBJECT, KIND);
+                return api;
+            }
+            Err(error) => observe.raise(SUBJECT, KIND, &cannot_listen(address, &error)),
+        }
+        tokio::time::sleep(API_AGAIN).await;
     }
 }
 
@@ -178,7 +222,7 @@ fn is_no_space(error: &std::io::Error) -> bool {
 /// Binds the socket under a name of its own and moves it into place once its mode is right, so
 /// that nobody else can connect at any moment.
 fn bind_socket(path: &Path) -> Result<UnixListener, ControlError> {
-    let fresh = path.with_extension("sock.new");
+    let fresh = fresh_socket(path);
     if fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         return Err(ControlError::PathTooLong(path.to_owned()));
     }

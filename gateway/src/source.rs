@@ -52,6 +52,13 @@ macro_rules! registry {
                 }
             }
 
+            /// See [`OpenSource::NOTES`].
+            pub(crate) fn notes(&self) -> &'static [&'static str] {
+                match self {
+                    $(SourceKind::$Variant(_) => <$Config as OpenSource>::NOTES),*
+                }
+            }
+
             /// See [`OpenSource::connections_max`].
             pub(crate) fn connections_max(&self) -> usize {
                 match self {

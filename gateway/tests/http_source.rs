@@ -63,7 +63,7 @@ async fn an_event_in_binary_mode_has_its_envelope_in_headers() {
     let events = taken("/events", headers, b"[1]").await;
     let event = &events[0];
     assert_eq!((&*event.id, &*event.source, &*event.kind), ("a", "s", "t"));
-    assert_eq!(event.time, Some(1_767_323_045_006));
+    assert_eq!(event.happened(), 1_767_323_045_006);
     assert_eq!(&*event.topic, "x/y");
     assert_eq!(event.extension("traceparent"), Some("00-1"));
     assert_eq!(&event.data[..], b"[1]");

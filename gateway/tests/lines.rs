@@ -24,12 +24,15 @@ impl Lines {
     fn plug(&self) -> TTYPort {
         let opened = || self.0.whole_log().matches("port opened").count();
         let before = opened();
-        let (near, far) = TTYPort::pair().expect("a pseudo-terminal");
+        let (mut near, far) = TTYPort::pair().expect("a pseudo-terminal");
         let name = far.name().expect("a name");
         let _ = std::fs::remove_file(self.0.path("tty"));
         std::os::unix::fs::symlink(name, self.0.path("tty")).expect("a name for the port");
         self.0
             .wait_until("the port is opened", || opened() > before);
+        // What comes before the first end of a line is none.
+        near.write_all(b"half of a line\r\n")
+            .expect("the port takes it");
         near
     }
 

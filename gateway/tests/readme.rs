@@ -63,6 +63,45 @@ fn every_key_stands_in_the_table_with_its_default_and_bounds() {
     );
 }
 
+/// Every key that there ever was, one a line under its heading; lines are added and never taken away.
+fn keys_ever() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys.txt")
+}
+
+/// Whoever upgrades writes the names of before: they are keys still, or are told what they are called now.
+#[test]
+fn no_key_vanishes_without_a_word_to_whoever_writes_it() {
+    let known = std::fs::read_to_string(keys_ever()).expect("the keys of before");
+    let names = |of: &dyn Fn(&tidegate::config::AnyKey) -> Vec<&'static str>| {
+        let groups = config::reference().into_iter();
+        let lines = groups.flat_map(|group| {
+            let names = group.keys.iter().flat_map(|key| of(key));
+            let line = |name| format!("{}: {name}", group.heading);
+            names.map(line).collect::<Vec<_>>()
+        });
+        lines.collect::<Vec<String>>()
+    };
+    let now = names(&|key| vec![key.name]);
+    let told = names(&|key| key.formerly.to_vec());
+    for line in known.lines() {
+        let found = now.iter().chain(&told).any(|one| one == line);
+        assert!(
+            found,
+            "`{line}` is gone: say at its successor `.formerly(&[…])`"
+        );
+    }
+    let new: Vec<&String> = now
+        .iter()
+        .filter(|one| !known.lines().any(|line| line == **one))
+        .collect();
+    if std::env::var_os("TIDEGATE_WRITE_README").is_some() {
+        let added: String = new.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(keys_ever(), known + &added).expect("the keys can be written");
+        return;
+    }
+    assert!(new.is_empty(), "run with TIDEGATE_WRITE_README=1: {new:?}");
+}
+
 #[test]
 fn every_key_is_listed_once_and_its_default_is_within_its_bounds() {
     for group in config::reference() {

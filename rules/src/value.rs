@@ -88,6 +88,18 @@ impl Value {
         out
     }
 
+    /// As messages show it: a text stands in quotes, so that `"98.6"` is seen to be no number.
+    pub(crate) fn to_shown(&self) -> String {
+        match self {
+            Value::Text(_) => {
+                let mut out = String::new();
+                self.write_json(&mut out);
+                out
+            }
+            other => other.to_text(),
+        }
+    }
+
     /// Appends [`Value::to_text`].
     pub(crate) fn write_text(&self, out: &mut String) {
         // Writing to a string cannot fail.

@@ -7,7 +7,7 @@ use tidegate_rules::decision::Addressed;
 
 const PAYLOAD: &str = r#"{"i": 7, "f": 2.5, "t": "Über-Hall", "yes": true, "no": false, "n": null,
     "l": [1, 2.0, "x", null], "o": {"a": {"b": 5}, "odd-name": 1}, "d": "1m30s",
-    "at": "2026-10-12T12:00:00Z", "in": 3, "zero": 0, "big": 9223372036854775807}"#;
+    "at": "2026-10-12T12:00:00Z", "in": 3, "zero": 0, "big": 9223372036854775807, "celsius": "98.6"}"#;
 
 const DECLARED: &str = r#"
 event e {
@@ -270,13 +270,35 @@ fn errors_name_the_expression_and_its_operands() {
             "big * big",
             "integer overflow in `big * big` (big=9223372036854775807, big=9223372036854775807)",
         ),
-        ("int(t)", "not a value for int in `int(t)` (t=Über-Hall)"),
+        (
+            "int(t)",
+            "not a value for int in `int(t)` (t=\"Über-Hall\")",
+        ),
+        (
+            "float(lower(t))",
+            "not a value for float in `float(lower(t))` (lower(t)=\"über-hall\")",
+        ),
+        (
+            "int(concat(t, \"!\"))",
+            "not a value for int in `int(concat(t, \"!\"))` (concat(t, \"!\")=\"Über-Hall!\")",
+        ),
     ]);
     for (expression, expected) in [
-        ("t > 3", "comparing text with int in `t > 3` (t=Über-Hall)"),
+        (
+            "t > 3",
+            "comparing text with int in `t > 3` (t=\"Über-Hall\")",
+        ),
         (
             "t * 2",
-            "cannot calculate with text and int in `t * 2` (t=Über-Hall)",
+            "cannot calculate with text and int in `t * 2` (t=\"Über-Hall\")",
+        ),
+        (
+            "celsius > 30",
+            "comparing text with int in `celsius > 30` (celsius=\"98.6\")",
+        ),
+        (
+            "celsius + i",
+            "cannot calculate with text and int in `celsius + i` (celsius=\"98.6\", i=7)",
         ),
         ("starts_with(i, \"x\")", "int where text is needed in `i`"),
         ("i.deeper", "undefined"),

@@ -73,6 +73,14 @@ fn an_event_that_breaks_its_declaration_is_one_dead_letter() {
     let cases = [
         (r#"{}"#, "is required and missing"),
         (r#"{"temperature":null}"#, "is required and missing"),
+        (
+            r#"{"temperature":1e999}"#,
+            "is required, and its value 1e999 is none that rules can read",
+        ),
+        (
+            r#"{"temperature":1,"temperature":NaN}"#,
+            "is required, and its value NaN is none that rules can read",
+        ),
         (r#"{"temperature":401}"#, "is 401.0, outside -40.0..400.0"),
         (r#"{"temperature":"hot"}"#, "is text (hot), declared float"),
         (

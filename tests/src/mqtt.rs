@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod load;
 pub mod publisher;
+pub mod raw;
 pub mod subscriber;
 
 use std::io::{Read, Write};

@@ -1,14 +1,12 @@
-//! The first gateway of the README, typed in as it stands there.
+//! The first gateway of the README, pasted into a shell as it stands there.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tidegate_tests::gateway::Gateway;
 use tidegate_tests::gateway::binary::tidegate;
-use tidegate_tests::mqtt;
-use tidegate_tests::{port, wait};
+use tidegate_tests::{peer, port};
 
 const README: &str = include_str!("../../README.md");
 
@@ -21,105 +19,102 @@ fn block(language: &str, after: &str) -> &'static str {
     rest.split_once("```").expect("an end").0
 }
 
-/// The README's folder, on ports that are free here.
-fn write(dir: &Path, listen: SocketAddr) {
-    let config = block("toml", "`gateway.toml`:")
-        .replace("127.0.0.1:1883", &listen.to_string())
-        .replace("127.0.0.1:1884", &port::free().to_string());
-    std::fs::create_dir_all(dir.join("rules")).expect("a folder");
-    std::fs::write(dir.join("gateway.toml"), config).expect("a configuration");
-    std::fs::write(
-        dir.join("rules/plant.rules"),
-        block("rules", "`rules/plant.rules`:"),
-    )
-    .expect("rules");
+/// A folder as that of the README: its `cargo` has built the program already.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let release = dir.path().join("target/release");
+    std::fs::create_dir_all(&release).expect("a folder");
+    std::os::unix::fs::symlink(tidegate(), release.join("tidegate")).expect("a link");
+    let tools = dir.path().join("tools");
+    std::fs::create_dir(&tools).expect("a folder");
+    let cargo = tools.join("cargo");
+    std::fs::write(&cargo, "#!/bin/sh\n[ \"$*\" = 'build --release' ]\n").expect("a file");
+    let runs = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&cargo, runs).expect("its mode");
+    dir
 }
 
-/// A line without its comment.
-fn command(line: &str) -> &str {
-    line.split('#').next().unwrap_or_default().trim()
-}
-
-/// Runs a line of the README, where it starts with `mkdir` or `tidegate`.
-fn carry_out(line: &str, dir: &Path) -> Output {
-    let line = command(line).replace("tidegate", &tidegate().display().to_string());
-    Command::new("sh")
-        .args(["-c", &line])
+/// Runs `script` in `dir`, with a network of its own where that can be had: there the README's ports are free.
+fn paste(script: &str, dir: &Path) -> Output {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}:/usr/sbin", dir.join("tools").display());
+    let alone = "ip link set lo up && exec bash -e pasted.sh";
+    let is_alone = Command::new("unshare")
+        .args([
+            "-n",
+            "--",
+            "sh",
+            "-c",
+            "PATH=$PATH:/usr/sbin ip link set lo up",
+        ])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    let (program, arguments, script) = match is_alone {
+        true => (
+            "unshare",
+            vec!["-n", "--", "sh", "-c", alone],
+            script.to_owned(),
+        ),
+        false => ("bash", vec!["-e", "pasted.sh"], on_free_ports(script)),
+    };
+    std::fs::write(dir.join("pasted.sh"), script).expect("a script");
+    Command::new(program)
+        .args(arguments)
         .current_dir(dir)
+        .env("PATH", path)
+        .env_remove("TIDEGATE_CONFIG")
+        .env_remove("RUST_LOG")
         .output()
         .expect("a shell")
 }
 
-/// Publishes with QoS 1 and waits for the acknowledgement.
-fn publish(listen: SocketAddr, topic: &str, payload: &[u8]) {
-    let mut stream = mqtt::connect(listen, "press7", true).expect("connects");
-    stream
-        .write_all(&mqtt::publish(topic, 1, payload))
-        .expect("publishes");
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 64];
-    while mqtt::take(&mut bytes).is_none() {
-        let count = stream.read(&mut buffer).expect("an answer");
-        assert_ne!(count, 0, "closed instead of acknowledged");
-        bytes.extend_from_slice(&buffer[..count]);
+fn on_free_ports(script: &str) -> String {
+    let mut script = script.to_owned();
+    for address in ["127.0.0.1:1883", "127.0.0.1:8080"] {
+        if TcpListener::bind(address).is_err() {
+            script = script.replace(address, &port::free().to_string());
+        }
     }
-}
-
-/// The lines of the archive, once there is one.
-fn archive(dir: &Path) -> String {
-    wait::find("something is archived", || {
-        let text = std::fs::read_to_string(dir.join("archive.jsonl")).unwrap_or_default();
-        match text.ends_with('\n') {
-            true => Ok(text),
-            false => Err(text),
-        }
-    })
-}
-
-/// The status, once the unmatched event is a dead letter.
-fn settled(status: &str, dir: &Path) -> serde_json::Value {
-    wait::find("one dead letter", || {
-        let told = carry_out(&format!("{} --format json", command(status)), dir);
-        let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
-        match told["store"]["dead_letters"] == 1 {
-            true => Ok(told),
-            false => Err(told),
-        }
-    })
+    script
 }
 
 #[test]
 fn the_first_gateway_of_the_readme_does_what_it_says() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let listen = port::free();
-    write(dir.path(), listen);
-    let commands: Vec<&str> = block("sh", "unmatched {").lines().collect();
-    let [mkdir, check, run, status] = commands[..] else {
-        panic!("the README shows other commands: {commands:?}");
-    };
-    assert!(run.starts_with("tidegate run "), "{run}");
-    assert!(carry_out(mkdir, dir.path()).status.success());
-    let checked = carry_out(check, dir.path());
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{said}");
-
-    let folder = dir.path().to_owned();
-    let mut gateway = Gateway::configured(dir, listen);
-    gateway.start();
-    publish(listen, "plant/A/press7/temp", br#"{"temperature":121.5}"#);
-    publish(listen, "plant/A/press7/noise", b"{}");
-    let archived: serde_json::Value =
-        serde_json::from_str(archive(&folder).lines().next().expect("a line")).expect("JSON");
-    assert_eq!(archived["data"]["temperature"], 121.5);
-
-    let told = settled(status, &folder);
-    assert_eq!(told["books"]["accepted"], 2, "{told}");
-    let waiting = told["upstreams"]
-        .as_array()
-        .and_then(|all| all.iter().find(|upstream| upstream["name"] == "cloud"))
-        .map(|cloud| cloud["waiting"].clone());
-    assert_eq!(waiting, Some(1.into()), "the alarm waits for its upstream");
-    drop(gateway);
+    if peer::find("curl", "the first gateway of the README").is_none() {
+        return;
+    }
+    let script = block("sh", "## A first gateway");
+    let dir = folder();
+    let output = paste(script, dir.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    let log = std::fs::read_to_string(dir.path().join("first-gateway/gateway.log"));
+    let log = log.unwrap_or_default();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}\n{log}");
+    // What the README says of a command stands in what it prints.
+    for line in script
+        .lines()
+        .filter(|line| line.starts_with("tidegate check"))
+    {
+        let (_, comment) = line.split_once('#').expect("a comment");
+        assert!(said.contains(comment.trim()), "{comment} in {said}");
+    }
+    for words in [
+        "{\"stored\":1}\n{\"stored\":1}\n",
+        r#""severity":"critical""#,
+        r#""temperature":121.5"#,
+        "no rule for this topic",
+        "gateway plant-a runs tidegate",
+        "2 accepted",
+        "1 dead letter",
+        "the books balance",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    for line in said.lines().filter(|line| !line.starts_with(['{', ' '])) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(log.contains("stopped"), "{log}");
 }
 
 /// Every test that the README's promises name exists.

@@ -59,12 +59,4 @@ impl ConfigArgument {
     pub(super) fn load(&self) -> Result<Config, Failure> {
         config::load_to_run(&self.path()?).map_err(Failure::BadConfig)
     }
-
-    /// Reads the file and asks for the rules folder it names.
-    ///
-    /// # Errors
-    /// As [`ConfigArgument::load`].
-    pub(super) fn load_with_rules(&self) -> Result<Config, Failure> {
-        config::load(&self.path()?).map_err(Failure::BadConfig)
-    }
 }

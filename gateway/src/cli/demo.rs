@@ -101,6 +101,6 @@ fn verdict(balance: &Balance) -> String {
         "ACKNOWLEDGED EVENTS ARE MISSING OR WERE INVENTED"
     };
     format!(
-        "accepted {accepted}   alarms derived {derived}   delivered {delivered}   duplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
+        "accepted {accepted}   alarms derived {derived}   delivered {delivered}\nduplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
     )
 }

@@ -2,3 +2,4 @@
 
 pub(super) mod control_client;
 pub(super) mod event_store;
+pub(super) mod known_names;

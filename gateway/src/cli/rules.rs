@@ -7,8 +7,9 @@ use clap::Subcommand;
 use super::Failure;
 use super::arguments::ConfigArgument;
 use super::check::findings::FindingsFormat;
-use super::check::rules_folder;
+use super::check::{rules_folder, write_with_rules};
 use super::terminal::figures;
+use crate::run::config;
 
 /// What `tidegate rules` takes.
 #[derive(Debug, clap::Args)]
@@ -34,8 +35,12 @@ enum Command {
 /// # Errors
 /// Exit code 78 when anything is wrong; it has been reported.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load_with_rules()?;
     let Command::Check { format } = arguments.command;
+    let path = arguments.config.path()?;
+    let config = match config::load(&path) {
+        Ok(config) => config,
+        Err(found) => return write_with_rules(&path, &found, format),
+    };
     let Some(folder) = &config.gateway.rules else {
         return Err(Failure::new(format!(
             "{} names no rules folder: every event goes to every upstream",

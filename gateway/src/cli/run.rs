@@ -6,6 +6,7 @@ use super::Failure;
 use super::arguments::ConfigArgument;
 use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
+use crate::run::config::preflight;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -36,6 +37,10 @@ pub(super) struct Arguments {
 /// The bad configuration, or what ended the gateway.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
+    let objections = preflight::objections(&config);
+    if !objections.is_empty() {
+        return Err(Failure::BadConfig(objections));
+    }
     let variable = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());

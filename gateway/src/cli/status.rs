@@ -1,6 +1,7 @@
 //! `tidegate status`: the gateway at a glance.
 
 mod delivery;
+mod lines;
 mod rules;
 
 use std::io::Write;
@@ -8,7 +9,7 @@ use std::io::Write;
 use super::Failure;
 use super::arguments::{ConfigArgument, OutputFormat};
 use super::gateway::control_client::ControlClient;
-use super::terminal::table::{Table, printable};
+use super::terminal::table::{LINE_WIDTH_MIN, Table, printable, wrapped};
 use super::terminal::{color, figures};
 use crate::observe::status::{Status, UpstreamStatus};
 
@@ -75,7 +76,9 @@ fn write_status(output: &mut impl Write, status: &Status) -> std::io::Result<()>
     }
     write_rules(output, status)?;
     write_sources(output, status)?;
+    lines::write(output, &status.sources)?;
     write_upstreams(output, &status.upstreams)?;
+    write_outputs(output, status)?;
     delivery::write(output, &status.upstreams)?;
     write_store(output, status)?;
     write_books(output, status)
@@ -111,15 +114,15 @@ fn write_rules(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
 }
 
 fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
-    let mut table = Table::new(&[
+    let headings = [
         "SOURCE",
         "TYPE",
         "STATE",
         ">EVENTS",
         ">REFUSED",
         ">CONNECTIONS",
-        "LAST ERROR",
-    ]);
+    ];
+    let mut table = Table::new(&headings);
     for source in &status.sources {
         table.row([
             source.name.clone(),
@@ -128,26 +131,29 @@ fn write_sources(output: &mut impl Write, status: &Status) -> std::io::Result<()
             figures::count(source.events),
             figures::count(source.refused),
             figures::count(source.connections),
-            source.last_error.clone().unwrap_or_default(),
         ]);
+        below(&mut table, source.last_error.as_deref());
     }
     writeln!(output)?;
-    table.write(output, color::output_in_color())
+    table.write(output, color::output_in_color())?;
+    for source in &status.sources {
+        for note in &source.notes {
+            writeln!(output, "  {}: {}", source.name, printable(note))?;
+        }
+    }
+    Ok(())
+}
+
+/// The last error of a source or an upstream.
+fn below(table: &mut Table, last_error: Option<&str>) {
+    if let Some(error) = last_error {
+        table.below(&format!("last error: {error}"));
+    }
 }
 
 fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std::io::Result<()> {
     let headings = [
-        "UPSTREAM",
-        "TYPE",
-        "STATE",
-        "SINCE",
-        ">WAITING",
-        ">SIZE",
-        ">OLDEST",
-        ">IN FLIGHT",
-        ">DELIVERED",
-        ">DEAD",
-        "LAST ERROR",
+        "UPSTREAM", "TYPE", "STATE", "SINCE", ">WAITING", ">SIZE", ">OLDEST",
     ];
     let mut table = Table::new(&headings);
     for upstream in upstreams {
@@ -159,27 +165,78 @@ fn write_upstreams(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> std
             figures::count(upstream.waiting),
             figures::size(upstream.waiting_bytes),
             upstream.oldest_ms.map(figures::span).unwrap_or_default(),
-            figures::count(upstream.in_flight),
-            figures::count(upstream.delivered),
-            figures::count(upstream.dead_lettered),
-            upstream.last_error.clone().unwrap_or_default(),
         ]);
+        below(&mut table, upstream.last_error.as_deref());
     }
     writeln!(output)?;
     table.write(output, color::output_in_color())
 }
 
+/// What came for each upstream and what became of it; last what rules and sources set aside themselves, so that the
+/// columns add up to the books.
+fn write_outputs(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
+    let (upstreams, books) = (&status.upstreams, &status.books);
+    if upstreams.is_empty() {
+        return Ok(());
+    }
+    let headings = [
+        "OUTPUTS TO",
+        ">AT START",
+        ">ROUTED",
+        ">DELIVERED",
+        ">DEAD",
+        ">GIVEN UP",
+        ">IN FLIGHT",
+    ];
+    let mut table = Table::new(&headings);
+    for upstream in upstreams {
+        let given_up = upstream.shed + upstream.expired + upstream.letters_dropped;
+        table.row([
+            upstream.name.clone(),
+            figures::count(upstream.waiting_at_start),
+            figures::count(upstream.routed),
+            figures::count(upstream.delivered),
+            figures::count(upstream.dead_lettered),
+            figures::count(given_up),
+            figures::count(upstream.in_flight),
+        ]);
+    }
+    let rest = |all: u64, of: fn(&UpstreamStatus) -> u64| {
+        all.saturating_sub(upstreams.iter().map(of).sum::<u64>())
+    };
+    let given_up = books.shed + books.expired + books.letters_dropped;
+    let aside = [
+        rest(books.waiting_at_start, |one| one.waiting_at_start),
+        rest(books.routed, |one| one.routed),
+        rest(books.delivered, |one| one.delivered),
+        rest(books.dead_lettered, |one| one.dead_lettered),
+        rest(given_up, |one| one.shed + one.expired + one.letters_dropped),
+    ];
+    if aside.iter().any(|count| *count > 0) {
+        let figures = aside.map(figures::count).into_iter();
+        table.row(
+            ["set aside".to_owned()]
+                .into_iter()
+                .chain(figures)
+                .chain([String::new()]),
+        );
+    }
+    writeln!(output)?;
+    table.write(output, color::output_in_color())
+}
+
+/// Records held are more than the events that came in: those of before are among them, and the gateway's own.
 fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
     let store = &status.store;
     writeln!(
         output,
-        "\nstore    {} in {}, {} of {}, {} free on the disk, {}",
-        figures::counted(store.events, "event"),
+        "\nstore    {} held in {}, {}\n         {} of {}, {} free on the disk",
+        figures::counted(store.events, "record"),
         figures::counted(store.generations, "generation"),
+        figures::counted(store.dead_letters, "dead letter"),
         figures::size(store.disk_bytes),
         figures::size(store.max_size_bytes),
         figures::size(store.free_bytes),
-        figures::counted(store.dead_letters, "dead letter")
     )
 }
 
@@ -187,25 +244,37 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     let books = &status.books;
     writeln!(
         output,
-        "events   {} accepted, {} repetitions, {} refused, {} dropped by rule",
+        "events   {} accepted, {} repetitions, {} not stored, {} dropped by rule",
         figures::count(books.accepted),
         figures::count(books.duplicates),
         figures::count(books.refused),
         figures::count(books.dropped_by_rule)
     )?;
-    let verdict = match books.balance() {
-        true => "the books balance".to_owned(),
-        false => format!("the books differ by {}", books.difference),
-    };
-    writeln!(
-        output,
-        "outputs  {} routed, {} delivered, {} dead-lettered, {} dropped as one too many, {} shed, {} expired, {} waiting: {verdict}",
+    let fates = [
+        (books.delivered, "delivered"),
+        (books.dead_lettered, "dead-lettered"),
+        (books.letters_dropped, "dropped as one too many"),
+        (books.shed, "shed"),
+        (books.expired, "expired"),
+        (books.waiting, "waiting"),
+    ];
+    // What there was none of is left out, but for what everybody looks for.
+    let shown = |(place, (count, _)): &(usize, (u64, &str))| *count > 0 || [0, 5].contains(place);
+    let fates = fates.into_iter().enumerate().filter(shown);
+    let fates = fates.map(|(_, (count, fate))| format!("{} {fate}", figures::count(count)));
+    let fates: Vec<String> = fates.collect();
+    let outputs = format!(
+        "{} waiting at the start + {} routed = {}",
+        figures::count(books.waiting_at_start),
         figures::count(books.routed),
-        figures::count(books.delivered),
-        figures::count(books.dead_lettered),
-        figures::count(books.letters_dropped),
-        figures::count(books.shed),
-        figures::count(books.expired),
-        figures::count(books.waiting)
-    )
+        fates.join(" + ")
+    );
+    for (place, line) in wrapped(&outputs, LINE_WIDTH_MIN - 9).iter().enumerate() {
+        let heading = if place == 0 { "outputs" } else { "" };
+        writeln!(output, "{heading:<7}  {line}")?;
+    }
+    match books.balance() {
+        true => writeln!(output, "         the books balance"),
+        false => writeln!(output, "         the books differ by {}", books.difference),
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Context<'a> {
     variables: Variables<'a>,
     reported: RefCell<Vec<Diagnostic>>,
     rules_missing: RefCell<Option<Diagnostic>>,
+    /// Whether parts of the file were left out, which were no TOML: what is missing may have been there.
+    pub(super) is_incomplete: bool,
 }
 
 impl<'a> Context<'a> {
@@ -39,6 +41,16 @@ impl<'a> Context<'a> {
             variables,
             reported: RefCell::new(Vec::new()),
             rules_missing: RefCell::new(None),
+            is_incomplete: false,
+        }
+    }
+
+    /// With what is wrong with parts that were left out.
+    pub(super) fn with_errors(self, errors: Vec<Diagnostic>) -> Self {
+        Context {
+            is_incomplete: !errors.is_empty(),
+            reported: RefCell::new(errors),
+            ..self
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Gateway {
     pub id: String,
     /// `data_dir`
     pub data_dir: PathBuf,
+    /// Where that stands in the file.
+    pub data_dir_span: std::ops::Range<usize>,
     /// `rules`: folder of `*.rules` files; `None` sends every event to every upstream.
     pub rules: Option<PathBuf>,
     /// `shutdown_max` (10s): how long forwarders may finish what is in flight.
@@ -63,6 +65,7 @@ impl Gateway {
         Some(Gateway {
             id: id?.value,
             data_dir: data_dir?,
+            data_dir_span: section.span(&GATEWAY.data_dir),
             rules: rules.flatten(),
             shutdown_max,
             dedup_window,

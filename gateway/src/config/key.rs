@@ -26,6 +26,8 @@ pub struct AnyKey {
     pub absent: Absent,
     /// What it is for, in a few words.
     pub help: &'static str,
+    /// Names that it had once: whoever writes one is told the new one, for good.
+    pub formerly: &'static [&'static str],
 }
 
 /// A key that `Section::read` reads as `V`.
@@ -212,6 +214,7 @@ const fn declared<V>(takes: Takes, absent: Absent, help: &'static str) -> Key<V>
             takes,
             absent,
             help,
+            formerly: &[],
         },
         read_as: PhantomData,
     }
@@ -226,6 +229,18 @@ impl<V> Key<V> {
         };
         Key {
             key: AnyKey { name, ..self.key },
+            read_as: PhantomData,
+        }
+    }
+
+    /// The key after it was renamed, with the names that it had: none of them is ever left out.
+    #[allow(dead_code, reason = "no key has been renamed yet")]
+    pub(crate) const fn formerly(self, names: &'static [&'static str]) -> Key<V> {
+        Key {
+            key: AnyKey {
+                formerly: names,
+                ..self.key
+            },
             read_as: PhantomData,
         }
     }

@@ -243,5 +243,6 @@ pub(crate) const fn type_key<K: Kinds>() -> AnyKey {
         takes: Takes::Choice(names::<K>),
         absent: Absent::Refused,
         help: K::LIST.type_help,
+        formerly: &[],
     }
 }

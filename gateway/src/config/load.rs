@@ -2,6 +2,8 @@
 
 mod conflicts;
 mod redact;
+pub(crate) mod sketch;
+mod syntax;
 
 use std::path::Path;
 
@@ -93,12 +95,11 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let document = Document::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        vec![Diagnostic::error(&file, text, span, message)]
-    })?;
-    let context = Context::new(path, &file, text, variables);
+    let (sound, errors) = syntax::sound(&file, text);
+    let Ok(document) = Document::parse(sound.as_str()) else {
+        return Err(errors);
+    };
+    let context = Context::new(path, &file, text, variables).with_errors(errors);
     let config = config(&context, path, document.as_table());
     let rules_missing = context.rules_missing();
     let mut found = context.into_diagnostics();

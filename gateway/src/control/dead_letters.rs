@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::json;
 use tidegate_rules::decision::{Destinations, Output};
+use tidegate_rules::diagnostic::did_you_mean;
 use tidegate_store::{DeadLetterId, Store};
 use tokio::sync::mpsc;
 
@@ -129,8 +130,11 @@ fn addressed(
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or_else(|| letter.upstream.clone());
     if upstream == Destinations::DEAD_LETTER {
-        let why = "this event was set aside before it was bound for an upstream: say which one it should go to";
-        return Err(HistoryError::InvalidQuery(why.to_owned()));
+        let example = context.upstream_names().next();
+        let example = example.map_or(String::new(), |name| format!(", for instance --to {name}"));
+        return Err(HistoryError::InvalidQuery(format!(
+            "this event was set aside before it was bound for an upstream: add --to NAME{example}"
+        )));
     }
     if letter.cause == Cause::Source && is_cut(&record.event) {
         let why = format!(
@@ -165,9 +169,16 @@ pub(super) fn lane_of(
         .iter()
         .find(|lane| configured && lane.name == upstream);
     lane.map(|lane| lane.id).ok_or_else(|| {
-        HistoryError::NotFound(format!(
-            "there is no upstream `{upstream}`; say another one"
-        ))
+        let known = || context.upstream_names();
+        let meant = did_you_mean(upstream, known());
+        let meant = meant.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        HistoryError::NotFound(match meant.is_empty() {
+            true => format!(
+                "there is no upstream `{upstream}`; known: {}",
+                known().collect::<Vec<_>>().join(", ")
+            ),
+            false => format!("there is no upstream `{upstream}`{meant}"),
+        })
     })
 }
 

@@ -77,7 +77,7 @@ impl Concern {
                     "" => "no reason is known",
                     why => why,
                 };
-                let line = format!("events are refused: the store takes no more: {why}");
+                let line = format!("events are refused: {why}");
                 one(intake.refusing, standing(STORE, "refusing", line, true))
             }
             Concern::Damage => {

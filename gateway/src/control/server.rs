@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
+use crate::time::clock;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
 
@@ -123,6 +124,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
+        .auto_date_header(clock::is_before_year_10000())
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

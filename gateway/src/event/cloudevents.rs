@@ -249,11 +249,30 @@ fn time(event: &Event) -> Cow<'_, str> {
 fn event_time(text: &str) -> Option<EventTime> {
     let time: jiff::Timestamp = short_fraction(text).parse().ok()?;
     let ms = time.as_millisecond();
-    let says_more = rfc3339(ms) != text;
+    let text = as_rfc3339(text).filter(|text| rfc3339(ms) != *text);
     Some(EventTime {
         ms,
-        text: says_more.then(|| text.into()),
+        text: text.map(Into::into),
     })
+}
+
+/// The same in the letters that every reader takes; `None` where more is read than RFC 3339 allows.
+fn as_rfc3339(text: &str) -> Option<String> {
+    let text = text.to_ascii_uppercase().replacen(' ', "T", 1);
+    let (moment, behind) = text.split_at_checked("2026-01-02T03:04:05".len())?;
+    let fits = |text: &str, form: &str| {
+        let mut both = text.bytes().zip(form.bytes());
+        let fits = both.all(|(b, form)| b == form || form == b'0' && b.is_ascii_digit());
+        fits && text.len() == form.len()
+    };
+    let zone = match behind.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => behind,
+    };
+    let is_zone = ["Z", "+00:00", "-00:00"]
+        .iter()
+        .any(|form| fits(zone, form));
+    (fits(moment, "0000-00-00T00:00:00") && is_zone).then_some(text)
 }
 
 /// The time with no more digits behind the second than are read: RFC 3339 allows any number.

@@ -198,7 +198,7 @@ fn decode_version_2(message: &[u8]) -> Result<DeadLetter, RecordError> {
         unknown: Vec::new(),
     };
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => letter.upstream = value.text()?.to_owned(),
             2 => letter.cause = cause(value.number()?)?,
@@ -208,7 +208,7 @@ fn decode_version_2(message: &[u8]) -> Result<DeadLetter, RecordError> {
             6 => letter.time_ms = value.signed()?,
             RECORD => {
                 letter.record = value.bytes()?.to_vec();
-                return match fields.next()? {
+                return match fields.next_field()? {
                     None => Ok(letter),
                     Some(_) => Err(RecordError::Malformed),
                 };

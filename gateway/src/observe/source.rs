@@ -1,6 +1,7 @@
 //! What happens at the sources, counted and told.
 
 pub mod device;
+pub mod lines;
 pub mod link;
 pub mod login;
 pub mod port;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use super::trouble::health::{Health, HealthState, Kind};
 use super::{Happening, Observe, SystemEvent};
 use crate::time::clock::{self, Now};
+use lines::Refusals;
 use link::{LinkFamily, LinkMetrics};
 use readings::Readings;
 
@@ -156,6 +158,7 @@ impl SourceFamilies {
             failed_logins: self.failed_logins.clone(),
             failed_since: AtomicU64::new(0),
             readings: Readings::default(),
+            refusals: Refusals::default(),
             links: self.links.clone(),
             source: source.into(),
         }))
@@ -177,6 +180,7 @@ struct Inner {
     /// Of these, those since it became a trouble.
     failed_since: AtomicU64,
     readings: Readings,
+    refusals: Refusals,
     links: LinkFamily,
     source: String,
 }
@@ -422,6 +426,28 @@ pub struct Disconnected<'a> {
 impl Happening for Disconnected<'_> {
     fn log(&self) {
         tracing::warn!(source = self.source, "disconnected: {}", self.why);
+    }
+
+    fn system_event(&self) -> Option<SystemEvent> {
+        Some(SystemEvent {
+            kind: "dev.tidegate.source.down",
+            subject: self.source.into(),
+            data: serde_json::json!({ "why": self.why }),
+        })
+    }
+}
+
+/// A source cannot listen yet.
+pub struct CannotListen<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl Happening for CannotListen<'_> {
+    fn log(&self) {
+        tracing::warn!(source = self.source, "{}; it is tried again", self.why);
     }
 
     fn system_event(&self) -> Option<SystemEvent> {

@@ -3,6 +3,8 @@
 //! Every figure counts from the start of the process unless it says otherwise. Times are
 //! milliseconds since the Unix epoch, spans are milliseconds, sizes are bytes.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 /// The whole answer.
@@ -82,8 +84,36 @@ pub struct SourceStatus {
     pub refused: u64,
     /// Connections open now.
     pub connections: u64,
+    /// What is not done here that its clients may expect.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// Lines of text that it refused; absent where there were none.
+    #[serde(default)]
+    pub refused_lines: Option<RefusedLines>,
+}
+
+/// Lines of text that a source refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLines {
+    /// How many.
+    pub count: u64,
+    /// The last ones, oldest first.
+    pub last: VecDeque<RefusedLine>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLine {
+    /// When.
+    pub at_ms: i64,
+    /// What is wrong with it.
+    pub why: String,
+    /// Its bytes; of one that is too long, those up to there.
+    pub bytes: u64,
+    /// Its first 40 bytes, escaped.
+    pub begin: String,
 }
 
 /// One upstream and its lane.
@@ -164,15 +194,61 @@ pub struct DeliveryTraffic {
     pub p99_ms: Option<f64>,
 }
 
+/// How often the figures of a lane are read anew until they agree.
+const AGREE_MAX: usize = 1_000;
+
 impl UpstreamStatus {
+    /// Figures of one moment: what is counted (`read`) goes on while it is counted what waits in the store (`waiting`).
+    /// Where the books balance somewhere between a look before and a look after that, they are those after it, with what
+    /// waits then.
+    pub fn of_one_moment(
+        read: impl Fn() -> UpstreamStatus,
+        waiting: impl Fn() -> (u64, u64, Option<u64>),
+    ) -> UpstreamStatus {
+        let mut before = read();
+        for tried in 0.. {
+            let (waiting, waiting_bytes, oldest_ms) = waiting();
+            let mut after = UpstreamStatus {
+                waiting,
+                waiting_bytes,
+                oldest_ms,
+                ..read()
+            };
+            let span = (before.came(), after.came(), before.went(), after.went());
+            let least = span.0.saturating_sub(span.3);
+            let most = span.1.saturating_sub(span.2);
+            let agrees = (least..=most).contains(&waiting) && span.1 >= span.3;
+            if agrees {
+                after.waiting = span.1 - span.3;
+            }
+            if agrees || tried >= AGREE_MAX {
+                after.in_flight = after.in_flight.min(after.waiting);
+                return after;
+            }
+            std::thread::yield_now();
+            before = after;
+        }
+        before
+    }
+
+    fn came(&self) -> u64 {
+        self.waiting_at_start.saturating_add(self.routed)
+    }
+
+    fn went(&self) -> u64 {
+        let fates = [
+            self.delivered,
+            self.dead_lettered,
+            self.shed,
+            self.expired,
+            self.letters_dropped,
+        ];
+        fates.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// What came in less what became of it; 0 when the books balance.
     pub fn difference(&self) -> i64 {
-        let came = self.waiting_at_start.saturating_add(self.routed);
-        let delivered = self.delivered.saturating_add(self.dead_lettered);
-        let given_up = self.shed.saturating_add(self.expired);
-        let given_up = given_up.saturating_add(self.letters_dropped);
-        let went = delivered.saturating_add(given_up);
-        came as i64 - went.saturating_add(self.waiting) as i64
+        self.came() as i64 - self.went().saturating_add(self.waiting) as i64
     }
 }
 
@@ -245,6 +321,9 @@ pub struct Books {
     pub refused: u64,
     /// Accepted events that no rule sends anywhere.
     pub dropped_by_rule: u64,
+    /// Outputs that waited when the process started.
+    #[serde(default)]
+    pub waiting_at_start: u64,
     /// Outputs of accepted events, over all upstreams.
     pub routed: u64,
     /// Outputs an upstream acknowledged.
@@ -274,6 +353,7 @@ impl Books {
 
     /// Adds up the lanes.
     pub fn with_lanes(mut self, lanes: &[UpstreamStatus]) -> Books {
+        self.waiting_at_start = lanes.iter().map(|lane| lane.waiting_at_start).sum();
         self.routed = lanes.iter().map(|lane| lane.routed).sum();
         self.delivered = lanes.iter().map(|lane| lane.delivered).sum();
         self.dead_lettered = lanes.iter().map(|lane| lane.dead_lettered).sum();

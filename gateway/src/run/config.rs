@@ -1,8 +1,12 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub(crate) mod preflight;
+
 use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
+
+use crate::config::load::sketch::Sketch;
 
 pub use crate::config::{Reference, render};
 pub use crate::source::SourceKind;
@@ -26,6 +30,11 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 /// As [`load`].
 pub fn load_to_run(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::load_to_run(path)
+}
+
+/// What the file `path`, which has mistakes, tells of its rules.
+pub(crate) fn sketch(path: &Path) -> Option<Sketch> {
+    Sketch::of(path)
 }
 
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.

@@ -67,7 +67,14 @@ fn status(source: &SourceSection<SourceKind>, metrics: &SourceMetrics, now: Now)
         events,
         refused: refused + malformed,
         connections: connections.max(0) as u64,
+        notes: source
+            .kind
+            .notes()
+            .iter()
+            .map(|&note| note.into())
+            .collect(),
         last_error: state.last_error,
+        refused_lines: metrics.refused_lines(),
     }
 }
 

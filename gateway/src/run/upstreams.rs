@@ -102,16 +102,14 @@ fn lane_status(
 ) -> impl Fn(Now) -> UpstreamStatus + Send + Sync + use<> {
     let (store, metrics) = (store.clone(), Arc::clone(metrics));
     move |now| {
-        let backlog = store.backlog(id);
         let unix_ms = now.unix_ms.max(0) as u64;
-        UpstreamStatus {
-            waiting: backlog.events,
-            waiting_bytes: backlog.bytes,
-            oldest_ms: backlog
-                .oldest_time_ms
-                .map(|time| unix_ms.saturating_sub(time)),
-            ..metrics.status("", "", now.instant)
-        }
+        let waiting = || {
+            let backlog = store.backlog(id);
+            let oldest = backlog.oldest_time_ms;
+            let oldest_ms = oldest.map(|time| unix_ms.saturating_sub(time));
+            (backlog.events, backlog.bytes, oldest_ms)
+        };
+        UpstreamStatus::of_one_moment(|| metrics.status("", "", now.instant), waiting)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events over HTTP: `POST /events` and `POST /topics/<topic>`.
 //!
 //! The answer is 200 only after the commit that holds every event of the request. The layers,
-//! from the bytes up: `body` reads a body and `encoding` decompresses it, `request` makes events of a
+//! from the bytes up: `head_clock` limits the time of a head, `body` reads a body and `encoding` decompresses it, `request` makes events of a
 //! POST, `login` knows its sender, `endpoint` decides who may do what and waits for the verdict; this
 //! file accepts connections.
 
@@ -9,6 +9,7 @@ mod body;
 pub mod config;
 mod encoding;
 mod endpoint;
+mod head_clock;
 mod login;
 mod rejection;
 mod request;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tidegate_rules::event::Event;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,24 +33,30 @@ use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
 use super::listener::connection_limit::ConnectionLimit;
 use super::listener::logins::Logins;
+use super::listener::socket::{self, Wanted};
 use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
 use crate::source::open::{OpenSource, Opening, Running};
+use crate::time::clock;
 use crate::time::shutdown::stopped;
 use body::Bodies;
 use endpoint::HttpEndpoint;
+use head_clock::{HeadClock, TimedStream};
 use login::{LoginDoor, Visit};
 
-/// How long a request line and its headers may take, and a connection may idle.
-const HEADERS_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may idle.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a request line and its headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long a TLS handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long requests under way may take at shutdown.
 const GOODBYE_MAX: Duration = Duration::from_secs(3);
+/// How long, and how many bytes, a client that was told that it is too slow is still heard.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// An `http` source that is bound and waits to be run.
 pub struct HttpListener {
@@ -66,16 +73,38 @@ impl OpenSource for config::HttpSource {
     }
 
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = HttpListener::bind(
-            self.clone(),
-            opening.name,
-            opening.gateway_id,
-            opening.inlet,
-            opening.observe,
-            opening.metrics,
-        );
-        let listener = bound.await.map_err(|error| error.to_string())?;
-        Ok(Box::pin(listener.run(opening.stop)))
+        let name = opening.name.to_owned();
+        let tls = self.tls.as_ref().map(server::acceptor).transpose();
+        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
+        let wanted = Wanted {
+            address: self.listen,
+            source: name.clone(),
+            observe: Arc::clone(&opening.observe),
+            metrics: opening.metrics.clone(),
+        };
+        let (config, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
+        let over = move |socket| {
+            HttpListener::over(
+                socket,
+                tls,
+                config,
+                &name,
+                &gateway_id,
+                opening.inlet,
+                opening.observe,
+                opening.metrics,
+            )
+        };
+        let mut stop = opening.stop;
+        match wanted.attempt().await {
+            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
+            None => Ok(Box::pin(async move {
+                match wanted.until_bound(&mut stop).await {
+                    Some(socket) => over(socket).run(stop).await,
+                    None => Ok(()),
+                }
+            })),
+        }
     }
 }
 
@@ -92,14 +121,26 @@ impl HttpListener {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<HttpListener, BindError> {
-        let socket = TcpListener::bind(config.listen).await.map_err(|error| {
-            BindError(format!(
-                "source {name}: cannot listen on {}: {error}; is another program there?",
-                config.listen
-            ))
-        })?;
+        let failed = |why| BindError(format!("source {name}: {why}"));
         let tls = config.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let tls = tls.map_err(failed)?;
+        let socket = socket::bind(config.listen).await.map_err(failed)?;
+        Ok(HttpListener::over(
+            socket, tls, config, name, gateway_id, inlet, observe, metrics,
+        ))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
+    fn over(
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        config: config::HttpSource,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> HttpListener {
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -115,7 +156,7 @@ impl HttpListener {
             data: bytes::Bytes::new(),
             ..Event::default()
         };
-        Ok(HttpListener {
+        HttpListener {
             name: name.into(),
             acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
             connections_per_ip_max: config.connections_per_ip_max,
@@ -128,6 +169,7 @@ impl HttpListener {
                     observe: Arc::clone(&observe),
                 },
                 payload_bytes_max: config.payload_bytes_max,
+                head_max: config.head_max,
                 id_field: config.id_field,
                 template,
                 inlet,
@@ -135,7 +177,7 @@ impl HttpListener {
                 observe,
                 bodies: Bodies::new(),
             }),
-        })
+        }
     }
 
     /// Where it listens.
@@ -210,7 +252,7 @@ async fn serve(
                 let HttpEndpoint {
                     metrics, observe, ..
                 } = &*endpoint;
-                metrics.login_failed(observe, peer.ip(), &why);
+                metrics.login_failed(observe, peer.ip(), None, &why);
             }
         }
         Err(_) => endpoint.metrics.malformed("tls timeout"),
@@ -218,7 +260,7 @@ async fn serve(
 }
 
 async fn serve_http<S>(
-    stream: S,
+    mut stream: S,
     visit: Arc<Visit>,
     endpoint: Arc<HttpEndpoint>,
     mut shutdown: watch::Receiver<bool>,
@@ -229,22 +271,57 @@ async fn serve_http<S>(
         let (endpoint, visit) = (Arc::clone(&endpoint), Arc::clone(&visit));
         async move { Ok::<_, Infallible>(endpoint.respond(request, &visit).await) }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stopped(&mut shutdown) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let clock = HeadClock::new(endpoint.head_max);
+    let ended = {
+        let timed = TimedStream::new(&mut stream, clock.clone());
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(clock.clone())
+            .header_read_timeout(IDLE_MAX)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .auto_date_header(clock::is_before_year_10000())
+            .serve_connection(TokioIo::new(timed), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = stopped(&mut shutdown) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     endpoint.door.ended(&visit);
-    if let Err(error) = ended {
-        endpoint.metrics.malformed("http");
-        tracing::debug!(%error, "a connection ended early");
+    let Err(error) = ended else {
+        return;
+    };
+    tracing::debug!(%error, "a connection ended early");
+    match (error.is_timeout(), clock.has_begun()) {
+        (true, false) => {}
+        (true, true) => {
+            endpoint.metrics.malformed("request timeout");
+            if clock.may_answer() {
+                let told = tell_too_slow(&mut stream, clock.head_max());
+                let _ = tokio::time::timeout(LINGER_MAX, told).await;
+            }
+        }
+        (false, _) => endpoint.metrics.malformed("http"),
     }
+}
+
+/// Answers a head that is not whole in time, and reads on for a moment: a socket that is closed on unread bytes is
+/// reset, and a reset may take the answer away.
+async fn tell_too_slow<S>(stream: &mut S, head_max: Duration) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let what = format!("the head took over {head_max:?}, see head_timeout");
+    let body = format!("{}\n", serde_json::json!({ "error": what }));
+    let answer = format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(LINGER_BYTES_MAX as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }

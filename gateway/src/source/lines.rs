@@ -4,12 +4,20 @@
 
 pub mod config;
 #[cfg(feature = "serial")]
+mod csv;
+#[cfg(feature = "serial")]
+mod number;
+#[cfg(feature = "serial")]
+mod payload;
+#[cfg(feature = "serial")]
 mod reader;
 #[cfg(feature = "serial")]
-pub mod splitter;
+mod splitter;
+#[cfg(feature = "serial")]
+mod text;
 
 #[cfg(feature = "serial")]
-pub use reader::{LinesSource, payload};
+use reader::LinesSource;
 
 use super::open::{OpenSource, Opening, Running};
 use config::Lines;

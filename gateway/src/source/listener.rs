@@ -6,6 +6,7 @@ pub(super) mod certificate;
 pub(super) mod connection_limit;
 pub mod logins;
 pub mod password;
+pub(super) mod socket;
 
 /// Why a listener cannot listen.
 #[derive(Debug)]

@@ -202,10 +202,11 @@ impl MqttClient {
                 format!("{url} keeps no session (expiry 0): what is published while the connection is down is lost; allow persistent sessions there")
             }),
         );
-        if !resumed || !self.subscribed {
-            client
-                .subscribe(&self.filters, self.config.qos)
-                .map_err(|why| format!("{url}: {why}"))?;
+        if (!resumed || !self.subscribed)
+            && let Err(why) = client.subscribe(&self.filters, self.config.qos)
+        {
+            let why = client::why_over(&mut events).await.unwrap_or(why);
+            return Err(format!("{url}: {why}"));
         }
         if resumed && self.subscribed {
             self.up(resumed);
@@ -318,6 +319,7 @@ impl MqttClient {
         granted: &[Granted],
         connection: &SubscriberConnection,
     ) -> Result<(), String> {
+        filters::check_answers(&self.filters, granted)?;
         let refused = filters::answered(&self.filters, granted, |one| one == Granted::Refused);
         let wanted = filters::uncovered(&self.config.topics, &refused);
         if wanted.iter().any(|filter| !self.filters.contains(filter)) {

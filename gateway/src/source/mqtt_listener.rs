@@ -1,4 +1,4 @@
-//! A listener that devices connect to: MQTT 3.1.1 and 5, QoS 0, 1 and 2.
+//! A listener that devices connect to: MQTT 3.1, 3.1.1 and 5, QoS 0, 1 and 2.
 //!
 //! A PUBACK or PUBREC leaves only after the commit that holds its event. The layers, from the
 //! bytes up: [`codec`] reads and writes packets, [`session`] keeps the rules of the protocol
@@ -11,6 +11,8 @@ pub mod codec;
 pub mod config;
 mod connection;
 mod disconnect;
+mod held_back;
+mod keep_alive;
 mod oversized;
 pub mod session;
 mod subscriber;
@@ -19,13 +21,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::connection_limit::ConnectionLimit;
+use super::listener::socket::{self, Wanted};
 use crate::config::connection::tls::server;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
@@ -39,6 +42,9 @@ use client_ids::ClientIds;
 use connection::ClientConnection;
 use session::SessionContext;
 
+/// CONNECTs larger than usual that are read at once.
+const LARGE_CONNECTS_MAX: usize = 32;
+
 /// What all connections of a listener share.
 pub(crate) struct ListenerContext {
     name: String,
@@ -46,6 +52,8 @@ pub(crate) struct ListenerContext {
     inlet: Inlet,
     observe: Arc<Observe>,
     client_ids: ClientIds,
+    /// Memory for CONNECTs of clients that are not let in yet.
+    large_connects: Semaphore,
     authenticator: Authenticator,
 }
 
@@ -58,22 +66,47 @@ pub struct MqttListenerSource {
 }
 
 impl OpenSource for config::MqttListener {
+    const NOTES: &'static [&'static str] =
+        &["retained messages are stored and sent on; new subscribers get none yet"];
+
     fn connections_max(&self) -> usize {
         self.connections_max
     }
 
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
-        let bound = MqttListenerSource::bind(
-            self.clone(),
-            opening.name,
-            opening.gateway_id,
-            opening.inlet,
-            opening.log,
-            opening.observe,
-            opening.metrics,
-        );
-        let listener = bound.await.map_err(|error| error.to_string())?;
-        Ok(Box::pin(listener.run(opening.stop)))
+        let name = opening.name.to_owned();
+        let tls = self.tls.as_ref().map(server::acceptor).transpose();
+        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
+        let wanted = Wanted {
+            address: self.listen,
+            source: name.clone(),
+            observe: Arc::clone(&opening.observe),
+            metrics: opening.metrics.clone(),
+        };
+        let (limits, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
+        let over = move |socket| {
+            MqttListenerSource::over(
+                socket,
+                tls,
+                limits,
+                &name,
+                &gateway_id,
+                opening.inlet,
+                opening.log,
+                opening.observe,
+                opening.metrics,
+            )
+        };
+        let mut stop = opening.stop;
+        match wanted.attempt().await {
+            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
+            None => Ok(Box::pin(async move {
+                match wanted.until_bound(&mut stop).await {
+                    Some(socket) => over(socket).run(stop).await,
+                    None => Ok(()),
+                }
+            })),
+        }
     }
 }
 
@@ -91,14 +124,27 @@ impl MqttListenerSource {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<MqttListenerSource, BindError> {
-        let socket = TcpListener::bind(limits.listen).await.map_err(|error| {
-            BindError(format!(
-                "source {name}: cannot listen on {}: {error}; is another program there?",
-                limits.listen
-            ))
-        })?;
+        let failed = |why| BindError(format!("source {name}: {why}"));
         let tls = limits.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| BindError(format!("source {name}: {why}")))?;
+        let tls = tls.map_err(failed)?;
+        let socket = socket::bind(limits.listen).await.map_err(failed)?;
+        Ok(MqttListenerSource::over(
+            socket, tls, limits, name, gateway_id, inlet, log, observe, metrics,
+        ))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
+    fn over(
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        limits: config::MqttListener,
+        name: &str,
+        gateway_id: &str,
+        inlet: Inlet,
+        log: CommittedLog,
+        observe: Arc<Observe>,
+        metrics: SourceMetrics,
+    ) -> MqttListenerSource {
         let acceptor = Acceptor::new(socket, limits.connections_max, &observe, &metrics);
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
@@ -114,13 +160,14 @@ impl MqttListenerSource {
             inlet,
             observe,
             client_ids: ClientIds::default(),
+            large_connects: Semaphore::new(LARGE_CONNECTS_MAX),
         };
-        Ok(MqttListenerSource {
+        MqttListenerSource {
             acceptor,
             tls,
             listener: Arc::new(listener),
             per_address,
-        })
+        }
     }
 
     /// Where it listens.
@@ -203,7 +250,7 @@ async fn serve(
             metrics.malformed("tls");
             let peer = peer.ip();
             match certificate::objection(&error) {
-                Some(why) => metrics.login_failed(&listener.observe, peer, &why),
+                Some(why) => metrics.login_failed(&listener.observe, peer, None, &why),
                 None => {
                     tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
                 }

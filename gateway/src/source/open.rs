@@ -53,6 +53,9 @@ pub trait OpenSource {
     /// Whether bytes come to it from a serial port.
     const HAS_PORT: bool = false;
 
+    /// What it does not do that its clients may expect, a line each.
+    const NOTES: &'static [&'static str] = &[];
+
     /// How many connections it takes at once.
     fn connections_max(&self) -> usize {
         0

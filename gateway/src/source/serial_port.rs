@@ -4,6 +4,7 @@
 //! that comes back. So the end of a stream closes the port, and the search starts anew.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,10 +13,13 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio_serial::{ErrorKind, SerialPortBuilderExt, SerialPortType, SerialStream};
+use tokio_serial::{
+    DataBits, ErrorKind, SerialPort as _, SerialPortBuilderExt, SerialPortType, SerialStream,
+    StopBits,
+};
 
 use super::port_budget::PortBudget;
-use crate::config::PortMatch;
+use crate::config::{Parity, PortMatch, PortSettings};
 use crate::observe::source::SourceMetrics;
 use crate::observe::source::port::{PortAbsent, PortLost, PortOpened};
 use crate::time::clock;
@@ -32,8 +36,8 @@ pub struct SerialPort {
     pub source: Arc<str>,
     /// Which port.
     pub wanted: PortMatch,
-    /// Bits per second.
-    pub baud: u32,
+    /// How characters come over it.
+    pub settings: PortSettings,
     /// The longest pause between attempts.
     pub reopen_max: Duration,
     /// What it may cost, and its voice.
@@ -66,7 +70,7 @@ impl SerialPort {
                 Ok((path, stream)) => {
                     self.last.opened = Some(now);
                     self.budget.port_is(&path.to_string_lossy());
-                    self.metrics.port_opened(self.baud);
+                    self.metrics.port_opened(self.settings.baud);
                     let path = &path;
                     let opened = PortOpened { source, path };
                     self.metrics.up(self.budget.observe(), "open", &opened);
@@ -115,25 +119,94 @@ impl SerialPort {
             PortMatch::Usb { vid, pid, serial } => find(*vid, *pid, serial.as_deref())?,
         };
         let name = path.to_string_lossy();
-        let stream = tokio_serial::new(name.as_ref(), self.baud)
+        let settings = &self.settings;
+        let mut stream = tokio_serial::new(name.as_ref(), settings.baud)
+            .data_bits(data_bits(settings.data_bits))
+            .parity(parity(settings.parity))
+            .stop_bits(stop_bits(settings.stop_bits))
             .open_native_async()
-            .map_err(|error| not_opened(&name, &error))?;
-        Ok((path.clone(), stream))
+            .map_err(|error| not_opened(&path, &error))?;
+        set_lines(&mut stream, settings).map_err(|why| format!("{name}: {why}"))?;
+        Ok((path, stream))
     }
 }
 
+fn data_bits(count: u8) -> DataBits {
+    match count {
+        5 => DataBits::Five,
+        6 => DataBits::Six,
+        7 => DataBits::Seven,
+        _ => DataBits::Eight,
+    }
+}
+
+fn parity(parity: Parity) -> tokio_serial::Parity {
+    match parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
+    }
+}
+
+fn stop_bits(count: u8) -> StopBits {
+    match count {
+        2 => StopBits::Two,
+        _ => StopBits::One,
+    }
+}
+
+/// Raises and lowers what the settings name. RTS comes first: opening raises both, and boards that are flashed through
+/// both take RTS without DTR for a reset.
+fn set_lines(stream: &mut SerialStream, settings: &PortSettings) -> Result<(), String> {
+    let told = |key: &str, error: &tokio_serial::Error| {
+        format!(
+            "{} cannot be set here: {error}; take `{key}` out",
+            key.to_uppercase()
+        )
+    };
+    if let Some(rts) = settings.rts {
+        let set = stream.write_request_to_send(rts);
+        set.map_err(|error| told("rts", &error))?;
+    }
+    if let Some(dtr) = settings.dtr {
+        let set = stream.write_data_terminal_ready(dtr);
+        set.map_err(|error| told("dtr", &error))?;
+    }
+    Ok(())
+}
+
 /// Why a port cannot be opened, and what to do.
-fn not_opened(name: &str, error: &tokio_serial::Error) -> String {
+fn not_opened(path: &Path, error: &tokio_serial::Error) -> String {
+    let name = path.display();
     match error.kind() {
         ErrorKind::Io(io::ErrorKind::NotFound) => {
             format!("{name}: there is no such port; is the device plugged in?")
         }
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            format!("{name}: no permission; add the gateway's user to the group dialout")
+            let group = group_of(path);
+            format!("{name}: no permission; add the user to group {group}")
         }
         ErrorKind::NoDevice => format!("{name}: {error}; does another program hold it?"),
         _ => format!("{name}: it cannot be opened: {error}"),
     }
+}
+
+/// The group that may use a port: that of its file, where the system names it.
+fn group_of(path: &Path) -> String {
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let id = std::fs::metadata(path).map(|file| file.gid());
+    id.ok()
+        .and_then(|id| group_named(&groups, id))
+        .unwrap_or_else(|| "dialout".into())
+}
+
+/// The name of the group `id` in the lines of `/etc/group`. That of root is no group to join.
+fn group_named(groups: &str, id: u32) -> Option<String> {
+    let mut lines = groups.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (id != 0 && number.parse() == Ok(id)).then(|| name.to_owned())
+    })
 }
 
 /// A port that is open: what it brings is counted.
@@ -197,4 +270,48 @@ fn find(vid: Option<u16>, pid: Option<u16>, serial: Option<&str>) -> Result<Path
     found
         .map(|port| PathBuf::from(port.port_name))
         .ok_or_else(|| "no USB port matches vid, pid and serial; is the device plugged in?".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_to_join_is_that_of_the_file() {
+        let groups = "root:x:0:\ndialout:x:20:ann\nuucp:x:10:\nbroken\n:::\n";
+        for (id, name) in [
+            (0, None),
+            (20, Some("dialout")),
+            (10, Some("uucp")),
+            (7, None),
+        ] {
+            assert_eq!(group_named(groups, id).as_deref(), name, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_opened_says_why_and_what_to_do() {
+        let error = |kind| tokio_serial::Error::new(kind, "it says no");
+        for (kind, expected) in [
+            (
+                ErrorKind::Io(io::ErrorKind::PermissionDenied),
+                "/none/ttyUSB0: no permission; add the user to group dialout",
+            ),
+            (
+                ErrorKind::Io(io::ErrorKind::NotFound),
+                "/none/ttyUSB0: there is no such port; is the device plugged in?",
+            ),
+            (
+                ErrorKind::NoDevice,
+                "/none/ttyUSB0: it says no; does another program hold it?",
+            ),
+            (
+                ErrorKind::Unknown,
+                "/none/ttyUSB0: it cannot be opened: it says no",
+            ),
+        ] {
+            let found = not_opened(Path::new("/none/ttyUSB0"), &error(kind));
+            assert_eq!(found, expected);
+        }
+    }
 }

@@ -11,6 +11,12 @@ pub fn unix_ms() -> UnixMs {
         .map_or(0, |since| since.as_millis() as UnixMs)
 }
 
+/// Whether the wall clock shows a year of four digits, as dates of HTTP do: the server panics beyond.
+pub fn is_before_year_10000() -> bool {
+    const YEAR_9999: UnixMs = 253_370_764_800_000;
+    unix_ms() < YEAR_9999
+}
+
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {

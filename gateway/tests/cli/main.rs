@@ -140,13 +140,14 @@ fn without_a_gateway_the_store_it_left_is_read() {
     assert!(stderr(&output).starts_with("no gateway runs: reading the store in data/store"));
     let listed = stdout(&output);
     let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines.len(), 4, "{listed}");
+    // Below each stand its topic and payload.
+    assert_eq!(lines.len(), 7, "{listed}");
     assert!(
         lines[1].contains("e0") && lines[1].contains("delivered"),
         "{listed}"
     );
     assert!(
-        lines[3].contains("e2") && lines[3].contains("waiting: cloud"),
+        lines[5].contains("e2") && lines[5].contains("waiting: cloud"),
         "{listed}"
     );
     let output = place.run(&["events", "follow"]);
@@ -169,7 +170,13 @@ fn events_are_found_by_topic_source_type_and_id() {
     assert_eq!(ids(&["--topic", "plant/1/#"]), ["e1", "e3", "e5"]);
     assert_eq!(ids(&["--limit", "2"]), ["e4", "e5"]);
     assert_eq!(ids(&["--source", "floor", "--type", "reading"]).len(), 6);
-    assert!(ids(&["--source", "other"]).is_empty());
+    let output = place.run(&["events", "list", "--source", "other"]);
+    assert_code(&output, 1);
+    let said = stderr(&output);
+    assert!(
+        said.contains("there is no source `other`; known: floor"),
+        "{said}"
+    );
     let output = place.run(&["events", "show", "e3"]);
     assert_code(&output, 0);
     let shown = stdout(&output);
@@ -298,7 +305,7 @@ fn the_running_gateway_is_asked() {
         let status = json(&place.run(&["status", "--format", "json"]));
         assert_eq!(status["books"]["accepted"], 3);
         let output = place.run(&["events", "list", "--topic", "plant/0/+"]);
-        assert_eq!(stdout(&output).lines().count(), 3, "{}", stdout(&output));
+        assert_eq!(stdout(&output).lines().count(), 5, "{}", stdout(&output));
         assert_eq!(stderr(&output), "");
         let output = place.run(&["store", "verify"]);
         assert_code(&output, 0);
@@ -340,7 +347,7 @@ fn a_backup_is_made_while_the_gateway_runs_and_restored_when_it_does_not() {
     let output = place.run(&["store", "backup", "again"]);
     assert_code(&output, 0);
     let listed = place.run(&["events", "list", "--topic", "plant/0/+"]);
-    assert_eq!(stdout(&listed).lines().count(), 3, "{}", stdout(&listed));
+    assert_eq!(stdout(&listed).lines().count(), 5, "{}", stdout(&listed));
     let report = json(&place.run(&["store", "status", "--format", "json"]));
     assert_eq!(report["lanes"][0]["waiting"], 2, "cursors are in it too");
 }
@@ -374,4 +381,52 @@ fn followed_events_come_as_they_are_committed() {
         follow.kill().expect("it was running");
         let _ = follow.wait();
     });
+}
+
+#[test]
+fn everything_that_is_wrong_is_shown_at_once() {
+    let place = Place::new();
+    let rules = place.folder.path().join("rules");
+    std::fs::create_dir(&rules).expect("a folder");
+    place.write(
+        "rules/a.rules",
+        "rule a { on \"t\" send to clod }\nrule b { on \"t\" when v >> 1 send to cloud }\n",
+    );
+    let with_rules = CONFIG.replace("data_dir = ", "rules = \"rules\"\ndata_dir = ");
+    // No TOML, a key twice, an unknown key, a value out of range; and in the rules an unknown upstream and a slip.
+    let text = with_rules
+        .replace("listen = ", "x = = 1\nlisten = \"127.0.0.1:1\"\nlisten = ")
+        .replace("path = ", "inflight = 0\npaht = 1\npath = ");
+    place.write("bad.toml", &text);
+    let said = |arguments: &[&str]| {
+        let output = place.run(&[arguments, &["--config", "bad.toml"]].concat());
+        assert_code(&output, 78);
+        stderr(&output) + &stdout(&output)
+    };
+    let all = [
+        "duplicate key; the first one is in line ",
+        "unknown key `paht` in [upstreams.cloud]",
+        "`inflight` is out of range: 0",
+        "clod",
+    ];
+    for command in [
+        &["check"][..],
+        &["rules", "check"],
+        &["check", "--format", "short"],
+        &["check", "--format", "json"],
+    ] {
+        let said = said(command);
+        for words in all {
+            assert!(said.contains(words), "{command:?}: {words} in {said}");
+        }
+        assert!(
+            !said.contains("lacks the key"),
+            "nothing follows from what was left out: {said}"
+        );
+    }
+    let errors: serde_json::Value = {
+        let output = place.run(&["check", "--config", "bad.toml", "--format", "json"]);
+        json(&output)
+    };
+    assert!(errors["errors"].as_u64() >= Some(6), "{errors}");
 }

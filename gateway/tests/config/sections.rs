@@ -82,7 +82,10 @@ fn names_can_be_used_in_rules() {
         &named("dead_letter"),
         &["error: `dead_letter` is the destination of dead letters (choose another name)"],
     );
-    check(&named("u"), &["error: duplicate key"]);
+    check(
+        &named("u"),
+        &["error: duplicate key; the first one is in line 7"],
+    );
 }
 
 #[test]
@@ -261,4 +264,90 @@ fn serial_ports_are_named_or_matched() {
         &format!("{lines}format = \"json\"\ndelimiter = \";\""),
         &["error: `delimiter` goes with format = \"csv\" only"],
     );
+    check(
+        &format!("{lines}format = \"text\"\ndecimal = \",\""),
+        &["error: `decimal` goes with format = \"csv\" only"],
+    );
+}
+
+#[cfg(feature = "serial")]
+const BAD_LINES: &[(&str, &str)] = &[
+    (
+        "columns = [\"t flaot\"]",
+        "error: `flaot` is no type of a column, which is text, int, float, bool or any; a name with a blank in it \
+             needs one: \"t flaot any\"",
+    ),
+    (
+        "columns = [\"t float\", \"t\"]",
+        "error: there are two columns `t`",
+    ),
+    ("columns = [\"\"]", "error: a column needs a name"),
+    (
+        "columns = [\"t\", \"n int\"]\ndecimal = \",\"\ndelimiter = \";\"",
+        "error: `decimal` is for columns of the type `float`, and there are none (name the type behind the column: \
+             columns = [\"t float\"])",
+    ),
+    (
+        "columns = [\"t float\"]\ndecimal = \";\"",
+        "error: `;` is no decimal of [sources.p] (did you mean \".\"?)",
+    ),
+    (
+        "columns = [\"t float\"]\ndecimal = \",\"",
+        "warning: the comma ends a column, so that a number with one needs quotes around it (set delimiter = \
+             \";\" if the lines have that)",
+    ),
+    (
+        "columns = [\"t\"]\ndelimiter = \"\\\"\"",
+        "error: quotes, line ends and NUL cannot stand between columns",
+    ),
+    (
+        "columns = [\"t\"]\ndelimiter = \"::\"",
+        "error: `delimiter` takes one ASCII character",
+    ),
+    (
+        "columns = [\"t\"]\ndelimiter = \"\"",
+        "error: `delimiter` takes one ASCII character",
+    ),
+    (
+        "columns = [\"t\"]\nencoding = \"latin-9\"",
+        "error: `latin-9` is no encoding that is known here: write utf-8, windows-1252, iso-8859-15, koi8-r, \
+             shift_jis, gbk, …",
+    ),
+    (
+        "columns = [\"t\"]\nencoding = \"utf-16\"",
+        "error: lines cannot be read as UTF-16LE: the bytes of their ends are also parts of other characters",
+    ),
+    (
+        "columns = [\"t\"]\nparity = \"mark\"",
+        "error: `mark` is no parity of [sources.p]",
+    ),
+    (
+        "columns = [\"t\"]\ndata_bits = 9",
+        "error: `data_bits` is out of range: 9 (allowed are 5 to 8)",
+    ),
+    (
+        "columns = [\"t\"]\nstop_bits = 0",
+        "error: `stop_bits` is out of range: 0 (allowed are 1 to 2)",
+    ),
+    (
+        "columns = [\"t\"]\ndtr = \"on\"",
+        "error: `dtr` takes true or false, not text",
+    ),
+];
+
+#[cfg(feature = "serial")]
+#[test]
+fn columns_have_names_and_types() {
+    let csv = "[sources.p]\ntype = \"lines\"\nport = \"/dev/ttyUSB0\"\nformat = \"csv\"\n";
+    for good in [
+        "columns = [\"t float\", \"id text\", \"n int\", \"on bool\", \"x\", \"air temp any\"]",
+        "columns = [\"t float\"]\ndecimal = \",\"\ndelimiter = \";\"",
+        "columns = [\"t\"]\ndelimiter = \"\\t\"",
+        "columns = [\"t\"]\nencoding = \"windows-1252\"\nparity = \"even\"\ndata_bits = 7\nstop_bits = 2\ndtr = false\nrts = true",
+    ] {
+        check(&format!("{csv}{good}"), &[]);
+    }
+    for (bad, expected) in BAD_LINES {
+        check(&format!("{csv}{bad}"), &[*expected]);
+    }
 }

@@ -43,6 +43,7 @@ pub(crate) fn config() -> HttpSource {
         payload_bytes_max: 1000,
         connections_max: 8,
         connections_per_ip_max: 0,
+        head_max: std::time::Duration::from_secs(5),
         id_field: None,
     }
 }

@@ -15,7 +15,7 @@ use tidegate::upstream::format::Format;
 use tidegate::upstream::http::HttpOut;
 use tidegate::upstream::http::config::HttpUpstream;
 use tidegate_rules::decision::{Output, Priority};
-use tidegate_rules::event::Event;
+use tidegate_rules::event::{Event, Extension};
 use tidegate_store::{Append, Commit, LaneId, Options, Route, Store, Writer};
 use tidegate_tests::wait::Wait;
 use tokio::sync::watch;
@@ -148,7 +148,7 @@ fn event(number: usize) -> Event {
         subject: None,
         topic: "hall/7/temperature".into(),
         publisher: "press 7".into(),
-        time: Some(1_700_000_000_000),
+        time: Some(1_700_000_000_000.into()),
         received: 1_700_000_000_000,
         content_type: Some("application/json".into()),
         schema: None,

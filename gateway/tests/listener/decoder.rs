@@ -82,7 +82,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
-        level in V3..=V5,
+        level in 3..=V5,
     ) {
         read(&bytes, level);
         decode::claimed_level(&bytes);
@@ -92,7 +92,7 @@ proptest! {
     fn any_body_of_any_packet_is_read_or_refused(
         first in any::<u8>(),
         body in proptest::collection::vec(any::<u8>(), 0..100),
-        level in V3..=V5,
+        level in 3..=V5,
     ) {
         read(&packet(first, &body), level);
     }
@@ -102,7 +102,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
-        level in V3..=V5,
+        level in 3..=V5,
     ) {
         let mut bytes = which.get(&good(level)).clone();
         for (at, byte) in changes {

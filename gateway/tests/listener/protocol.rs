@@ -127,7 +127,7 @@ fn a_first_packet_that_is_no_good_connect_is_closed_with_the_answer_its_version_
         ("a PUBLISH first", publish(V3, 1, 1, "a", b"1"), b""),
         ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec(), b""),
         ("another protocol's name", name, b""),
-        ("MQTT 3.1", level, b"\x20\x02\0\x01"),
+        ("the level of MQTT 3.1", level, b"\x20\x02\0\x01"),
         ("a reserved flag", connect_with(V3, 3, 60, &id), b""),
         (
             "a reserved flag in 5",

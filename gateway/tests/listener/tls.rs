@@ -188,8 +188,8 @@ fn a_certificate_that_is_refused_is_told_everywhere() {
     let cases = [
         (None, "it shows no certificate"),
         (Some("foreign"), "no CA in `client_ca` signed"),
-        (Some("old"), "has expired"),
-        (Some("unborn"), "not valid yet"),
+        (Some("old"), "expired on"),
+        (Some("unborn"), "not valid before"),
     ];
     for (count, (name, why)) in cases.into_iter().enumerate() {
         assert_eq!(answer(&gateway, name), None, "{why}");

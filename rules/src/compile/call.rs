@@ -327,7 +327,7 @@ fn better(best: Value, value: Value, largest: bool, site: &Site) -> Result<Value
 }
 
 fn bad_cast(site: &Site, value: &Value, wanted: Type) -> NoValue {
-    let written = value.to_text();
+    let written = value.to_shown();
     site.error(format!("not a value for {wanted}"), &[&written])
 }
 

@@ -102,7 +102,7 @@ impl Compiler<'_> {
             Value::Null => Err(NoValue::Undefined(name)),
             other => Err(site.error(
                 format!("{} has no members", other.kind()),
-                &[&other.to_text()],
+                &[&other.to_shown()],
             )),
         })
     }
@@ -120,7 +120,7 @@ impl Compiler<'_> {
                     .filter(|item| *item != Value::Null),
                 (value, index) => {
                     let message = format!("{} has no place for {}", value.kind(), index.kind());
-                    return Err(site.error(message, &[&value.to_text(), &index.to_text()]));
+                    return Err(site.error(message, &[&value.to_shown(), &index.to_shown()]));
                 }
             };
             found.ok_or(NoValue::Undefined(name))

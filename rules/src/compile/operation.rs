@@ -23,7 +23,7 @@ pub(super) fn wrong_type(site: &Site, value: &Value, wanted: Type) -> NoValue {
 
 pub(super) fn uncomparable(site: &Site, left: &Value, right: &Value) -> NoValue {
     let message = format!("comparing {} with {}", left.kind(), right.kind());
-    site.error(message, &[&left.to_text(), &right.to_text()])
+    site.error(message, &[&left.to_shown(), &right.to_shown()])
 }
 
 /// The order of two values of one type, or of two numbers; `None` for anything else.
@@ -68,7 +68,7 @@ pub(super) fn calculate(
         (Value::Float(a), Value::Float(b)) => real(operator, *a, *b, site).map(Value::Float),
         _ => {
             let message = format!("cannot calculate with {} and {}", left.kind(), right.kind());
-            Err(site.error(message, &[&left.to_text(), &right.to_text()]))
+            Err(site.error(message, &[&left.to_shown(), &right.to_shown()]))
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::compile::rule::{CompiledRule, CompiledRules, SendStep, Step, TextStep
 use crate::compile::{int_slot, is_between};
 use crate::decision::{Addressed, Decision, Destination, Output};
 use crate::event::content_type::{is_json, says_little};
-use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, rewrite};
+use crate::event::json::{Edit, JsonError, Slot, Wanted, decode, raw_member, rewrite};
 use crate::event::{Event, UnixMs};
 use crate::ir::{ContractField, EventType};
 use crate::topic::is_valid_topic_name;
@@ -134,8 +134,19 @@ impl<'r> Evaluation<'r> {
             let slot = self.state.slots[field.id.0 as usize];
             let wrong = match slot {
                 Slot::Missing if field.required => match &self.payload {
-                    Payload::Json { .. } => "is required and missing".to_owned(),
-                    Payload::Other => "is required, and the payload is not JSON".to_owned(),
+                    Payload::Json { text, .. } => match raw_member(text, &field.name) {
+                        None | Some("null") => "is required and missing".to_owned(),
+                        Some(raw) => format!(
+                            "is required, and its value {} is none that rules can read",
+                            shorten(raw)
+                        ),
+                    },
+                    Payload::Other => match self.event.content_type.as_deref() {
+                        None => "is required, and the payload is not JSON".to_owned(),
+                        Some(kind) => format!(
+                            "is required, and the payload is not JSON: its content type is {kind}"
+                        ),
+                    },
                     Payload::Invalid(error) => {
                         format!("is required, and the payload is not JSON: {error}")
                     }

@@ -82,7 +82,7 @@ impl fmt::Display for OpenError {
             OpenError::NoSpace { dir, why } => {
                 write!(
                     f,
-                    "no space to open the store in {}: {why}; make room",
+                    "the disk is full: no space to open the store in {}: {why}; make room",
                     dir.display()
                 )
             }
@@ -259,7 +259,7 @@ impl fmt::Display for CommitError {
             } => {
                 write!(
                     f,
-                    "the store is full: {} of {}; it accepts again when upstreams confirm",
+                    "the store is full: {} of {}; it accepts again when upstreams confirm, or with a larger `max_size`",
                     Mebibytes(*disk_bytes),
                     Mebibytes(*max_size_bytes)
                 )
@@ -278,12 +278,15 @@ impl fmt::Display for CommitError {
                 replaced: true,
                 why,
             } => {
-                write!(f, "writing failed and a new generation was opened: {why}")
+                write!(
+                    f,
+                    "writing to the disk failed, and a new generation was opened: {why}; check the disk"
+                )
             }
             CommitError::Failed {
                 replaced: false,
                 why,
-            } => write!(f, "writing failed: {why}"),
+            } => write!(f, "writing to the disk failed: {why}; check the disk"),
         }
     }
 }
@@ -373,7 +376,9 @@ impl fmt::Display for DeadLetterError {
             } => {
                 write!(
                     f,
-                    "dead letters take {disk_bytes} of {max_bytes} bytes; retry or drop some"
+                    "dead letters take {} of {}; retry or drop some",
+                    Mebibytes(*disk_bytes),
+                    Mebibytes(*max_bytes)
                 )
             }
             DeadLetterError::NoSpace(why) => write!(f, "no space for a dead letter: {why}"),

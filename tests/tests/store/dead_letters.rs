@@ -259,7 +259,7 @@ fn dropping_all_letters_gives_their_room_back_at_any_cap_running_or_not() {
         if !runs {
             assert!(gateway.terminate().success());
         }
-        let dropped = gateway.ask(&["dead-letters", "drop", "--all"]);
+        let dropped = gateway.ask(&["dead-letters", "drop", "--all", "--yes"]);
         let said = String::from_utf8_lossy(&dropped.stdout);
         assert!(
             said.starts_with(&format!("{held} dead letters dropped")),

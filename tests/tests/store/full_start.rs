@@ -87,7 +87,7 @@ fn run_one(test: &str, case: &Case) {
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     if !matches!(case.full, Full::Inodes | Full::ToTheBrim(_)) {
         assert!(
-            said.contains("events are refused: the store takes no more: the "),
+            said.contains("events are refused: the "),
             "{said}\n{}",
             gateway.log()
         );

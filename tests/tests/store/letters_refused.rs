@@ -222,7 +222,7 @@ fn check(case: &Case) {
 fn freed(case: &Case, gateway: &Gateway, http: SocketAddr, odd: usize) {
     let mut dropped = 0;
     wait::find("dropping letters frees the store", || {
-        let said = gateway.ask(&["dead-letters", "drop", "--all", "--format", "json"]);
+        let said = gateway.ask(&["dead-letters", "drop", "--all", "--yes", "--format", "json"]);
         let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
         dropped += count(&said["done"]);
         let books = &gateway.status()["books"];

@@ -8,7 +8,7 @@ use tidegate_rules::{Destinations, RuleFile};
 use super::findings::{FindingsFormat, write_findings};
 use crate::cli::Failure;
 use crate::cli::terminal::color;
-use crate::run::config::Config;
+use crate::run::config::{self, Config};
 use crate::run::rules::folder::{self, FolderContent};
 
 /// What a check of the rules found.
@@ -28,11 +28,28 @@ pub(in crate::cli) struct RuleFindings {
 /// # Errors
 /// When a file cannot be read.
 pub(in crate::cli) fn check(folder: &Path, config: &Config) -> Result<RuleFindings, Failure> {
+    let upstreams = config.upstreams.iter();
+    check_for(folder, upstreams.map(|upstream| upstream.name.as_str()))
+}
+
+/// The rules of a configuration that has mistakes itself, as far as it tells of them.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::cli) fn check_beside(config: &Path) -> Result<Option<RuleFindings>, Failure> {
+    let Some(sketch) = config::sketch(config) else {
+        return Ok(None);
+    };
+    let upstreams = sketch.upstreams.iter().map(String::as_str);
+    check_for(&sketch.rules, upstreams).map(Some)
+}
+
+/// Those of `folder`, which may name these upstreams.
+fn check_for<'a>(
+    folder: &Path,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<RuleFindings, Failure> {
     let FolderContent { files, ignored } = read(folder)?;
-    let names = config
-        .upstreams
-        .iter()
-        .map(|upstream| upstream.name.as_str());
     let (rules, mut found) = match tidegate_rules::compile(&files, &Destinations::new(names)) {
         Ok(checked) if checked.rules.is_empty() => {
             let mut found = checked.warnings;

@@ -12,6 +12,8 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Sparkline};
 
+use crate::cli::terminal::table::wrapped;
+
 /// How everything was at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
@@ -68,7 +70,9 @@ pub(super) struct Live {
 
 /// Seconds of history in the sparklines.
 const HISTORY: usize = 240;
-/// Notes kept below them.
+/// Lines for notes below them, with their frame: with the rest, 24 in all.
+const NOTES_HEIGHT: u16 = 11;
+/// Notes kept.
 const NOTES_MAX: usize = 10;
 
 impl View {
@@ -151,19 +155,19 @@ fn say_stderr(line: &str) {
 }
 
 fn plain(snapshot: &Snapshot) -> String {
+    let state = match (snapshot.gateway_up, snapshot.line_up) {
+        (false, _) => ", killed",
+        (_, false) => ", cut",
+        (true, true) => "",
+    };
     format!(
-        "{:>5.1}s  accepted {:>6} ({:>5}/s)  delivered {:>6} ({:>5}/s)  backlog {:>6}  ack p50 {} p99 {}  line {}  gateway {}  upstream {}",
+        "{:>5.1}s {} acked ({}/s, 99 % in {}), {} delivered, {} waiting{state}",
         snapshot.elapsed.as_secs_f64(),
         snapshot.accepted,
         snapshot.accepted_per_s,
-        snapshot.delivered,
-        snapshot.delivered_per_s,
-        snapshot.backlog,
-        millis(snapshot.ack_p50),
         millis(snapshot.ack_p99),
-        up(snapshot.line_up),
-        up(snapshot.gateway_up),
-        upstream(snapshot),
+        snapshot.delivered,
+        snapshot.backlog,
     )
 }
 
@@ -173,10 +177,6 @@ fn millis(time: Duration) -> String {
 
 fn upstream(snapshot: &Snapshot) -> &str {
     snapshot.upstream.as_deref().unwrap_or("unknown")
-}
-
-fn up(up: bool) -> &'static str {
-    if up { "up" } else { "DOWN" }
 }
 
 impl Live {
@@ -210,7 +210,7 @@ fn draw(
         Constraint::Length(5),
         Constraint::Min(4),
         Constraint::Min(4),
-        Constraint::Length(NOTES_MAX as u16 + 2),
+        Constraint::Length(NOTES_HEIGHT),
     ])
     .areas(frame.area());
     frame.render_widget(header(snapshot), head);
@@ -230,7 +230,11 @@ fn draw(
             .data(&recent);
         frame.render_widget(spark, area);
     }
-    let lines: Vec<Line> = notes.iter().map(|note| Line::raw(note.as_str())).collect();
+    let width = usize::from(foot.width.saturating_sub(2));
+    let lines: Vec<String> = notes.iter().flat_map(|note| wrapped(note, width)).collect();
+    let shown = usize::from(foot.height.saturating_sub(2));
+    let lines = lines.iter().skip(lines.len().saturating_sub(shown));
+    let lines: Vec<Line> = lines.map(|line| Line::raw(line.as_str())).collect();
     let notes = Paragraph::new(lines).block(Block::bordered().title("what happens · q ends"));
     frame.render_widget(notes, foot);
 }
@@ -245,11 +249,7 @@ fn header(snapshot: &Snapshot) -> Paragraph<'static> {
         }
     };
     let first = Line::from(vec![
-        format!(
-            "{:>6.1}s  20 sensors, 2 serial devices → ",
-            snapshot.elapsed.as_secs_f64()
-        )
-        .into(),
+        format!("{:>6.1}s  sensors → ", snapshot.elapsed.as_secs_f64()).into(),
         state("gateway", snapshot.gateway_up),
         " → ".into(),
         state("line", snapshot.line_up),
@@ -264,6 +264,80 @@ fn header(snapshot: &Snapshot) -> Paragraph<'static> {
         millis(snapshot.ack_p50),
         millis(snapshot.ack_p99)
     ));
-    Paragraph::new(vec![first, second, third])
-        .block(Block::bordered().title(" tidegate demo ".bold()))
+    let title = " tidegate demo: 20 MQTT sensors, 2 serial devices ";
+    Paragraph::new(vec![first, second, third]).block(Block::bordered().title(title.bold()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    /// What there is at most.
+    fn busiest() -> Snapshot {
+        Snapshot {
+            elapsed: Duration::from_millis(9_999_900),
+            line_up: false,
+            gateway_up: false,
+            upstream: Some("connecting".to_owned()),
+            accepted: 9_999_999,
+            delivered: 9_999_999,
+            backlog: 999_999,
+            accepted_per_s: 99_999,
+            delivered_per_s: 99_999,
+            ack_p50: Duration::from_micros(99_900),
+            ack_p99: Duration::from_micros(999_900),
+        }
+    }
+
+    #[test]
+    fn the_live_view_fits_a_terminal_of_80_by_24() {
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a screen");
+        let history = VecDeque::from(vec![1; HISTORY]);
+        let note = |number| format!(" {number}.0s  note {number} says {}", "word ".repeat(20));
+        let notes: VecDeque<String> = (0..NOTES_MAX).map(note).collect();
+        let drawn = terminal.draw(|frame| draw(frame, &busiest(), &history, &history, &notes));
+        drawn.expect("it is drawn");
+        let screen = terminal.backend().to_string();
+        for words in [
+            "2 serial devices",
+            "gateway DOWN",
+            "line DOWN",
+            "upstream connecting",
+            "accepted 9999999   delivered 9999999   backlog 999999",
+            "99 % 999.9 ms",
+            "acknowledged / s",
+            "delivered upstream / s",
+            "q ends",
+            "note 9 says",
+        ] {
+            assert!(screen.contains(words), "{words} in\n{screen}");
+        }
+        assert_eq!(
+            screen.matches('└').count(),
+            4,
+            "each frame is closed\n{screen}"
+        );
+    }
+
+    #[test]
+    fn a_plain_line_fits_80_columns() {
+        let usual = Snapshot {
+            accepted: 99_999,
+            delivered: 99_999,
+            accepted_per_s: 9_999,
+            backlog: 9_999,
+            elapsed: Duration::from_millis(999_900),
+            ack_p99: Duration::from_micros(99_900),
+            ..busiest()
+        };
+        for up in [true, false] {
+            let line = plain(&Snapshot {
+                gateway_up: up,
+                ..usual.clone()
+            });
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

@@ -12,9 +12,11 @@ use crate::cli::Failure;
 use crate::cli::arguments::{ConfigArgument, OutputFormat};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::known_names;
 use crate::cli::terminal::table::{Table, printable};
-use crate::cli::terminal::{color, figures};
+use crate::cli::terminal::{color, figures, question};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
+use crate::control::history::store::{StoreReport, report as stored_report};
 use crate::run::config::Config;
 
 /// Letters asked for at once where all are wanted.
@@ -60,6 +62,9 @@ enum Command {
     Drop {
         #[command(flatten)]
         which: Selection,
+        /// With --all: drop them without asking
+        #[arg(long, short, requires = "all")]
+        yes: bool,
     },
 }
 
@@ -67,7 +72,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Selection {
     /// Their ids, such as 12.0
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(conflicts_with = "all")]
     ids: Vec<String>,
     /// All of them
     #[arg(long)]
@@ -87,6 +92,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::List { upstream, limit } => {
             let store = EventStore::find(&config)?;
             let letters = list(&store, upstream.as_deref(), (0, 0), *limit as usize)?;
+            if letters.is_empty() {
+                check_upstream(upstream.as_deref(), &store, &config)?;
+            }
             write_list(&letters, arguments.format)
         }
         Command::Show { id } => {
@@ -94,19 +102,29 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
             write_letter(&letter, arguments.format)
         }
         Command::Retry { which, to } => {
+            which.check("retry")?;
             let store = EventStore::find(&config)?;
-            let ids = which.ids(&store)?;
+            let ids = which.ids(&store, &config)?;
+            check_upstream(to.as_deref(), &store, &config)?;
             let EventStore::Served(client) = store else {
                 let message = "only a running gateway can send dead letters again: start it first";
                 return Err(Failure::new(message));
             };
             retry(&client, &ids, to.as_deref(), arguments.format)
         }
-        Command::Drop { which } if which.all && which.upstream.is_none() => {
-            drop_all(&config, arguments.format)
+        Command::Drop { which, yes } => {
+            which.check("drop")?;
+            drop_letters(&config, which, *yes, arguments.format)
         }
-        Command::Drop { which } => drop_letters(&config, which, arguments.format),
     }
+}
+
+/// That there is this upstream, which a command line names.
+fn check_upstream(name: Option<&str>, store: &EventStore, config: &Config) -> Result<(), Failure> {
+    let Some(name) = name else {
+        return Ok(());
+    };
+    known_names::check("upstream", name, &known_names::of_upstreams(store, config)?)
 }
 
 fn list(
@@ -140,7 +158,18 @@ fn show(store: &EventStore, id: &str) -> Result<DeadLetterView, Failure> {
 }
 
 impl Selection {
-    fn ids(&self, store: &EventStore) -> Result<Vec<String>, Failure> {
+    /// That it says which; `command` is asked to work on them.
+    fn check(&self, command: &str) -> Result<(), Failure> {
+        match self.all || !self.ids.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::wrong_command_line(&format!(
+                "say which dead letters: ids such as 12.0, which `tidegate dead-letters list` shows, or all of them with \
+                 `tidegate dead-letters {command} --all`, or those of one upstream with `--all --upstream NAME`"
+            ))),
+        }
+    }
+
+    fn ids(&self, store: &EventStore, config: &Config) -> Result<Vec<String>, Failure> {
         if !self.all {
             return Ok(self.ids.clone());
         }
@@ -148,6 +177,9 @@ impl Selection {
         loop {
             let letters = list(store, self.upstream.as_deref(), from, PIECE)?;
             let Some(last) = letters.last() else {
+                if ids.is_empty() {
+                    check_upstream(self.upstream.as_deref(), store, config)?;
+                }
                 return Ok(ids);
             };
             from = stored::after(stored::parse_id(&last.id)?);
@@ -173,9 +205,22 @@ fn retry(
     })
 }
 
-fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Result<(), Failure> {
+fn drop_letters(
+    config: &Config,
+    which: &Selection,
+    yes: bool,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     let store = EventStore::find(config)?;
-    let ids = which.ids(&store)?;
+    if which.all && which.upstream.is_none() {
+        ask_to_drop(held(&store)?, "", yes)?;
+        return drop_all(store, config, format);
+    }
+    let ids = which.ids(&store, config)?;
+    if let Some(upstream) = &which.upstream {
+        let bound = format!(" bound for {}", printable(upstream));
+        ask_to_drop(ids.len() as u64, &bound, yes)?;
+    }
     match store {
         EventStore::Served(client) => each(&ids, "dropped", format, |id| {
             let path = format!("/dead-letters/{}", percent_encoded(id));
@@ -196,9 +241,26 @@ fn drop_letters(config: &Config, which: &Selection, format: OutputFormat) -> Res
     }
 }
 
+fn ask_to_drop(count: u64, of: &str, yes: bool) -> Result<(), Failure> {
+    if yes || count == 0 {
+        return Ok(());
+    }
+    let letters = figures::counted(count, "dead letter");
+    question::agreed(&format!("drop {letters}{of} for good"))
+}
+
+/// How many there are.
+fn held(store: &EventStore) -> Result<u64, Failure> {
+    let report: StoreReport = match store {
+        EventStore::Served(client) => client.get("/store/status")?,
+        EventStore::OnDisk(store, folder) => stored_report(store, folder),
+    };
+    Ok(report.store.dead_letters)
+}
+
 /// Without opening a single one: it needs no room on the disk, and gives all of theirs back.
-fn drop_all(config: &Config, format: OutputFormat) -> Result<(), Failure> {
-    let dropped = match EventStore::find(config)? {
+fn drop_all(store: EventStore, config: &Config, format: OutputFormat) -> Result<(), Failure> {
+    let dropped = match store {
         EventStore::Served(client) => {
             let answer: serde_json::Value = client.send(Method::DELETE, "/dead-letters")?;
             answer["dropped"].as_u64().unwrap_or(0)
@@ -270,27 +332,17 @@ fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Fa
         write_json(&mut output, &letters)?;
         return Ok(());
     }
-    let mut table = Table::new(&[
-        "SET ASIDE",
-        "ID",
-        "UPSTREAM",
-        ">ATTEMPTS",
-        "TOPIC",
-        "REASON",
-    ]);
+    let mut table = Table::new(&["SET ASIDE", "ID", "UPSTREAM", ">ATTEMPTS", "TOPIC"]);
     for letter in letters {
+        let event = letter.event.as_ref();
         table.row([
             figures::time(letter.time_ms),
             letter.id.clone(),
             letter.upstream.clone(),
             letter.attempts.to_string(),
-            letter
-                .event
-                .as_ref()
-                .map(|event| event.topic.clone())
-                .unwrap_or_default(),
-            letter.reason.clone(),
+            event.map(|event| event.topic.clone()).unwrap_or_default(),
         ]);
+        table.below(&letter.reason);
     }
     table.write(&mut output, color::output_in_color())?;
     Ok(())

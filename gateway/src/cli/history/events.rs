@@ -10,12 +10,14 @@ use crate::cli::Failure;
 use crate::cli::arguments::{ConfigArgument, OutputFormat};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::known_names;
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures};
 use crate::config::unit;
 use crate::control::history::event::{EventView, OutputView};
 use crate::control::history::search::{self, EventFilter, LIMIT_MAX};
 use crate::event::cloudevents::json;
+use crate::run::config::Config;
 use crate::time::clock;
 
 /// Characters of a payload in a list.
@@ -81,6 +83,19 @@ impl EventSelection {
             since_ms,
         }
     }
+
+    /// That there is this source. One may be named as events have it, with the gateway's id in front; the gateway's own
+    /// events have that id alone.
+    fn check_source(&self, store: &EventStore, config: &Config) -> Result<(), Failure> {
+        let Some(source) = &self.source else {
+            return Ok(());
+        };
+        let name = source.rsplit('/').next().unwrap_or(source);
+        if name == config.gateway.id {
+            return Ok(());
+        }
+        known_names::check("source", name, &known_names::of_sources(store, config)?)
+    }
 }
 
 fn topic(text: &str) -> Result<TopicFilter, String> {
@@ -114,6 +129,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         } => {
             let since_ms = since.map(|span| clock::unix_ms() - span as i64);
             let events = list(&store, &which.filter(since_ms), *limit)?;
+            if events.is_empty() {
+                which.check_source(&store, &config)?;
+            }
             write_list(&mut output, &events, arguments.format)
         }
         Command::Show { id } => {
@@ -128,7 +146,10 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
             EventStore::OnDisk(..) => {
                 Err(Failure::new("no gateway runs: there is nothing to follow"))
             }
-            EventStore::Served(client) => follow(client, &which.filter(None), arguments.format),
+            EventStore::Served(client) => {
+                which.check_source(&store, &config)?;
+                follow(client, &which.filter(None), arguments.format)
+            }
         },
     }
 }
@@ -204,16 +225,16 @@ fn write_list(
     if format == OutputFormat::Json {
         return Ok(write_json(output, &events)?);
     }
-    let mut table = Table::new(&["RECEIVED", "ID", "TOPIC", ">BYTES", "FATE", "PAYLOAD"]);
+    let mut table = Table::new(&["RECEIVED", "ID", ">BYTES", "FATE"]);
     for event in events {
         table.row([
             figures::time(event.received_ms),
             event.event.attribute("id").into_owned(),
-            event.topic.clone(),
             figures::count(event.size_bytes as u64),
             fate(&event.outputs),
-            preview(&payload_line(event)),
         ]);
+        let payload = preview(&payload_line(event));
+        table.below(&format!("{} {payload}", event.topic));
     }
     table.write(output, color::output_in_color())?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Read, Write};
 
 use crate::cli::Failure;
+use crate::config::BYTE_ORDER_MARK;
 use crate::source::listener::password;
 
 /// Bytes a password may have.
@@ -19,6 +20,10 @@ pub(in crate::cli) fn run() -> Result<(), Failure> {
     };
     if password.is_empty() {
         return Err(Failure::new("an empty password is no password"));
+    }
+    if password.starts_with(BYTE_ORDER_MARK) {
+        let message = "the password begins with a byte order mark, which nobody would type; save it without one";
+        return Err(Failure::new(message));
     }
     let hash = password::hash(password.as_bytes()).map_err(Failure::new)?;
     writeln!(std::io::stdout(), "{hash}")?;

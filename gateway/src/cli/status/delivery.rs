@@ -15,17 +15,17 @@ pub(super) fn write(output: &mut impl Write, upstreams: &[UpstreamStatus]) -> st
         ">P99",
         ">BACKLOG P50",
         ">P99",
-        "IN",
+        "OF THE LAST",
     ]);
     let mut is_empty = true;
     for upstream in upstreams {
         let delivery = &upstream.delivery;
         let recent = &delivery.recent;
         let (window, time) = match recent.live.events + recent.backlog.events {
-            0 => (&delivery.since_start, "all since the start".to_owned()),
+            0 => (&delivery.since_start, "all".to_owned()),
             _ => {
                 let time = figures::span(recent.window_ms / 1000 * 1000);
-                (recent, format!("the last {time}"))
+                (recent, time)
             }
         };
         if window.live.events + window.backlog.events == 0 {
@@ -103,9 +103,9 @@ mod tests {
         let mut output = Vec::new();
         write(&mut output, &upstreams).expect("a vector takes everything");
         let expected = "
-DELIVERY TO  EVENTS/S  LIVE P50    P99  BACKLOG P50         P99  IN
-cloud           123.4    2.4 ms  38 ms        1.6 s  3 min 20 s  the last 42 s
-archive           0.0    0.0 ms  1.0 s                           all since the start
+DELIVERY TO  EVENTS/S  LIVE P50    P99  BACKLOG P50         P99  OF THE LAST
+cloud           123.4    2.4 ms  38 ms        1.6 s  3 min 20 s  42 s
+archive           0.0    0.0 ms  1.0 s                           all
 ";
         assert_eq!(String::from_utf8_lossy(&output), expected);
         output.clear();

@@ -66,7 +66,6 @@ fn write_rules(output: &mut impl Write, rules: &[&RuleReport]) -> std::io::Resul
     if holds {
         columns.extend([">HELD", ">LIMITED", ">LATE"]);
     }
-    columns.extend(["LAST FIRED", "SENT"]);
     let mut table = Table::new(&columns);
     for rule in rules {
         let mut row = vec![rule.rule.clone()];
@@ -83,9 +82,15 @@ fn write_rules(output: &mut impl Write, rules: &[&RuleReport]) -> std::io::Resul
         let sent: Vec<String> = sent
             .map(|(to, count)| format!("{} to {to}", figures::count(*count)))
             .collect();
-        row.push(rule.last_fired.as_deref().map_or("never".into(), local));
-        row.push(sent.join(", "));
         table.row(row);
+        let fired = match rule.last_fired.as_deref() {
+            None => "never fired".to_owned(),
+            Some(time) => format!("last fired {}", local(time)),
+        };
+        table.below(&match sent.is_empty() {
+            true => fired,
+            false => format!("{fired}; sent {}", sent.join(", ")),
+        });
     }
     table.write(output, color::output_in_color())
 }

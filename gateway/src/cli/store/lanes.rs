@@ -10,6 +10,7 @@ use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::known_names;
 use crate::cli::terminal::table::printable;
 use crate::run::config::Config;
 
@@ -38,7 +39,12 @@ pub(super) enum Command {
 /// # Errors
 /// When none runs, or it refuses.
 pub(super) fn run(command: &Command, config: &Config, format: OutputFormat) -> Result<(), Failure> {
-    let EventStore::Served(client) = EventStore::find(config)? else {
+    let store = EventStore::find(config)?;
+    if let Command::Move { to, .. } = command {
+        let known = known_names::of_upstreams(&store, config)?;
+        known_names::check("upstream", to, &known)?;
+    }
+    let EventStore::Served(client) = store else {
         let message = "only a running gateway knows what waits behind no upstream: start it first";
         return Err(Failure::new(message));
     };

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::event_store::EventStore;
-use crate::cli::terminal::table::{Table, printable};
+use crate::cli::terminal::table::{LINE_WIDTH_MIN, Table, printable, wrapped};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::store::{StoreReport, report};
 use crate::observe::status::Wear;
@@ -45,14 +45,20 @@ pub(super) fn write(report: &StoreReport, format: OutputFormat) -> Result<(), Fa
     );
     writeln!(output, "size         {} of {}", sizes.0, sizes.1)?;
     writeln!(output, "free disk    {}", figures::size(store.free_bytes))?;
-    writeln!(output, "events       {}", figures::count(store.events))?;
+    writeln!(output, "records      {}", figures::count(store.events))?;
     writeln!(
         output,
         "dead letters {}",
         figures::count(store.dead_letters)
     )?;
     if let Some(wear) = &report.wear {
-        writeln!(output, "written      {}", written(wear))?;
+        for (place, line) in wrapped(&written(wear), LINE_WIDTH_MIN - 13)
+            .iter()
+            .enumerate()
+        {
+            let heading = if place == 0 { "written" } else { "" };
+            writeln!(output, "{heading:<12} {line}")?;
+        }
         writeln!(output, "lifetime     {}", lifetime(wear))?;
     }
     for trouble in store.quarantined.iter().chain(&store.damage) {

@@ -9,6 +9,8 @@ use crate::control::history::HistoryError;
 
 /// The exit code for a bad configuration or bad rules (`EX_CONFIG` of BSD's sysexits).
 const BAD_CONFIG: u8 = 78;
+/// The exit code for a wrong command line, clap's own.
+const WRONG_COMMAND_LINE: u8 = 2;
 /// The exit code for everything else that failed.
 const FAILED: u8 = 1;
 
@@ -38,6 +40,12 @@ impl Failure {
     pub(in crate::cli) fn bad_config(message: &str) -> Failure {
         eprintln!("tidegate: {message}");
         Failure::Said(BAD_CONFIG)
+    }
+
+    /// What the command line lacks, on standard error.
+    pub(in crate::cli) fn wrong_command_line(message: &str) -> Failure {
+        eprintln!("tidegate: {message}");
+        Failure::Said(WRONG_COMMAND_LINE)
     }
 
     /// Says one line more below it.

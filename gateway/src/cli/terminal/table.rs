@@ -1,9 +1,26 @@
-//! Tables of text for people: columns as wide as they need to be.
+//! Tables for people: columns as wide as they need to be, rows as wide as a terminal, and on lines of their own below a row
+//! what is too long for it.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-/// A column is at most so wide; what is longer moves the rest of its own row only.
-const WIDTH_MAX: usize = 64;
+/// What every terminal shows, and what a pipe gets.
+pub(in crate::cli) const LINE_WIDTH_MIN: usize = 80;
+/// A column of words gives way down to this width.
+const WORDS_WIDTH_MIN: usize = 8;
+/// How far what stands below a row is moved in.
+const BELOW: &str = "  ";
+
+/// Characters of a line of standard output.
+pub(in crate::cli) fn line_width() -> usize {
+    let output = io::stdout();
+    let size = match output.is_terminal() {
+        true => rustix::termios::tcgetwinsize(&output).ok(),
+        false => None,
+    };
+    size.map_or(LINE_WIDTH_MIN, |size| {
+        LINE_WIDTH_MIN.max(usize::from(size.ws_col))
+    })
+}
 
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +34,13 @@ pub(in crate::cli) enum Align {
 /// Rows under a heading.
 pub(in crate::cli) struct Table {
     columns: Vec<(&'static str, Align)>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Row>,
+}
+
+/// One row, and what is said below it.
+struct Row {
+    cells: Vec<String>,
+    below: Vec<String>,
 }
 
 impl Table {
@@ -35,8 +58,17 @@ impl Table {
 
     /// Adds a row with a cell per column.
     pub(in crate::cli) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows
-            .push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(Row {
+            cells: cells.into_iter().map(|cell| printable(&cell)).collect(),
+            below: Vec::new(),
+        });
+    }
+
+    /// Says something on lines of its own below the last row: what is too long for a column, such as an error.
+    pub(in crate::cli) fn below(&mut self, text: &str) {
+        if let (Some(row), false) = (self.rows.last_mut(), text.is_empty()) {
+            row.below.push(printable(text));
+        }
     }
 
     /// Writes the heading and all rows; the heading is dimmed where `color` says so.
@@ -44,19 +76,54 @@ impl Table {
     /// # Errors
     /// When the output is closed.
     pub(in crate::cli) fn write(&self, output: &mut impl Write, color: bool) -> io::Result<()> {
-        let headings: Vec<String> = self
-            .columns
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
-        let widths: Vec<usize> = (0..headings.len()).map(|place| self.width(place)).collect();
+        self.write_within(output, color, line_width())
+    }
+
+    fn write_within(
+        &self,
+        output: &mut impl Write,
+        color: bool,
+        line_width: usize,
+    ) -> io::Result<()> {
+        let headings = self.columns.iter().map(|(name, _)| (*name).to_owned());
+        let headings: Vec<String> = headings.collect();
+        let widths = self.widths(line_width);
         let heading = self.line(&headings, &widths);
         match color {
             true => writeln!(output, "\x1b[2m{heading}\x1b[0m")?,
             false => writeln!(output, "{heading}")?,
         }
         for row in &self.rows {
-            writeln!(output, "{}", self.line(row, &widths))?;
+            self.write_row(output, row, &widths, line_width)?;
+        }
+        Ok(())
+    }
+
+    /// A cell that is wider than its column stands on lines of its own: that of the first column above the row, others below.
+    fn write_row(
+        &self,
+        output: &mut impl Write,
+        row: &Row,
+        widths: &[usize],
+        line_width: usize,
+    ) -> io::Result<()> {
+        let mut cells = row.cells.clone();
+        let mut below = Vec::new();
+        for (place, (cell, width)) in cells.iter_mut().zip(widths).enumerate() {
+            if cell.chars().count() <= *width {
+                continue;
+            }
+            let long = std::mem::take(cell);
+            match place {
+                0 => writeln!(output, "{long}")?,
+                _ => below.push(format!("{}: {long}", self.columns[place].0.to_lowercase())),
+            }
+        }
+        writeln!(output, "{}", self.line(&cells, widths))?;
+        for text in below.iter().chain(&row.below) {
+            for line in wrapped(text, line_width.saturating_sub(BELOW.len())) {
+                writeln!(output, "{BELOW}{line}")?;
+            }
         }
         Ok(())
     }
@@ -77,18 +144,58 @@ impl Table {
         line
     }
 
-    fn width(&self, place: usize) -> usize {
+    /// As wide as the widest cell; columns of words give way, the widest first, until a line holds all.
+    fn widths(&self, line_width: usize) -> Vec<usize> {
+        let mut widths: Vec<usize> = (0..self.columns.len())
+            .map(|place| self.natural_width(place))
+            .collect();
+        let least = |place: usize| {
+            let (heading, align) = self.columns[place];
+            let heading = heading.chars().count();
+            (align == Align::Left).then(|| heading.max(WORDS_WIDTH_MIN))
+        };
+        loop {
+            let gaps = 2 * widths.len().saturating_sub(1);
+            let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(line_width);
+            let give_way = (0..widths.len()).filter_map(|place| {
+                let room = widths[place].checked_sub(least(place)?)?;
+                (room > 0).then_some((widths[place], place))
+            });
+            match (over, give_way.max()) {
+                (1.., Some((_, place))) => widths[place] -= 1,
+                _ => return widths,
+            }
+        }
+    }
+
+    fn natural_width(&self, place: usize) -> usize {
         let heading = self.columns.get(place).map_or("", |(name, _)| name);
         let cells = self
             .rows
             .iter()
-            .filter_map(|row| row.get(place).map(String::as_str));
-        cells
+            .filter_map(|row| row.cells.get(place).map(String::as_str));
+        let widest = cells
             .chain([heading])
             .map(|cell| cell.chars().count())
-            .max()
-            .map_or(0, |widest| widest.min(WIDTH_MAX))
+            .max();
+        // No terminal is wider; what is longer gives way in any case.
+        widest.unwrap_or(0).min(usize::from(u16::MAX))
     }
+}
+
+/// `text` in lines of at most so many characters, cut between words; only a longer word makes a longer line. What follows
+/// the first line is moved in.
+pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= width;
+        match lines.last_mut() {
+            Some(line) if fits(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+            Some(_) => lines.push(format!("{BELOW}{word}")),
+        }
+    }
+    lines
 }
 
 /// `text` without anything that a terminal would act on: topics and payloads come from strangers.
@@ -101,32 +208,54 @@ pub(in crate::cli) fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn written(table: &Table, width: usize) -> String {
+        let mut output = Vec::new();
+        let done = table.write_within(&mut output, false, width);
+        done.expect("a vector takes everything");
+        String::from_utf8(output).expect("text")
+    }
+
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {
         let mut table = Table::new(&["NAME", ">EVENTS"]);
         table.row(["floor".into(), "1".into()]);
         table.row(["ä".into(), "12345678".into()]);
-        let mut output = Vec::new();
-        table
-            .write(&mut output, false)
-            .expect("a vector takes everything");
         let expected = "NAME     EVENTS\nfloor         1\nä      12345678\n";
-        assert_eq!(String::from_utf8_lossy(&output), expected);
+        assert_eq!(written(&table, 80), expected);
     }
 
     #[test]
-    fn a_long_cell_widens_no_other_row() {
-        for chars in [WIDTH_MAX, WIDTH_MAX + 1, 65_535] {
-            let mut table = Table::new(&["TOPIC", ">BYTES", "REASON"]);
-            table.row(["t".into(), "1".into(), "short".into()]);
-            table.row(["x".repeat(chars), "2".into(), "r".repeat(chars)]);
-            let mut output = Vec::new();
-            table.write(&mut output, false).expect("room");
-            let text = String::from_utf8_lossy(&output);
-            let widths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
-            assert!(widths[0] < 100 && widths[1] < 100, "{chars}: {widths:?}");
-            assert!(text.contains(&"x".repeat(chars)), "{chars}: all of it");
+    fn a_table_fits_its_line_whatever_its_cells_hold() {
+        let words = |count: usize| vec!["word"; count].join(" ");
+        for width in [80, 100, 200] {
+            for count in [0, 1, 5, 10, 15, 16, 17, 40, 5_000] {
+                let mut table = Table::new(&["TOPIC", ">BYTES", "REASON", "FATE"]);
+                let short = || "short".to_owned();
+                table.row([short(), "1".into(), short(), short()]);
+                table.row([short(), "2".into(), words(count), words(count)]);
+                table.below(&words(count));
+                let text = written(&table, width);
+                for line in text.lines() {
+                    assert!(line.chars().count() <= width, "{count}, {width}: {line}");
+                }
+                let all = text.matches("word").count();
+                assert_eq!(all, 3 * count, "{width}: all of it is shown\n{text}");
+            }
         }
+    }
+
+    #[test]
+    fn a_long_name_stands_above_its_row_and_a_long_cell_below() {
+        let mut table = Table::new(&["NAME", ">EVENTS", "TOPIC"]);
+        table.row(["x".repeat(64), "1".into(), "t".repeat(40)]);
+        table.below("it is down");
+        let text = written(&table, 80);
+        let lines: Vec<&str> = text.lines().collect();
+        let topic = format!("  topic: {}", "t".repeat(40));
+        assert_eq!(lines.len(), 4 + 1, "{text}");
+        assert_eq!(lines[1], "x".repeat(64));
+        assert!(lines[2].ends_with('1'), "{text}");
+        assert_eq!((lines[3], lines[4]), (&*topic, "  it is down"));
     }
 
     #[test]

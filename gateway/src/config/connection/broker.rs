@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client_tls::{self, ClientTls};
+use super::tls;
 use crate::config::key::{Choice, Key, OneOf, Text, duration, keys, one_of, path, text};
 use crate::config::kinds::{Claim, Entry, KeyGroup};
 use crate::config::section::Section;
@@ -86,9 +87,15 @@ impl Broker {
             let message = format!("`{}` has a path, MQTT knows none", url.text);
             section.report(&BROKER.url, message);
         }
+        if client_id.as_deref() == Some("") {
+            let message =
+                "`client_id` is empty; leave it out, and the gateway's id and this name are taken";
+            section.report(&BROKER.client_id, message);
+        }
         let encrypted = url.scheme == "mqtts";
-        if !encrypted {
-            report_plain(section, &url, login.is_some());
+        match encrypted {
+            true => tls.report_unusable(section, &BROKER.url, tls::client::objection),
+            false => report_plain(section, &url, login.is_some()),
         }
         let (gateway_id, name) = (entry.gateway_id, entry.name);
         Some(Broker {

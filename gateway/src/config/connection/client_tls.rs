@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::key::{keys, path};
+use crate::config::key::{AnyKey, keys, path};
 use crate::config::kinds::KeyGroup;
 use crate::config::section::Section;
 use crate::config::value::files;
@@ -48,6 +48,26 @@ impl ClientTls {
         ClientTls {
             ca,
             identity: cert.zip(key),
+        }
+    }
+
+    /// Reports, at the key `otherwise` where it is about none of these, what `objection` has against certificates that
+    /// can each be read.
+    pub(crate) fn report_unusable(
+        &self,
+        section: &Section<'_>,
+        otherwise: &AnyKey,
+        objection: impl FnOnce(&ClientTls) -> Option<String>,
+    ) {
+        let ca_read = section.has(&CLIENT_TLS.ca) == self.ca.is_some();
+        let pair_read = section.has(&CLIENT_TLS.cert) == self.identity.is_some();
+        if !ca_read || !pair_read {
+            return;
+        }
+        if let Some(why) = objection(self) {
+            let keys = [&CLIENT_TLS.cert, &CLIENT_TLS.ca];
+            let written = keys.into_iter().find(|key| section.has(key));
+            section.report(written.map_or(otherwise, |key| key.any()), why);
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::bearer::{self, BearerKeys};
 use super::server_tls::{self, ServerTls};
+use super::tls;
 use crate::config::context::Spanned;
 use crate::config::key::{AnyKey, Entries, Key, Rows, Table, Text, Texts, keys, path, text, texts};
 use crate::config::kinds::KeyGroup;
@@ -82,6 +83,9 @@ pub(crate) enum Beside {
 pub(crate) fn access(section: &Section<'_>, keys: &AccessKeys, beside: Beside) -> Option<Access> {
     let listen = section.read(keys.listen);
     let tls = ServerTls::read(section, keys.tls);
+    if let Some(why) = tls.as_ref().and_then(tls::server::objection) {
+        section.report(keys.tls, why);
+    }
     let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let by_certificate = certificates && beside == Beside::Certificate;
     let users = users(section, keys.users, beside, by_certificate);

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::key::{Count, Key, Table, Text, count, duration, keys, path, table, text};
+use crate::config::key::{
+    Choice, Count, Key, OneOf, Table, Text, count, duration, flag, keys, one_of, path, table, text,
+};
 use crate::config::kinds::{Claim, Feature, KeyGroup};
 use crate::config::section::Section;
 
@@ -13,6 +15,10 @@ keys! {
         port: Option<PathBuf> = path().optional("`match` finds it", "device file, such as `/dev/ttyACM0`"),
         r#match: Option<Table> = table(UsbMatchKeys::ROWS).optional("`port` names it", "finds a USB port wherever it is plugged in"),
         baud: Count<u32> = count(300, 12_000_000).default("115200", "bits per second"),
+        parity: OneOf<Parity> = one_of().default("none", "parity bit of each character"),
+        stop_bits: Count<u8> = count(1, 2).default("1", "stop bits of each character"),
+        dtr: Option<bool> = flag().optional("as the system opens it", "raise or lower DTR once the port is open; many boards restart when it is raised"),
+        rts: Option<bool> = flag().optional("as the system opens it", "raise or lower RTS once the port is open"),
         reopen_max: Duration = duration("10ms", "10m").default("5s", "longest pause between attempts to open the port again"),
     }
 }
@@ -44,6 +50,72 @@ pub(crate) const FEATURE: Feature = Feature {
     brings: "serial ports",
     built: cfg!(feature = "serial"),
 };
+
+/// `parity`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even parity.
+    Even,
+    /// Odd parity.
+    Odd,
+}
+
+impl Choice for Parity {
+    const CHOICES: &'static [(&'static str, Parity)] = &[
+        ("none", Parity::None),
+        ("even", Parity::Even),
+        ("odd", Parity::Odd),
+    ];
+}
+
+/// Bits of a character beside those of a stop and of a parity, where the framed link is spoken: it sends bytes.
+const BYTE_BITS: u8 = 8;
+
+/// How characters come over a serial port, and what its lines say when it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortSettings {
+    /// `baud` (115200)
+    pub baud: u32,
+    /// `data_bits` (8)
+    pub data_bits: u8,
+    /// `parity` ("none")
+    pub parity: Parity,
+    /// `stop_bits` (1)
+    pub stop_bits: u8,
+    /// `dtr`: raised or lowered once the port is open.
+    pub dtr: Option<bool>,
+    /// `rts`: raised or lowered once the port is open.
+    pub rts: Option<bool>,
+}
+
+impl Default for PortSettings {
+    fn default() -> PortSettings {
+        PortSettings {
+            baud: 115_200,
+            data_bits: BYTE_BITS,
+            parity: Parity::None,
+            stop_bits: 1,
+            dtr: None,
+            rts: None,
+        }
+    }
+}
+
+impl PortSettings {
+    /// Reads what every kind at a port has; characters of eight bits.
+    pub(crate) fn read(section: &Section<'_>) -> PortSettings {
+        PortSettings {
+            baud: section.read(&PORT.baud),
+            data_bits: BYTE_BITS,
+            parity: section.read(&PORT.parity),
+            stop_bits: section.read(&PORT.stop_bits),
+            dtr: section.read(&PORT.dtr),
+            rts: section.read(&PORT.rts),
+        }
+    }
+}
 
 /// How a serial port is found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! TLS on both sides: rustls with ring, certificates and keys from files.
 
 pub(crate) mod client;
+pub(crate) mod objection;
 pub(crate) mod server;
 
 use std::path::Path;

@@ -11,6 +11,9 @@ use crate::config::context::{Context, Span, Spanned};
 use crate::config::kinds::{Claim, Kinds, List};
 use crate::config::section::Section;
 
+/// Upstreams: lanes of the store, less that of the dead letters.
+const UPSTREAMS_MAX: usize = 63;
+
 /// Characters of a source's or upstream's name.
 const NAME_CHARACTERS_MAX: usize = 64;
 
@@ -59,6 +62,12 @@ pub(super) fn check<S: Kinds, U: Kinds>(
     api: &Api,
 ) {
     check_loops(root, sources, upstreams);
+    if let Some(one_more) = upstreams.get(UPSTREAMS_MAX) {
+        let message = format!("there are more than {UPSTREAMS_MAX} upstreams");
+        let error = root.context.error(one_more.name.span.clone(), message);
+        let note = "the store has 64 lanes, and the dead letters take one of them";
+        root.context.report(error.with_note(note));
+    }
     let sources = || sources.iter().filter_map(Owned::of);
     let upstreams = || upstreams.iter().filter_map(Owned::of);
     check_addresses(root, sources().chain(upstreams()), api);
@@ -119,6 +128,9 @@ fn goes_round(filters: &[String], template: &str) -> bool {
 
 fn check_purpose(root: &Section<'_>) {
     let context = root.context;
+    if context.is_incomplete {
+        return;
+    }
     let place = root.name_span(ROOT.gateway.name);
     let warn = |message: &str, note: &str| {
         let warning = context.warning(place.clone(), message);

@@ -87,6 +87,9 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn report_missing(&self, key: &AnyKey) {
+        if self.context.is_incomplete {
+            return;
+        }
         if let (Absent::Refused, false) = (key.absent, self.has_misspelt(key)) {
             let message = match self.name.as_str() {
                 "" => format!("section `[{}]` is missing", key.name),
@@ -117,7 +120,16 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn meant(&self, name: &str) -> Option<&'static str> {
+        if let Some(key) = self.renamed(name) {
+            return Some(key.name);
+        }
         did_you_mean(name, self.keys.iter().map(|key| key.name))
+    }
+
+    /// The key that had this name once.
+    fn renamed(&self, name: &str) -> Option<&'static AnyKey> {
+        let mut keys = self.keys.iter().copied();
+        keys.find(|key| key.formerly.contains(&name))
     }
 
     pub(super) fn report_unknown_keys(&self) {
@@ -127,6 +139,13 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn report_unknown(&self, name: &str) {
+        if let Some(key) = self.renamed(name) {
+            let message = format!("`{name}` in {} is called `{}` now", self.name, key.name);
+            let error = self.context.error(self.name_span(name), message);
+            let error = error.with_label(format!("write `{}`", key.name));
+            self.context.report(error.with_replacement(key.name));
+            return;
+        }
         let message = match self.name.as_str() {
             "" => format!("unknown section `{name}`"),
             section => format!("unknown key `{name}` in {section}"),
@@ -144,5 +163,57 @@ fn units_note(takes: &Takes) -> &'static str {
     match takes {
         Takes::Duration(..) => "units of time: ms, s, m, h, d",
         _ => "units of size: B, KiB, MiB, GiB, TiB",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use toml_edit::Document;
+
+    use super::*;
+    use crate::config::context::Context;
+    use crate::config::key::{Count, count, keys};
+
+    keys! {
+        /// Keys that were called otherwise.
+        KEYS: RenamedKeys {
+            window: Count<u64> = count(1, 9).default("5", "how many").formerly(&["inflight", "max_inflight"]),
+            depth: Option<Count<u64>> = count(1, 9).required("how deep").formerly(&["levels"]),
+        }
+    }
+
+    #[test]
+    fn a_former_name_is_an_error_that_names_the_new_one() {
+        let cases = [
+            ("window = 1\ndepth = 1", ""),
+            (
+                "inflight = 1\ndepth = 1",
+                "`inflight` in [s] is called `window` now",
+            ),
+            (
+                "max_inflight = 1\ndepth = 1",
+                "`max_inflight` in [s] is called `window` now",
+            ),
+            // It is not missing beside that.
+            ("levels = 1", "`levels` in [s] is called `depth` now"),
+            // A slip is none.
+            ("windwo = 1\ndepth = 1", "unknown key `windwo` in [s]"),
+        ];
+        for (text, expected) in cases {
+            let document = Document::parse(text).expect("TOML");
+            let context = Context::new(Path::new("x.toml"), "x.toml", text, &|_| None);
+            let table = document.as_table();
+            let section = Section::open(&context, "[s]", Some(table), 0..0, &[RenamedKeys::ROWS]);
+            let _ = (section.read(&KEYS.window), section.read(&KEYS.depth));
+            let found = context.into_diagnostics();
+            let said: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
+            let expected: Vec<&str> = [expected]
+                .into_iter()
+                .filter(|one| !one.is_empty())
+                .collect();
+            assert_eq!(said, expected, "{text}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::files;
 use crate::config::context::{Span, Spanned};
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::{Read, Section};
@@ -141,6 +142,24 @@ fn report_login(section: &Section<'_>, key: &AnyKey, scheme: &str, login: &str, 
             "write: url = \"{scheme}://{rest}\", user = \"{user}\", password_file = \"…\""
         ));
     section.context.report(error);
+}
+
+/// Why nothing listens on `address`, and what to do.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let why = match error.kind() {
+        ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE (`AmbientCapabilities=CAP_NET_BIND_SERVICE` in the unit); grant it, or take a higher one"
+        }
+        ErrorKind::AddrInUse => {
+            "another program has this port (`ss -ltnp` shows which); end it, or take another one"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "no interface of this machine has this address; write 0.0.0.0 for all of them, or wait until it is there"
+        }
+        _ => return format!("cannot listen on {address}: {}", files::plain(error)),
+    };
+    format!("cannot listen on {address}: {why}")
 }
 
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {

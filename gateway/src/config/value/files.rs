@@ -16,6 +16,9 @@ use crate::config::section::Section;
 /// Bytes a certificate or secret file may hold; more is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What some editors put in front of a text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Permission bits that let everybody on the machine in.
 const OTHERS: u32 = 0o007;
 
@@ -83,11 +86,33 @@ pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Optio
         return None;
     }
     let secret = text.trim_end_matches(['\n', '\r']);
-    if secret.is_empty() {
-        section.report(key, format!("{} is empty", path.display()));
+    if let Some((why, note)) = no_secret(secret, &path) {
+        let error = section.error(key, format!("{} {why}", path.display()));
+        section.context.report(error.with_note(note));
         return None;
     }
     Some(Secret::new(secret))
+}
+
+/// Why a file of this text holds no secret, and what to do: nobody could tell by its looks.
+fn no_secret(text: &str, path: &Path) -> Option<(String, String)> {
+    let path = path.display();
+    if text.trim().is_empty() {
+        return Some(("is empty".to_owned(), "write the secret into it".to_owned()));
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        let why = "begins with a byte order mark, which would be a part of the secret";
+        let note = format!("save it without one, or run `sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`");
+        return Some((why.to_owned(), note));
+    }
+    let lines = text.lines().count();
+    if lines > 1 {
+        let why = format!("has {lines} lines, and a secret is one");
+        return Some((why, "keep the line that is meant".to_owned()));
+    }
+    let control = text.chars().find(|c| c.is_control())?;
+    let why = format!("holds the control character U+{:04X}", u32::from(control));
+    Some((why, "write the secret into it anew".to_owned()))
 }
 
 /// The secret in `key`, which may only name a variable, or in the file under `file_key`.

@@ -158,13 +158,29 @@ pub fn batch(deliveries: &[Delivery]) -> Vec<u8> {
     [b"[", &*documents.join(&b','), b"]"].concat()
 }
 
+/// The first bytes of what cannot be read, escaped: mostly they tell what it is.
+pub(crate) fn beginning(bytes: &[u8]) -> String {
+    const BYTES_MAX: usize = 40;
+    let shown = bytes.get(..BYTES_MAX).unwrap_or(bytes).escape_ascii();
+    match bytes.len() {
+        0 => "nothing: it is empty".to_owned(),
+        len if len > BYTES_MAX => format!("\"{shown}\"…"),
+        _ => format!("\"{shown}\""),
+    }
+}
+
 /// One event from a JSON document; `template` has what the document does not say.
 ///
 /// # Errors
 /// What is wrong, and where.
 pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong> {
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(document)
-        .map_err(|error| Wrong::Bad(format!("it is no JSON object: {error}")))?;
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(document).map_err(|error| {
+            Wrong::Bad(format!(
+                "it is no JSON object: {error}; it begins with {}",
+                beginning(document)
+            ))
+        })?;
     complete(members.keys().map(String::as_str))?;
     let mut event = template.clone();
     event.content_type = None;
@@ -235,8 +251,12 @@ pub fn read_batch(
     template: &Event,
     payload_bytes_max: usize,
 ) -> Result<Vec<Event>, Wrong> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(document)
-        .map_err(|error| Wrong::Bad(format!("it is no JSON array: {error}")))?;
+    let elements: Vec<&RawValue> = serde_json::from_slice(document).map_err(|error| {
+        Wrong::Bad(format!(
+            "it is no JSON array: {error}; it begins with {}",
+            beginning(document)
+        ))
+    })?;
     if elements.len() > BATCH_EVENTS_MAX {
         let count = elements.len();
         return Err(Wrong::TooLarge(format!(

@@ -361,6 +361,39 @@ fn every_binding_writes_and_reads_what_is_frozen() {
 }
 
 #[test]
+fn a_time_keeps_its_digits_and_its_offset() {
+    let cases = [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05.006Z", "2026-01-02T03:04:05.006Z"),
+        (
+            "2026-01-02T03:04:05.1234567891234Z",
+            "2026-01-02T03:04:05.1234567891234Z",
+        ),
+        (
+            "2026-01-02T03:04:05.000+01:00",
+            "2026-01-02T03:04:05.000+01:00",
+        ),
+        (
+            "2026-01-02T03:04:05.50-00:00",
+            "2026-01-02T03:04:05.50-00:00",
+        ),
+        ("2026-01-02t03:04:06.000z", "2026-01-02T03:04:06.000Z"),
+        ("2026-01-02 03:04:06+05:30", "2026-01-02T03:04:06+05:30"),
+        // What is read, though it is none of RFC 3339.
+        ("2026-01-02T03:04+01:00", "2026-01-02T02:04:00Z"),
+        ("2026-01-02T03:04:05,5Z", "2026-01-02T03:04:05.5Z"),
+    ];
+    for (given, written) in cases {
+        let mut event = plain();
+        if super::read(&mut event, "time", given).is_ok() {
+            assert_eq!(super::time(&event), written, "{given}");
+        } else {
+            assert!(super::as_rfc3339(given).is_none(), "{given} is refused");
+        }
+    }
+}
+
+#[test]
 fn a_subscriber_gets_time_and_schema_as_an_upstream_does() {
     let event = full();
     let of_subscriber = mqtt::properties(&event, None);

@@ -169,13 +169,13 @@ pub(super) fn decode(bytes: &Bytes, texts: &mut SharedTexts) -> Result<Record, R
     let mut fields = Fields::of(&bytes[1..]);
     let mut reading = Reading::default();
     let mut outputs = Vec::new();
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             OUTPUT => outputs.push(output::read(value.bytes()?, bytes)?),
             DATA => {
                 let mut event = reading.event()?;
                 event.data = shared(bytes, value.bytes()?);
-                return match fields.next()? {
+                return match fields.next_field()? {
                     None => Ok(Record {
                         event: Arc::new(event),
                         outputs,
@@ -198,7 +198,7 @@ pub(super) fn attributes(beginning: &[u8]) -> Result<Event, RecordError> {
         if let Some(OUTPUT | DATA) = fields.peek() {
             return reading.event();
         }
-        match fields.next()? {
+        match fields.next_field()? {
             Some((field, value)) => reading.take(field, value, &fields, &mut texts)?,
             None => return Err(RecordError::Malformed),
         }
@@ -209,7 +209,7 @@ pub(super) fn attributes(beginning: &[u8]) -> Result<Event, RecordError> {
 pub(super) fn source(beginning: &[u8]) -> Option<&str> {
     let mut fields = Fields::of(beginning);
     loop {
-        match fields.next().ok()?? {
+        match fields.next_field().ok()?? {
             (SOURCE, value) => return value.text().ok(),
             (OUTPUT | DATA, _) => return None,
             _ => {}
@@ -297,7 +297,7 @@ fn take_mqtt(mqtt: &mut MqttProperties, field: u64, value: Value<'_>) -> Result<
 fn extension(message: &[u8]) -> Result<Extension, RecordError> {
     let (mut name, mut text, mut kind) = (None, None, 0);
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => name = Some(value.text()?),
             2 => text = Some(value.text()?),

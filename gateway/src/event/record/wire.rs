@@ -77,7 +77,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The message ends within it, or it is none.
-    pub fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, RecordError> {
+    pub fn next_field(&mut self) -> Result<Option<(u64, Value<'a>)>, RecordError> {
         self.last = self.rest;
         if self.rest.is_empty() {
             return Ok(None);
@@ -244,7 +244,7 @@ mod tests {
         assert!(written().starts_with(b"\x08\xac\x02\x10\x03\x1a\x07testing\x21\x01"));
         let message = written();
         let mut fields = Fields::of(&message);
-        let mut next = || fields.next().expect("a field");
+        let mut next = || fields.next_field().expect("a field");
         assert_eq!(next(), Some((1, Value::Varint(300))));
         assert_eq!(next().map(|(_, value)| value.signed()), Some(Ok(-2)));
         assert_eq!(next(), Some((3, Value::Bytes(b"testing"))));
@@ -253,7 +253,7 @@ mod tests {
             panic!("no message");
         };
         let mut inner = Fields::of(inner);
-        assert_eq!(inner.next(), Ok(Some((1, Value::Bytes(&[7; 200])))));
+        assert_eq!(inner.next_field(), Ok(Some((1, Value::Bytes(&[7; 200])))));
         assert_eq!(next(), None);
     }
 
@@ -264,8 +264,11 @@ mod tests {
             message.put_varint(1, number);
             message.put_signed(2, number as i64);
             let mut fields = Fields::of(&message);
-            assert_eq!(fields.next(), Ok(Some((1, Value::Varint(number)))));
-            let signed = fields.next().expect("a field").map(|(_, value)| value);
+            assert_eq!(fields.next_field(), Ok(Some((1, Value::Varint(number)))));
+            let signed = fields
+                .next_field()
+                .expect("a field")
+                .map(|(_, value)| value);
             assert_eq!(
                 signed.map(|value| value.signed()),
                 Some(Ok(number as i64)),
@@ -278,7 +281,7 @@ mod tests {
     fn what_is_not_known_is_kept_as_it_is() {
         let (message, mut kept) = (written(), Vec::new());
         let mut fields = Fields::of(&message);
-        while let Ok(Some((field, _))) = fields.next() {
+        while let Ok(Some((field, _))) = fields.next_field() {
             if field != 3 {
                 fields.keep(&mut kept).expect("little");
             }
@@ -302,7 +305,7 @@ mod tests {
             b"\x0d\x01",
         ];
         for message in cases {
-            let read = Fields::of(message).next();
+            let read = Fields::of(message).next_field();
             assert_eq!(read, Err(RecordError::Malformed), "{message:?}");
         }
     }

@@ -12,30 +12,37 @@ use crate::time::clock;
 const QUIET: Duration = Duration::from_secs(600);
 const KIND: &str = "logins";
 
-/// Somebody was not let in. The user's name is told only where it is one of the configuration:
-/// people type their passwords into any field.
+/// Somebody was not let in.
 pub struct LoginFailed<'a> {
     /// The source.
     pub source: &'a str,
     /// Where it came from.
     pub peer: IpAddr,
+    /// The user it named, where that is one of the configuration.
+    pub user: Option<&'a str>,
     /// Why.
     pub why: &'a str,
 }
 
 impl Happening for LoginFailed<'_> {
     fn log(&self) {
-        tracing::warn!(source = self.source, peer = %self.peer, "login failed: {}", self.why);
+        tracing::warn!(source = self.source, peer = %self.peer, user = self.user, "login failed: {}", self.why);
     }
 }
 
 impl SourceMetrics {
     /// Somebody was not let in: counted, and a trouble until nobody is refused for ten minutes.
-    pub fn login_failed(&self, observe: &Observe, peer: IpAddr, why: &str) {
+    /// `user` is a name of the configuration.
+    pub fn login_failed(&self, observe: &Observe, peer: IpAddr, user: Option<&str>, why: &str) {
         let label = self.label();
         let source = &*label.source;
         self.0.failed_logins.get_or_create(&label).inc();
-        observe.emit(&LoginFailed { source, peer, why });
+        observe.emit(&LoginFailed {
+            source,
+            peer,
+            user,
+            why,
+        });
         let subject = self.subject();
         if !observe.is_raised(&subject, KIND) {
             self.0.failed_since.store(0, Ordering::Relaxed);
@@ -64,14 +71,15 @@ mod tests {
         let metrics = SourceFamilies::register(&observe).of("floor");
         let peer = IpAddr::from([10, 0, 0, 7]);
         for _ in 0..3 {
-            metrics.login_failed(&observe, peer, "no user name and password");
+            metrics.login_failed(&observe, peer, None, "no user name and password");
         }
         let lines = observe.troubles.lines();
         let expected = "source floor: 3 logins failed, the last from 10.0.0.7: no user name and password. Give it what \
                         it needs to log in, or take it off the network";
         assert_eq!(lines, [expected]);
         observe.clear_past(clock::monotonic() + QUIET);
-        metrics.login_failed(&observe, peer, "the password of the user p is wrong");
+        let why = "the password of the user p is wrong";
+        metrics.login_failed(&observe, peer, Some("p"), why);
         let line = &observe.troubles.lines()[0];
         assert!(line.contains("a login failed"), "{line}");
         let metric = "source_failed_logins_total{source=\"floor\"} 4";

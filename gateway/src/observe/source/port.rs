@@ -26,7 +26,7 @@ impl Happening for PortOpened<'_> {
     }
 }
 
-/// A port is not there yet; it is tried again until it is.
+/// A port is not open yet; it is tried again until it is.
 pub struct PortAbsent<'a> {
     /// The source.
     pub source: &'a str,
@@ -39,7 +39,7 @@ impl Happening for PortAbsent<'_> {
         tracing::warn!(
             source = self.source,
             why = self.why,
-            "serial port not there, waiting for it"
+            "serial port not open, trying again"
         );
     }
 
@@ -88,27 +88,6 @@ impl Happening for PortQuiet<'_> {
             source = self.source,
             left_out = self.left_out,
             "serial port quiet again"
-        );
-    }
-}
-
-/// A line that is not what the configuration says.
-pub struct LineRefused<'a> {
-    /// The source.
-    pub source: &'a str,
-    /// What is wrong with it.
-    pub why: &'a str,
-    /// How many were refused since the start.
-    pub so_far: u64,
-}
-
-impl Happening for LineRefused<'_> {
-    fn log(&self) {
-        tracing::warn!(
-            source = self.source,
-            why = self.why,
-            so_far = self.so_far,
-            "line refused"
         );
     }
 }

@@ -19,6 +19,8 @@ const KIND: &str = "readings";
 pub(super) struct Readings {
     bytes: AtomicU64,
     readable: AtomicU64,
+    /// Since the last end of a line, where lines are read.
+    unended: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -56,6 +58,11 @@ impl Readings {
         self.readable.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many of them came since the last end of a line.
+    pub(super) fn unended(&self, count: u64) {
+        self.unended.store(count, Ordering::Relaxed);
+    }
+
     /// Something was not.
     pub(super) fn unreadable(&self, why: &str) {
         self.seen().why = Some(why.to_owned());
@@ -91,8 +98,15 @@ impl Readings {
             None => String::new(),
             Some(why) => format!(" The last was refused: {why}."),
         };
+        let unended = self.unended.load(Ordering::Relaxed);
+        let endless = match unended.min(came) {
+            count if count >= BYTES_MIN => {
+                format!(" No end of a line (CR or LF) is among the last {unended}.")
+            }
+            _ => String::new(),
+        };
         let what = format!(
-            "bytes come ({came} so far) and none of them can be read.{last} Compare `baud` = {} with the device's, then \
+            "bytes come ({came} so far) and none of them can be read.{endless}{last} Compare `baud` = {} with the device's, then \
              what it speaks with the source's `type` and `format`",
             seen.baud
         );
@@ -135,6 +149,11 @@ mod tests {
             line.contains("9600") && line.contains("not UTF-8"),
             "{line}"
         );
+        assert!(!line.contains("end of a line"), "{line}");
+        port.unended(40_000);
+        assert!(look(111, 500, 0));
+        let line = &observe.troubles.lines_at(start)[0];
+        assert!(line.contains("among the last 40000."), "{line}");
         assert!(look(111, 0, 0), "until something can be read");
         assert!(!look(112, 500, 1), "a frame");
         assert!(!look(113, 500, 1) && !look(122, 500, 1) && look(123, 500, 1));

@@ -1,12 +1,13 @@
 //! `type = "http"` of `[sources.NAME]`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::connection::listener::{self, AccessKeys, Beside, access};
 use crate::config::connection::server_tls::ServerTlsKeys;
 use crate::config::key::{
-    Count, Entries, MemorySize, Rows, Table, Text, address, count, flag, keys, memory_size, table,
-    tables, text,
+    Count, Entries, MemorySize, Rows, Table, Text, address, count, duration, flag, keys,
+    memory_size, table, tables, text,
 };
 use crate::config::kinds::{Claim, Entry, KeyGroup, Kind};
 use crate::config::section::Section;
@@ -23,6 +24,7 @@ keys! {
         max_payload: MemorySize = memory_size("1B", "16MiB").default("256KiB", "largest payload of one event; a batch may hold 4 MiB"),
         max_connections: Count<usize> = count(1, 100_000).default("256", "connections at once"),
         max_connections_per_ip: Count<usize> = count(0, 100_000).default("64", "connections at once of one address; 0 for no limit of its own"),
+        head_timeout: Duration = duration("100ms", "10m").default("5s", "from the first byte of a request's head to its last"),
         id_field: Option<Text> = text().optional("none", id_field::HELP),
     }
 }
@@ -44,6 +46,8 @@ pub struct HttpSource {
     pub connections_max: usize,
     /// `max_connections_per_ip` (64; 0: no limit of its own)
     pub connections_per_ip_max: usize,
+    /// `head_timeout` (5s): a request's head, once it has begun
+    pub head_max: Duration,
     /// `id_field`
     pub id_field: Option<String>,
 }
@@ -64,6 +68,7 @@ impl Kind for HttpSource {
         let payload_bytes_max = section.read(&KEYS.max_payload);
         let connections_max = section.read(&KEYS.max_connections);
         let connections_per_ip_max = section.read(&KEYS.max_connections_per_ip);
+        let head_max = section.read(&KEYS.head_timeout);
         let id_field = id_field::of_section(section, &KEYS.id_field);
         let access = access?;
         Some(HttpSource {
@@ -74,6 +79,7 @@ impl Kind for HttpSource {
             payload_bytes_max,
             connections_max,
             connections_per_ip_max,
+            head_max,
             id_field,
         })
     }

@@ -1,6 +1,7 @@
 //! What a request is answered: who may do what, what was wrong, and the verdict of the commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -28,6 +29,8 @@ type HttpResponse = Response<Full<Bytes>>;
 pub(super) struct HttpEndpoint {
     pub(super) door: LoginDoor,
     pub(super) payload_bytes_max: usize,
+    /// How long a head may take.
+    pub(super) head_max: Duration,
     pub(super) id_field: Option<String>,
     pub(super) template: Event,
     pub(super) inlet: Inlet,

@@ -54,7 +54,8 @@ impl LoginDoor {
         let came_without = visit.came_without.load(Ordering::Relaxed);
         if came_without && !visit.is_known.load(Ordering::Relaxed) {
             let why = "no user name and password were given";
-            self.metrics.login_failed(&self.observe, visit.peer, why);
+            self.metrics
+                .login_failed(&self.observe, visit.peer, None, why);
         }
     }
 
@@ -85,7 +86,9 @@ impl LoginDoor {
         };
         visit.is_known.store(true, Ordering::Relaxed);
         let user = self.user(&credentials).await.map_err(|why| {
-            self.metrics.login_failed(&self.observe, visit.peer, &why);
+            let user = self.known_user(&credentials);
+            self.metrics
+                .login_failed(&self.observe, visit.peer, user, &why);
             let what = match credentials {
                 Credentials::Basic { .. } => "wrong user name or password",
                 Credentials::Bearer(_) => "wrong bearer token",
@@ -93,9 +96,21 @@ impl LoginDoor {
             let challenge = "Bearer realm=\"tidegate\", error=\"invalid_token\"";
             self.unauthorized(what, challenge)
         })?;
-        let access = TopicAccess::of(user, &user.name)
-            .map_err(|why| Rejection::new(StatusCode::FORBIDDEN, why))?;
+        let access = TopicAccess::of(user, &user.name).map_err(|why| {
+            let (name, told) = (&user.name, format!("user {}: {why}", user.name));
+            self.metrics
+                .login_failed(&self.observe, visit.peer, Some(name), &told);
+            Rejection::new(StatusCode::FORBIDDEN, why)
+        })?;
         Ok((user.name.clone(), access))
+    }
+
+    /// The user that is named, if it is one of the configuration.
+    fn known_user(&self, credentials: &Credentials) -> Option<&str> {
+        let Credentials::Basic { name, .. } = credentials else {
+            return None;
+        };
+        self.logins.user(name).map(|user| user.name.as_str())
     }
 
     /// The user, or why nobody is let in, for the log.
@@ -103,7 +118,7 @@ impl LoginDoor {
         match credentials {
             Credentials::Basic { name, password } => {
                 let user = self.logins.check(name, password).await;
-                user.ok_or_else(|| self.logins.objection(name))
+                user.ok_or_else(|| self.logins.objection(name, Some(password)))
             }
             Credentials::Bearer(token) => self
                 .logins

@@ -1,23 +1,31 @@
 //! `type = "lines"` of `[sources.NAME]`.
 
+pub mod column;
+mod encoding;
+
 use std::time::Duration;
 
 use tidegate_rules::topic::is_valid_topic_name;
 
-use crate::config::PortMatch;
 use crate::config::connection::port::{self, PORT};
 use crate::config::key::{
-    Choice, MemorySize, OneOf, Rows, Text, Texts, keys, memory_size, one_of, text, texts,
+    Choice, Count, MemorySize, OneOf, Rows, Text, Texts, count, keys, memory_size, one_of, text,
+    texts,
 };
 use crate::config::kinds::{Claim, Entry, Feature, KeyGroup, Kind};
 use crate::config::section::Section;
+use crate::config::{PortMatch, PortSettings};
+use column::{Column, ColumnType};
 
 keys! {
     /// Keys of a source of text lines.
     KEYS: LinesKeys {
         format: Option<OneOf<Form>> = one_of().required("what a line is"),
-        columns: Option<Texts> = texts().optional("refused for `csv`", "names of the columns, in order"),
+        columns: Option<Texts> = texts().optional("refused for `csv`", "names of the columns, in order, each with its type where it has one: `\"t float\"`"),
         delimiter: Option<Text> = text().optional("`\",\"`", "character between columns"),
+        decimal: Option<OneOf<Decimal>> = one_of().optional("`\".\"`", "what stands before the fraction in columns of the type `float`"),
+        encoding: Option<Text> = text().optional("`\"utf-8\"`", "how characters are written, by its name in the WHATWG Encoding Standard, such as `windows-1252`"),
+        data_bits: Count<u8> = count(5, 8).default("8", "bits of a character"),
         topic: Option<Text> = text().optional("the source's name", "topic of every line"),
         max_line: MemorySize = memory_size("1B", "1MiB").default("4096B", "longest line; a longer one is refused"),
     }
@@ -39,20 +47,50 @@ impl Choice for Form {
     ];
 }
 
+/// `decimal`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decimal {
+    /// `21.5`
+    Point,
+    /// `21,5`
+    Comma,
+}
+
+impl Choice for Decimal {
+    const CHOICES: &'static [(&'static str, Decimal)] =
+        &[(".", Decimal::Point), (",", Decimal::Comma)];
+}
+
+impl Decimal {
+    /// As it is written.
+    pub fn sign(self) -> char {
+        match self {
+            Decimal::Point => '.',
+            Decimal::Comma => ',',
+        }
+    }
+}
+
 /// How lines are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LineFormat {
     /// `format = "json"`: one JSON document a line.
     Json,
-    /// `format = "csv"` with `columns = ["time", "temperature"]`
-    Csv {
-        /// Names of the columns, in order.
-        columns: Vec<String>,
-        /// `delimiter` (",")
-        delimiter: char,
-    },
+    /// `format = "csv"`
+    Csv(CsvFormat),
     /// `format = "text"`: the line as it is.
     Text,
+}
+
+/// What the cells of a line are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// `columns`, in order.
+    pub columns: Vec<Column>,
+    /// `delimiter` (","), an ASCII character.
+    pub delimiter: u8,
+    /// `decimal` (".")
+    pub decimal: Decimal,
 }
 
 /// Text lines over a serial port.
@@ -60,8 +98,10 @@ pub enum LineFormat {
 pub struct Lines {
     /// Which port.
     pub port: PortMatch,
-    /// `baud` (115200)
-    pub baud: u32,
+    /// How characters come over it.
+    pub settings: PortSettings,
+    /// `encoding` (UTF-8): how they are written.
+    pub encoding: &'static encoding_rs::Encoding,
     /// `format`
     pub format: LineFormat,
     /// `topic` (the source's name)
@@ -92,12 +132,17 @@ impl Kind for Lines {
             let error = section.error(&KEYS.topic, message);
             section.context.report(error.with_note(note));
         }
-        let baud = section.read(&PORT.baud);
+        let settings = PortSettings {
+            data_bits: section.read(&KEYS.data_bits),
+            ..PortSettings::read(section)
+        };
+        let encoding = encoding::of_section(section, &KEYS.encoding);
         let line_bytes_max = section.read(&KEYS.max_line);
         let reopen_max = section.read(&PORT.reopen_max);
         Some(Lines {
             port: port?,
-            baud,
+            settings,
+            encoding: encoding?,
             format: format?,
             topic: topic.map_or_else(|| entry.name.to_owned(), |found| found.value),
             line_bytes_max,
@@ -113,10 +158,8 @@ impl Kind for Lines {
 fn line_format(section: &Section<'_>) -> Option<LineFormat> {
     // A format that is missing or wrong is reported; the other keys are looked at all the same.
     let form = section.read(&KEYS.format).unwrap_or(Form::Json);
-    let columns = section.read(&KEYS.columns);
-    let delimiter = section.read(&KEYS.delimiter);
     if form != Form::Csv {
-        for key in [KEYS.columns.any(), KEYS.delimiter.any()] {
+        for key in [KEYS.columns.any(), KEYS.delimiter.any(), KEYS.decimal.any()] {
             if section.has(key) {
                 let message = format!("`{}` goes with format = \"csv\" only", key.name);
                 section.report(key, message);
@@ -126,31 +169,74 @@ fn line_format(section: &Section<'_>) -> Option<LineFormat> {
     match form {
         Form::Json => Some(LineFormat::Json),
         Form::Text => Some(LineFormat::Text),
-        Form::Csv => {
-            if columns.is_empty() {
-                let message = "csv lines need the names of their columns";
-                let error = section.error(&KEYS.format, message);
-                let label = "add columns = [\"time\", \"temperature\"]";
-                section.context.report(error.with_label(label));
+        Form::Csv => csv(section).map(LineFormat::Csv),
+    }
+}
+
+fn csv(section: &Section<'_>) -> Option<CsvFormat> {
+    let columns = columns(section);
+    let delimiter = delimiter(section);
+    let decimal = section.read(&KEYS.decimal).unwrap_or(Decimal::Point);
+    let is_float = |column: &Column| column.kind == ColumnType::Float;
+    if section.has(KEYS.decimal.any()) && !columns.iter().any(is_float) {
+        let message = "`decimal` is for columns of the type `float`, and there are none";
+        let error = section.error(&KEYS.decimal, message);
+        let label = "name the type behind the column: columns = [\"t float\"]";
+        section.context.report(error.with_label(label));
+    }
+    if decimal == Decimal::Comma && delimiter == Some(b',') {
+        let message = "the comma ends a column, so that a number with one needs quotes around it";
+        let warning = section.warning(&KEYS.decimal, message);
+        let label = "set delimiter = \";\" if the lines have that";
+        section.context.report(warning.with_label(label));
+    }
+    Some(CsvFormat {
+        columns,
+        delimiter: delimiter?,
+        decimal,
+    })
+}
+
+fn columns(section: &Section<'_>) -> Vec<Column> {
+    let written = section.read(&KEYS.columns);
+    if written.is_empty() {
+        let message = "csv lines need the names of their columns";
+        let error = section.error(&KEYS.format, message);
+        let label = "add columns = [\"time\", \"temperature\"]";
+        section.context.report(error.with_label(label));
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    for found in written {
+        let column = Column::read(&found.value).and_then(|column| {
+            let is_twice = columns.iter().any(|other| other.name == column.name);
+            match is_twice {
+                true => Err(format!("there are two columns `{}`", column.name)),
+                false => Ok(column),
             }
-            for (place, column) in columns.iter().enumerate() {
-                let earlier = &columns[..place];
-                if earlier.iter().any(|other| other.value == column.value) {
-                    let message = format!("there are two columns `{}`", column.value);
-                    let error = section.context.error(column.span.clone(), message);
-                    section.context.report(error);
-                }
-            }
-            let delimiter = delimiter.map_or_else(|| ",".to_owned(), |found| found.value);
-            let mut characters = delimiter.chars();
-            let (Some(delimiter), None) = (characters.next(), characters.next()) else {
-                section.report(&KEYS.delimiter, "`delimiter` takes one character");
-                return None;
-            };
-            Some(LineFormat::Csv {
-                columns: columns.into_iter().map(|found| found.value).collect(),
-                delimiter,
-            })
+        });
+        match column {
+            Ok(column) => columns.push(column),
+            Err(why) => section
+                .context
+                .report(section.context.error(found.span, why)),
+        }
+    }
+    columns
+}
+
+fn delimiter(section: &Section<'_>) -> Option<u8> {
+    let written = section.read(&KEYS.delimiter);
+    let delimiter = written.map_or_else(|| ",".to_owned(), |found| found.value);
+    match delimiter.as_bytes() {
+        [b'"' | b'\r' | b'\n' | 0] => {
+            let message = "quotes, line ends and NUL cannot stand between columns";
+            section.report(&KEYS.delimiter, message);
+            None
+        }
+        [delimiter] => Some(*delimiter),
+        _ => {
+            section.report(&KEYS.delimiter, "`delimiter` takes one ASCII character");
+            None
         }
     }
 }

@@ -5,24 +5,25 @@
 //! lines wait here and the port's own buffer fills.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_rules::event::Event;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
-use super::config::{LineFormat, Lines};
+use super::config::Lines;
+use super::payload::LineReader;
 use super::splitter::{SplitLine, Splitter};
 use crate::event::ack::Verdict;
 use crate::event::arrival::Identity;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
-use crate::observe::source::port::LineRefused;
+use crate::observe::source::lines::Refusal;
 use crate::source::port_budget::{PortBudget, ReadWork};
 use crate::source::serial_port::{Openings, SerialPort};
-use crate::time::clock;
+use crate::time::clock::{self, Now};
 use crate::time::shutdown::stopped;
 
 /// The pause before refused lines are offered again.
@@ -32,67 +33,19 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
 
-/// The payload and content type of a line.
-///
-/// # Errors
-/// What is wrong with the line, in words.
-pub fn payload(format: &LineFormat, line: &[u8]) -> Result<(Bytes, &'static str), String> {
-    let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
-    match format {
-        LineFormat::Text => Ok((Bytes::copy_from_slice(line), "text/plain")),
-        LineFormat::Json => {
-            serde_json::from_str::<serde::de::IgnoredAny>(text)
-                .map_err(|error| format!("it is not JSON: {error}"))?;
-            Ok((Bytes::copy_from_slice(line), "application/json"))
-        }
-        LineFormat::Csv { columns, delimiter } => {
-            let cells: Vec<&str> = text.split(*delimiter).map(str::trim).collect();
-            if cells.len() != columns.len() {
-                let found = match cells.len() {
-                    1 => "1 column".to_owned(),
-                    count => format!("{count} columns"),
-                };
-                let wanted = columns.len();
-                return Err(format!("it has {found}, the configuration names {wanted}"));
-            }
-            let object: serde_json::Map<_, _> = columns
-                .iter()
-                .zip(cells)
-                .map(|(name, cell)| (name.clone(), value(cell)))
-                .collect();
-            let json = serde_json::Value::Object(object).to_string();
-            Ok((json.into(), "application/json"))
-        }
-    }
-}
-
-/// A cell: a number where it reads as one, null where it is empty, else text.
-fn value(cell: &str) -> serde_json::Value {
-    if cell.is_empty() {
-        return serde_json::Value::Null;
-    }
-    if let Ok(number) = cell.parse::<i64>() {
-        return number.into();
-    }
-    match cell.parse::<f64>() {
-        Ok(number) if number.is_finite() => number.into(),
-        _ => cell.into(),
-    }
-}
-
 /// A `lines` source.
-pub struct LinesSource {
+pub(super) struct LinesSource {
     config: Lines,
+    reader: LineReader,
     port: SerialPort,
     inlet: Inlet,
     metrics: SourceMetrics,
     template: Event,
-    refused: u64,
 }
 
 impl LinesSource {
     /// A source that will read `config.port`.
-    pub fn new(
+    pub(super) fn new(
         config: Lines,
         name: &str,
         gateway_id: &str,
@@ -103,7 +56,7 @@ impl LinesSource {
         let port = SerialPort {
             source: name.into(),
             wanted: config.port.clone(),
-            baud: config.baud,
+            settings: config.settings,
             reopen_max: config.reopen_max,
             budget: Arc::new(PortBudget::new(
                 name,
@@ -130,12 +83,12 @@ impl LinesSource {
             ..Event::default()
         };
         LinesSource {
+            reader: LineReader::new(&config),
             config,
             port,
             inlet,
             metrics,
             template,
-            refused: 0,
         }
     }
 
@@ -143,7 +96,7 @@ impl LinesSource {
     ///
     /// # Errors
     /// [`Closed`] when the intake is gone.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
+    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), Closed> {
         while let Some(mut stream) = self.port.open(&mut shutdown).await {
             let why = tokio::select! {
                 () = stopped(&mut shutdown) => return Ok(()),
@@ -172,15 +125,16 @@ impl LinesSource {
                 Ok(count) => count,
                 Err(error) => return Ok(error.to_string()),
             };
-            let began = clock::monotonic();
+            let began = clock::now();
             let (mut events, mut all) = (Vec::new(), 0);
             splitter.push(&buffer[..count], |line| {
                 all += 1;
                 events.extend(self.event(line, began));
             });
+            self.metrics.line_goes_on(splitter.unended());
             let now = clock::monotonic();
             let read = ReadWork {
-                took: now.saturating_duration_since(began),
+                took: now.saturating_duration_since(began.instant),
                 bytes: count,
                 useful: events.len(),
                 all,
@@ -195,13 +149,14 @@ impl LinesSource {
         }
     }
 
-    fn event(&mut self, line: SplitLine, now: Instant) -> Option<Event> {
-        let made = match &line {
-            SplitLine::Line(line) => payload(&self.config.format, line),
-            SplitLine::TooLong => Err(format!(
-                "it is longer than max_line = {} bytes",
-                self.config.line_bytes_max
-            )),
+    fn event(&mut self, line: SplitLine<'_>, now: Now) -> Option<Event> {
+        let (bytes, made) = match line {
+            SplitLine::Line(line) => (line, self.reader.payload(line)),
+            SplitLine::TooLong(begin) => {
+                let most = self.config.line_bytes_max;
+                let why = format!("it has no end (CR or LF) within max_line = {most} bytes");
+                (begin, Err(Refusal::from(why)))
+            }
         };
         match made {
             Ok((data, content_type)) => {
@@ -212,23 +167,13 @@ impl LinesSource {
                     ..self.template.clone()
                 })
             }
-            Err(why) => {
-                self.refuse(&why, now);
+            Err(refusal) => {
+                let told = self.metrics.line_refused(&refusal, bytes, now);
+                let budget = &self.port.budget;
+                budget.emit(&told, refusal.why.len(), now.instant);
                 None
             }
         }
-    }
-
-    fn refuse(&mut self, why: &str, now: Instant) {
-        self.refused += 1;
-        self.metrics.malformed("line");
-        self.metrics.unreadable(why);
-        let refused = LineRefused {
-            source: &self.port.source,
-            why,
-            so_far: self.refused,
-        };
-        self.port.budget.emit(&refused, why.len(), now);
     }
 
     /// Offers events until every one is durable.
@@ -265,47 +210,5 @@ impl LinesSource {
         if let Some(event) = event {
             self.metrics.accepted(event.data.len());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(format: &LineFormat, line: &str, expected: Result<&str, &str>) {
-        let found = payload(format, line.as_bytes());
-        match (found, expected) {
-            (Ok((data, _)), Ok(expected)) => assert_eq!(data, expected.as_bytes(), "{line}"),
-            (Err(why), Err(part)) => assert!(why.contains(part), "{line}: {why}"),
-            (found, expected) => panic!("{line}: {found:?} instead of {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn each_format_reads_its_lines_and_says_what_is_wrong_with_others() {
-        let csv = LineFormat::Csv {
-            columns: vec!["time".into(), "temperature".into(), "state".into()],
-            delimiter: ';',
-        };
-        check(
-            &csv,
-            "12; 21.5 ;ok",
-            Ok(r#"{"state":"ok","temperature":21.5,"time":12}"#),
-        );
-        check(
-            &csv,
-            "12;;nan",
-            Ok(r#"{"state":"nan","temperature":null,"time":12}"#),
-        );
-        check(
-            &csv,
-            "12;21.5",
-            Err("it has 2 columns, the configuration names 3"),
-        );
-        check(&LineFormat::Json, r#"{"t": 1}"#, Ok(r#"{"t": 1}"#));
-        check(&LineFormat::Json, r#"{"t": 1"#, Err("it is not JSON"));
-        check(&LineFormat::Text, "hello", Ok("hello"));
-        let noise = payload(&LineFormat::Text, &[0xff, 0xfe]);
-        assert_eq!(noise, Err("it is not UTF-8".into()));
     }
 }

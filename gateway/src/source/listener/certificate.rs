@@ -1,26 +1,23 @@
 //! What is wrong with a client's certificate, or the name in it. Only certificates that the TLS layer has verified come
 //! here; all that is read is where the subject's common name stands (RFC 5280, 4.1).
 
-use rustls::{CertificateError, Error};
+use rustls::Error;
 
-/// Why a handshake failed, where it is about a certificate; for the log.
+use crate::config::connection::tls::objection;
+
+/// Why a handshake failed, where it is about a certificate or no TLS at all; for the log.
 pub(in crate::source) fn objection(error: &std::io::Error) -> Option<String> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(match error {
+    Some(match objection::of_rustls(error)? {
         Error::NoCertificatesPresented => {
             "it shows no certificate, which `client_ca` asks for".to_owned()
         }
-        // Bad is the signature of a CA of the same name, such as one that was made anew.
-        Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => "no CA in `client_ca` signed its certificate".to_owned(),
-        Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => "its certificate has expired, or this machine's clock is wrong".to_owned(),
-        Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        ) => "its certificate is not valid yet, or this machine's clock is behind".to_owned(),
-        Error::InvalidCertificate(why) => format!("its certificate is refused: {why:?}"),
+        Error::InvalidCertificate(why) => {
+            let signers = "no CA in `client_ca` signed it";
+            format!("it {}", objection::of_certificate(why, signers))
+        }
+        Error::InvalidMessage(_) => {
+            "it does not speak TLS, which this listener does: connect with TLS".to_owned()
+        }
         Error::AlertReceived(why) => {
             format!("it does not accept this gateway's certificate: {why:?}")
         }

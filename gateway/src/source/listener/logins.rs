@@ -14,6 +14,9 @@ use crate::source::listener::password;
 /// Passwords verified at once: the hash is slow on purpose.
 const VERIFICATIONS_MAX: usize = 2;
 
+/// Characters of a user name that a log line holds.
+const TOLD_CHARS_MAX: usize = 64;
+
 /// The users of one source.
 pub struct Logins {
     users: Vec<User>,
@@ -56,13 +59,31 @@ impl Logins {
         self.users.iter().find(is_its)
     }
 
-    /// Why `name` was not let in, for the log: names that are not configured stay out of it, for
-    /// somebody may have typed a password there.
-    pub fn objection(&self, name: &str) -> String {
-        match self.user(name) {
-            Some(user) => format!("the password of the user {} is wrong", user.name),
-            None => "the user name is none of `users`".to_owned(),
+    /// Why `name` was not let in with this password, for the log. A name that nobody has is told too, so that its sender
+    /// is found; but not one that may be a secret in the wrong place: a token without a password, the password
+    /// itself, or a password where the user's name stands in its place.
+    pub fn objection(&self, name: &str, given: Option<&[u8]>) -> String {
+        if let Some(user) = self.user(name) {
+            return match given {
+                Some(_) => format!("the password of the user {} is wrong", user.name),
+                None => format!("the user {} gave no password", user.name),
+            };
         }
+        let Some(given) = given else {
+            return "a user name that is none of `users`, and no password".to_owned();
+        };
+        let swapped = std::str::from_utf8(given).ok().and_then(|it| self.user(it));
+        if let Some(user) = swapped {
+            return format!(
+                "its password is the name of the user {}: user name and password are swapped",
+                user.name
+            );
+        }
+        if given == name.as_bytes() {
+            return "a user name that is none of `users`, and the same as its password".to_owned();
+        }
+        let told: String = name.chars().take(TOLD_CHARS_MAX).collect();
+        format!("the user name {told:?} is none of `users`")
     }
 
     /// The user whose name and password these are. An unknown user costs the same time as a

@@ -4,6 +4,8 @@
 //! second task hands on acknowledgements, so that neither waits for the other. Both end with
 //! the client.
 
+mod objection;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use rumqttc::{QoS, TlsConfiguration, Transport, v5};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::config::{Broker, MqttVersion};
+use crate::config::{Broker, ClientTls, MqttVersion};
 use crate::event::arrival::KeptPayload;
 
 /// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
@@ -87,13 +89,14 @@ impl BrokerClient {
     ) -> (BrokerClient, mpsc::Receiver<Result<ClientEvent, String>>) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+        let tls_of = broker.tls.clone();
         let (client, listening) = match broker.version {
             MqttVersion::V311 => {
                 let options = options(broker, transport);
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V311(client),
-                    tokio::spawn(listen(events, sender, payload_bytes_max)),
+                    tokio::spawn(listen(events, sender, payload_bytes_max, tls_of)),
                 )
             }
             MqttVersion::V5 => {
@@ -101,7 +104,7 @@ impl BrokerClient {
                 let (client, events) = v5::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V5(client),
-                    tokio::spawn(listen_v5(events, sender, payload_bytes_max)),
+                    tokio::spawn(listen_v5(events, sender, payload_bytes_max, tls_of)),
                 )
             }
         };
@@ -169,6 +172,18 @@ impl Drop for BrokerClient {
     }
 }
 
+/// Why the connection is over that nothing can be sent on any more, if it said so.
+pub(super) async fn why_over(
+    events: &mut mpsc::Receiver<Result<ClientEvent, String>>,
+) -> Option<String> {
+    loop {
+        match events.recv().await? {
+            Ok(_) => {}
+            Err(why) => return Some(why),
+        }
+    }
+}
+
 async fn acknowledge(client: LibraryClient, mut acknowledgements: mpsc::UnboundedReceiver<u16>) {
     while let Some(id) = acknowledgements.recv().await {
         let sent = match &client {
@@ -224,8 +239,14 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     options
 }
 
-async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes_max: usize) {
+async fn listen(
+    mut events: rumqttc::EventLoop,
+    sender: ClientEventSender,
+    bytes_max: usize,
+    tls: Option<ClientTls>,
+) {
     use rumqttc::{Event, Packet, SubscribeReasonCode};
+    let mut connected = false;
     loop {
         let heard = match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
@@ -252,8 +273,9 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes
                 })))
             }
             Ok(_) => continue,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(objection::told(&error, tls.as_ref(), connected)),
         };
+        connected |= matches!(heard, Ok(ClientEvent::Connected { .. }));
         let over = heard.is_err();
         if sender.send(heard).await.is_err() || over {
             return;
@@ -261,9 +283,15 @@ async fn listen(mut events: rumqttc::EventLoop, sender: ClientEventSender, bytes
     }
 }
 
-async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_max: usize) {
+async fn listen_v5(
+    mut events: v5::EventLoop,
+    sender: ClientEventSender,
+    bytes_max: usize,
+    tls: Option<ClientTls>,
+) {
     use v5::Event;
     use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
+    let mut connected = false;
     loop {
         let heard = match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(ack))) => Ok(ClientEvent::Connected {
@@ -292,13 +320,17 @@ async fn listen_v5(mut events: v5::EventLoop, sender: ClientEventSender, bytes_m
                     user: properties.user_properties,
                 })))
             }
-            Ok(Event::Incoming(Packet::Disconnect(goodbye))) => Err(format!(
-                "the broker disconnected: {:?}",
-                goodbye.reason_code
-            )),
+            Ok(Event::Incoming(Packet::Disconnect(goodbye))) => {
+                let said = goodbye.properties.and_then(|said| said.reason_string);
+                Err(objection::disconnected(
+                    goodbye.reason_code,
+                    said.as_deref(),
+                ))
+            }
             Ok(_) => continue,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(objection::told_v5(&error, tls.as_ref(), connected)),
         };
+        connected |= matches!(heard, Ok(ClientEvent::Connected { .. }));
         let over = heard.is_err();
         if sender.send(heard).await.is_err() || over {
             return;

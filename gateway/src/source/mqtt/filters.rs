@@ -20,6 +20,20 @@ pub(super) fn uncovered(filters: &[String], refused: &[String]) -> Vec<String> {
     kept
 }
 
+/// That each filter has its answer.
+///
+/// # Errors
+/// What the broker answers otherwise.
+pub(super) fn check_answers(filters: &[String], granted: &[Granted]) -> Result<(), String> {
+    let (answers, filters) = (granted.len(), filters.len());
+    match answers == filters {
+        true => Ok(()),
+        false => Err(format!(
+            "the broker answers {answers} of the {filters} filters of a SUBSCRIBE: nobody knows which it grants"
+        )),
+    }
+}
+
 /// The filters that the broker answered so.
 pub(super) fn answered(
     filters: &[String],

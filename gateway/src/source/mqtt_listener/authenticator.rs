@@ -47,17 +47,33 @@ impl Authenticator {
             None => self.by_password(connect).await?,
         };
         let access = TopicAccess::of(user, client)
-            .map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why))?;
+            .map_err(|why| Disconnect::new(reason::NOT_AUTHORIZED, why).of_user(&user.name))?;
         Ok((user.name.clone(), access))
+    }
+
+    /// The user that a client names, if it is one of the configuration.
+    pub(super) fn known_user(
+        &self,
+        connect: &ConnectPacket,
+        certificate_name: Option<&str>,
+    ) -> Option<&str> {
+        let given = connect.user.as_ref().map(|user| user.as_str());
+        let names = certificate_name.into_iter().chain(given);
+        let mut users = names.filter_map(|name| self.logins.user(name));
+        users.next().map(|user| user.name.as_str())
     }
 
     async fn by_password(&self, connect: &ConnectPacket) -> Result<&User, Disconnect> {
         let name = connect.user.as_ref().map(|user| user.as_str());
-        let (Some(name), Some(given)) = (name, connect.password.as_deref()) else {
+        let Some(name) = name else {
             return Err(bad_login("no user name and password were given"));
         };
-        let user = self.logins.check(name, given).await;
-        user.ok_or_else(|| bad_login(&self.logins.objection(name)))
+        let given = connect.password.as_deref();
+        let user = match given {
+            Some(given) => self.logins.check(name, given).await,
+            None => None,
+        };
+        user.ok_or_else(|| bad_login(&self.logins.objection(name, given)))
     }
 }
 

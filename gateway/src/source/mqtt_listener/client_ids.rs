@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::codec::reason;
 use super::disconnect::Disconnect;
@@ -11,6 +11,8 @@ use super::disconnect::Disconnect;
 struct ClientIdHolder {
     user: String,
     taken_over: Arc<Notify>,
+    /// Closed when its connection has nothing more to say.
+    ended: oneshot::Receiver<()>,
 }
 
 /// The client ids in use at a listener.
@@ -22,6 +24,9 @@ pub(super) struct ClientIdLease {
     ids: ClientIds,
     client: Arc<str>,
     taken_over: Arc<Notify>,
+    /// The end of the connection that had it before.
+    before: Option<oneshot::Receiver<()>>,
+    _ended: oneshot::Sender<()>,
 }
 
 impl ClientIds {
@@ -35,26 +40,37 @@ impl ClientIds {
             if holder.user != user {
                 return Err(Disconnect::new(
                     reason::NOT_AUTHORIZED,
-                    "the client id is in use by another user",
+                    format!("the client id {client:?} is in use by another user"),
                 ));
             }
             holder.taken_over.notify_one();
         }
         let taken_over = Arc::new(Notify::new());
+        let (says_end, ended) = oneshot::channel();
         let holder = ClientIdHolder {
             user: user.into(),
             taken_over: Arc::clone(&taken_over),
+            ended,
         };
-        holders.insert(Arc::clone(client), holder);
+        let before = holders.insert(Arc::clone(client), holder);
         Ok(ClientIdLease {
             ids: self.clone(),
             client: Arc::clone(client),
             taken_over,
+            before: before.map(|before| before.ended),
+            _ended: says_end,
         })
     }
 }
 
 impl ClientIdLease {
+    /// Waits until the connection that had the client id has said its last, its will.
+    pub(super) async fn predecessor_ended(&mut self) {
+        if let Some(before) = self.before.take() {
+            let _ = before.await;
+        }
+    }
+
     /// Waits until a newer connection takes the client id over.
     pub(super) async fn taken_over(&self) {
         self.taken_over.notified().await;

@@ -25,7 +25,7 @@ keys! {
         max_connections: Count<usize> = count(1, 100_000).default("1000", "connections at once"),
         max_connections_per_ip: Count<usize> = count(0, 100_000).default("0", "connections at once of one address; 0 for no limit of its own"),
         connect_timeout: Duration = duration("100ms", "10m").default("10s", "from the connection to its CONNECT"),
-        keep_alive_max: Duration = duration("1s", "18h").default("1h", "longest keep-alive; longer or absent ones are capped"),
+        keep_alive_max: Duration = duration("1s", "18h").default("1h", "longest keep-alive of MQTT 5: a longer one, or none, is answered with this; MQTT 3 clients keep their own"),
         receive_max: Count<u16> = count(1, 65_535).default("256", "QoS 1 and 2 publishes under way per connection"),
         max_subscriptions: Count<usize> = count(0, 65_535).default("64", "subscriptions per connection"),
         max_topic_levels: Count<usize> = count(1, 200).default("32", "levels of a topic"),
@@ -54,7 +54,7 @@ pub struct MqttListener {
     pub connections_per_ip_max: usize,
     /// `connect_timeout` (10s): from accept to CONNECT
     pub connect_timeout: Duration,
-    /// `keep_alive_max` (1h): longer or absent keep-alives are capped (MQTT 5: Server Keep Alive)
+    /// `keep_alive_max` (1h): longer or absent keep-alives of MQTT 5 are answered with it (Server Keep Alive)
     pub keep_alive_max: Duration,
     /// `receive_max` (256): QoS 1 and 2 publishes under way per connection
     pub receive_max: u16,

@@ -19,6 +19,14 @@ impl Disconnect {
             why: why.into(),
         }
     }
+
+    /// The same with the user in its words.
+    pub(super) fn of_user(self, user: &str) -> Disconnect {
+        match user {
+            "" => self,
+            user => Disconnect::new(self.reason, format!("user {user}: {}", self.why)),
+        }
+    }
 }
 
 impl From<DecodeError> for Disconnect {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::codec::encode;
-use super::codec::packet::{Packet, PublishPacket, V5, V311};
+use super::codec::packet::{Packet, PublishPacket, V5};
 use super::codec::reason;
 use super::config::MqttListener;
 use super::disconnect::Disconnect;
@@ -47,15 +47,17 @@ pub(super) struct InflightPublish {
 
 /// One connected client.
 pub struct ClientSession {
-    /// Protocol level, 4 or 5.
+    /// Protocol level: 3, 4 or 5.
     pub level: u8,
     /// Its client id.
     pub client: Arc<str>,
     /// QoS 1 and 2 publishes not settled yet.
     pub inflight: usize,
-    /// Whether a publish was refused that MQTT 3.1.1 has no words for.
+    /// Whether a publish was refused that MQTT 3 has no words for.
     pub must_reconnect: bool,
     pub(super) will: Option<PublishPacket>,
+    /// How long the client asked for its session to be kept; it is told that it is not.
+    pub(super) session_expiry_s: u32,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) outgoing_inflight_max: usize,
     /// The largest packet the client takes.
@@ -111,6 +113,7 @@ impl ClientSession {
             inflight: 0,
             must_reconnect: false,
             will: None,
+            session_expiry_s: 0,
             subscriptions: Vec::new(),
             outgoing_inflight_max,
             packet_bytes_max: usize::MAX,
@@ -170,19 +173,35 @@ impl ClientSession {
                 encode::pingresp(out);
                 Ok(())
             }
-            Packet::Disconnect { with_will } => {
-                if !with_will {
-                    self.will = None;
-                }
-                Err(Disconnect::new(reason::SUCCESS, ""))
+            Packet::Disconnect {
+                reason,
+                session_expiry_s,
+            } => Err(self.goodbye(reason, session_expiry_s)),
+        }
+    }
+
+    /// The end that the client asks for. Only "normal disconnection" takes its will back (3.14.4).
+    fn goodbye(&mut self, reason: u8, session_expiry_s: u32) -> Disconnect {
+        if session_expiry_s > 0 && self.session_expiry_s == 0 {
+            let why = "a DISCONNECT that keeps a session which CONNECT did not ask to keep";
+            return Disconnect::new(reason::PROTOCOL_ERROR, why);
+        }
+        match reason {
+            reason::SUCCESS => {
+                self.will = None;
+                Disconnect::new(reason::SUCCESS, "")
+            }
+            other => {
+                let why = format!("the client ended it with reason {other:#04x}");
+                Disconnect::new(reason::SUCCESS, why)
             }
         }
     }
 
-    /// Whether the client is held back: MQTT 3.1.1 has no word for how many publishes may be
+    /// Whether the client is held back: MQTT 3 has no word for how many publishes may be
     /// under way, so its packets wait in the socket until some are settled.
     pub fn is_throttled(&self) -> bool {
-        self.level == V311 && self.inflight >= usize::from(self.limits.receive_max)
+        self.level != V5 && self.inflight >= usize::from(self.limits.receive_max)
     }
 
     /// The end of a subscriber that lags beyond what is kept.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::PortMatch;
-use crate::config::connection::port::{self, PORT};
+use crate::config::connection::port::{self, PORT, PortSettings};
 use crate::config::key::{Rows, Text, keys, text};
 use crate::config::kinds::{Claim, Entry, Feature, KeyGroup, Kind};
 use crate::config::section::Section;
@@ -21,8 +21,8 @@ keys! {
 pub struct Serial {
     /// Which port.
     pub port: PortMatch,
-    /// `baud` (115200)
-    pub baud: u32,
+    /// How characters come over it.
+    pub settings: PortSettings,
     /// `topic` ("devices/{device}"): of the device's readings.
     pub topic: String,
     /// `reopen_max` (5s): the longest pause between attempts to open the port again.
@@ -39,11 +39,11 @@ impl Kind for Serial {
     fn read(section: &Section<'_>, _: &Entry<'_>) -> Option<Serial> {
         let port = PortMatch::read(section);
         let topic = topics::template(section, &KEYS.topic, &["device"]);
-        let baud = section.read(&PORT.baud);
+        let settings = PortSettings::read(section);
         let reopen_max = section.read(&PORT.reopen_max);
         Some(Serial {
             port: port?,
-            baud,
+            settings,
             topic: topic?,
             reopen_max,
         })

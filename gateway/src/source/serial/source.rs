@@ -32,7 +32,7 @@ impl SerialSource {
         let port = SerialPort {
             source: name.into(),
             wanted: config.port.clone(),
-            baud: config.baud,
+            settings: config.settings,
             reopen_max: config.reopen_max,
             budget: Arc::clone(&context.budget),
             metrics: context.metrics.clone(),

@@ -14,7 +14,7 @@ use super::config::Serial;
 use super::host::SerialHost;
 use super::session::SerialSession;
 use super::{SerialContext, device};
-use crate::config::PortMatch;
+use crate::config::{PortMatch, PortSettings};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::arrival::Arrival;
 use crate::event::device_mark::{Boots, device_mark_key};
@@ -128,7 +128,7 @@ fn host(store: &Store, inlet: &Inlet) -> SerialHost {
     let observe = Arc::new(Observe::default());
     let config = Serial {
         port: PortMatch::Path("none".into()),
-        baud: 115_200,
+        settings: PortSettings::default(),
         topic: "devices/{device}".into(),
         reopen_max: Duration::from_secs(1),
     };

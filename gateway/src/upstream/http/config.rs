@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
 use crate::config::ClientTls;
-use crate::config::connection::client_tls;
+use crate::config::connection::{client_tls, tls};
 use crate::config::key::{
     Count, Entries, OneOf, Rows, Text, count, duration, keys, one_of, pairs, path, text,
 };
@@ -73,8 +75,23 @@ impl Kind for HttpUpstream {
                 .context
                 .report(warning.with_label("https:// would encrypt it"));
         }
+        if let Some(bearer) = &bearer
+            && HeaderValue::try_from(bearer.reveal()).is_err()
+        {
+            let key = [KEYS.bearer_file.any(), KEYS.bearer.any()]
+                .into_iter()
+                .find(|key| section.has(key));
+            let message = "the token holds a character that no header carries; it is one line of visible characters";
+            section.report(key.unwrap_or(KEYS.bearer.any()), message);
+        }
         let headers = headers(section);
         let tls = ClientTls::read(section);
+        if let Some(url) = &url {
+            check_url(section, &url.text);
+            if url.scheme == "https" {
+                tls.report_unusable(section, &KEYS.url, tls::client::objection);
+            }
+        }
         let batch_max = section.read(&KEYS.batch_max);
         let timeout = section.read(&KEYS.timeout);
         let requests_max = section.read(&KEYS.requests_max);
@@ -90,6 +107,16 @@ impl Kind for HttpUpstream {
             requests_max,
         })
     }
+}
+
+/// What the HTTP client makes of it counts.
+fn check_url(section: &Section<'_>, url: &str) {
+    #[cfg(feature = "http")]
+    if let Err(why) = reqwest::Url::parse(url) {
+        section.report(&KEYS.url, format!("`{url}` cannot be used: {why}"));
+    }
+    #[cfg(not(feature = "http"))]
+    let _ = (section, url);
 }
 
 fn headers(section: &Section<'_>) -> Vec<(String, Secret)> {
@@ -111,7 +138,7 @@ fn headers(section: &Section<'_>) -> Vec<(String, Secret)> {
                 return None;
             };
             let value = section.context.expand(text, &name.span)?;
-            if value.contains(|c: char| c.is_control()) {
+            if value.contains(|c: char| c.is_control()) || HeaderValue::try_from(&value).is_err() {
                 wrong(format!(
                     "the header `{}` holds control characters",
                     name.value

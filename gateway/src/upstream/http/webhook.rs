@@ -15,6 +15,8 @@ use tokio_rustls::TlsConnector;
 use super::config::HttpUpstream;
 use super::request::{self, WebhookRequest};
 use super::response::{self, RequestOutcome};
+use crate::config::ClientTls;
+use crate::config::connection::tls::objection;
 use crate::time::clock;
 use crate::upstream::format::Format;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
@@ -49,6 +51,7 @@ struct Server {
     host: String,
     port: u16,
     tls: Option<TlsConnector>,
+    certificates: ClientTls,
 }
 
 impl HttpOut {
@@ -240,6 +243,7 @@ impl Server {
             port: url.port_or_known_default().unwrap_or(80),
             url,
             tls: encrypted.then(|| TlsConnector::from(Arc::new(tls))),
+            certificates: config.tls.clone(),
         })
     }
 
@@ -254,7 +258,7 @@ impl Server {
             }
             Err(error) => match self.reach().await {
                 Ok(()) => {
-                    let why = innermost(&error);
+                    let why = self.told(&error, innermost(&error));
                     RequestOutcome::Busy(format!("{}: no answer: {why}", self.name()), None)
                 }
                 Err(why) => RequestOutcome::Gone(why),
@@ -266,7 +270,7 @@ impl Server {
     async fn reach(&self) -> Result<(), String> {
         let failed = |why: String| format!("{}: {why}", self.name());
         match tokio::time::timeout(CONNECT_MAX, self.shake_hands()).await {
-            Ok(reached) => reached.map_err(|error| failed(error.to_string())),
+            Ok(reached) => reached.map_err(|error| failed(self.told(&error, error.to_string()))),
             Err(_) => Err(failed(format!(
                 "no connection within {} s",
                 CONNECT_MAX.as_secs()
@@ -281,6 +285,18 @@ impl Server {
             tls.connect(name, stream).await?;
         }
         Ok(())
+    }
+
+    /// What went wrong, in words; `otherwise` where that is not about TLS.
+    fn told(&self, error: &(dyn Error + 'static), otherwise: String) -> String {
+        let objection = match &self.tls {
+            Some(_) => objection::of_server(error, &self.certificates, "http://"),
+            // A server that speaks TLS answers a plain request with bytes that are no HTTP.
+            None => otherwise.contains("invalid HTTP version").then(|| {
+                "it does not speak HTTP; if it speaks TLS, write https:// in `url`".to_owned()
+            }),
+        };
+        objection.unwrap_or(otherwise)
     }
 
     /// For messages: a path or a query may hold what is nobody's business.

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::limits::BrokerLimits;
 use super::packet::{self, Incoming};
 use super::reason;
+use crate::config::connection::tls::objection;
 use crate::config::{Broker, MqttVersion};
 use crate::time::clock;
 
@@ -36,7 +37,46 @@ pub(super) struct BrokerConnection {
     flushed: bool,
     /// Why nothing more can be read, told after what was read.
     broken: Option<String>,
+    /// What that was, where the system or the TLS layer said it.
+    failed: Option<std::io::Error>,
+    /// What the first bytes are.
+    first: FirstBytes,
     life: Life,
+}
+
+/// What the other end speaks, by the first bytes that it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstBytes {
+    Mqtt,
+    Tls,
+    Http,
+}
+
+impl FirstBytes {
+    /// An alert of TLS, or an answer of HTTP; everything else may be MQTT.
+    fn of(bytes: &[u8]) -> FirstBytes {
+        match bytes {
+            [0x15, 0x03, ..] => FirstBytes::Tls,
+            [b'H', b'T', b'T', b'P', ..] => FirstBytes::Http,
+            _ => FirstBytes::Mqtt,
+        }
+    }
+
+    /// What to do about it.
+    fn words(self) -> Option<&'static str> {
+        match self {
+            FirstBytes::Tls => Some("it speaks TLS; write mqtts:// in `url`"),
+            FirstBytes::Http => Some("it speaks HTTP, not MQTT; see the port in `url`"),
+            FirstBytes::Mqtt => None,
+        }
+    }
+}
+
+/// What went wrong with the connection, in words.
+fn told(error: &std::io::Error, broker: &Broker) -> String {
+    let tls = broker.tls.as_ref();
+    let objection = tls.and_then(|tls| objection::of_server(error, tls, "mqtt://"));
+    objection.unwrap_or_else(|| error.to_string())
 }
 
 impl BrokerConnection {
@@ -61,12 +101,13 @@ impl BrokerConnection {
                 let name = ServerName::try_from(host.to_owned());
                 let name = name.map_err(|error| error.to_string())?;
                 let stream = TlsConnector::from(tls).connect(name, stream).await;
-                let (reader, writer) = tokio::io::split(stream.map_err(|error| error.to_string())?);
+                let stream = stream.map_err(|error| told(&error, broker))?;
+                let (reader, writer) = tokio::io::split(stream);
                 BrokerConnection::over(Box::new(reader), Box::new(writer))
             }
         };
         packet::connect(broker, &mut connection.out)?;
-        let limits = connection.log_in(broker.version).await?;
+        let limits = connection.log_in(broker).await?;
         connection.life = Life::new(broker.keep_alive, limits.keep_alive_s);
         Ok((connection, limits))
     }
@@ -82,19 +123,23 @@ impl BrokerConnection {
             out: BytesMut::new(),
             flushed: true,
             broken: None,
+            failed: None,
+            first: FirstBytes::Mqtt,
             // A PINGREQ must not go before CONNACK.
             life: Life::new(QUIET_MAX, None),
         }
     }
 
-    async fn log_in(&mut self, version: MqttVersion) -> Result<BrokerLimits, String> {
-        let first = self.receive().await.map_err(|why| match version {
-            MqttVersion::V5 => {
-                format!(
-                    "{why} before CONNACK; if it knows MQTT 3.1.1 only, set `version = \"3.1.1\"`"
-                )
-            }
-            MqttVersion::V311 => format!("{why} before CONNACK"),
+    async fn log_in(&mut self, broker: &Broker) -> Result<BrokerLimits, String> {
+        let version = broker.version;
+        let first = self.receive().await;
+        let first = first.map_err(|why| match (&self.failed, self.first.words()) {
+            (Some(error), _) if objection::of_rustls(error).is_some() => told(error, broker),
+            (_, Some(words)) => words.to_owned(),
+            _ if version == MqttVersion::V5 => format!(
+                "{why} before CONNACK; if it knows MQTT 3.1.1 only, set `version = \"3.1.1\"`"
+            ),
+            _ => format!("{why} before CONNACK"),
         })?;
         match first.into_iter().next() {
             Some(Incoming::ConnAck {
@@ -130,8 +175,14 @@ impl BrokerConnection {
             tokio::select! {
                 read = self.reader.read_buf(&mut self.incoming) => match read {
                     Ok(0) => self.broken = Some("the broker closed the connection".to_owned()),
-                    Ok(_) => self.life.heard(),
-                    Err(error) => self.broken = Some(error.to_string()),
+                    Ok(_) => {
+                        self.first = FirstBytes::of(&self.incoming);
+                        self.life.heard();
+                    }
+                    Err(error) => {
+                        self.broken = Some(error.to_string());
+                        self.failed = Some(error);
+                    }
                 },
                 written = write(&mut self.writer, &mut self.out, &mut self.flushed), if writes => {
                     // What the broker said before may still be read, and be the reason.

@@ -48,6 +48,22 @@ enum Piece {
     New(String),
 }
 
+/// The value of a member of an object as it is written, the last one of its name.
+pub(crate) fn raw_member<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut scanner = Scanner::new(text);
+    scanner.blank();
+    let mut found = None;
+    let read = scanner.members(|scanner, key| {
+        let start = scanner.at;
+        scanner.value()?;
+        if text_of(text, key) == name {
+            found = text.get(start..scanner.at);
+        }
+        Ok(())
+    });
+    read.ok().and(found)
+}
+
 /// The object in `text` with the `edits` made in their order. `bytes` is what `text` was made of, byte for byte: what is
 /// not edited is taken from there, white space too.
 ///

@@ -6,7 +6,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-use super::certificates;
+use super::{certificates, objection};
 use crate::config::ClientTls;
 
 /// The client side's configuration.
@@ -20,7 +20,7 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
             for certificate in certificates(ca)? {
                 roots
                     .add(certificate)
-                    .map_err(|error| format!("{}: {error}", ca.display()))?;
+                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_pair(&error)))?;
             }
         }
         None => {
@@ -42,9 +42,14 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
                 .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
             builder
                 .with_client_auth_cert(chain, secret)
-                .map_err(|error| format!("{}: {error}", cert.display()))
+                .map_err(|error| format!("{}: {}", cert.display(), objection::of_pair(&error)))
         }
     }
+}
+
+/// Why these certificates cannot be used, where they cannot.
+pub(crate) fn objection(tls: &ClientTls) -> Option<String> {
+    config(tls).err()
 }
 
 /// A configuration that trusts nobody, for clients that want one and never use it.

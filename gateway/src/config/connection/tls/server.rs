@@ -8,8 +8,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates;
+use super::{certificates, objection};
 use crate::config::ServerTls;
+
+/// Why these certificates cannot be used, where they cannot.
+pub(crate) fn objection(tls: &ServerTls) -> Option<String> {
+    acceptor(tls).err()
+}
 
 /// An acceptor for the files that the configuration names.
 ///
@@ -30,7 +35,7 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
             for certificate in certificates(ca)? {
                 roots
                     .add(certificate)
-                    .map_err(|error| format!("{}: {error}", ca.display()))?;
+                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_pair(&error)))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
@@ -40,6 +45,6 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     };
     let config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {error}", tls.cert.display()))?;
+        .map_err(|error| format!("{}: {}", tls.cert.display(), objection::of_pair(&error)))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

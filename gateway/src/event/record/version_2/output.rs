@@ -63,7 +63,7 @@ pub(super) fn read(message: &[u8], whole: &Bytes) -> Result<Routed, RecordError>
     let output = &mut routed.output;
     let (mut options, mut unknown) = (SendOptions::default(), Vec::new());
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => routed.lane = value.within()?,
             2 => {
@@ -91,7 +91,7 @@ pub(super) fn read(message: &[u8], whole: &Bytes) -> Result<Routed, RecordError>
 fn capture(message: &[u8]) -> Result<(Arc<str>, Arc<str>), RecordError> {
     let (mut name, mut text) = (None, None);
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => name = Some(value.text()?),
             2 => text = Some(value.text()?),

@@ -8,7 +8,7 @@ use super::fields::DecodeError::{self, Malformed, ProtocolError};
 use super::fields::{
     FieldReader, FixedHeader, Properties, Property, PropertySet, header, property_id,
 };
-use super::packet::{ConnectPacket, Packet, PublishPacket, SubscribePacket, V5, V311};
+use super::packet::{ConnectPacket, Packet, PublishPacket, SubscribePacket, V5, V31, V311};
 
 /// User properties of one packet that are read; a publish with more is not taken.
 const USER_PROPERTIES_MAX: usize = 64;
@@ -20,6 +20,9 @@ const OF_WILL: PropertySet = PropertySet::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x1
 const OF_PUBLISH: PropertySet = PropertySet::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x0b, 0x23, 0x26]);
 const OF_SUBSCRIBE: PropertySet = PropertySet::of(&[0x0b, 0x26]);
 const OF_UNSUBSCRIBE: PropertySet = PropertySet::of(&[0x26]);
+const OF_DISCONNECT: PropertySet = PropertySet::of(&[0x11, 0x1f, 0x26]);
+
+const RESERVED_FLAGS: DecodeError = Malformed("reserved flags are set");
 
 /// What stands at the front of the receive buffer.
 #[derive(Debug, PartialEq)]
@@ -87,7 +90,7 @@ pub fn publish_head(buffer: &mut BytesMut, level: u8) -> Result<Option<PublishHe
         return Ok(None);
     };
     let mut fields = FieldReader::new(bytes::Bytes::copy_from_slice(bytes));
-    let publish = before_properties(header.first & 0x0f, &mut fields)?;
+    let publish = before_properties(header.first & 0x0f, &mut fields, level)?;
     let properties = if level == V5 { fields.varint()? } else { 0 };
     let head = head - fields.rest().len();
     let payload = (header.remaining - head).checked_sub(properties);
@@ -111,11 +114,12 @@ fn body(header: &FixedHeader, fields: FieldReader, level: u8) -> Result<Packet, 
     let flags = header.first & 0x0f;
     let kind = header.first >> 4;
     let expected = if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
-    if kind != 3 && flags != expected {
-        return Err(Malformed("reserved flags are set"));
+    // A CONNECT looks at them itself. In MQTT 3.1 they are not used, and DUP may be set (2.1 there).
+    if !matches!(kind, 1 | 3) && level != V31 && flags != expected {
+        return Err(RESERVED_FLAGS);
     }
     match kind {
-        1 => connect(fields).map(|connect| Packet::Connect(Box::new(connect))),
+        1 => connect(flags, fields).map(|connect| Packet::Connect(Box::new(connect))),
         3 => publish(flags, fields, level).map(Packet::Publish),
         4 => acknowledged_id(fields, level).map(Packet::PubAck),
         5 => acknowledged_id(fields, level).map(Packet::PubRec),
@@ -124,29 +128,36 @@ fn body(header: &FixedHeader, fields: FieldReader, level: u8) -> Result<Packet, 
         8 => subscribe(fields, level).map(Packet::Subscribe),
         10 => unsubscribe(fields, level),
         12 if fields.is_empty() => Ok(Packet::PingReq),
-        14 => disconnect(fields),
+        14 => disconnect(fields, level),
         15 => Err(Malformed("enhanced authentication was not agreed on")),
         _ => Err(Malformed("a client does not send this packet type")),
     }
 }
 
-fn connect(mut fields: FieldReader) -> Result<ConnectPacket, DecodeError> {
-    if fields.text()?.as_str() != "MQTT" {
-        return Err(Malformed("the protocol name is not MQTT"));
-    }
+fn connect(header_flags: u8, mut fields: FieldReader) -> Result<ConnectPacket, DecodeError> {
+    let name = fields.text()?;
     let level = fields.u8()?;
+    let is_spoken = match name.as_str() {
+        "MQTT" => matches!(level, V311 | V5),
+        "MQIsdp" => level == V31,
+        _ => return Err(Malformed("the protocol name is neither MQTT nor MQIsdp")),
+    };
     let mut connect = ConnectPacket {
         level,
+        is_spoken,
         ..ConnectPacket::default()
     };
-    if level != V311 && level != V5 {
+    if !is_spoken {
         return Ok(connect);
     }
     let flags = fields.u8()?;
-    if flags & 1 != 0 {
+    if level != V31 && header_flags != 0 {
+        return Err(RESERVED_FLAGS);
+    }
+    if level != V31 && flags & 1 != 0 {
         return Err(Malformed("the reserved CONNECT flag is set"));
     }
-    if level == V311 && flags & 0xc0 == 0x40 {
+    if level != V5 && flags & 0xc0 == 0x40 {
         return Err(Malformed("a password without a user name"));
     }
     connect.clean = flags & 2 != 0;
@@ -156,10 +167,12 @@ fn connect(mut fields: FieldReader) -> Result<ConnectPacket, DecodeError> {
     }
     connect.client_id = fields.text()?;
     connect.will = will(flags, &mut fields, level)?;
-    if flags & 0x80 != 0 {
+    // In MQTT 3.1 a login may be missing although its flags are set (3.1 there).
+    let may_end = level == V31;
+    if flags & 0x80 != 0 && !(may_end && fields.is_empty()) {
         connect.user = Some(fields.text()?);
     }
-    if flags & 0x40 != 0 {
+    if flags & 0x40 != 0 && !(may_end && fields.is_empty()) {
         connect.password = Some(fields.binary()?);
     }
     if !fields.is_empty() {
@@ -183,6 +196,9 @@ fn connect_properties(connect: &mut ConnectPacket, fields: FieldReader) -> Resul
             Property::Number(property_id::MAXIMUM_PACKET_SIZE, max) => {
                 connect.packet_bytes_max = Some(max)
             }
+            Property::Number(property_id::SESSION_EXPIRY, seconds) => {
+                connect.session_expiry_s = seconds
+            }
             Property::String(property_id::AUTHENTICATION_METHOD, _) => {
                 connect.authentication_method = true
             }
@@ -201,6 +217,7 @@ fn will(
     let retain = flags & 0x20 != 0;
     if flags & 4 == 0 {
         return match (qos, retain) {
+            _ if level == V31 => Ok(None),
             (0, false) => Ok(None),
             _ => Err(Malformed("will flags are set without a will")),
         };
@@ -225,7 +242,7 @@ fn will(
 }
 
 fn publish(flags: u8, mut fields: FieldReader, level: u8) -> Result<PublishPacket, DecodeError> {
-    let mut publish = before_properties(flags, &mut fields)?;
+    let mut publish = before_properties(flags, &mut fields, level)?;
     if level == V5 {
         publish_properties(&mut publish, fields.properties()?, OF_PUBLISH)?;
     }
@@ -233,7 +250,11 @@ fn publish(flags: u8, mut fields: FieldReader, level: u8) -> Result<PublishPacke
     Ok(publish)
 }
 
-fn before_properties(flags: u8, fields: &mut FieldReader) -> Result<PublishPacket, DecodeError> {
+fn before_properties(
+    flags: u8,
+    fields: &mut FieldReader,
+    level: u8,
+) -> Result<PublishPacket, DecodeError> {
     let mut publish = PublishPacket {
         dup: flags & 8 != 0,
         qos: (flags >> 1) & 3,
@@ -243,7 +264,7 @@ fn before_properties(flags: u8, fields: &mut FieldReader) -> Result<PublishPacke
     if publish.qos == 3 {
         return Err(Malformed("the QoS is 3"));
     }
-    if publish.qos == 0 && publish.dup {
+    if publish.qos == 0 && publish.dup && level != V31 {
         return Err(Malformed("DUP is set with QoS 0"));
     }
     publish.topic = fields.text()?;
@@ -304,7 +325,14 @@ fn subscribe(mut fields: FieldReader, level: u8) -> Result<SubscribePacket, Deco
     while !fields.is_empty() {
         let filter = fields.text()?;
         let options = fields.u8()?;
-        let reserved = if level == V5 { 0xc0 } else { 0xfc };
+        let reserved = match level {
+            V5 => 0xc0,
+            V31 => 0,
+            _ => 0xfc,
+        };
+        if level == V5 && options & 0x30 == 0x30 {
+            return Err(ProtocolError("the retain handling is 3"));
+        }
         if options & reserved != 0 || options & 3 == 3 {
             return Err(Malformed("subscription options are not valid"));
         }
@@ -332,9 +360,23 @@ fn unsubscribe(mut fields: FieldReader, level: u8) -> Result<Packet, DecodeError
     }
 }
 
-fn disconnect(mut fields: FieldReader) -> Result<Packet, DecodeError> {
-    let reason = if fields.is_empty() { 0 } else { fields.u8()? };
-    Ok(Packet::Disconnect {
-        with_will: reason == 4,
-    })
+fn disconnect(mut fields: FieldReader, level: u8) -> Result<Packet, DecodeError> {
+    let (mut reason, mut session_expiry_s) = (0, 0);
+    if level == V5 && !fields.is_empty() {
+        reason = fields.u8()?;
+    }
+    if level == V5 && !fields.is_empty() {
+        for property in Properties::new(fields.properties()?, OF_DISCONNECT) {
+            if let Property::Number(property_id::SESSION_EXPIRY, seconds) = property? {
+                session_expiry_s = seconds;
+            }
+        }
+    }
+    match fields.is_empty() {
+        true => Ok(Packet::Disconnect {
+            reason,
+            session_expiry_s,
+        }),
+        false => Err(Malformed("bytes follow the DISCONNECT")),
+    }
 }

@@ -1,4 +1,4 @@
-//! Packets from clients, MQTT 3.1.1 and 5 in one shape.
+//! Packets from clients, MQTT 3.1, 3.1.1 and 5 in one shape.
 
 use bytes::Bytes;
 
@@ -8,6 +8,8 @@ use super::fields::Utf8String;
 pub const V5: u8 = 5;
 /// MQTT 3.1.1.
 pub const V311: u8 = 4;
+/// MQTT 3.1, whose packets are those of 3.1.1 with fewer rules.
+pub const V31: u8 = 3;
 
 /// A packet a client may send.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,14 +24,16 @@ pub enum Packet {
     Subscribe(SubscribePacket),
     Unsubscribe(u16, Vec<Utf8String>),
     PingReq,
-    Disconnect { with_will: bool },
+    Disconnect { reason: u8, session_expiry_s: u32 },
 }
 
 /// CONNECT (3.1).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConnectPacket {
-    /// Protocol level: 4 or 5, or whatever the client claims.
+    /// Protocol level: 3, 4 or 5, or whatever the client claims.
     pub level: u8,
+    /// Whether it is one of those, under its own protocol name; else nothing more was read.
+    pub is_spoken: bool,
     /// Clean session or clean start.
     pub clean: bool,
     /// Seconds; 0 turns it off.
@@ -46,6 +50,8 @@ pub struct ConnectPacket {
     pub receive_max: Option<u16>,
     /// The largest packet the client takes.
     pub packet_bytes_max: Option<u32>,
+    /// How long the client wants its session kept, in seconds.
+    pub session_expiry_s: u32,
     /// Enhanced authentication was asked for.
     pub authentication_method: bool,
 }

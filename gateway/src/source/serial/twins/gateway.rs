@@ -13,7 +13,7 @@ use super::super::host::SerialHost;
 use super::super::session::SerialSession;
 use super::super::{SerialContext, device};
 use super::node::DEVICE;
-use crate::config::PortMatch;
+use crate::config::{PortMatch, PortSettings};
 use crate::event::ack::{Refusal, Verdict};
 use crate::event::device_mark::device_mark_key;
 use crate::event::inlet::{Inlet, Offer};
@@ -97,7 +97,7 @@ impl TestGateway {
             };
             let config = Serial {
                 port: PortMatch::Path("none".into()),
-                baud: 115_200,
+                settings: PortSettings::default(),
                 topic: "devices/{device}".into(),
                 reopen_max: Duration::from_secs(1),
             };
