@@ -2,8 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tidegate_rules::decision::{Addressed, Decision};
 use tidegate_rules::event::{Event, Extension};
