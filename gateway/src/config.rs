@@ -18,6 +18,7 @@ mod store;
 pub(crate) mod value;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
@@ -27,6 +28,7 @@ pub use connection::client_tls::ClientTls;
 pub use connection::listener::User;
 pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
+pub use context::ReadFile;
 pub use gateway::Gateway;
 pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
@@ -34,7 +36,7 @@ pub use load::render;
 pub use reference::Reference;
 pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
-pub(crate) use value::files::BYTE_ORDER_MARK;
+pub(crate) use value::files::{BYTE_ORDER_MARK, digest_now};
 pub use value::{secret, token};
 
 /// One `gateway.toml`, with sources of the kinds `S` and upstreams of the kinds `U`.
@@ -54,6 +56,8 @@ pub struct Config<S, U> {
     pub sources: Vec<SourceSection<S>>,
     /// `[upstreams.NAME]`, in the order of the file.
     pub upstreams: Vec<UpstreamSection<U>>,
+    /// The text of the file.
+    pub text: Arc<str>,
     /// What is probably not meant, though it can be run.
     pub warnings: Vec<Diagnostic>,
     /// What is wrong where the rules folder is not there; see [`load::load_to_run`].
@@ -61,21 +65,51 @@ pub struct Config<S, U> {
 }
 
 /// `[sources.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SourceSection<S> {
     /// `NAME`
     pub name: String,
+    /// What was read with it.
+    pub files: Vec<ReadFile>,
     /// What the keys `type` and following say.
     pub kind: S,
 }
 
 /// `[upstreams.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamSection<U> {
     /// `NAME`
     pub name: String,
+    /// What was read with it.
+    pub files: Vec<ReadFile>,
     /// What all kinds have in common.
     pub lane: LaneSettings,
     /// What the keys `type` and following say.
     pub kind: U,
+}
+
+impl<S, U> Config<S, U> {
+    /// The keys that say something else than in `running`, which began with them: these need a restart.
+    pub fn keys_for_a_restart(&self, running: &Self) -> Vec<String> {
+        let sections = [
+            ("gateway", self.gateway.differs_in(&running.gateway)),
+            ("store", self.store.differs_in(&running.store)),
+            (
+                "dead_letters",
+                self.dead_letters.differs_in(&running.dead_letters),
+            ),
+            ("api", self.api.differs_in(&running.api)),
+        ];
+        let named = sections.into_iter().flat_map(|(section, keys)| {
+            let key = move |key| format!("`{key}` in [{section}]");
+            keys.into_iter().map(key)
+        });
+        named.collect()
+    }
+}
+
+/// The names among `pairs` whose two values are not the same.
+fn differing(pairs: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let differing = pairs.iter().filter(|(_, is_same)| !is_same);
+    differing.map(|(key, _)| *key).collect()
 }

@@ -1,8 +1,9 @@
 //! The local control API: what the gateway shows and does for `tidegate` on the same machine,
 //! and for whoever scrapes metrics.
 //!
-//! One set of answers, reached two ways. The unix socket `<data_dir>/tidegate.sock` (mode 0600)
-//! serves everything. `[api] listen` serves only what changes nothing and tells no payload:
+//! One set of answers, reached two ways. The unix socket `<data_dir>/tidegate.sock` (mode 0600, or 0660 for the group
+//! that `[gateway] group` names) serves everything to the gateway's own user and to root, and to that group what changes
+//! nothing. `[api] listen` serves only what changes nothing and tells no payload:
 //! `/metrics`, `/healthz`, `/readyz` and `/status`. HTTP/1.1 and JSON on both. They answer as soon as the store's lock is
 //! held: until the store is open, they say how far that is.
 
@@ -14,13 +15,12 @@ mod events;
 mod health;
 pub mod history;
 mod lanes;
-mod query;
+mod request;
 mod response;
 mod route;
 mod server;
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,18 +29,13 @@ use tokio::sync::watch;
 
 use crate::config::Api;
 use crate::config::value::address::cannot_listen;
-pub use context::ApiContext;
+pub use context::{ApiContext, Named};
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
+use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile, is_no_space};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
-
-/// Bytes that fit into the address of a unix socket, with its closing zero.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// How often the socket is tried where the disk had no room for it.
-const SOCKET_AGAIN: Duration = Duration::from_secs(2);
 
 /// How often the API's address is tried where another program has it.
 const API_AGAIN: Duration = Duration::from_secs(2);
@@ -100,7 +95,7 @@ fn fresh_socket(path: &Path) -> PathBuf {
 pub struct Control {
     /// `None` while the disk has no room for it.
     socket: Option<UnixListener>,
-    path: PathBuf,
+    file: SocketFile,
     /// `None` without an API, and while another program has its address.
     api: Option<TcpListener>,
     api_wanted: Option<SocketAddr>,
@@ -110,12 +105,12 @@ pub struct Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.file.path);
     }
 }
 
 impl Control {
-    /// Opens the socket in `data_dir` and the address of `[api]`.
+    /// Opens the socket in `data_dir`, for the members of `group` too, and the address of `[api]`.
     ///
     /// The caller must hold the lock of the store in `data_dir`: a socket that is left there
     /// belongs to a process that is gone, and is replaced. On a full disk it may come later.
@@ -124,11 +119,14 @@ impl Control {
     /// [`ControlError`] with the place and what to do.
     pub async fn bind(
         data_dir: &Path,
+        group: Option<&str>,
         api: &Api,
         answers: impl Into<Answers>,
     ) -> Result<Control, ControlError> {
-        let path = data_dir.join(SOCKET);
-        let socket = match bind_socket(&path) {
+        let answers = answers.into();
+        let observe = answers.observe();
+        let file = SocketFile::new(data_dir.join(SOCKET), group, observe);
+        let socket = match file.bind(observe) {
             Ok(socket) => Some(socket),
             Err(ControlError::Bind { at, error }) if is_no_space(&error) => {
                 tracing::warn!(
@@ -144,11 +142,11 @@ impl Control {
         };
         Ok(Control {
             socket,
-            path,
+            file,
             api: bound,
             api_wanted: api.listen,
             hosts: AllowedHosts::new(&api.hosts),
-            answers: answers.into(),
+            answers,
         })
     }
 
@@ -166,7 +164,7 @@ impl Control {
         let over_socket = async {
             let socket = match made {
                 Some(socket) => socket,
-                None => socket_once_there_is_room(&self.path).await,
+                None => self.file.once_there_is_room(self.answers.observe()).await,
             };
             server::serve_socket(&socket, &self.answers).await;
         };
@@ -203,44 +201,4 @@ async fn api_once_it_can(address: SocketAddr, answers: &Answers) -> TcpListener 
         }
         tokio::time::sleep(API_AGAIN).await;
     }
-}
-
-async fn socket_once_there_is_room(path: &Path) -> UnixListener {
-    loop {
-        tokio::time::sleep(SOCKET_AGAIN).await;
-        if let Ok(socket) = bind_socket(path) {
-            return socket;
-        }
-    }
-}
-
-fn is_no_space(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
-}
-
-/// Binds the socket under a name of its own and moves it into place once its mode is right, so
-/// that nobody else can connect at any moment.
-fn bind_socket(path: &Path) -> Result<UnixListener, ControlError> {
-    let fresh = fresh_socket(path);
-    if fresh.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
-        return Err(ControlError::PathTooLong(path.to_owned()));
-    }
-    let failed = |error| ControlError::Bind {
-        at: path.display().to_string(),
-        error,
-    };
-    let _ = std::fs::remove_file(&fresh);
-    let bound = UnixListener::bind(&fresh).or_else(|error| {
-        if !is_no_space(&error) {
-            return Err(error);
-        }
-        // The one that was left gives its inode.
-        let _ = std::fs::remove_file(path);
-        UnixListener::bind(&fresh)
-    });
-    let socket = bound.map_err(failed)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    std::fs::rename(&fresh, path).map_err(failed)?;
-    Ok(socket)
 }

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::{LaneId, Sequence, Store};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::LaneSettings;
@@ -125,7 +125,17 @@ impl std::error::Error for ForwardError {}
 /// Why a connection is over.
 enum ForwardingEnd {
     Broken(Trouble),
+    /// For one that takes its place.
+    Succeeded,
     Shutdown,
+}
+
+/// An upstream that takes the place of the one before, for it has other certificates or secrets.
+pub struct Successor<U> {
+    /// The upstream.
+    pub upstream: U,
+    /// Whether the connection of the one before ends for it; else it comes with the next one.
+    pub at_once: bool,
 }
 
 struct Forwarder<U> {
@@ -133,6 +143,8 @@ struct Forwarder<U> {
     lane: LaneDriver<StoreLog>,
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
+    successors: mpsc::Receiver<Successor<U>>,
+    successor: Option<Successor<U>>,
     reconnect: Backoff,
     jitter: Jitter,
 }
@@ -145,6 +157,19 @@ pub async fn forward<U: Upstream>(
     upstream: U,
     context: LaneContext,
     shutdown: watch::Receiver<bool>,
+) -> Result<(), ForwardError> {
+    forward_by_turns(upstream, context, shutdown, mpsc::channel(1).1).await
+}
+
+/// The same with upstreams that take the place of the one before.
+///
+/// # Errors
+/// As [`forward`].
+pub async fn forward_by_turns<U: Upstream>(
+    upstream: U,
+    context: LaneContext,
+    shutdown: watch::Receiver<bool>,
+    successors: mpsc::Receiver<Successor<U>>,
 ) -> Result<(), ForwardError> {
     let mut jitter = Jitter::seeded(context.seed);
     let metrics = Arc::clone(&context.metrics);
@@ -169,6 +194,8 @@ pub async fn forward<U: Upstream>(
         lane,
         context,
         shutdown,
+        successors,
+        successor: None,
         reconnect,
         jitter,
     };
@@ -178,6 +205,7 @@ pub async fn forward<U: Upstream>(
 impl<U: Upstream> Forwarder<U> {
     async fn run(&mut self) -> Result<(), ForwardError> {
         loop {
+            self.succeed();
             let connected = tokio::select! {
                 connected = self.upstream.connect() => connected,
                 () = stopped(&mut self.shutdown) => return Ok(()),
@@ -199,11 +227,27 @@ impl<U: Upstream> Forwarder<U> {
                         return Ok(());
                     }
                 }
+                ForwardingEnd::Succeeded => {
+                    self.finish().await;
+                    self.lane.parted(clock::now());
+                    self.report();
+                }
                 ForwardingEnd::Shutdown => {
                     self.finish().await;
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Puts the latest successor in the place of the upstream, which has no connection.
+    fn succeed(&mut self) {
+        while let Ok(newer) = self.successors.try_recv() {
+            self.successor = Some(newer);
+        }
+        if let Some(successor) = self.successor.take() {
+            self.upstream = successor.upstream;
+            self.reconnect.reset();
         }
     }
 
@@ -231,6 +275,13 @@ impl<U: Upstream> Forwarder<U> {
                     Err(trouble) => return Ok(ForwardingEnd::Broken(trouble)),
                 },
                 () = stopped(&mut self.shutdown) => return Ok(ForwardingEnd::Shutdown),
+                Some(newer) = self.successors.recv() => {
+                    let ends = newer.at_once;
+                    self.successor = Some(newer);
+                    if ends {
+                        return Ok(ForwardingEnd::Succeeded);
+                    }
+                }
                 news = self.context.durable.changed(), if hungry => {
                     news.map_err(|_| ForwardError::IntakeGone(self.name()))?;
                 }
@@ -285,6 +336,10 @@ impl<U: Upstream> Forwarder<U> {
             .disconnected(context.told(), &trouble.message, now.instant);
         tokio::select! {
             () = sleep_until((now.instant + pause).into()) => false,
+            Some(newer) = self.successors.recv() => {
+                self.successor = Some(newer);
+                false
+            }
             () = stopped(&mut self.shutdown) => true,
         }
     }

@@ -167,7 +167,10 @@ impl Intake {
                 Some(done) = self.done.recv() => self.finish(done, clock::monotonic()),
                 offer = self.inputs.offers.recv(), if gathering => match offer {
                     Some(offer) => self.take(offer, clock::now()),
-                    None => open = false,
+                    None => {
+                        open = false;
+                        self.raise_rest(clock::unix_ms());
+                    }
                 },
                 Some(event) = self.inputs.system.recv(), if gathering => {
                     self.raise(event, clock::unix_ms());
@@ -396,6 +399,15 @@ impl Intake {
         self.group
             .push(&redrive.record.event, &redrive.record.outputs, now);
         self.group.acks.push(redrive.ack);
+    }
+
+    /// The last arrival was taken: what was raised until now is raised by nobody again.
+    fn raise_rest(&mut self, now: UnixMs) {
+        for _ in 0..self.inputs.system.len() {
+            if let Ok(event) = self.inputs.system.try_recv() {
+                self.raise(event, now);
+            }
+        }
     }
 
     fn raise(&mut self, system: SystemEvent, now: UnixMs) {

@@ -1,9 +1,8 @@
 //! What happens in the gateway is a type: emitting it is one log line and, where the architecture
 //! names it, one system event. Beside these types stand the metrics and the status.
 
-pub mod dead_letters;
+pub mod audit;
 pub mod forward;
-pub mod gap;
 pub mod intake;
 pub mod log;
 pub mod process;
@@ -51,6 +50,7 @@ pub struct Observe {
     /// What a person should look at.
     pub troubles: trouble::Troubles,
     looks: Mutex<Vec<Look>>,
+    refusals: Mutex<audit::refusals::Refusals>,
 }
 
 /// What a room wants looked at now and then.
@@ -66,6 +66,7 @@ impl Default for Observe {
             system: OnceLock::new(),
             troubles,
             looks: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 }
@@ -91,7 +92,7 @@ impl Observe {
     }
 
     /// The same for a change of state, which is told however often it comes: who tells it bounds it.
-    fn emit_change(&self, happening: &dyn Happening) {
+    pub fn emit_change(&self, happening: &dyn Happening) {
         log::repeats::always(|| self.emit(happening));
     }
 
@@ -108,6 +109,7 @@ impl Observe {
         looks.iter_mut().for_each(|look| look(self, now));
         drop(looks);
         self.clear_past(now.instant);
+        self.look_at_refusals(now);
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -13,25 +13,25 @@
 //! password's hash.
 
 pub mod config;
+mod difference;
 mod event_store;
 mod gateway;
 mod health;
-mod lanes;
 mod pipeline;
 pub mod rules;
+pub mod signals;
 mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
-mod way;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;
-use tokio::signal::unix::{SignalKind, signal};
 
 use config::Config;
 use gateway::Gateway;
 use rules::folder::FolderError;
+use signals::{Hangup, Signals};
 
 use crate::observe::log::repeats::Repeats;
 
@@ -49,6 +49,8 @@ pub enum RunError {
     BadConfig(Box<Diagnostic>, Option<String>),
     /// A source or the control socket could not be opened.
     Bind(String),
+    /// It was told a second time to end, and did not wait for what was in flight.
+    EndedAtOnce,
     /// A task or thread ended although nobody asked it to.
     EndedByItself {
         /// Its name.
@@ -65,6 +67,9 @@ impl std::fmt::Display for RunError {
             RunError::Rules(errors, ..) => write!(f, "the rules have {} errors", errors.len()),
             RunError::Folder(error, _) => write!(f, "{error}"),
             RunError::BadConfig(error, _) => f.write_str(&error.message),
+            RunError::EndedAtOnce => f.write_str(
+                "ended at once, as it was told twice to end: what was in flight is sent again at the next start",
+            ),
             RunError::EndedByItself { task, why } => write!(
                 f,
                 "{task} ended by itself: {why}; the gateway stops so that nothing goes unnoticed"
@@ -75,20 +80,20 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs one gateway until SIGTERM or SIGINT; `held_back` is what repeats in its log.
+/// Runs one gateway until it is told to end by SIGTERM or SIGINT, and at once by a second one; SIGHUP has it
+/// read its configuration again. `held_back` is what repeats in its log.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config, held_back: Repeats) -> Result<(), RunError> {
+pub async fn run(config: Config, held_back: Repeats, hangup: Hangup) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
-    let mut terminate = signal(SignalKind::terminate())
-        .map_err(|error| RunError::Bind(format!("signals cannot be heard: {error}")))?;
+    let mut signals = Signals::hear(hangup)?;
     health::raise_limits();
     let config = std::sync::Arc::new(config);
-    let opened = event_store::opening::open(&config, &mut terminate).await?;
+    let opened = event_store::opening::open(&config, &mut signals).await?;
     let Some(opened) = opened else {
         return Ok(());
     };
     let gateway = Gateway::start(config, held_back, opened).await?;
-    gateway.run_until(terminate).await
+    gateway.run_until(signals).await
 }

@@ -3,6 +3,7 @@
 //! A source hands on arrivals through the inlet ([`crate::event`]) and acknowledges to its sender
 //! what it is told is stored. The kinds stand in the list at the end of this file and nowhere else.
 
+pub mod credentials;
 pub mod device_claims;
 pub mod http;
 pub(crate) mod id_field;
@@ -17,6 +18,7 @@ pub mod serial;
 pub mod serial_port;
 
 use crate::config::kinds::{List, kinds};
+use credentials::Credentials;
 use open::{OpenSource, Opening, Running};
 
 /// Where sources stand in the configuration.
@@ -42,6 +44,13 @@ macro_rules! registry {
             pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
                 match self {
                     $(SourceKind::$Variant(config) => config.open(opening).await),*
+                }
+            }
+
+            /// See [`OpenSource::credentials`].
+            pub(crate) fn credentials(&self) -> Result<Credentials, String> {
+                match self {
+                    $(SourceKind::$Variant(config) => config.credentials()),*
                 }
             }
 

@@ -131,6 +131,13 @@ macro_rules! registry {
                 }
             }
 
+            /// See [`OpenUpstream::KEEPS_CONNECTION`].
+            pub(crate) fn keeps_connection(&self) -> bool {
+                match self {
+                    $(UpstreamKind::$Variant(_) => <$Config as OpenUpstream>::KEEPS_CONNECTION),*
+                }
+            }
+
             /// See [`OpenUpstream::ack_timeout_min`].
             pub(crate) fn ack_timeout_min(&self) -> Duration {
                 match self {

@@ -48,7 +48,7 @@ impl Served {
             hosts: vec!["gateway.lan".to_owned()],
         };
         let runtime = Runtime::new().expect("a runtime");
-        let control = Control::bind(folder.path(), &api, Arc::new(context));
+        let control = Control::bind(folder.path(), None, &api, Arc::new(context));
         let control = runtime.block_on(control).expect("both doors");
         let address = control.api_address().expect("an address");
         let (stop, stopped) = watch::channel(false);

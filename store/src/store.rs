@@ -73,6 +73,12 @@ impl Store {
         self.lanes.remove(name)
     }
 
+    /// Makes durable what was confirmed until now. The writer does so by itself within a second or so: this is for what
+    /// must not come again after a crash.
+    pub fn persist_cursors(&self) -> Result<(), LaneError> {
+        self.lanes.persist_cursors()
+    }
+
     /// The value of a mark.
     pub fn mark(&self, key: &[u8]) -> Option<Vec<u8>> {
         locked(&self.catalog).marks.get(key).cloned()

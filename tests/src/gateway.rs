@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod told;
+pub mod user;
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -37,6 +37,17 @@ fn the_service_manager_hears_ready_watchdog_and_stopping() {
     let ready = heard.iter().position(|line| line == "READY=1");
     assert!(ready.is_some(), "{heard:?}");
 
+    gateway.signal("HUP");
+    let again = |heard: &[String]| {
+        let begins = heard.iter().position(|line| line == "RELOADING=1");
+        begins.is_some_and(|at| heard[at..].iter().any(|line| line == "READY=1"))
+    };
+    let heard = hear(&socket, again);
+    assert!(
+        heard.iter().any(|line| line.starts_with("MONOTONIC_USEC=")),
+        "{heard:?}"
+    );
+
     assert!(gateway.terminate().success());
     hear(&socket, |heard| {
         heard.iter().any(|line| line == "STOPPING=1")

@@ -1,11 +1,11 @@
-//! What several subcommands take: which configuration they work with, and how they write their answer.
+//! What several subcommands take: which configuration or data they work with, and how they write their answer.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::run::config::{self, Config};
+use crate::run::config::{self, Config, Place};
 
 const VARIABLE: &str = "TIDEGATE_CONFIG";
 const HERE: &str = "gateway.toml";
@@ -58,5 +58,34 @@ impl ConfigArgument {
     /// Where it was looked for, or everything that is wrong with it.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         config::load_to_run(&self.path()?).map_err(Failure::BadConfig)
+    }
+}
+
+/// Which gateway's data a subcommand works with: where the configuration says that it lies, of which nothing else is read.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgument {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Data folder of the gateway; without it the configuration says where that is
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+impl PlaceArgument {
+    /// Finds the folder. Secrets of the service are not read.
+    ///
+    /// # Errors
+    /// Where it was looked for, or what keeps it from being known.
+    pub(super) fn find(&self) -> Result<Place, Failure> {
+        let instead =
+            || Some("`--data-dir DIR` names the data folder without a configuration".to_owned());
+        if let Some(data_dir) = &self.data_dir {
+            return Ok(Place::of_folder(data_dir.clone()));
+        }
+        let path = self
+            .config
+            .path()
+            .map_err(|failure| failure.and(instead()))?;
+        config::place(&path).map_err(|found| Failure::BadConfig(found).and(instead()))
     }
 }

@@ -3,3 +3,4 @@
 pub(super) mod control_client;
 pub(super) mod event_store;
 pub(super) mod known_names;
+pub(super) mod permission;

@@ -7,6 +7,7 @@ use super::arguments::ConfigArgument;
 use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
 use crate::run::config::preflight;
+use crate::run::signals::Hangup;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -36,6 +37,15 @@ pub(super) struct Arguments {
 /// # Errors
 /// The bad configuration, or what ended the gateway.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
+    let hangup = {
+        let _within = runtime.enter();
+        // Before the configuration is read: what is changed after that is read again.
+        Hangup::hear().map_err(failure)?
+    };
     let config = arguments.config.load()?;
     let objections = preflight::objections(&config);
     if !objections.is_empty() {
@@ -57,13 +67,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
-    let ended = runtime.block_on(crate::run::run(config, held_back));
-    // What is still reading a terminal or a slow disk must not hold up the end.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    let ended = runtime.block_on(crate::run::run(config, held_back, hangup));
+    match ended {
+        Err(RunError::EndedAtOnce) => runtime.shutdown_background(),
+        // What is still reading a terminal or a slow disk must not hold up the end.
+        _ => runtime.shutdown_timeout(std::time::Duration::from_secs(1)),
+    }
     ended.map_err(failure)
 }
 

@@ -7,7 +7,7 @@ mod rules;
 use std::io::Write;
 
 use super::Failure;
-use super::arguments::{ConfigArgument, OutputFormat};
+use super::arguments::{OutputFormat, PlaceArgument};
 use super::gateway::control_client::ControlClient;
 use super::terminal::table::{LINE_WIDTH_MIN, Table, printable, wrapped};
 use super::terminal::{color, figures};
@@ -17,7 +17,7 @@ use crate::observe::status::{Status, UpstreamStatus};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// Rule by rule: events seen, stopped, undefined and why, sent
     #[arg(long)]
     rules: bool,
@@ -31,13 +31,15 @@ pub(super) struct Arguments {
 /// # Errors
 /// Exit code 1 when none runs.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
-    let data_dir = &config.gateway.data_dir;
+    let place = arguments.place.find()?;
+    let data_dir = &place.data_dir;
     let Some(client) = ControlClient::connect(data_dir)? else {
+        let config = place.config.as_ref();
+        let config = config.map(|path| format!(" ({})", path.display()));
         return Err(Failure::new(format!(
-            "no gateway runs on {} ({}); `tidegate store status` looks at its store",
+            "no gateway runs on {}{}; `tidegate store status` looks at its store",
             data_dir.display(),
-            config.path.display()
+            config.unwrap_or_default()
         )));
     };
     let mut output = std::io::stdout().lock();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Failure;
-use super::arguments::{ConfigArgument, OutputFormat};
+use super::arguments::{OutputFormat, PlaceArgument};
 use super::gateway::event_store::EventStore;
 
 /// What `tidegate store` takes.
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
     format: OutputFormat,
@@ -53,17 +53,17 @@ enum Command {
 /// # Errors
 /// When the store cannot be read or copied, or `verify` found damage.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
+    let place = arguments.place.find()?;
     match &arguments.command {
-        Command::Backup { folder } => backup::back_up(&config, folder, arguments.format),
-        Command::Restore { folder } => backup::restore_from(&config, folder, arguments.format),
-        Command::Lanes { command } => lanes::run(command, &config, arguments.format),
+        Command::Backup { folder } => backup::back_up(&place, folder, arguments.format),
+        Command::Restore { folder } => backup::restore_from(&place, folder, arguments.format),
+        Command::Lanes { command } => lanes::run(command, &place, arguments.format),
         Command::Status => {
-            let report = status::read(&EventStore::find(&config)?, &config)?;
+            let report = status::read(&EventStore::find(&place)?, &place)?;
             status::write(&report, arguments.format)
         }
         Command::Verify => {
-            let report = verify::read_all(&EventStore::find(&config)?)?;
+            let report = verify::read_all(&EventStore::find(&place)?)?;
             verify::write(&report, arguments.format)
         }
     }

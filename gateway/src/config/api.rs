@@ -15,7 +15,7 @@ keys! {
 }
 
 /// `[api]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Api {
     /// `listen` ("127.0.0.1:9884"): metrics and health over HTTP; other than loopback only with
     /// `anonymous = true`. `None` without an `[api]` section.
@@ -25,6 +25,15 @@ pub struct Api {
 }
 
 impl Api {
+    /// The keys in which the other says something else.
+    pub(super) fn differs_in(&self, other: &Api) -> Vec<&'static str> {
+        let Api { listen, hosts } = self;
+        super::differing(&[
+            ("listen", *listen == other.listen),
+            ("hosts", *hosts == other.hosts),
+        ])
+    }
+
     /// Reads the section, which is there.
     pub(super) fn read(section: &Section<'_>) -> Api {
         let anonymous = section.read(&API.anonymous);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
@@ -19,6 +20,24 @@ pub(crate) struct Spanned<T> {
 /// Looks up an environment variable.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A file that the configuration names and that was read with it: a certificate, a key or a secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Of what it held.
+    pub digest: String,
+    /// What it held.
+    pub text: Arc<str>,
+}
+
+/// Without what it held, and the digest, which may be of a secret.
+impl std::fmt::Debug for ReadFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
 /// The state that all sections of one file share.
 pub(crate) struct Context<'a> {
     file: &'a str,
@@ -27,13 +46,22 @@ pub(crate) struct Context<'a> {
     variables: Variables<'a>,
     reported: RefCell<Vec<Diagnostic>>,
     rules_missing: RefCell<Option<Diagnostic>>,
+    read_files: RefCell<Vec<ReadFile>>,
     /// Whether parts of the file were left out, which were no TOML: what is missing may have been there.
     pub(super) is_incomplete: bool,
+    held: &'a [ReadFile],
 }
 
 impl<'a> Context<'a> {
-    /// For reading `text`, the contents of `path`, which messages call `file`.
-    pub(super) fn new(path: &Path, file: &'a str, text: &'a str, variables: Variables<'a>) -> Self {
+    /// For reading `text`, the contents of `path`, which messages call `file`. The files `held` are not read:
+    /// they hold what they held.
+    pub(super) fn new(
+        path: &Path,
+        file: &'a str,
+        text: &'a str,
+        variables: Variables<'a>,
+        held: &'a [ReadFile],
+    ) -> Self {
         Context {
             file,
             text,
@@ -41,7 +69,9 @@ impl<'a> Context<'a> {
             variables,
             reported: RefCell::new(Vec::new()),
             rules_missing: RefCell::new(None),
+            read_files: RefCell::default(),
             is_incomplete: false,
+            held,
         }
     }
 
@@ -80,6 +110,24 @@ impl<'a> Context<'a> {
     /// What [`Context::report_rules_missing`] was given.
     pub(super) fn rules_missing(&self) -> Option<Diagnostic> {
         self.rules_missing.borrow().clone()
+    }
+
+    /// What a file held that is not to be read.
+    pub(super) fn held(&self, path: &Path) -> Option<&'a ReadFile> {
+        self.held.iter().find(|file| file.path == path)
+    }
+
+    /// A file was read for the section that is being read.
+    pub(super) fn has_read(&self, file: ReadFile) {
+        self.read_files.borrow_mut().push(file);
+    }
+
+    /// The files that were read since this was last asked.
+    pub(super) fn take_read_files(&self) -> Vec<ReadFile> {
+        let mut files = self.read_files.take();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// Everything reported, in the order of the file.

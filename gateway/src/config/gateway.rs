@@ -1,6 +1,6 @@
 //! `[gateway]`: who this gateway is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::key::{Count, Text, count, duration, keys, path, text};
@@ -15,6 +15,7 @@ keys! {
     pub(super) GATEWAY: GatewayKeys {
         id: Option<Text> = text().required("prefix of every event's CloudEvents `source`; letters, digits, `.`, `_`, `-`"),
         data_dir: Option<PathBuf> = path().required("folder of the event store and the control socket"),
+        group: Option<Text> = text().optional("its owner and root alone", "whose members may look at the running gateway: the control socket and its folder are given to this group"),
         rules: Option<PathBuf> = path().optional("every event goes to every upstream", "folder of `*.rules` files"),
         shutdown_max: Duration = duration("0s", "10m").default("10s", "how long forwarders may finish what is in flight"),
         dedup_window: Count<usize> = count(0, 16_777_216).default("65536", "events remembered whose senders give ids of their own"),
@@ -22,12 +23,14 @@ keys! {
 }
 
 /// `[gateway]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// `id`: prefix of every CloudEvents source.
     pub id: String,
     /// `data_dir`
     pub data_dir: PathBuf,
+    /// `group`: whose members may look at the running gateway.
+    pub group: Option<String>,
     /// Where that stands in the file.
     pub data_dir_span: std::ops::Range<usize>,
     /// `rules`: folder of `*.rules` files; `None` sends every event to every upstream.
@@ -38,10 +41,35 @@ pub struct Gateway {
     pub dedup_window: usize,
 }
 
+/// The folder of the event store in `data_dir`.
+pub(super) fn store_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
+}
+
 impl Gateway {
+    /// The keys but `rules` in which the other says something else.
+    pub(super) fn differs_in(&self, other: &Gateway) -> Vec<&'static str> {
+        let Gateway {
+            id,
+            data_dir,
+            shutdown_max,
+            dedup_window,
+            group,
+            rules: _,
+            data_dir_span: _,
+        } = self;
+        super::differing(&[
+            ("id", *id == other.id),
+            ("data_dir", *data_dir == other.data_dir),
+            ("group", *group == other.group),
+            ("shutdown_max", *shutdown_max == other.shutdown_max),
+            ("dedup_window", *dedup_window == other.dedup_window),
+        ])
+    }
+
     /// The folder of the event store.
     pub fn store_dir(&self) -> PathBuf {
-        self.data_dir.join("store")
+        store_dir(&self.data_dir)
     }
 
     pub(super) fn read(section: &Section<'_>) -> Option<Gateway> {
@@ -60,11 +88,13 @@ impl Gateway {
         let rules = section
             .has(&GATEWAY.rules)
             .then(|| files::rules_folder(section, &GATEWAY.rules));
+        let group = section.read(&GATEWAY.group).map(|group| group.value);
         let shutdown_max = section.read(&GATEWAY.shutdown_max);
         let dedup_window = section.read(&GATEWAY.dedup_window);
         Some(Gateway {
             id: id?.value,
             data_dir: data_dir?,
+            group,
             data_dir_span: section.span(&GATEWAY.data_dir),
             rules: rules.flatten(),
             shutdown_max,

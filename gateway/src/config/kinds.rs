@@ -188,7 +188,7 @@ macro_rules! kinds {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, PartialEq)]
         $vis enum $Kinds {
             $(
                 #[doc = concat!("See `", stringify!($Config), "`.")]

@@ -40,7 +40,7 @@ impl Choice for Backfill {
 }
 
 /// How an upstream's lane is driven.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LaneSettings {
     /// `backfill` ("in_order")
     pub backfill: Backfill,

@@ -1,6 +1,7 @@
 //! Reads `gateway.toml` as a whole: every section, then what must hold between them.
 
 mod conflicts;
+pub(crate) mod place;
 mod redact;
 pub(crate) mod sketch;
 mod syntax;
@@ -11,7 +12,7 @@ use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
 use toml_edit::{Document, Item, TableLike};
 
 use super::api::{Api, ApiKeys};
-use super::context::{Context, Spanned, Variables};
+use super::context::{Context, ReadFile, Spanned, Variables};
 use super::gateway::{Gateway, GatewayKeys};
 use super::key::{Entries, Rows, Table, keys, table, tables};
 use super::kinds::{Entry, Kinds, Listed};
@@ -53,15 +54,55 @@ pub(crate) fn load<S: Kinds, U: Kinds>(path: &Path) -> Result<Config<S, U>, Vec<
 pub(crate) fn load_to_run<S: Kinds, U: Kinds>(
     path: &Path,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    load_again(path, None)
+}
+
+/// The same for a gateway that runs under `id`, whatever the file says of that now.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_again<S: Kinds, U: Kinds>(
+    path: &Path,
+    id: Option<&str>,
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    let text = text_of(path)?;
+    parse_to_run(path, &text, &|name| std::env::var(name).ok(), (id, &[]))
+}
+
+/// What `text` says now that it was read from the file `path` before: its certificates and secrets are read again
+/// but for those that are `held`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
+    path: &Path,
+    text: &str,
+    id: &str,
+    held: &[ReadFile],
+) -> Result<Config<S, U>, Vec<Diagnostic>> {
+    let variables = |name: &str| std::env::var(name).ok();
+    parse_to_run(path, text, &variables, (Some(id), held))
+}
+
+/// The text of the file `path`.
+fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let refused = |message: String| vec![Diagnostic::error(&file, "", 0..0, message)];
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     if size > FILE_BYTES_MAX {
         return Err(refused(format!("{file} is too large to be meant")));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    parse_to_run(path, &text, &|name| std::env::var(name).ok())
+    std::fs::read_to_string(path)
+        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))
+}
+
+/// `text` as TOML.
+fn document<'t>(file: &str, text: &'t str) -> Result<Document<&'t str>, Vec<Diagnostic>> {
+    Document::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        vec![Diagnostic::error(file, text, span, message)]
+    })
 }
 
 /// Refuses what has no rules folder.
@@ -86,25 +127,27 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     text: &str,
     variables: Variables<'_>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    parse_to_run(path, text, variables).and_then(with_rules)
+    parse_to_run(path, text, variables, (None, &[])).and_then(with_rules)
 }
 
 fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,
     variables: Variables<'_>,
+    (id, held): (Option<&str>, &[ReadFile]),
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let (sound, errors) = syntax::sound(&file, text);
     let Ok(document) = Document::parse(sound.as_str()) else {
         return Err(errors);
     };
-    let context = Context::new(path, &file, text, variables).with_errors(errors);
-    let config = config(&context, path, document.as_table());
+    let context = Context::new(path, &file, text, variables, held).with_errors(errors);
+    let config = config(&context, path, document.as_table(), id);
     let rules_missing = context.rules_missing();
     let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
+            text: text.into(),
             warnings: found,
             rules_missing,
             ..config
@@ -138,14 +181,14 @@ fn config<S: Kinds, U: Kinds>(
     context: &Context<'_>,
     path: &Path,
     table: &dyn TableLike,
+    id: Option<&str>,
 ) -> Option<Config<S, U>> {
     let root = Section::open(context, "", Some(table), 0..0, &[RootKeys::ROWS]);
     let gateway = root
         .table(&ROOT.gateway)
         .and_then(|section| Gateway::read(&section));
-    let id = gateway
-        .as_ref()
-        .map_or("gateway", |gateway| gateway.id.as_str());
+    let written = gateway.as_ref().map(|gateway| gateway.id.as_str());
+    let id = id.or(written).unwrap_or("gateway");
     let store = root
         .table(&ROOT.store)
         .unwrap_or_else(|| Section::open(context, "[store]", None, 0..0, &[StoreKeys::ROWS]));
@@ -177,6 +220,7 @@ fn config<S: Kinds, U: Kinds>(
             .zip(lanes)
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
+        text: "".into(),
         warnings: Vec::new(),
         rules_missing: None,
     })
@@ -185,6 +229,7 @@ fn config<S: Kinds, U: Kinds>(
 /// A source or upstream that was read, with the place of its name.
 struct Read<K> {
     name: Spanned<String>,
+    files: Vec<ReadFile>,
     kind: K,
 }
 
@@ -192,6 +237,7 @@ impl<K> Read<K> {
     fn into_source(self) -> SourceSection<K> {
         SourceSection {
             name: self.name.value,
+            files: self.files,
             kind: self.kind,
         }
     }
@@ -199,6 +245,7 @@ impl<K> Read<K> {
     fn into_upstream(self, lane: LaneSettings) -> UpstreamSection<K> {
         UpstreamSection {
             name: self.name.value,
+            files: self.files,
             lane,
             kind: self.kind,
         }
@@ -277,8 +324,10 @@ fn read_sources<S: Kinds>(root: &Section<'_>, gateway_id: &str) -> Vec<Read<S>> 
             gateway_id,
             name: &name.value,
         };
+        root.context.take_read_files();
         if let Some(kind) = kind.read(&section, &entry) {
-            read.push(Read { name, kind });
+            let files = root.context.take_read_files();
+            read.push(Read { name, files, kind });
         }
     }
     read
@@ -298,9 +347,11 @@ fn read_upstreams<U: Kinds>(
             gateway_id,
             name: &name.value,
         };
+        root.context.take_read_files();
         if let Some(kind) = kind.read(&section, &entry) {
+            let files = root.context.take_read_files();
             read.0.push(lane);
-            read.1.push(Read { name, kind });
+            read.1.push(Read { name, files, kind });
         }
     }
     read

@@ -38,7 +38,7 @@ impl Choice for WhenFull {
 }
 
 /// `[store]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     /// `max_size` (2GiB): bytes on disk of all generations together.
     pub max_size_bytes: u64,
@@ -61,6 +61,38 @@ pub struct Store {
 }
 
 impl Store {
+    /// The keys in which the other says something else.
+    pub(super) fn differs_in(&self, other: &Store) -> Vec<&'static str> {
+        let Store {
+            max_size_bytes,
+            commit_delay,
+            commit_delay_max,
+            when_full,
+            keep_for,
+            expire_after,
+            endurance_bytes,
+            free_min_bytes,
+            generation_bytes,
+        } = self;
+        super::differing(&[
+            ("max_size", *max_size_bytes == other.max_size_bytes),
+            ("commit_delay", *commit_delay == other.commit_delay),
+            (
+                "commit_delay_max",
+                *commit_delay_max == other.commit_delay_max,
+            ),
+            ("when_full", *when_full == other.when_full),
+            ("keep_for", *keep_for == other.keep_for),
+            ("expire_after", *expire_after == other.expire_after),
+            ("endurance", *endurance_bytes == other.endurance_bytes),
+            ("free_min", *free_min_bytes == other.free_min_bytes),
+            (
+                "generation_size",
+                *generation_bytes == other.generation_bytes,
+            ),
+        ])
+    }
+
     pub(super) fn read(section: &Section<'_>) -> Store {
         let when_full = section.read(&STORE.when_full);
         let expire_after = section.read(&STORE.expire_after);

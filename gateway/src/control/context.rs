@@ -3,7 +3,7 @@
 //! Every room hands in a function that reads its own figures; the API reads the store itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tidegate_rules::decision::Destinations;
@@ -30,14 +30,16 @@ type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 /// The same, where they tell how long ago something was.
 type ReadAt<T> = Box<dyn Fn(Now) -> T + Send + Sync>;
 
-/// Everything the API answers from. Built once, at the start.
+/// A source or an upstream by its name, and what reads its figures.
+pub type Named<T> = (String, Box<dyn Fn(Now) -> T + Send + Sync>);
+
+/// Everything the API answers from. Built once, at the start; sources and upstreams come and go.
 pub struct ApiContext {
     id: String,
     started: Instant,
     pub(super) observe: Arc<Observe>,
-    sources: Vec<ReadAt<SourceStatus>>,
-    upstream_names: Vec<String>,
-    upstreams: Vec<ReadAt<UpstreamStatus>>,
+    sources: Mutex<Vec<Named<SourceStatus>>>,
+    upstreams: Mutex<Vec<Named<UpstreamStatus>>>,
     dead_letter_lane: Option<ReadAt<UpstreamStatus>>,
     letters: Option<Letters>,
     rules: Read<RulesStatus>,
@@ -58,9 +60,8 @@ impl ApiContext {
             id: id.into(),
             started,
             observe,
-            sources: Vec::new(),
-            upstream_names: Vec::new(),
-            upstreams: Vec::new(),
+            sources: Mutex::default(),
+            upstreams: Mutex::default(),
             dead_letter_lane: None,
             letters: None,
             rules: Box::new(RulesStatus::default),
@@ -77,23 +78,33 @@ impl ApiContext {
     /// Adds a source.
     #[must_use]
     pub fn with_source(
-        mut self,
+        self,
+        name: impl Into<String>,
         read: impl Fn(Now) -> SourceStatus + Send + Sync + 'static,
     ) -> Self {
-        self.sources.push(Box::new(read));
+        lock(&self.sources).push((name.into(), Box::new(read)));
         self
     }
 
     /// Adds an upstream.
     #[must_use]
     pub fn with_upstream(
-        mut self,
+        self,
         name: impl Into<String>,
         read: impl Fn(Now) -> UpstreamStatus + Send + Sync + 'static,
     ) -> Self {
-        self.upstream_names.push(name.into());
-        self.upstreams.push(Box::new(read));
+        lock(&self.upstreams).push((name.into(), Box::new(read)));
         self
+    }
+
+    /// These are the sources from now on.
+    pub fn set_sources(&self, sources: Vec<Named<SourceStatus>>) {
+        *lock(&self.sources) = sources;
+    }
+
+    /// These are the upstreams from now on.
+    pub fn set_upstreams(&self, upstreams: Vec<Named<UpstreamStatus>>) {
+        *lock(&self.upstreams) = upstreams;
     }
 
     /// Adds the lane of what rules and sources send to the dead letters: it is in the books.
@@ -170,17 +181,17 @@ impl ApiContext {
 
     /// Asks everybody, and tells of the troubles that show which are new and which are over.
     pub fn status(&self, now: Now) -> Status {
-        let _one_after_the_other = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_after_the_other = lock(&self.looking);
         // The lanes first and the intake last: an event that moves on meanwhile is then counted
         // as waiting, not as missing.
-        let upstreams: Vec<_> = self.upstreams.iter().map(|read| read(now)).collect();
+        let upstreams = read_all(&self.upstreams, now);
         let mut lanes = upstreams.clone();
         lanes.extend(
             self.dead_letter_lane
                 .iter()
                 .map(|read| to_dead_letters(read(now))),
         );
-        let sources: Vec<_> = self.sources.iter().map(|read| read(now)).collect();
+        let sources = read_all(&self.sources, now);
         let intake = (self.intake)(now);
         let mut status = Status {
             gateway: GatewayStatus {
@@ -219,11 +230,9 @@ impl ApiContext {
         let Some((store, _)) = &self.store else {
             return Vec::new();
         };
-        let lanes = store.lanes().into_iter();
-        let unknown = lanes.filter(|lane| {
-            lane.name != Destinations::DEAD_LETTER
-                && !self.upstream_names().any(|name| name == lane.name)
-        });
+        let (lanes, names) = (store.lanes().into_iter(), self.upstream_names());
+        let unknown = lanes
+            .filter(|lane| lane.name != Destinations::DEAD_LETTER && !names.contains(&lane.name));
         let waiting = unknown.map(|lane| StrandedLane {
             waiting: store.backlog(lane.id).events,
             name: lane.name,
@@ -244,8 +253,9 @@ impl ApiContext {
     }
 
     /// The upstreams of the configuration.
-    pub(super) fn upstream_names(&self) -> impl Iterator<Item = &str> {
-        self.upstream_names.iter().map(String::as_str)
+    pub(super) fn upstream_names(&self) -> Vec<String> {
+        let upstreams = lock(&self.upstreams);
+        upstreams.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The store.
@@ -286,6 +296,14 @@ impl ApiContext {
     pub fn is_alive(&self, now: Now) -> bool {
         health::is_alive(&(self.intake)(now))
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_all<T>(of: &Mutex<Vec<Named<T>>>, now: Now) -> Vec<T> {
+    lock(of).iter().map(|(_, read)| read(now)).collect()
 }
 
 /// What is delivered to the dead letters is one.

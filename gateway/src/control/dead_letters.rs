@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::ApiContext;
 use super::blocking::{Panicked, off_thread};
 use super::history::{HistoryError, dead_letters as stored};
-use super::query::QueryString;
+use super::request::peer::Peer;
+use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
 use crate::event::ack::Verdict;
 use crate::event::arrival::is_cut;
@@ -21,6 +22,7 @@ use crate::event::dead_letter::{Cause, outputs, rule_in};
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
+use crate::observe::audit::{Change, What};
 use crate::observe::trouble::NEW_DEAD_LETTERS;
 
 /// How long a letter may wait for its commit.
@@ -46,39 +48,76 @@ pub(super) fn show(context: &ApiContext, id: &str) -> ApiResponse {
 }
 
 /// `DELETE /dead-letters/ID`
-pub(super) fn drop(context: &ApiContext, id: &str) -> ApiResponse {
-    let dropped = || {
-        let id = stored::parse_id(id)?;
-        stored::removed(context.letters()?.remove(id), id)?;
-        // Whoever sends one again or drops it has looked.
-        context.observe.clear_kind(NEW_DEAD_LETTERS);
-        Ok(json!({ "dropped": stored::id_text(id) }))
-    };
-    response::of_history(dropped())
+pub(super) async fn drop(context: Arc<ApiContext>, id: String, peer: Peer) -> ApiResponse {
+    match dropped(&context, &id).await {
+        Ok(id) => {
+            let id = stored::id_text(id);
+            let change = Change::new(What::DeadLetters, &*id, "dropped", &peer.who().await);
+            context.observe.audited_surely(&change).await;
+            response::json(&json!({ "dropped": id }))
+        }
+        Err(error) => of_retry_error(error),
+    }
+}
+
+async fn dropped(context: &Arc<ApiContext>, id: &str) -> Result<DeadLetterId, RetryError> {
+    let id = stored::parse_id(id)?;
+    let letters = context.letters()?.clone();
+    off_thread(move || stored::removed(letters.remove(id), id)).await??;
+    // Whoever sends one again or drops it has looked.
+    context.observe.clear_kind(NEW_DEAD_LETTERS);
+    Ok(id)
 }
 
 /// `DELETE /dead-letters`: all of them. It needs no room on the disk.
-pub(super) fn drop_all(context: &ApiContext) -> ApiResponse {
-    let dropped = || {
-        let dropped = context.letters()?.remove_all().map_err(stored::failed)?;
-        tracing::warn!(dropped, "all dead letters were dropped, as asked");
-        context.observe.clear_kind(NEW_DEAD_LETTERS);
-        Ok(json!({ "dropped": dropped }))
-    };
-    response::of_history(dropped())
+pub(super) async fn drop_all(context: Arc<ApiContext>, peer: Peer) -> ApiResponse {
+    match all_dropped(&context).await {
+        Ok(dropped) => {
+            if dropped > 0 {
+                let who = peer.who().await;
+                let change = Change::new(What::DeadLetters, "all", "dropped", &who).of(dropped);
+                context.observe.audited_surely(&change).await;
+            }
+            response::json(&json!({ "dropped": dropped }))
+        }
+        Err(error) => of_retry_error(error),
+    }
+}
+
+async fn all_dropped(context: &Arc<ApiContext>) -> Result<u64, RetryError> {
+    let letters = context.letters()?.clone();
+    let dropped = off_thread(move || letters.remove_all()).await?;
+    let dropped = dropped.map_err(stored::failed)?;
+    context.observe.clear_kind(NEW_DEAD_LETTERS);
+    Ok(dropped)
 }
 
 /// `POST /dead-letters/ID/retry`: commits it anew for its upstream, or for `to`, and removes the
 /// letter once that is on disk. A crash between the two sends it twice and never loses it.
-pub(super) async fn retry(context: Arc<ApiContext>, id: String, to: Option<String>) -> ApiResponse {
-    match retried(context, &id, to).await {
-        Ok(upstream) => response::json(&json!({ "retried": id, "to": upstream })),
-        Err(RetryError::History(error)) => response::of_history_error(&error),
-        Err(RetryError::Commit(why)) => response::error(StatusCode::SERVICE_UNAVAILABLE, why),
+pub(super) async fn retry(
+    context: Arc<ApiContext>,
+    id: String,
+    to: Option<String>,
+    peer: Peer,
+) -> ApiResponse {
+    match retried(Arc::clone(&context), &id, to).await {
+        Ok(upstream) => {
+            let change = Change::new(What::DeadLetters, &*id, "sent again", &peer.who().await);
+            context.observe.audited_surely(&change.to(&*upstream)).await;
+            response::json(&json!({ "retried": id, "to": upstream }))
+        }
+        Err(error) => of_retry_error(error),
     }
 }
 
-/// Why a dead letter was not sent again.
+fn of_retry_error(error: RetryError) -> ApiResponse {
+    match error {
+        RetryError::History(error) => response::of_history_error(&error),
+        RetryError::Commit(why) => response::error(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+/// Why a dead letter was not sent again or dropped.
 pub(super) enum RetryError {
     History(HistoryError),
     Commit(&'static str),
@@ -130,7 +169,7 @@ fn addressed(
         .map_err(|error| HistoryError::Unusable(error.to_string()))?;
     let upstream = to.unwrap_or_else(|| letter.upstream.clone());
     if upstream == Destinations::DEAD_LETTER {
-        let example = context.upstream_names().next();
+        let example = context.upstream_names().into_iter().next();
         let example = example.map_or(String::new(), |name| format!(", for instance --to {name}"));
         return Err(HistoryError::InvalidQuery(format!(
             "this event was set aside before it was bound for an upstream: add --to NAME{example}"
@@ -163,19 +202,19 @@ pub(super) fn lane_of(
     store: &Store,
     upstream: &str,
 ) -> Result<tidegate_store::LaneId, HistoryError> {
-    let configured = context.upstream_names().any(|name| name == upstream);
+    let configured = context.upstream_names().iter().any(|name| name == upstream);
     let lanes = store.lanes();
     let lane = lanes
         .iter()
         .find(|lane| configured && lane.name == upstream);
     lane.map(|lane| lane.id).ok_or_else(|| {
-        let known = || context.upstream_names();
-        let meant = did_you_mean(upstream, known());
+        let known = context.upstream_names();
+        let meant = did_you_mean(upstream, known.iter().map(String::as_str));
         let meant = meant.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
         HistoryError::NotFound(match meant.is_empty() {
             true => format!(
                 "there is no upstream `{upstream}`; known: {}",
-                known().collect::<Vec<_>>().join(", ")
+                known.join(", ")
             ),
             false => format!("there is no upstream `{upstream}`{meant}"),
         })

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::ApiContext;
 use super::history::store::{BackupUpdate, StoreReport, VerifyUpdate, backup, report, verify};
-use super::query::QueryString;
+use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
 
 /// Updates waiting for a reader.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::ApiContext;
 use super::history::event::EventView;
 use super::history::search::{self, EventFilter};
-use super::query::QueryString;
+use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
 use crate::event::committed_log::{CommittedLog, FollowError, Follower, Note};
 

@@ -7,12 +7,14 @@ use serde_json::json;
 use tidegate_store::{LaneId, ReadBatch, ReadLimit, Sequence, Store};
 
 use super::ApiContext;
-use super::blocking::off_thread;
+use super::blocking::{Panicked, off_thread};
 use super::dead_letters::{RetryError, commit, lane_of};
 use super::history::HistoryError;
+use super::request::peer::Peer;
 use super::response::{self, ApiResponse};
 use crate::event::dead_letter::outputs::in_their_places;
 use crate::event::record::{self, Record, Routed};
+use crate::observe::audit::{Change, What};
 
 /// Records moved in one piece.
 const PIECE: ReadLimit = ReadLimit {
@@ -41,28 +43,47 @@ fn stranded(context: &ApiContext, name: &str) -> Result<LaneId, HistoryError> {
 }
 
 /// `DELETE /store/lanes/NAME`: what waits there is given up for good.
-pub(super) fn drop(context: &ApiContext, name: &str) -> ApiResponse {
-    let dropped = || {
-        let store = context.store()?;
-        let waiting = store.backlog(stranded(context, name)?).events;
-        store
-            .drop_lane(name)
-            .map_err(|error| HistoryError::Unusable(error.to_string()))?;
-        tracing::warn!(
-            upstream = name,
-            waiting,
-            "what waited for this name was dropped, as asked"
-        );
-        Ok(json!({ "dropped": waiting, "lane": name }))
-    };
-    response::of_history(dropped())
+pub(super) async fn drop(context: Arc<ApiContext>, name: String, peer: Peer) -> ApiResponse {
+    let dropped = off_thread({
+        let (context, name) = (Arc::clone(&context), name.clone());
+        move || {
+            let store = context.store()?;
+            let waiting = store.backlog(stranded(&context, &name)?).events;
+            let dropped = store.drop_lane(&name);
+            dropped.map_err(|error| HistoryError::Unusable(error.to_string()))?;
+            Ok::<u64, HistoryError>(waiting)
+        }
+    });
+    match dropped.await {
+        Ok(Ok(waiting)) => {
+            let change = Change::new(What::Lane, &*name, "dropped", &peer.who().await).of(waiting);
+            context.observe.audited_surely(&change).await;
+            response::json(&json!({ "dropped": waiting, "lane": name }))
+        }
+        Ok(Err(error)) => response::of_history_error(&error),
+        Err(_) => response::error(StatusCode::INTERNAL_SERVER_ERROR, Panicked::MESSAGE),
+    }
 }
 
 /// `POST /store/lanes/NAME/move?to=UPSTREAM`: commits what waits anew for an upstream. A crash meanwhile repeats a piece
 /// and loses nothing.
-pub(super) async fn move_to(context: Arc<ApiContext>, name: &str, to: &str) -> ApiResponse {
+pub(super) async fn move_to(
+    context: Arc<ApiContext>,
+    name: &str,
+    to: &str,
+    peer: Peer,
+) -> ApiResponse {
     let mut moved = 0;
-    match moving(&context, name, to, &mut moved).await {
+    let ended = moving(&context, name, to, &mut moved).await;
+    // One that stopped in between has moved some.
+    if ended.is_ok() || moved > 0 {
+        let change = Change::new(What::Lane, name, "moved", &peer.who().await);
+        context
+            .observe
+            .audited_surely(&change.of(moved).to(to))
+            .await;
+    }
+    match ended {
         Ok(()) => response::json(&json!({ "moved": moved, "to": to })),
         Err(RetryError::History(error)) => response::of_history_error(&error),
         Err(RetryError::Commit(why)) => {
@@ -102,18 +123,20 @@ async fn moving(
             }
             let (done, committed) = commit(redrive, records).await;
             store.confirm(from, class, &done);
+            persisted(&store).await?;
             *moved += done.len() as u64;
             committed.and(readable)?;
             next = batch.next.max(next + 1);
         }
     }
-    tracing::info!(
-        upstream = name,
-        to,
-        moved,
-        "what waited for this name was moved"
-    );
     Ok(())
+}
+
+/// What was moved must not be there again after a crash.
+async fn persisted(store: &Store) -> Result<(), RetryError> {
+    let store = store.clone();
+    let written = off_thread(move || store.persist_cursors()).await?;
+    Ok(written.map_err(|error| HistoryError::Unusable(error.to_string()))?)
 }
 
 async fn piece(

@@ -6,7 +6,8 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::blocking::{Panicked, off_thread};
-use super::query::{QueryString, percent_decoded};
+use super::request::peer::Peer;
+use super::request::query::{QueryString, percent_decoded};
 use super::response::{self, ApiResponse};
 use super::{ApiContext, dead_letters, event_store, events, lanes};
 use crate::time::clock::{self, Now};
@@ -19,10 +20,11 @@ pub(super) async fn over_tcp(request: Request<Incoming>, context: Arc<ApiContext
     public(request, context, clock::now()).await
 }
 
-/// What the owner of the unix socket may ask: everything.
+/// What whoever may connect to the unix socket may ask: everything that was not refused before.
 pub(super) async fn over_socket(
     request: Request<Incoming>,
     context: Arc<ApiContext>,
+    peer: Peer,
 ) -> ApiResponse {
     let now = clock::now();
     let query = QueryString::parse(request.uri().query());
@@ -41,12 +43,12 @@ pub(super) async fn over_socket(
         (&Method::GET, "/store/lanes") => reading(move || lanes::list(&context)).await,
         (method, path) if path.starts_with("/store/lanes/") => {
             let (method, path) = (method.clone(), path.trim_start_matches("/store/lanes/"));
-            on_lane(context, method, percent_decoded(path), query).await
+            on_lane(context, method, percent_decoded(path), query, peer).await
         }
         (method, path) if path.starts_with("/dead-letters") => {
             let (method, path) = (method.clone(), path.trim_start_matches("/dead-letters"));
             let path = percent_decoded(path.trim_start_matches('/'));
-            on_dead_letters(context, method, path, query).await
+            on_dead_letters(context, method, path, query, peer).await
         }
         _ => public(request, context, now).await,
     }
@@ -74,11 +76,12 @@ async fn on_lane(
     method: Method,
     path: String,
     query: QueryString,
+    peer: Peer,
 ) -> ApiResponse {
     let moved = path.strip_suffix("/move").map(str::to_owned);
     match (method, moved, query.get("to")) {
-        (Method::POST, Some(name), Some(to)) => lanes::move_to(context, &name, to).await,
-        (Method::DELETE, None, _) => reading(move || lanes::drop(&context, &path)).await,
+        (Method::POST, Some(name), Some(to)) => lanes::move_to(context, &name, to, peer).await,
+        (Method::DELETE, None, _) => lanes::drop(context, path, peer).await,
         _ => {
             let message = "a lane takes DELETE, and POST …/move?to=UPSTREAM";
             response::error(StatusCode::METHOD_NOT_ALLOWED, message)
@@ -92,21 +95,20 @@ async fn on_dead_letters(
     method: Method,
     path: String,
     query: QueryString,
+    peer: Peer,
 ) -> ApiResponse {
     let retried = path.strip_suffix("/retry").map(str::to_owned);
     match (method, retried) {
         (Method::POST, Some(id)) => {
             let to = query.get("to").map(str::to_owned);
-            dead_letters::retry(context, id, to).await
+            dead_letters::retry(context, id, to, peer).await
         }
         (Method::GET, None) if path.is_empty() => {
             reading(move || dead_letters::list(&context, &query)).await
         }
-        (Method::DELETE, None) if path.is_empty() => {
-            reading(move || dead_letters::drop_all(&context)).await
-        }
+        (Method::DELETE, None) if path.is_empty() => dead_letters::drop_all(context, peer).await,
         (Method::GET, None) => reading(move || dead_letters::show(&context, &path)).await,
-        (Method::DELETE, None) => reading(move || dead_letters::drop(&context, &path)).await,
+        (Method::DELETE, None) => dead_letters::drop(context, path, peer).await,
         _ => {
             let message = "dead letters take GET, DELETE, and POST …/retry";
             response::error(StatusCode::METHOD_NOT_ALLOWED, message)

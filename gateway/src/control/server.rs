@@ -2,6 +2,7 @@
 
 pub(super) mod allowed_hosts;
 pub(super) mod answers;
+pub(super) mod socket;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::request::peer::Peer;
 use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
@@ -40,8 +42,12 @@ pub(super) async fn serve_socket(listener: &UnixListener, answers: &Answers) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let answers = answers.clone();
+                let Ok(peer) = Peer::of(&stream) else {
+                    // It is gone already.
+                    continue;
+                };
                 connections.spawn(async move {
-                    let respond = |request| over_socket(request, answers.clone());
+                    let respond = |request| over_socket(request, answers.clone(), peer);
                     serve(stream, respond).await;
                     drop(permit);
                 });
@@ -80,9 +86,13 @@ pub(super) async fn serve_api(
     }
 }
 
-async fn over_socket(request: Request<Incoming>, answers: Answers) -> ApiResponse {
+async fn over_socket(request: Request<Incoming>, answers: Answers, peer: Peer) -> ApiResponse {
+    let (method, path) = (request.method(), request.uri().path());
+    if let Some(refusal) = peer.refusal(method, path, answers.observe()).await {
+        return refusal;
+    }
     match answers.context_for(request.uri().path()).await {
-        Ok(context) => route::over_socket(request, context).await,
+        Ok(context) => route::over_socket(request, context, peer).await,
         Err(answer) => *answer,
     }
 }

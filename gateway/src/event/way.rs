@@ -62,6 +62,11 @@ impl Way {
         }))
     }
 
+    /// These upstreams and sources are at one broker from now on.
+    pub fn set_one_broker(&self, pairs: HashSet<(String, String)>) {
+        self.memory().one_broker = pairs;
+    }
+
     /// The mark of this start.
     pub fn mark(&self) -> &Arc<str> {
         &self.0.mark

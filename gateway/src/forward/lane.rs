@@ -328,6 +328,20 @@ impl Lane {
                 }
             }
         }
+        self.begin_anew(now);
+    }
+
+    /// The connection was given up in order: what was still in flight on it is offered again, and
+    /// nothing is held against it.
+    pub(super) fn parted(&mut self, now: Now) {
+        for entry in self.window.drain() {
+            self.forget(&entry, entry.attempts + 1, now);
+        }
+        self.begin_anew(now);
+    }
+
+    /// What is left to be offered is read from the log again.
+    fn begin_anew(&mut self, now: Now) {
         while let Some((entry, _)) = self.ready.pop_front() {
             if self.is_remembered(&entry) {
                 self.retry(&entry, entry.attempts, now.instant, entry.refusals);

@@ -69,6 +69,12 @@ impl<S: LaneStore> LaneDriver<S> {
         self.act(now);
     }
 
+    /// The connection was given up in order.
+    pub(super) fn parted(&mut self, now: Now) {
+        self.lane.parted(now);
+        self.act(now);
+    }
+
     /// Whether everything the log holds has been offered.
     pub(super) fn is_hungry(&self) -> bool {
         self.lane.is_hungry()

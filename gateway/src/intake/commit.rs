@@ -14,9 +14,9 @@ use crate::event::ack::Refusal;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
 use crate::event::dead_letter::letters::Letters;
 use crate::observe::Observe;
-use crate::observe::dead_letters::Bound;
-use crate::observe::gap::EventsGivenUp;
 use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMetrics};
+use crate::observe::store::dead_letters::Bound;
+use crate::observe::store::gap::EventsGivenUp;
 use crate::time::clock;
 
 /// How long confirmed cursors may wait for a commit to ride on.

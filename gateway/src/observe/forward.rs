@@ -117,6 +117,29 @@ impl LaneFamilies {
         families
     }
 
+    /// An upstream is gone for good, and with it its series.
+    pub fn remove(&self, upstream: &str) {
+        let label = UpstreamLabel {
+            upstream: upstream.into(),
+        };
+        let counters = [
+            &self.delivered,
+            &self.dead_lettered,
+            &self.letters_dropped,
+            &self.retried,
+            &self.refused,
+            &self.unknown,
+            &self.disconnects,
+        ];
+        counters.iter().for_each(|family| {
+            family.remove(&label);
+        });
+        self.in_flight.remove(&label);
+        self.up.remove(&label);
+        self.latency.remove(&label);
+        self.deliveries.remove(upstream);
+    }
+
     /// The metrics of one upstream.
     pub fn of(&self, upstream: &str, waiting_at_start: u64, now: Instant) -> LaneMetrics {
         let label = UpstreamLabel {

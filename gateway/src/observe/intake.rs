@@ -50,7 +50,7 @@ pub struct IntakeMetrics {
     pub refusing: Flag,
     refused_because: Mutex<String>,
     beat: Mutex<Option<Instant>>,
-    lanes: LaneCounts,
+    lanes: Mutex<LaneCounts>,
 }
 
 /// What the intake and the commit thread tell.
@@ -88,7 +88,7 @@ impl IntakeMetrics {
     /// Counts from zero; routes go to the lanes' own metrics.
     pub fn new(lanes: LaneCounts) -> IntakeMetrics {
         IntakeMetrics {
-            lanes,
+            lanes: Mutex::new(lanes),
             accepted: Counter::default(),
             accepted_bytes: Counter::default(),
             duplicates: Counter::default(),
@@ -149,12 +149,21 @@ impl IntakeMetrics {
         });
     }
 
+    /// Routes are counted there from now on.
+    pub fn count_lanes(&self, lanes: LaneCounts) {
+        *self.lanes() = lanes;
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, LaneCounts> {
+        self.lanes.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     /// A group became durable.
     pub fn committed(&self, counts: CommitCounts<'_>, took: Duration) {
         self.accepted.inc_by(counts.accepted);
         self.accepted_bytes.inc_by(counts.payload_bytes);
         self.dropped.inc_by(counts.dropped);
-        for (lane, metrics) in &self.lanes {
+        for (lane, metrics) in self.lanes().iter() {
             let routed = counts.routed.iter().filter(|(id, _)| id == lane);
             metrics.routed(routed.map(|(_, count)| count).sum());
         }
@@ -164,7 +173,7 @@ impl IntakeMetrics {
 
     /// Events were given up; their gap records went to the lanes of `routed`, one for each record.
     pub fn gave_up(&self, gaps: &[Gap], routed: &[LaneId]) {
-        for (lane, metrics) in &self.lanes {
+        for (lane, metrics) in self.lanes().iter() {
             let to_lane = routed.iter().filter(|id| *id == lane);
             metrics.routed(to_lane.count() as u64);
             for gap in gaps {

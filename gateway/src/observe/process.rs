@@ -1,5 +1,7 @@
 //! Metrics of the process itself, read from `/proc` whenever somebody asks.
 
+pub mod configuration;
+
 use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};

@@ -134,6 +134,27 @@ impl SourceFamilies {
         });
     }
 
+    /// A source is gone for good, and with it its series, but for what was wrong with its input.
+    pub fn remove(&self, source: &str) {
+        let label = SourceLabel {
+            source: source.into(),
+        };
+        let counters = [
+            &self.accepted,
+            &self.bytes,
+            &self.refused,
+            &self.missed,
+            &self.read_bytes,
+            &self.failed_logins,
+        ];
+        counters.iter().for_each(|family| {
+            family.remove(&label);
+        });
+        self.connections.remove(&label);
+        self.up.remove(&label);
+        self.ack_seconds.remove(&label);
+    }
+
     /// The metrics of one source.
     pub fn of(&self, source: &str) -> SourceMetrics {
         let label = SourceLabel {
@@ -244,6 +265,13 @@ impl SourceMetrics {
         self.0
             .health
             .down(Some(observe), state, why, now, happening);
+    }
+
+    /// It has ended, and begins anew in another shape.
+    pub fn begin_anew(&self) {
+        self.0.health.begin_anew(clock::monotonic());
+        // One that was cut off left them as they were.
+        self.0.connections.set(0);
     }
 
     /// How it is.

@@ -1,5 +1,8 @@
 //! What happens to the event store, and its metrics, read from it whenever somebody asks.
 
+pub mod dead_letters;
+pub mod gap;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;

@@ -217,6 +217,11 @@ impl Observe {
         self.clear_where(|(_, of), _| *of == kind);
     }
 
+    /// Clears the troubles of one that is gone, whatever their kind.
+    pub fn clear_subject(&self, subject: &str) {
+        self.clear_where(|(of, _), _| *of == subject);
+    }
+
     /// Whether a trouble is there.
     pub fn is_raised(&self, subject: &str, kind: &'static str) -> bool {
         let key = (subject.to_owned(), kind);

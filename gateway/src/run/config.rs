@@ -1,13 +1,15 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub mod in_force;
 pub(crate) mod preflight;
 
 use std::path::Path;
 
 use tidegate_rules::diagnostic::Diagnostic;
 
+use crate::config::ReadFile;
+pub use crate::config::load::place::{Place, place};
 use crate::config::load::sketch::Sketch;
-
 pub use crate::config::{Reference, render};
 pub use crate::source::SourceKind;
 pub use crate::upstream::UpstreamKind;
@@ -37,6 +39,31 @@ pub(crate) fn sketch(path: &Path) -> Option<Sketch> {
     Sketch::of(path)
 }
 
+/// The file that `running` was read from, as it is now, for a gateway that goes on under its id.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_again(running: &Config) -> Result<Config, Vec<Diagnostic>> {
+    crate::config::load::load_again(&running.path, Some(&running.gateway.id))
+}
+
+/// `running` with the certificates and secrets that its files hold now, but for those that are `held`.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn read_files_again(
+    running: &Config,
+    held: &[ReadFile],
+) -> Result<Config, Vec<Diagnostic>> {
+    let Config {
+        path,
+        text,
+        gateway,
+        ..
+    } = running;
+    crate::config::load::read_files_again(path, text, &gateway.id, held)
+}
+
 /// Reads and checks `text` as if it stood in the file `path`; `variables` looks up `${NAME}`.
 ///
 /// # Errors
@@ -47,6 +74,12 @@ pub fn parse(
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::parse(path, text, variables)
+}
+
+/// One line for each mistake; warnings are none.
+pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
+    let errors = found.iter().filter(|found| found.is_error());
+    errors.map(Diagnostic::short).collect()
 }
 
 /// Every key under its heading, in the order of the README.

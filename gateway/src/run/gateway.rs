@@ -1,31 +1,38 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+mod credentials;
+mod reload;
+mod way;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
-use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::config::in_force::InForce;
 use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
 use super::health::HealthWatch;
-use super::lanes::Lanes;
 use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
 use super::rules::LoadedRules;
-use super::sources::{self, SourcesContext};
+use super::rules::keeper::RulesOrders;
+use super::signals::{self, Signals};
+use super::sources::{SOURCES_MAX, Sources, SourcesContext};
 use super::tasks::Tasks;
-use super::upstreams::{self, UpstreamsContext};
-use super::{RunError, event_store, systemd, way};
+use super::upstreams::lanes::Lanes;
+use super::upstreams::{Upstreams, UpstreamsContext};
+use super::{RunError, event_store, systemd};
 use crate::config::WhenTooMany;
 use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
+use crate::event::inlet::Inlet;
 use crate::event::way::Way;
 use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
@@ -33,19 +40,33 @@ use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
-use crate::observe::forward::LaneMetrics;
-use crate::observe::intake::LaneCounts;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
+use credentials::CredentialsWatch;
+use reload::Told;
 
-/// How long sources may take to say goodbye to their clients.
-const SOURCES_MAX: Duration = Duration::from_secs(5);
+/// How often it is tried again what could not be taken of a configuration.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
+    /// As it runs; [`Gateway::reload`] puts another in its place.
     config: Arc<Config>,
+    /// As it started: what was changed since then of what needs a restart.
+    started_with: Arc<Config>,
     store: Store,
+    observe: Arc<Observe>,
+    api: Arc<ApiContext>,
     tasks: Tasks,
+    sources: Sources,
+    upstreams: Upstreams,
+    upstreams_context: UpstreamsContext,
+    rules: RulesOrders,
+    lanes: Lanes,
+    credentials: CredentialsWatch,
+    in_force: Arc<InForce>,
+    /// Something could not be taken and is tried again.
+    is_behind: bool,
     stop_sources: watch::Sender<bool>,
     stop_upstreams: watch::Sender<bool>,
     pipeline: Pipeline,
@@ -68,14 +89,14 @@ impl Gateway {
         let quarantined = event_store::watch::quarantined_before(&store);
         register(&observe, &store);
         let lanes = Lanes::open(&config, &store)?;
-        let rules = LoadedRules::load(&config, &lanes, &store)?;
+        let loaded = LoadedRules::load(&config, &lanes, &store)?;
         let start = StartMark::draw().map_err(RunError::Bind)?;
         let channels = IntakeChannels::open(&observe);
         let way = way::open(&config, &store, &start);
         let log = CommittedLog::of_start(store.clone(), way.mark());
         let letters = Letters::new(store.clone(), bounds(&config));
-        let lane_metrics = upstreams::metrics(&observe, &lanes, &config, &store, started);
-        let (settings, inputs) = intake_parts(&config, start, &way, &rules, channels.receivers);
+        let mut upstreams = Upstreams::new(&observe, &lanes, &store, started);
+        let (settings, inputs) = intake_parts(&config, start, &way, &loaded, channels.receivers);
         let context = PipelineContext {
             config: &config,
             store: &store,
@@ -85,48 +106,90 @@ impl Gateway {
         };
         let dedup = recalled(&config, &store, &answers).await?;
         answers.nearly_there();
-        let counts = counts(&lanes, &lane_metrics);
+        let counts = upstreams.counts();
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
         let stop_forward = stop_upstreams.subscribe();
-        let api = api(&context, &rules, &pipeline, started).with_redrive(channels.redrive);
-        let with = UpstreamsContext {
-            config: &config,
-            store: &store,
-            lanes: &lanes,
-            letters: &letters,
-            observe: &observe,
-            pipeline: &pipeline,
-            stop: &stop_forward,
-            way: &way,
-        };
-        let api = upstreams::spawn(&mut tasks, &with, &lane_metrics, api)?;
-        let with = SourcesContext {
-            config: &config,
-            inlet: channels.inlet,
-            log: &log,
-            store: &store,
-            observe: &observe,
-            stop: &stopping,
-        };
-        let api = Arc::new(sources::spawn(&mut tasks, with, api).await?);
-        let named = lanes.destinations.names().zip(&lane_metrics);
-        let health = HealthWatch::new(&config, &observe, &api, &held_back, named);
+        let api = api(&context, &loaded, &pipeline, started).with_redrive(channels.redrive);
+        let upstreams_context = upstreams_context(&context, &pipeline, way);
+        upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
+        let mut sources = sources(&context, channels.inlet);
+        sources.start(&mut tasks, &config).await?;
+        let api = Arc::new(api.with_dead_letter_lane(upstreams.dead_letters_status(&store)));
+        api.set_upstreams(upstreams.status(&upstreams_context));
+        api.set_sources(sources.status());
         answers.open(Arc::clone(&api));
-        look_after(&mut tasks, health, api, stop_forward);
-        watch_store(&mut tasks, &store, quarantined, &observe, &stopping);
+        let in_force = Arc::new(InForce::open(&store, &observe));
+        in_force.settle(&config, loaded.files(), None);
         let folder = config.gateway.rules.as_deref();
-        rules.watch(folder, &mut tasks, &observe, &stopping);
-        Ok(Gateway {
+        let rules = loaded.watch(folder, &mut tasks, &observe, &in_force, &stopping);
+        let credentials = CredentialsWatch::start(&mut tasks, &stopping);
+        let mut gateway = Gateway {
+            started_with: Arc::clone(&config),
+            in_force,
             config,
             store,
+            observe,
+            api,
             tasks,
+            sources,
+            upstreams,
+            upstreams_context,
+            rules,
+            lanes,
+            credentials,
+            is_behind: false,
             stop_sources,
             stop_upstreams,
             pipeline,
             held_back,
-        })
+        };
+        gateway.look_after(quarantined, &stopping, stop_forward);
+        Ok(gateway)
     }
+
+    /// Starts what looks at all that runs.
+    fn look_after(
+        &mut self,
+        quarantined: HashSet<String>,
+        stopping: &watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let counted = self.upstreams.counted();
+        let Gateway {
+            config,
+            observe,
+            api,
+            tasks,
+            ..
+        } = self;
+        let health = HealthWatch::new(config, observe, api, &self.held_back, counted);
+        look_after(tasks, health, Arc::clone(api), stop);
+        watch_store(tasks, &self.store, quarantined, observe, stopping);
+        self.credentials.watch(&self.sources, &self.upstreams);
+    }
+}
+
+fn upstreams_context(of: &PipelineContext<'_>, pipeline: &Pipeline, way: Way) -> UpstreamsContext {
+    UpstreamsContext {
+        config: Arc::clone(of.config),
+        store: of.store.clone(),
+        letters: of.letters.clone(),
+        observe: Arc::clone(of.observe),
+        durable: pipeline.durable.clone(),
+        times: pipeline.times.clone(),
+        way,
+    }
+}
+
+fn sources(of: &PipelineContext<'_>, inlet: Inlet) -> Sources {
+    Sources::new(SourcesContext {
+        gateway_id: of.config.gateway.id.clone(),
+        inlet,
+        log: of.log.clone(),
+        store: of.store.clone(),
+        observe: Arc::clone(of.observe),
+    })
 }
 
 /// What looks at all others: for the troubles, and for the service manager.
@@ -158,11 +221,6 @@ fn bounds(config: &Config) -> Bounds {
         max_size_bytes: config.dead_letters.max_size_bytes,
         drops: config.dead_letters.when_full == WhenTooMany::Drop,
     }
-}
-
-fn counts(lanes: &Lanes, metrics: &[Arc<LaneMetrics>]) -> LaneCounts {
-    let ids = lanes.ids.iter().copied();
-    ids.zip(metrics.iter().cloned()).collect()
 }
 
 /// The API over what is held: the store, the log, the dead letters, the rules.
@@ -244,8 +302,9 @@ async fn watchdog(api: Arc<ApiContext>, stop: watch::Receiver<bool>) -> Result<(
 type EndedByItself = Option<(String, String)>;
 
 impl Gateway {
-    /// Runs until `terminate` or Ctrl-C, then takes everything apart in the order of an event's way.
-    pub(super) async fn run_until(mut self, terminate: Signal) -> Result<(), RunError> {
+    /// Runs until it is told to end, then takes everything apart in the order of an event's way; told once more,
+    /// it ends at once.
+    pub(super) async fn run_until(mut self, mut signals: Signals) -> Result<(), RunError> {
         systemd::ready(&self.config.gateway.id);
         tracing::info!(
             gateway = self.config.gateway.id,
@@ -255,12 +314,37 @@ impl Gateway {
             upstreams = self.config.upstreams.len(),
             "ready"
         );
-        let mut ended = self.watch_over(terminate).await;
+        let ended = self.watch_over(&mut signals).await;
+        if ended.is_some() {
+            // The first signal tells what is done already.
+            let end = self.take_apart(ended);
+            tokio::pin!(end);
+            tokio::select! {
+                ended = &mut end => return ended,
+                () = signals.end() => {}
+            }
+            return tokio::select! {
+                ended = end => ended,
+                () = signals.end() => Err(RunError::EndedAtOnce),
+            };
+        }
+        tokio::select! {
+            ended = self.take_apart(ended) => ended,
+            () = signals.end() => Err(RunError::EndedAtOnce),
+        }
+    }
+
+    async fn take_apart(mut self, mut ended: EndedByItself) -> Result<(), RunError> {
         systemd::stopping(self.config.gateway.shutdown_max);
         tracing::info!("stopping: sources first, then what is in flight");
+        self.observe.tell_refusals();
         self.stop_sources.send_replace(true);
-        self.join("source", SOURCES_MAX, &mut ended).await;
+        self.sources.stop();
+        end_all(&mut self.tasks, "source", SOURCES_MAX, &mut ended).await;
+        // With the last way into the intake it knows that nothing more comes.
+        drop(self.sources);
         join_thread("intake", self.pipeline.intake_thread, &mut ended).await;
+        self.upstreams.stop();
         self.stop_upstreams.send_replace(true);
         let grace = self.config.gateway.shutdown_max + SOURCES_MAX;
         let mut tasks = self.tasks;
@@ -278,13 +362,18 @@ impl Gateway {
         }
     }
 
-    /// Waits for a signal, or for something to end by itself.
-    async fn watch_over(&mut self, mut terminate: Signal) -> EndedByItself {
+    /// Does what it is told until it is told to end, or something ends by itself.
+    async fn watch_over(&mut self, signals: &mut Signals) -> EndedByItself {
         let mut check = tokio::time::interval(Duration::from_millis(500));
+        let mut again = tokio::time::interval(AGAIN);
         loop {
-            tokio::select! {
-                _ = terminate.recv() => return None,
-                _ = tokio::signal::ctrl_c() => return None,
+            let told = tokio::select! {
+                told = signals.next() => match told {
+                    signals::Told::End => return None,
+                    signals::Told::Reload => Told::Reload,
+                },
+                () = self.credentials.changed() => Told::Credentials,
+                _ = again.tick(), if self.is_behind => Told::Again,
                 Some(exit) = self.tasks.next() => {
                     let why = exit.result.err().unwrap_or_else(|| "it returned".into());
                     return Some((exit.task, why));
@@ -296,13 +385,15 @@ impl Gateway {
                     if self.pipeline.commit_thread.is_finished() {
                         return Some(("commit".into(), "its thread is gone".into()));
                     }
+                    continue;
                 }
+            };
+            // What is half done then is taken apart like all else: nothing depends on it.
+            tokio::select! {
+                () = signals.end() => return None,
+                () = self.obey(told) => {}
             }
         }
-    }
-
-    async fn join(&mut self, prefix: &str, within: Duration, ended: &mut EndedByItself) {
-        end_all(&mut self.tasks, prefix, within, ended).await;
     }
 }
 

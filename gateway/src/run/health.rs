@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tidegate_rules::decision::Destinations;
@@ -13,6 +13,7 @@ use tidegate_rules::event::UnixMs;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::upstreams::CountedLanes;
 use crate::control::ApiContext;
 use crate::observe::Observe;
 use crate::observe::forward::LaneMetrics;
@@ -38,8 +39,8 @@ pub(super) fn raise_limits() {
     tracing::debug!(?before, ?now, "files that may be open at once");
 }
 
-/// Says if that is too few for what the configuration allows.
-fn check_limits(config: &Config, observe: &Observe) {
+/// Says whether that is too few for what the configuration allows.
+pub(super) fn check_limits(config: &Config, observe: &Observe) {
     let sources = config.sources.iter();
     let connections: usize = sources.map(|source| source.kind.connections_max()).sum();
     let connections = connections as u64;
@@ -54,6 +55,8 @@ fn check_limits(config: &Config, observe: &Observe) {
              LimitNOFILE={wanted} in the service (`ulimit -Hn` in a shell), or lower max_connections"
         );
         observe.raise("gateway", "descriptors_max", &what);
+    } else {
+        observe.clear("gateway", "descriptors_max");
     }
 }
 
@@ -67,7 +70,7 @@ struct Letters {
 }
 
 impl Letters {
-    fn new((name, metrics): (&str, &Arc<LaneMetrics>)) -> Letters {
+    fn new(name: &str, metrics: &Arc<LaneMetrics>) -> Letters {
         Letters {
             name: name.to_owned(),
             metrics: Arc::clone(metrics),
@@ -115,26 +118,28 @@ pub(super) struct HealthWatch {
     observe: Arc<Observe>,
     api: Arc<ApiContext>,
     held_back: Repeats,
+    lanes: CountedLanes,
     letters: Vec<Letters>,
     stranded: BTreeSet<String>,
     looks: u32,
 }
 
 impl HealthWatch {
-    /// `lanes` are those of the configuration, with their names.
-    pub(super) fn new<'a>(
+    /// `lanes` are those of the configuration, whatever it says by then.
+    pub(super) fn new(
         config: &Config,
         observe: &Arc<Observe>,
         api: &Arc<ApiContext>,
         held_back: &Repeats,
-        lanes: impl Iterator<Item = (&'a str, &'a Arc<LaneMetrics>)>,
+        lanes: CountedLanes,
     ) -> HealthWatch {
         check_limits(config, observe);
         HealthWatch {
             observe: Arc::clone(observe),
             api: Arc::clone(api),
             held_back: held_back.clone(),
-            letters: lanes.map(Letters::new).collect(),
+            lanes,
+            letters: Vec::new(),
             stranded: BTreeSet::new(),
             looks: 0,
         }
@@ -166,8 +171,24 @@ impl HealthWatch {
             self.api.status(now);
         }
         self.looks = self.looks.wrapping_add(1);
+        self.follow_lanes();
         for letters in &mut self.letters {
             letters.look(&self.observe, now);
+        }
+    }
+
+    /// Looks at the lanes that there are now.
+    fn follow_lanes(&mut self) {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |of: &Letters, (_, metrics): &(String, Arc<LaneMetrics>)| {
+            Arc::ptr_eq(&of.metrics, metrics)
+        };
+        self.letters
+            .retain(|of| lanes.iter().any(|lane| is_same(of, lane)));
+        for lane in lanes.iter() {
+            if !self.letters.iter().any(|of| is_same(of, lane)) {
+                self.letters.push(Letters::new(&lane.0, &lane.1));
+            }
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Pipeline {
 
 /// What the parts of the pipeline are made with.
 pub(super) struct PipelineContext<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a Arc<Config>,
     pub(super) store: &'a Store,
     pub(super) log: &'a CommittedLog,
     pub(super) letters: &'a Letters,
@@ -112,6 +112,11 @@ impl Pipeline {
             metrics,
             evaluator,
         })
+    }
+
+    /// Routes are counted there from now on.
+    pub(super) fn count_lanes(&self, lanes: LaneCounts) {
+        self.metrics.count_lanes(lanes);
     }
 
     /// What happened at each rule.

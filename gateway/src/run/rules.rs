@@ -8,21 +8,23 @@ mod changes;
 mod compiling;
 pub mod folder;
 mod ignored;
+pub(super) mod keeper;
 mod last_good;
 mod told;
 mod watcher;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tidegate_rules::{Checked, Destinations, RuleFile, RuleSet};
-use tidegate_store::{LaneId, Store};
+use tidegate_store::Store;
 use tokio::sync::watch;
 
 use super::RunError;
 use super::config::Config;
-use super::lanes::Lanes;
+use super::config::in_force::InForce;
 use super::tasks::Tasks;
+use super::upstreams::lanes::Lanes;
 use crate::intake::evaluator::ActiveRules;
 use crate::observe::Observe;
 use crate::observe::status::RulesStatus;
@@ -30,21 +32,19 @@ use crate::time::clock;
 use changes::Look;
 use folder::{FolderContent, FolderError};
 use ignored::Ignored;
+use keeper::{RulesKeeper, RulesOrders};
 use last_good::LastGood;
-use told::Told;
-use watcher::RulesWatcher;
 
 /// The rules in force, and what watches their folder.
 pub(super) struct LoadedRules {
     pub(super) active: watch::Sender<Arc<ActiveRules>>,
     pub(super) status: watch::Sender<RulesStatus>,
-    destinations: Destinations,
-    lanes: Vec<LaneId>,
+    lanes: Lanes,
     store: Store,
     found: Option<Found>,
 }
 
-/// What a start found in the folder.
+/// What was found in the folder.
 struct Found {
     mark: u64,
     ignored: Vec<Ignored>,
@@ -62,32 +62,34 @@ struct Set {
     last_good: Option<(i64, Vec<String>)>,
 }
 
+/// What a folder, or that there is none, gives to run.
+struct Chosen {
+    rules: RuleSet,
+    warnings: usize,
+    status: RulesStatus,
+    found: Option<Found>,
+    /// The store does not keep the set yet, or still keeps one.
+    is_to_be_kept: bool,
+}
+
 /// Why the folder cannot be taken.
 enum Refused {
     Folder(FolderError),
     Mistakes(Vec<tidegate_rules::diagnostic::Diagnostic>, Vec<RuleFile>),
 }
 
-impl LoadedRules {
-    /// Reads and compiles the folder. Where that cannot be taken, the last good set runs; a gateway never
-    /// starts with rules that have mistakes.
-    pub(super) fn load(
-        config: &Config,
-        lanes: &Lanes,
+/// Why there is nothing to run: of the folder, and of the set that is kept, where there is one.
+type NothingToRun = (Refused, Option<String>);
+
+impl Chosen {
+    /// Reads and compiles the folder. Where that cannot be taken, the last good set is chosen.
+    fn from(
+        folder: Option<&Path>,
+        destinations: &Destinations,
         store: &Store,
-    ) -> Result<LoadedRules, RunError> {
-        let Some(folder) = &config.gateway.rules else {
-            if let Err(error) = last_good::forget(store) {
-                tracing::warn!(%error, "the last good rules could not be removed from the store");
-            }
-            let rules = RuleSet::pass_all(&lanes.destinations);
-            return Ok(LoadedRules::new(
-                rules,
-                RulesStatus::default(),
-                None,
-                lanes,
-                store,
-            ));
+    ) -> Result<Chosen, NothingToRun> {
+        let Some(folder) = folder else {
+            return Ok(Chosen::without_folder(destinations));
         };
         let kept = LastGood::load(store).map_err(|error| {
             tracing::warn!(%error, "the last good rules that the store keeps cannot be read");
@@ -99,8 +101,7 @@ impl LoadedRules {
             Ok(FolderContent { files, ignored }) => (Ok(files), ignored),
             Err(error) => (Err(error), Vec::new()),
         };
-        let set = choose(folder, read, &kept, &lanes.destinations)
-            .map_err(|refused| cannot_start(config, refused))?;
+        let set = choose(folder, read, &kept, destinations)?;
         let mut status = RulesStatus {
             folder: Some(folder.display().to_string()),
             rules: set.checked.rules.rule_count(),
@@ -119,81 +120,110 @@ impl LoadedRules {
             set.files
         };
         let is_kept = matches!(&kept, Ok(Some(kept)) if kept.files == files);
-        let kept = match is_last_good || is_kept || files.is_empty() {
-            true => Ok(()),
-            false => LastGood::of(&files, clock::unix_ms()).keep(store),
-        };
-        let found = Found {
-            mark,
-            ignored,
-            files,
-            kept,
-        };
-        Ok(LoadedRules::new(rules, status, Some(found), lanes, store))
+        Ok(Chosen {
+            warnings: set.checked.warnings.len(),
+            is_to_be_kept: !(is_last_good || is_kept || files.is_empty()),
+            rules,
+            status,
+            found: Some(Found {
+                mark,
+                ignored,
+                files,
+                kept: Ok(()),
+            }),
+        })
     }
 
-    fn new(
-        rules: RuleSet,
-        status: RulesStatus,
-        found: Option<Found>,
-        lanes: &Lanes,
-        store: &Store,
-    ) -> LoadedRules {
-        let status = RulesStatus {
-            generation: 1,
-            fingerprint: format!("{:016x}", rules.fingerprint()),
-            ..status
-        };
-        let active = ActiveRules::new(rules, lanes.ids.clone());
-        LoadedRules {
-            active: watch::Sender::new(Arc::new(active)),
-            status: watch::Sender::new(status),
-            destinations: lanes.destinations.clone(),
-            lanes: lanes.ids.clone(),
-            store: store.clone(),
-            found,
+    fn without_folder(destinations: &Destinations) -> Chosen {
+        Chosen {
+            rules: RuleSet::pass_all(destinations),
+            warnings: 0,
+            status: RulesStatus::default(),
+            found: None,
+            is_to_be_kept: true,
         }
     }
 
-    /// Tells what the start found, and spawns the watch over the folder, where there is one.
+    /// Has the store keep the set, or none where there is no folder.
+    fn keep(&mut self, store: &Store) {
+        if !self.is_to_be_kept {
+            return;
+        }
+        match &mut self.found {
+            Some(found) => found.kept = LastGood::of(&found.files, clock::unix_ms()).keep(store),
+            None => {
+                if let Err(error) = last_good::forget(store) {
+                    tracing::warn!(%error, "the last good rules could not be removed from the store");
+                }
+            }
+        }
+    }
+}
+
+impl LoadedRules {
+    /// Reads and compiles the folder. Where that cannot be taken, the last good set runs; a gateway never
+    /// starts with rules that have mistakes.
+    pub(super) fn load(
+        config: &Config,
+        lanes: &Lanes,
+        store: &Store,
+    ) -> Result<LoadedRules, RunError> {
+        let folder = config.gateway.rules.as_deref();
+        let mut chosen = Chosen::from(folder, &lanes.destinations, store)
+            .map_err(|refused| cannot_start(config, refused))?;
+        chosen.keep(store);
+        let status = RulesStatus {
+            generation: 1,
+            fingerprint: format!("{:016x}", chosen.rules.fingerprint()),
+            ..chosen.status
+        };
+        let active = ActiveRules::new(chosen.rules, lanes.ids.clone());
+        Ok(LoadedRules {
+            active: watch::Sender::new(Arc::new(active)),
+            status: watch::Sender::new(status),
+            lanes: lanes.clone(),
+            store: store.clone(),
+            found: chosen.found,
+        })
+    }
+
+    /// The files of the rules in force; none without a folder.
+    pub(super) fn files(&self) -> Option<&[RuleFile]> {
+        let found = self.found.as_ref()?;
+        Some(&found.files)
+            .filter(|files| !files.is_empty())
+            .map(Vec::as_slice)
+    }
+
+    /// Tells what the start found, and spawns the watch over the folder; it takes orders.
     pub(super) fn watch(
         self,
         folder: Option<&Path>,
         tasks: &mut Tasks,
         observe: &Arc<Observe>,
+        in_force: &Arc<InForce>,
         stop: &watch::Receiver<bool>,
-    ) {
-        let (Some(folder), Some(found)) = (folder, self.found) else {
-            return;
-        };
-        let told = Told::new(folder.to_path_buf(), observe);
-        told.ignored(&found.ignored);
-        told.none(found.files.is_empty());
-        let is_kept = found.kept.is_ok();
-        told.kept(found.kept);
-        let refused = self.status.borrow().refused.clone();
-        if !refused.is_empty() {
-            told.refused(1, &refused);
-        }
-        let (changes, view) = changes::watch(folder);
-        let watcher = RulesWatcher {
-            changes,
-            view: Arc::new(Mutex::new(view)),
-            seen: found.mark,
-            files: found.files,
-            is_kept,
-            destinations: self.destinations,
+    ) -> RulesOrders {
+        let (orders, ordered) = RulesOrders::open();
+        let mut keeper = RulesKeeper {
+            orders: ordered,
+            watcher: None,
             lanes: self.lanes,
             active: self.active,
             status: self.status,
-            told,
+            observe: Arc::clone(observe),
+            in_force: Arc::clone(in_force),
             store: self.store,
         };
+        if let (Some(folder), Some(found)) = (folder, self.found) {
+            keeper.watch(folder, found);
+        }
         let stop = stop.clone();
         tasks.spawn("rules folder", async move {
-            watcher.run(stop).await;
+            keeper.run(stop).await;
             Ok::<(), String>(())
         });
+        orders
     }
 }
 
@@ -203,7 +233,7 @@ fn choose(
     read: Result<Vec<RuleFile>, FolderError>,
     kept: &Result<Option<LastGood>, String>,
     destinations: &Destinations,
-) -> Result<Set, (Refused, Option<String>)> {
+) -> Result<Set, NothingToRun> {
     let had_rules = !matches!(kept, Ok(None));
     let kept = kept.as_ref().map(Option::as_ref);
     let before = kept.ok().flatten();
@@ -256,7 +286,7 @@ impl Refused {
 }
 
 /// What is said where no set can be run.
-fn cannot_start(config: &Config, (refused, of_kept): (Refused, Option<String>)) -> RunError {
+fn cannot_start(config: &Config, (refused, of_kept): NothingToRun) -> RunError {
     let why_not_kept = of_kept.map(|first| {
         format!("the last good rules that the store keeps cannot be used either: {first}")
     });

@@ -12,6 +12,13 @@ pub fn ready(summary: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(summary)]);
 }
 
+/// Says that the configuration is read again; [`ready`] is to follow.
+pub fn reloading() {
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now());
+    send(&states);
+}
+
 /// Says that the start waits for `what`, and asks for `more` time.
 pub fn waiting(more: Duration, what: &str) {
     let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);

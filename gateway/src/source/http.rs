@@ -32,12 +32,11 @@ use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::certificate;
 use super::listener::connection_limit::ConnectionLimit;
-use super::listener::logins::Logins;
 use super::listener::socket::{self, Wanted};
-use crate::config::connection::tls::server;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::credentials::Credentials;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
@@ -63,7 +62,7 @@ pub struct HttpListener {
     name: String,
     acceptor: Acceptor,
     connections_per_ip_max: usize,
-    tls: Option<TlsAcceptor>,
+    credentials: watch::Receiver<Credentials>,
     endpoint: Arc<HttpEndpoint>,
 }
 
@@ -72,10 +71,12 @@ impl OpenSource for config::HttpSource {
         self.connections_max
     }
 
+    fn credentials(&self) -> Result<Credentials, String> {
+        Credentials::of_listener(self.tls.as_ref(), &self.users)
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let name = opening.name.to_owned();
-        let tls = self.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
         let wanted = Wanted {
             address: self.listen,
             source: name.clone(),
@@ -86,7 +87,7 @@ impl OpenSource for config::HttpSource {
         let over = move |socket| {
             HttpListener::over(
                 socket,
-                tls,
+                opening.credentials,
                 config,
                 &name,
                 &gateway_id,
@@ -96,6 +97,10 @@ impl OpenSource for config::HttpSource {
             )
         };
         let mut stop = opening.stop;
+        if !opening.may_wait {
+            let socket = socket::bind(self.listen).await?;
+            return Ok(Box::pin(over(socket).run(stop)));
+        }
         match wanted.attempt().await {
             Some(socket) => Ok(Box::pin(over(socket).run(stop))),
             None => Ok(Box::pin(async move {
@@ -122,18 +127,24 @@ impl HttpListener {
         metrics: SourceMetrics,
     ) -> Result<HttpListener, BindError> {
         let failed = |why| BindError(format!("source {name}: {why}"));
-        let tls = config.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(failed)?;
+        let credentials = config.credentials().map_err(failed)?.unchanging();
         let socket = socket::bind(config.listen).await.map_err(failed)?;
         Ok(HttpListener::over(
-            socket, tls, config, name, gateway_id, inlet, observe, metrics,
+            socket,
+            credentials,
+            config,
+            name,
+            gateway_id,
+            inlet,
+            observe,
+            metrics,
         ))
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
     fn over(
         socket: TcpListener,
-        tls: Option<TlsAcceptor>,
+        credentials: watch::Receiver<Credentials>,
         config: config::HttpSource,
         name: &str,
         gateway_id: &str,
@@ -160,10 +171,10 @@ impl HttpListener {
             name: name.into(),
             acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
             connections_per_ip_max: config.connections_per_ip_max,
-            tls,
+            credentials: credentials.clone(),
             endpoint: Arc::new(HttpEndpoint {
                 door: LoginDoor {
-                    logins: Logins::new(config.users),
+                    credentials,
                     anonymous: config.anonymous,
                     metrics: metrics.clone(),
                     observe: Arc::clone(&observe),
@@ -216,7 +227,8 @@ impl HttpListener {
                     .tell_of_address(peer.ip(), self.connections_per_ip_max);
                 continue;
             };
-            let (endpoint, tls) = (Arc::clone(&self.endpoint), self.tls.clone());
+            let endpoint = Arc::clone(&self.endpoint);
+            let tls = self.credentials.borrow().acceptor.clone();
             let shutdown = shutdown.clone();
             open.spawn(async move {
                 endpoint.metrics.connections(1);

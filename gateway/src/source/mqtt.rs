@@ -28,6 +28,7 @@ use crate::event::receipts::{Receipt, Receipts};
 use crate::event::system_topic::poses_as_ours;
 use crate::observe::Observe;
 use crate::observe::source::{Disconnected, SourceMetrics, Subscribed};
+use crate::source::credentials::Credentials;
 use crate::source::id_field;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::backoff::Backoff;
@@ -53,7 +54,7 @@ pub struct MqttClient {
     config: MqttSource,
     /// What is subscribed to: the configured filters without those that others cover that were not refused.
     filters: Vec<String>,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    credentials: watch::Receiver<Credentials>,
     name: String,
     template: Event,
     inlet: Inlet,
@@ -88,6 +89,10 @@ struct SubscriberConnection {
 }
 
 impl OpenSource for MqttSource {
+    fn credentials(&self) -> Result<Credentials, String> {
+        Credentials::of_client(&self.broker)
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let name = opening.name;
         let client = MqttClient::new(
@@ -98,7 +103,10 @@ impl OpenSource for MqttSource {
             opening.observe,
             opening.metrics,
         );
-        let client = client.map_err(|why| format!("source {name}: {why}"))?;
+        let client = MqttClient {
+            credentials: opening.credentials,
+            ..client.map_err(|why| format!("source {name}: {why}"))?
+        };
         Ok(Box::pin(client.run(opening.stop)))
     }
 }
@@ -116,10 +124,7 @@ impl MqttClient {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> Result<MqttClient, String> {
-        let tls = config.broker.tls.as_ref();
-        let tls = tls
-            .map(crate::config::connection::tls::client::config)
-            .transpose()?;
+        let credentials = config.credentials()?.unchanging();
         let template = Event {
             id: "".into(),
             source: format!("{gateway_id}/{name}").into(),
@@ -136,7 +141,7 @@ impl MqttClient {
             ..Event::default()
         };
         Ok(MqttClient {
-            tls: tls.map(Arc::new),
+            credentials,
             name: name.into(),
             template,
             inlet,
@@ -184,7 +189,7 @@ impl MqttClient {
         let url = &self.config.broker.url;
         let (client, mut events) = BrokerClient::start(
             &self.config.broker,
-            self.tls.clone(),
+            self.credentials.borrow().clone(),
             self.config.payload_bytes_max,
         );
         let (resumed, keeps) = match tokio::time::timeout(CONNECT_MAX, events.recv()).await {

@@ -29,11 +29,11 @@ use super::listener::BindError;
 use super::listener::acceptor::Acceptor;
 use super::listener::connection_limit::ConnectionLimit;
 use super::listener::socket::{self, Wanted};
-use crate::config::connection::tls::server;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
 use crate::observe::Observe;
 use crate::observe::source::{Listening, SourceMetrics};
+use crate::source::credentials::Credentials;
 use crate::source::listener::certificate;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
@@ -60,7 +60,7 @@ pub(crate) struct ListenerContext {
 /// A listener that is bound and waits to be run.
 pub struct MqttListenerSource {
     acceptor: Acceptor,
-    tls: Option<TlsAcceptor>,
+    credentials: watch::Receiver<Credentials>,
     listener: Arc<ListenerContext>,
     per_address: ConnectionLimit,
 }
@@ -73,10 +73,12 @@ impl OpenSource for config::MqttListener {
         self.connections_max
     }
 
+    fn credentials(&self) -> Result<Credentials, String> {
+        Credentials::of_listener(self.tls.as_ref(), &self.users)
+    }
+
     async fn open(&self, opening: Opening<'_>) -> Result<Running, String> {
         let name = opening.name.to_owned();
-        let tls = self.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(|why| format!("source {name}: {why}"))?;
         let wanted = Wanted {
             address: self.listen,
             source: name.clone(),
@@ -87,7 +89,7 @@ impl OpenSource for config::MqttListener {
         let over = move |socket| {
             MqttListenerSource::over(
                 socket,
-                tls,
+                opening.credentials,
                 limits,
                 &name,
                 &gateway_id,
@@ -98,6 +100,10 @@ impl OpenSource for config::MqttListener {
             )
         };
         let mut stop = opening.stop;
+        if !opening.may_wait {
+            let socket = socket::bind(self.listen).await?;
+            return Ok(Box::pin(over(socket).run(stop)));
+        }
         match wanted.attempt().await {
             Some(socket) => Ok(Box::pin(over(socket).run(stop))),
             None => Ok(Box::pin(async move {
@@ -125,18 +131,25 @@ impl MqttListenerSource {
         metrics: SourceMetrics,
     ) -> Result<MqttListenerSource, BindError> {
         let failed = |why| BindError(format!("source {name}: {why}"));
-        let tls = limits.tls.as_ref().map(server::acceptor).transpose();
-        let tls = tls.map_err(failed)?;
+        let credentials = limits.credentials().map_err(failed)?.unchanging();
         let socket = socket::bind(limits.listen).await.map_err(failed)?;
         Ok(MqttListenerSource::over(
-            socket, tls, limits, name, gateway_id, inlet, log, observe, metrics,
+            socket,
+            credentials,
+            limits,
+            name,
+            gateway_id,
+            inlet,
+            log,
+            observe,
+            metrics,
         ))
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own")]
     fn over(
         socket: TcpListener,
-        tls: Option<TlsAcceptor>,
+        credentials: watch::Receiver<Credentials>,
         limits: config::MqttListener,
         name: &str,
         gateway_id: &str,
@@ -150,7 +163,7 @@ impl MqttListenerSource {
         let limits = Arc::new(limits);
         let listener = ListenerContext {
             name: name.into(),
-            authenticator: Authenticator::new(Arc::clone(&limits)),
+            authenticator: Authenticator::new(limits.anonymous, credentials.clone()),
             session_context: SessionContext {
                 limits,
                 source: format!("{gateway_id}/{name}").into(),
@@ -164,7 +177,7 @@ impl MqttListenerSource {
         };
         MqttListenerSource {
             acceptor,
-            tls,
+            credentials,
             listener: Arc::new(listener),
             per_address,
         }
@@ -202,7 +215,8 @@ impl MqttListenerSource {
                 continue;
             };
             let listener = Arc::clone(&self.listener);
-            let (tls, shutdown) = (self.tls.clone(), shutdown.clone());
+            let tls = self.credentials.borrow().acceptor.clone();
+            let shutdown = shutdown.clone();
             open.spawn(async move {
                 serve(stream, peer, listener, tls, shutdown).await;
                 drop((permit, counted));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_store::Store;
 use tokio::sync::watch;
 
+use super::credentials::Credentials;
 use super::device_claims::DeviceClaims;
 use crate::event::committed_log::CommittedLog;
 use crate::event::inlet::{Closed, Inlet};
@@ -31,6 +32,10 @@ pub struct Opening<'a> {
     pub observe: Arc<Observe>,
     /// Its counts.
     pub metrics: SourceMetrics,
+    /// Its certificates and secrets, others as soon as they change.
+    pub credentials: watch::Receiver<Credentials>,
+    /// Whether it counts as open where its address is another program's yet, and waits for it.
+    pub may_wait: bool,
     /// Turns true at shutdown.
     pub stop: watch::Receiver<bool>,
 }
@@ -59,6 +64,14 @@ pub trait OpenSource {
     /// How many connections it takes at once.
     fn connections_max(&self) -> usize {
         0
+    }
+
+    /// Its certificates and secrets, read from their files.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    fn credentials(&self) -> Result<Credentials, String> {
+        Ok(Credentials::default())
     }
 
     /// Opens it: what can fail at once, such as listening, has failed or succeeded when this

@@ -85,6 +85,7 @@ struct UnderWay {
 
 impl OpenUpstream for MqttUpstream {
     type Upstream = MqttOut;
+    const KEEPS_CONNECTION: bool = true;
 
     fn open(&self, opening: Opening<'_>) -> Result<MqttOut, String> {
         MqttOut::new(self.clone(), opening)

@@ -27,6 +27,10 @@ pub trait OpenUpstream {
     /// Which file or setting cannot be used, and why.
     fn open(&self, opening: Opening<'_>) -> Result<Self::Upstream, String>;
 
+    /// Whether one connection stands for long. It is left as it is when a certificate or a secret
+    /// changes, and the next one is made with the new.
+    const KEEPS_CONNECTION: bool = false;
+
     /// A delivery may be unsettled for so long although the connection is fine; `ack_timeout` is
     /// raised to it.
     fn ack_timeout_min(&self) -> Duration {

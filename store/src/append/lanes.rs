@@ -78,6 +78,14 @@ impl Lanes {
         Ok(true)
     }
 
+    /// Makes durable what was confirmed until now.
+    pub(crate) fn persist_cursors(&self) -> Result<(), LaneError> {
+        let written = self.writable()?.write_cursors();
+        written
+            .map(|_| ())
+            .map_err(|error| LaneError::Failed(error.to_string()))
+    }
+
     fn writable(&self) -> Result<MutexGuard<'_, Appender>, LaneError> {
         if self.read_only {
             Err(LaneError::ReadOnly)

@@ -161,7 +161,7 @@ fn plain(snapshot: &Snapshot) -> String {
         (true, true) => "",
     };
     format!(
-        "{:>5.1}s {} acked ({}/s, 99 % in {}), {} delivered, {} waiting{state}",
+        "{:>5.1}s {} acked ({}/s, p99 {}), {} delivered, {} waiting{state}",
         snapshot.elapsed.as_secs_f64(),
         snapshot.accepted,
         snapshot.accepted_per_s,

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
+use super::permission;
 use crate::cli::Failure;
 use crate::control::SOCKET;
 
@@ -38,10 +39,7 @@ impl ControlClient {
         match runtime.block_on(UnixStream::connect(&socket)) {
             Ok(_) => Ok(Some(ControlClient { runtime, socket })),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                Err(Failure::new(format!(
-                    "{} belongs to another user; run this as the gateway's user or as root",
-                    socket.display()
-                )))
+                Err(Failure::new(permission::not_to_look(&socket)))
             }
             Err(_) => Ok(None),
         }

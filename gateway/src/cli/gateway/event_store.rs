@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use tidegate_store::{OpenError, Store};
 
 use super::control_client::ControlClient;
+use super::permission;
 use crate::cli::Failure;
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// The event store, as it can be reached.
 pub(in crate::cli) enum EventStore {
@@ -22,14 +23,18 @@ impl EventStore {
     ///
     /// # Errors
     /// When there is neither, or this user may not look.
-    pub(in crate::cli) fn find(config: &Config) -> Result<EventStore, Failure> {
-        if let Some(client) = ControlClient::connect(&config.gateway.data_dir)? {
+    pub(in crate::cli) fn find(place: &Place) -> Result<EventStore, Failure> {
+        if let Some(client) = ControlClient::connect(&place.data_dir)? {
             if std::io::stderr().is_terminal() {
                 eprintln!("asking the gateway at {}", client.socket().display());
             }
             return Ok(EventStore::Served(client));
         }
-        let folder = config.gateway.store_dir();
+        let folder = place.store_dir();
+        permission::become_owner(&folder)?;
+        if let Some(why) = permission::not_to_open(&folder) {
+            return Err(Failure::new(format!("no gateway runs, and {why}")));
+        }
         let store = tidegate_store::inspect(&folder).map_err(|error| match error {
             OpenError::InUse { .. } => Failure::new(format!(
                 "a gateway has {} open but does not answer; is it starting or stopping?",

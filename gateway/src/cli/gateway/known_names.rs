@@ -7,7 +7,7 @@ use tidegate_rules::diagnostic::did_you_mean;
 use super::event_store::EventStore;
 use crate::cli::Failure;
 use crate::observe::status::Status;
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// The upstreams that the gateway has or the configuration names, those that the store still holds something for, and the
 /// dead letters.
@@ -16,7 +16,7 @@ use crate::run::config::Config;
 /// What the gateway says.
 pub(in crate::cli) fn of_upstreams(
     store: &EventStore,
-    config: &Config,
+    place: &Place,
 ) -> Result<Vec<String>, Failure> {
     let mut names = match store {
         EventStore::Served(client) => {
@@ -27,7 +27,7 @@ pub(in crate::cli) fn of_upstreams(
         }
         EventStore::OnDisk(store, _) => {
             let lanes = store.lanes().into_iter().map(|lane| lane.name);
-            let configured = config.upstreams.iter().map(|one| one.name.clone());
+            let configured = place.upstreams.iter().cloned();
             configured.chain(lanes).collect::<Vec<_>>()
         }
     };
@@ -43,14 +43,15 @@ pub(in crate::cli) fn of_upstreams(
 /// What the gateway says.
 pub(in crate::cli) fn of_sources(
     store: &EventStore,
-    config: &Config,
+    place: &Place,
 ) -> Result<Vec<String>, Failure> {
     Ok(match store {
         EventStore::Served(client) => {
             let status: Status = client.get("/status")?;
-            status.sources.into_iter().map(|one| one.name).collect()
+            let sources = status.sources.into_iter().map(|one| one.name);
+            sources.chain([status.gateway.id]).collect()
         }
-        EventStore::OnDisk(..) => config.sources.iter().map(|one| one.name.clone()).collect(),
+        EventStore::OnDisk(..) => place.sources.clone(),
     })
 }
 

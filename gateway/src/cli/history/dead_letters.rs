@@ -9,16 +9,21 @@ use tidegate_store::{DeadLetterId, Store, Writer};
 
 use super::envelope::{write_envelope, write_json};
 use crate::cli::Failure;
-use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
-use crate::cli::gateway::known_names;
+use crate::cli::gateway::{known_names, permission};
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures, question};
 use crate::control::history::dead_letters::{self as stored, DeadLetterView, LIMIT_MAX};
 use crate::control::history::store::{StoreReport, report as stored_report};
-use crate::run::config::Config;
+use crate::observe::audit::who::Who;
+use crate::observe::audit::{Change, What};
+use crate::run::config::{Place, in_force};
+use crate::time::clock;
 
+/// Ids that are noted for the audit.
+const IDS_NOTED_MAX: usize = 100;
 /// Letters asked for at once where all are wanted.
 const PIECE: usize = 1000;
 
@@ -28,7 +33,7 @@ pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
     format: OutputFormat,
@@ -87,25 +92,25 @@ struct Selection {
 /// # Errors
 /// When the letters cannot be read, or one could not be sent or dropped.
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
+    let place = arguments.place.find()?;
     match &arguments.command {
         Command::List { upstream, limit } => {
-            let store = EventStore::find(&config)?;
+            let store = EventStore::find(&place)?;
             let letters = list(&store, upstream.as_deref(), (0, 0), *limit as usize)?;
             if letters.is_empty() {
-                check_upstream(upstream.as_deref(), &store, &config)?;
+                check_upstream(upstream.as_deref(), &store, &place)?;
             }
             write_list(&letters, arguments.format)
         }
         Command::Show { id } => {
-            let letter = show(&EventStore::find(&config)?, id)?;
+            let letter = show(&EventStore::find(&place)?, id)?;
             write_letter(&letter, arguments.format)
         }
         Command::Retry { which, to } => {
             which.check("retry")?;
-            let store = EventStore::find(&config)?;
-            let ids = which.ids(&store, &config)?;
-            check_upstream(to.as_deref(), &store, &config)?;
+            let store = EventStore::find(&place)?;
+            let ids = which.ids(&store, &place)?;
+            check_upstream(to.as_deref(), &store, &place)?;
             let EventStore::Served(client) = store else {
                 let message = "only a running gateway can send dead letters again: start it first";
                 return Err(Failure::new(message));
@@ -114,17 +119,17 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Drop { which, yes } => {
             which.check("drop")?;
-            drop_letters(&config, which, *yes, arguments.format)
+            drop_letters(&place, which, *yes, arguments.format)
         }
     }
 }
 
 /// That there is this upstream, which a command line names.
-fn check_upstream(name: Option<&str>, store: &EventStore, config: &Config) -> Result<(), Failure> {
+fn check_upstream(name: Option<&str>, store: &EventStore, place: &Place) -> Result<(), Failure> {
     let Some(name) = name else {
         return Ok(());
     };
-    known_names::check("upstream", name, &known_names::of_upstreams(store, config)?)
+    known_names::check("upstream", name, &known_names::of_upstreams(store, place)?)
 }
 
 fn list(
@@ -169,7 +174,7 @@ impl Selection {
         }
     }
 
-    fn ids(&self, store: &EventStore, config: &Config) -> Result<Vec<String>, Failure> {
+    fn ids(&self, store: &EventStore, place: &Place) -> Result<Vec<String>, Failure> {
         if !self.all {
             return Ok(self.ids.clone());
         }
@@ -178,7 +183,7 @@ impl Selection {
             let letters = list(store, self.upstream.as_deref(), from, PIECE)?;
             let Some(last) = letters.last() else {
                 if ids.is_empty() {
-                    check_upstream(self.upstream.as_deref(), store, config)?;
+                    check_upstream(self.upstream.as_deref(), store, place)?;
                 }
                 return Ok(ids);
             };
@@ -206,17 +211,17 @@ fn retry(
 }
 
 fn drop_letters(
-    config: &Config,
+    place: &Place,
     which: &Selection,
     yes: bool,
     format: OutputFormat,
 ) -> Result<(), Failure> {
-    let store = EventStore::find(config)?;
+    let store = EventStore::find(place)?;
     if which.all && which.upstream.is_none() {
         ask_to_drop(held(&store)?, "", yes)?;
-        return drop_all(store, config, format);
+        return drop_all(store, place, format);
     }
-    let ids = which.ids(&store, config)?;
+    let ids = which.ids(&store, place)?;
     if let Some(upstream) = &which.upstream {
         let bound = format!(" bound for {}", printable(upstream));
         ask_to_drop(ids.len() as u64, &bound, yes)?;
@@ -231,12 +236,15 @@ fn drop_letters(
         EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
-            let (_writer, store) = open(config, folder)?;
-            each(&ids, "dropped", format, |id| {
-                stored::parse_id(id)
-                    .and_then(|id| stored::remove(&store, id))
-                    .map_err(Failure::from)
-            })
+            let (_writer, store) = open(place, folder)?;
+            let mut dropped = Vec::new();
+            let ended = each(&ids, "dropped", format, |id| {
+                let removed = stored::parse_id(id).and_then(|id| stored::remove(&store, id));
+                dropped.extend(removed.is_ok().then(|| id.to_owned()));
+                removed.map_err(Failure::from)
+            });
+            note_dropped(&store, dropped.len() as u64, dropped);
+            ended
         }
     }
 }
@@ -259,7 +267,7 @@ fn held(store: &EventStore) -> Result<u64, Failure> {
 }
 
 /// Without opening a single one: it needs no room on the disk, and gives all of theirs back.
-fn drop_all(store: EventStore, config: &Config, format: OutputFormat) -> Result<(), Failure> {
+fn drop_all(store: EventStore, place: &Place, format: OutputFormat) -> Result<(), Failure> {
     let dropped = match store {
         EventStore::Served(client) => {
             let answer: serde_json::Value = client.send(Method::DELETE, "/dead-letters")?;
@@ -268,18 +276,40 @@ fn drop_all(store: EventStore, config: &Config, format: OutputFormat) -> Result<
         EventStore::OnDisk(store, folder) => {
             // What was opened for looking cannot be changed.
             drop(store);
-            let (_writer, store) = open(config, folder)?;
+            let (_writer, store) = open(place, folder)?;
             let dropped = store.remove_all_dead_letters();
-            dropped.map_err(|error| Failure::new(error.to_string()))?
+            let dropped = dropped.map_err(|error| Failure::new(error.to_string()))?;
+            note_dropped(&store, dropped, vec!["all".to_owned()]);
+            dropped
         }
     };
     report(dropped as usize, &[], "dropped", format)
 }
 
-fn open(config: &Config, folder: PathBuf) -> Result<(Writer, Store), Failure> {
+/// Notes for the audit what was dropped by hand: the next start of the gateway tells it.
+fn note_dropped(store: &Store, count: u64, ids: Vec<String>) {
+    let mut ids = ids.into_iter();
+    let Some(first) = ids.next().filter(|_| count > 0) else {
+        return;
+    };
+    let who = Who::local(permission::asker(), i32::try_from(std::process::id()).ok());
+    let when = figures::time(clock::unix_ms());
+    let change = Change {
+        others: ids.take(IDS_NOTED_MAX).collect(),
+        ..Change::new(What::DeadLetters, first, "dropped", &who)
+            .of(count)
+            .because(format!("by hand at {when}, while no gateway ran"))
+    };
+    if let Err(error) = in_force::note(store, change) {
+        eprintln!("tidegate: this is not noted for the audit: {error}");
+    }
+}
+
+fn open(place: &Place, folder: PathBuf) -> Result<(Writer, Store), Failure> {
+    let options = tidegate_store::Options::new(folder);
     let options = tidegate_store::Options {
-        max_size_bytes: config.store.max_size_bytes,
-        ..tidegate_store::Options::new(folder)
+        max_size_bytes: place.max_size_bytes.unwrap_or(options.max_size_bytes),
+        ..options
     };
     let opened = tidegate_store::open(options);
     opened.map_err(|error| Failure::new(error.to_string()))

@@ -7,7 +7,7 @@ use tidegate_rules::topic::TopicFilter;
 
 use super::envelope::{write_envelope, write_json, write_payload};
 use crate::cli::Failure;
-use crate::cli::arguments::{ConfigArgument, OutputFormat};
+use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::gateway::known_names;
@@ -17,7 +17,7 @@ use crate::config::unit;
 use crate::control::history::event::{EventView, OutputView};
 use crate::control::history::search::{self, EventFilter, LIMIT_MAX};
 use crate::event::cloudevents::json;
-use crate::run::config::Config;
+use crate::run::config::Place;
 use crate::time::clock;
 
 /// Characters of a payload in a list.
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    config: ConfigArgument,
+    place: PlaceArgument,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t, global = true)]
     format: OutputFormat,
@@ -86,15 +86,17 @@ impl EventSelection {
 
     /// That there is this source. One may be named as events have it, with the gateway's id in front; the gateway's own
     /// events have that id alone.
-    fn check_source(&self, store: &EventStore, config: &Config) -> Result<(), Failure> {
+    fn check_source(&self, store: &EventStore, place: &Place) -> Result<(), Failure> {
         let Some(source) = &self.source else {
             return Ok(());
         };
         let name = source.rsplit('/').next().unwrap_or(source);
-        if name == config.gateway.id {
+        // Without the configuration nobody knows which sources a gateway had that does not run.
+        let is_unknown = place.config.is_none() && matches!(store, EventStore::OnDisk(..));
+        if is_unknown || place.id.as_deref() == Some(name) {
             return Ok(());
         }
-        known_names::check("source", name, &known_names::of_sources(store, config)?)
+        known_names::check("source", name, &known_names::of_sources(store, place)?)
     }
 }
 
@@ -118,8 +120,8 @@ fn span(text: &str) -> Result<u64, String> {
 /// # Errors
 /// When nothing can be read, or the event is no longer there.
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
-    let store = EventStore::find(&config)?;
+    let place = arguments.place.find()?;
+    let store = EventStore::find(&place)?;
     let mut output = std::io::stdout().lock();
     match &arguments.command {
         Command::List {
@@ -130,7 +132,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let since_ms = since.map(|span| clock::unix_ms() - span as i64);
             let events = list(&store, &which.filter(since_ms), *limit)?;
             if events.is_empty() {
-                which.check_source(&store, &config)?;
+                which.check_source(&store, &place)?;
             }
             write_list(&mut output, &events, arguments.format)
         }
@@ -147,7 +149,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Err(Failure::new("no gateway runs: there is nothing to follow"))
             }
             EventStore::Served(client) => {
-                which.check_source(&store, &config)?;
+                which.check_source(&store, &place)?;
                 follow(client, &which.filter(None), arguments.format)
             }
         },

@@ -214,12 +214,17 @@ mod tests {
             }],
         };
         let expected = "\
-RULE         IN  FALSE  UNDEFINED  ERRORS  PASSED  LAST FIRED  SENT
-hindered     12      3          9       0       0  never
-silent       40     40          0       0       0  never
-unseen        0      0          0       0       0  never
-uneven    2,000  1,992          0       1       7  never       7 to cloud
-well          5      0          0       0       5  never       5 to cloud
+RULE         IN  FALSE  UNDEFINED  ERRORS  PASSED
+hindered     12      3          9       0       0
+  never fired
+silent       40     40          0       0       0
+  never fired
+unseen        0      0          0       0       0
+  never fired
+uneven    2,000  1,992          0       1       7
+  never fired; sent 7 to cloud
+well          5      0          0       0       5
+  never fired; sent 5 to cloud
 
 UNDEFINED  TIMES  AT RULE
 celsius        9  hindered

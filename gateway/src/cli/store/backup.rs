@@ -7,20 +7,21 @@ use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::permission;
 use crate::cli::terminal::figures;
 use crate::cli::terminal::progress_bar::ProgressBar;
 use crate::control::history::store::{BackupUpdate, CopyReport, backup, restore};
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// Copies the store to `folder`: by the gateway if one runs.
 ///
 /// # Errors
 /// When the copy could not be made, or something could not be copied.
-pub(super) fn back_up(config: &Config, folder: &Path, format: OutputFormat) -> Result<(), Failure> {
+pub(super) fn back_up(place: &Place, folder: &Path, format: OutputFormat) -> Result<(), Failure> {
     // The gateway works in a folder of its own.
     let folder = std::path::absolute(folder)?;
     let bar = ProgressBar::new();
-    let copied = match EventStore::find(config)? {
+    let copied = match EventStore::find(place)? {
         EventStore::OnDisk(store, _) => {
             backup(&store, &folder, |done, all| bar.advance(done, all)).map_err(Failure::new)?
         }
@@ -35,17 +36,18 @@ pub(super) fn back_up(config: &Config, folder: &Path, format: OutputFormat) -> R
 /// # Errors
 /// When a gateway runs, there is a store, or the backup cannot be read.
 pub(super) fn restore_from(
-    config: &Config,
+    place: &Place,
     folder: &Path,
     format: OutputFormat,
 ) -> Result<(), Failure> {
-    if let Some(client) = ControlClient::connect(&config.gateway.data_dir)? {
+    if let Some(client) = ControlClient::connect(&place.data_dir)? {
         return Err(Failure::new(format!(
             "a gateway runs at {}; stop it first",
             client.socket().display()
         )));
     }
-    let to = config.gateway.store_dir();
+    let to = place.store_dir();
+    permission::become_owner(&place.data_dir)?;
     let bar = ProgressBar::new();
     let copied = restore(folder, &to, |done, all| bar.advance(done, all)).map_err(Failure::new)?;
     bar.finish();

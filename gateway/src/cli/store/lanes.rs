@@ -12,7 +12,7 @@ use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::gateway::known_names;
 use crate::cli::terminal::table::printable;
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// What `tidegate store lanes` takes.
 #[derive(Debug, Clone, Subcommand)]
@@ -38,10 +38,10 @@ pub(super) enum Command {
 ///
 /// # Errors
 /// When none runs, or it refuses.
-pub(super) fn run(command: &Command, config: &Config, format: OutputFormat) -> Result<(), Failure> {
-    let store = EventStore::find(config)?;
+pub(super) fn run(command: &Command, place: &Place, format: OutputFormat) -> Result<(), Failure> {
+    let store = EventStore::find(place)?;
     if let Command::Move { to, .. } = command {
-        let known = known_names::of_upstreams(&store, config)?;
+        let known = known_names::of_upstreams(&store, place)?;
         known_names::check("upstream", to, &known)?;
     }
     let EventStore::Served(client) = store else {

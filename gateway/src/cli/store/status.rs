@@ -9,19 +9,19 @@ use crate::cli::terminal::table::{LINE_WIDTH_MIN, Table, printable, wrapped};
 use crate::cli::terminal::{color, figures};
 use crate::control::history::store::{StoreReport, report};
 use crate::observe::status::Wear;
-use crate::run::config::Config;
+use crate::run::config::Place;
 
 /// Asks the running gateway, or looks at the store it left.
 ///
 /// # Errors
 /// What the gateway says.
-pub(super) fn read(store: &EventStore, config: &Config) -> Result<StoreReport, Failure> {
+pub(super) fn read(store: &EventStore, place: &Place) -> Result<StoreReport, Failure> {
     match store {
         EventStore::Served(client) => client.get("/store/status"),
         EventStore::OnDisk(store, folder) => {
             let mut report = report(store, folder);
             // A store that is only looked at knows no cap of its own.
-            report.store.max_size_bytes = config.store.max_size_bytes;
+            report.store.max_size_bytes = place.max_size_bytes.unwrap_or(u64::MAX);
             Ok(report)
         }
     }
@@ -39,11 +39,12 @@ pub(super) fn write(report: &StoreReport, format: OutputFormat) -> Result<(), Fa
     }
     let store = &report.store;
     writeln!(output, "folder       {}", store.folder)?;
-    let sizes = (
-        figures::size(store.disk_bytes),
-        figures::size(store.max_size_bytes),
-    );
-    writeln!(output, "size         {} of {}", sizes.0, sizes.1)?;
+    let size = figures::size(store.disk_bytes);
+    // Only the configuration knows it, and that was not read.
+    match store.max_size_bytes {
+        u64::MAX => writeln!(output, "size         {size}")?,
+        max => writeln!(output, "size         {size} of {}", figures::size(max))?,
+    }
     writeln!(output, "free disk    {}", figures::size(store.free_bytes))?;
     writeln!(output, "records      {}", figures::count(store.events))?;
     writeln!(

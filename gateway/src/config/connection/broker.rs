@@ -39,7 +39,7 @@ pub(crate) const GROUPS: &[KeyGroup] = &[
 ];
 
 /// Host, port and credentials of a broker: `mqtt://host:1883` or `mqtts://host:8883`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Broker {
     /// As written, for messages; never holds a password.
     pub url: String,

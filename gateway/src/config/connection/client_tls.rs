@@ -23,7 +23,7 @@ pub(crate) const GROUP: KeyGroup = KeyGroup {
 };
 
 /// Certificates towards an upstream or a source broker.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClientTls {
     /// `ca`: PEM roots; `None` uses the system's.
     pub ca: Option<PathBuf>,

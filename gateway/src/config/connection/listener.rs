@@ -39,7 +39,7 @@ pub(crate) const TABLES: &[KeyGroup] = &[
 pub(crate) const HTTP_TABLES: &[KeyGroup] = &[TABLES[0], bearer::GROUP, TABLES[1]];
 
 /// A user of a listener or of the HTTP source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct User {
     /// Its name.
     pub name: String,

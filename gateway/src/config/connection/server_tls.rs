@@ -23,7 +23,7 @@ pub(crate) const GROUP: KeyGroup = KeyGroup {
 };
 
 /// Certificates of a listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerTls {
     /// PEM certificate chain.
     pub cert: PathBuf,

@@ -8,15 +8,22 @@ use crate::config::context::Span;
 /// Errors shown at once; a file with more is hardly one of ours.
 const ERRORS_MAX: usize = 20;
 
-/// A text with blanks in place of what is no TOML, each byte at its place; and what is wrong with that.
+/// A text with blanks in place of what is no TOML, each byte at its place; and what is wrong with that, in the order of
+/// the lines.
 pub(super) fn sound(file: &str, text: &str) -> (String, Vec<Diagnostic>) {
+    let mut errors = Vec::new();
+    let sound = left_out(file, text, &mut errors);
+    errors.sort_by_key(|error| (error.line, error.column));
+    (sound, errors)
+}
+
+fn left_out(file: &str, text: &str, errors: &mut Vec<Diagnostic>) -> String {
     let mut sound = text.to_owned();
-    let mut errors: Vec<Diagnostic> = Vec::new();
     // Where the last line ends that was left out: what is wrong right behind it follows from that.
     let mut left_out_to = None;
     for _ in 0..ERRORS_MAX {
         let Err(error) = Document::parse(sound.as_str()) else {
-            return (sound, errors);
+            return sound;
         };
         let span = error.span().unwrap_or(0..0);
         let lines = lines_at(&sound, span.start);
@@ -34,7 +41,7 @@ pub(super) fn sound(file: &str, text: &str) -> (String, Vec<Diagnostic>) {
         }
         sound.replace_range(lines, &blank);
     }
-    (String::new(), errors)
+    String::new()
 }
 
 fn told(file: &str, text: &str, sound: &str, span: Span, message: String) -> Diagnostic {

@@ -203,7 +203,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let document = Document::parse(text).expect("TOML");
-            let context = Context::new(Path::new("x.toml"), "x.toml", text, &|_| None);
+            let context = Context::new(Path::new("x.toml"), "x.toml", text, &|_| None, &[]);
             let table = document.as_table();
             let section = Section::open(&context, "[s]", Some(table), 0..0, &[RenamedKeys::ROWS]);
             let _ = (section.read(&KEYS.window), section.read(&KEYS.depth));

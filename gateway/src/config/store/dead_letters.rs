@@ -27,7 +27,7 @@ impl Choice for WhenTooMany {
 }
 
 /// `[dead_letters]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetters {
     /// `max` (10000): letters of each rule, upstream and source.
     pub max: u64,
@@ -38,6 +38,20 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
+    /// The keys in which the other says something else.
+    pub(in crate::config) fn differs_in(&self, other: &DeadLetters) -> Vec<&'static str> {
+        let DeadLetters {
+            max,
+            max_size_bytes,
+            when_full,
+        } = self;
+        crate::config::differing(&[
+            ("max", *max == other.max),
+            ("max_size", *max_size_bytes == other.max_size_bytes),
+            ("when_full", *when_full == other.when_full),
+        ])
+    }
+
     /// Reads the section; `store_bytes` is `[store] max_size`.
     pub(in crate::config) fn read(section: &Section<'_>, store_bytes: u64) -> DeadLetters {
         let share = (store_bytes / 32).max(4096);

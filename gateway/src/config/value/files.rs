@@ -5,11 +5,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::secret::Secret;
+use crate::config::context::ReadFile;
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::Section;
 
@@ -45,7 +47,7 @@ pub(crate) fn rules_folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) ->
 /// The PEM file of certificates under `key`, which must hold at least one.
 pub(crate) fn certificates(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
     let path = section.read(key)?;
-    let text = read(section, key, &path)?;
+    let text = read(section, key, &path, Reader::Anybody)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
         Ok(found) if !found.is_empty() => return Some(path),
@@ -58,10 +60,7 @@ pub(crate) fn certificates(section: &Section<'_>, key: &Key<Option<PathBuf>>) ->
 /// The PEM private key under `key`, which others must not be able to read.
 pub(crate) fn private_key(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
     let path = section.read(key)?;
-    let text = read(section, key, &path)?;
-    if !is_closed(section, key, &path) {
-        return None;
-    }
+    let text = read(section, key, &path, Reader::Own)?;
     match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
         Ok(_) => return Some(path),
         Err(pem::Error::NoItemsFound) => {
@@ -81,10 +80,7 @@ fn report_pem(section: &Section<'_>, key: &AnyKey, path: &Path, what: &str, head
 /// The secret in the file under `key`, without the line end an editor leaves.
 pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<Secret> {
     let path = section.read(key)?;
-    let text = read(section, key, &path)?;
-    if !is_closed(section, key, &path) {
-        return None;
-    }
+    let text = read(section, key, &path, Reader::Own)?;
     let secret = text.trim_end_matches(['\n', '\r']);
     if let Some((why, note)) = no_secret(secret, &path) {
         let error = section.error(key, format!("{} {why}", path.display()));
@@ -153,22 +149,53 @@ fn is_variable(text: &str) -> bool {
         .is_some_and(|name| !name.contains(['$', '{', '}']))
 }
 
-fn read(section: &Section<'_>, key: &AnyKey, path: &Path) -> Option<String> {
+/// Who may read a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Anybody,
+    /// Only its user and group.
+    Own,
+}
+
+fn read(section: &Section<'_>, key: &AnyKey, path: &Path, by: Reader) -> Option<Arc<str>> {
+    if let Some(held) = section.context.held(path) {
+        section.context.has_read(held.clone());
+        return Some(Arc::clone(&held.text));
+    }
     let size = std::fs::metadata(path).map(|metadata| metadata.len());
     if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
         section.report(key, format!("{} is too large to be meant", path.display()));
         return None;
     }
-    match std::fs::read_to_string(path) {
-        Ok(text) => Some(text),
+    let text: Arc<str> = match std::fs::read_to_string(path) {
+        Ok(text) => text.into(),
         Err(error) => {
-            section.report(
-                key,
-                format!("cannot read {}: {}", path.display(), plain(&error)),
-            );
-            None
+            let why = plain(&error);
+            section.report(key, format!("cannot read {}: {why}", path.display()));
+            return None;
         }
+    };
+    section.context.has_read(ReadFile {
+        path: path.to_owned(),
+        digest: digest(text.as_bytes()),
+        text: Arc::clone(&text),
+    });
+    (by == Reader::Anybody || is_closed(section, key, path)).then_some(text)
+}
+
+/// What tells one content of a file from another.
+fn digest(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The digest of what a file holds now; none where it cannot be read or is some other file.
+pub(crate) fn digest_now(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+        return None;
     }
+    std::fs::read(path).ok().map(|bytes| digest(&bytes))
 }
 
 fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {

@@ -96,7 +96,7 @@ struct Trial {
 
 pub(super) struct SentMemory {
     keys: RandomState,
-    one_broker: HashSet<(String, String)>,
+    pub(super) one_broker: HashSet<(String, String)>,
     sent: HashMap<u64, Sent>,
     order: VecDeque<(u64, Instant)>,
     trials: HashMap<Arc<str>, Trial>,

@@ -42,6 +42,20 @@ impl DeliveryFamily {
         DeliveryFamily(family)
     }
 
+    /// An upstream is gone for good.
+    pub(super) fn remove(&self, upstream: &str) {
+        for (priority, traffic) in PRIORITIES
+            .into_iter()
+            .flat_map(|priority| TRAFFICS.map(|of| (priority, of)))
+        {
+            self.0.remove(&DeliveryLabel {
+                upstream: upstream.into(),
+                priority,
+                traffic,
+            });
+        }
+    }
+
     /// Those of one upstream.
     pub(super) fn of(&self, upstream: &str, now: Instant) -> DeliveryTimes {
         let start = Snapshot {

@@ -57,6 +57,12 @@ impl UpstreamHealth {
         self.health.state()
     }
 
+    /// It has ended, and begins anew in another shape.
+    pub fn begin_anew(&self, now: Instant) {
+        *self.proof() = Proof::default();
+        self.health.begin_anew(now);
+    }
+
     /// Something was acknowledged.
     pub fn acknowledged(&self) {
         self.confirmed.store(true, Ordering::Relaxed);

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::SourceMetrics;
+use crate::observe::audit::who::Who;
+use crate::observe::audit::{Change, What};
 use crate::observe::{Happening, Observe};
 use crate::time::clock;
 
@@ -32,7 +34,7 @@ impl Happening for LoginFailed<'_> {
 
 impl SourceMetrics {
     /// Somebody was not let in: counted, and a trouble until nobody is refused for ten minutes.
-    /// `user` is a name of the configuration.
+    /// Each is a system event, as far as [`Observe::refused`] bounds them. `user` is a name of the configuration.
     pub fn login_failed(&self, observe: &Observe, peer: IpAddr, user: Option<&str>, why: &str) {
         let label = self.label();
         let source = &*label.source;
@@ -43,6 +45,8 @@ impl SourceMetrics {
             user,
             why,
         });
+        let who = Who::client(peer, user);
+        observe.refused(Change::new(What::Login, source, "refused", &who).because(why));
         let subject = self.subject();
         if !observe.is_raised(&subject, KIND) {
             self.0.failed_since.store(0, Ordering::Relaxed);

@@ -92,6 +92,15 @@ impl Health {
         }
     }
 
+    /// It starts once more, which is told to nobody.
+    pub fn begin_anew(&self, now: Instant) {
+        let mut state = self.lock();
+        (state.now.word, state.now.is_up, state.now.since) = (STARTING, false, now);
+        state.now.last_error = None;
+        state.why = None;
+        self.up.set(0);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

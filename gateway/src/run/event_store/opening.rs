@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_store::{OpenError, OpenProgress, Store, Writer};
-use tokio::signal::unix::Signal;
 use tokio::sync::{oneshot, watch};
 
 use crate::control::{Answers, Control};
 use crate::observe::Observe;
 use crate::run::config::Config;
+use crate::run::signals::Signals;
 use crate::run::tasks::Tasks;
 use crate::run::{RunError, systemd};
 use crate::time::clock;
@@ -62,13 +62,13 @@ pub(in crate::run) struct Opened {
 }
 
 /// Opens the store; from the moment that its lock is held the API is served. One that is there opens on a full disk too;
-/// where there is none yet, this waits for the room to make it. `None` if `terminate` comes first.
+/// where there is none yet, this waits for the room to make it. `None` if it is told to end first.
 ///
 /// # Errors
 /// What cannot be opened.
 pub(in crate::run) async fn open(
     config: &Arc<Config>,
-    terminate: &mut Signal,
+    signals: &mut Signals,
 ) -> Result<Option<Opened>, RunError> {
     let (started, observe) = (clock::monotonic(), Arc::new(Observe::default()));
     let answers = Answers::opening(config.gateway.id.clone(), started, Arc::clone(&observe));
@@ -100,8 +100,7 @@ pub(in crate::run) async fn open(
         systemd::waiting(AGAIN * 5, waits);
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
-            _ = terminate.recv() => return Ok(None),
-            _ = tokio::signal::ctrl_c() => return Ok(None),
+            () = signals.end() => return Ok(None),
         }
     }
 }
@@ -131,8 +130,9 @@ async fn attempt(
     if is_locked.await.is_ok()
         && let Some(stop) = control.take()
     {
-        let data_dir = &config.gateway.data_dir;
-        let served = Control::bind(data_dir, &config.api, answers.clone()).await;
+        let gateway = &config.gateway;
+        let group = gateway.group.as_deref();
+        let served = Control::bind(&gateway.data_dir, group, &config.api, answers.clone()).await;
         let served = served.map_err(|error| RunError::Bind(error.to_string()))?;
         tasks.spawn("control", served.run(stop));
     }

@@ -19,8 +19,8 @@ use super::{folder, ignored, is_emptied, none_left};
 use crate::intake::evaluator::ActiveRules;
 use crate::observe::rules::RulesActivated;
 use crate::observe::status::RulesStatus;
+use crate::run::config::in_force::InForce;
 use crate::time::clock;
-use crate::time::shutdown::stopped;
 
 /// How long a change must have settled.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -35,6 +35,8 @@ pub(super) struct RulesWatcher {
     pub(super) view: Arc<Mutex<FolderView>>,
     /// The mark of what was looked at last.
     pub(super) seen: u64,
+    /// The mark of what was decided about last.
+    pub(super) decided: u64,
     /// The files of the rules in force; none where there are none.
     pub(super) files: Vec<RuleFile>,
     /// Whether the store keeps these.
@@ -49,26 +51,27 @@ pub(super) struct RulesWatcher {
     pub(super) status: watch::Sender<RulesStatus>,
     /// Log lines, system events and troubles.
     pub(super) told: Told,
+    /// The audit of what comes into force.
+    pub(super) in_force: Arc<InForce>,
     /// Keeps the last good set.
     pub(super) store: Store,
 }
 
 impl RulesWatcher {
-    /// Watches until `shutdown`; what is being compiled then is given up.
-    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        tokio::select! {
-            () = stopped(&mut shutdown) => {}
-            () = self.watch() => {}
-        }
-    }
-
-    async fn watch(&mut self) {
+    /// Watches for ever; may be given up at any time, if [`RulesWatcher::look_again`] follows.
+    pub(super) async fn watch(&mut self) {
         loop {
             let mut changed = self.changed().await;
             while let Some(newer) = self.reload(changed).await {
                 changed = newer;
             }
+            self.decided = self.seen;
         }
+    }
+
+    /// What was seen and not decided about is looked at again.
+    pub(super) fn look_again(&mut self) {
+        self.seen = self.decided;
     }
 
     /// Waits until the folder holds something else than what was seen, and has settled.
@@ -192,6 +195,7 @@ impl RulesWatcher {
         if unchanged {
             return self.told.accepted_again();
         }
+        self.in_force.rules(&self.told.folder, &self.files);
         self.told.activated(&RulesActivated {
             generation: self.status.borrow().generation,
             fingerprint: &fingerprint,
@@ -234,21 +238,23 @@ mod tests {
         let rule = "rule late { on \"t\" send to cloud }";
         std::fs::write(rules.join("late.rules"), rule).expect("it is ours");
         let (changes, view) = changes::watch(&rules);
-        let watcher = RulesWatcher {
+        let observe = Arc::new(Observe::default());
+        let mut watcher = RulesWatcher {
             changes,
             view: Arc::new(Mutex::new(view)),
             seen,
+            decided: seen,
             files: Vec::new(),
             is_kept: true,
             destinations,
             lanes: vec![1],
             active,
             status: watch::Sender::new(RulesStatus::default()),
-            told: Told::new(rules, &Arc::new(Observe::default())),
+            told: Told::new(rules, &observe),
+            in_force: Arc::new(InForce::open(&store, &observe)),
             store: store.clone(),
         };
-        let (_stop, stopping) = watch::channel(false);
-        let running = tokio::spawn(watcher.run(stopping));
+        let running = tokio::spawn(async move { watcher.watch().await });
         let patience = Duration::from_secs(300);
         let changed = tokio::time::timeout(patience, in_force.changed()).await;
         assert!(changed.is_ok_and(|changed| changed.is_ok()), "unnoticed");

@@ -30,7 +30,7 @@ keys! {
 }
 
 /// `POST /events` with one or many CloudEvents, or `POST /topics/<topic>` with any body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpSource {
     /// `listen`
     pub listen: SocketAddr,

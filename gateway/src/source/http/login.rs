@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap};
+use tokio::sync::watch;
 
 use super::rejection::Rejection;
 use crate::config::User;
 use crate::event::cloudevents::base64;
 use crate::observe::Observe;
 use crate::observe::source::SourceMetrics;
+use crate::source::credentials::Credentials;
 use crate::source::listener::access::TopicAccess;
 use crate::source::listener::logins::Logins;
 
@@ -35,14 +37,14 @@ impl Visit {
 }
 
 /// What the header `Authorization` holds.
-enum Credentials {
+enum Login {
     Basic { name: String, password: Vec<u8> },
     Bearer(String),
 }
 
 /// Who is let in.
 pub(super) struct LoginDoor {
-    pub(super) logins: Logins,
+    pub(super) credentials: watch::Receiver<Credentials>,
     pub(super) anonymous: bool,
     pub(super) metrics: SourceMetrics,
     pub(super) observe: Arc<Observe>,
@@ -65,7 +67,8 @@ impl LoginDoor {
         headers: &HeaderMap,
         visit: &Visit,
     ) -> Result<(String, TopicAccess), Rejection> {
-        if self.logins.is_empty() {
+        let logins = self.credentials.borrow().logins.clone();
+        let Some(logins) = logins.filter(|logins| !logins.is_empty()) else {
             return match (self.anonymous, headers.contains_key(header::ORIGIN)) {
                 (true, false) => Ok((String::new(), TopicAccess::anonymous())),
                 // A web page anywhere could post to this machine through its visitor's browser.
@@ -75,26 +78,26 @@ impl LoginDoor {
                 )),
                 (false, _) => Err(Rejection::new(StatusCode::FORBIDDEN, "nobody is let in")),
             };
-        }
+        };
         let Some(credentials) = credentials(headers) else {
             visit.came_without.store(true, Ordering::Relaxed);
-            let what = match self.logins.take_tokens() {
+            let what = match logins.take_tokens() {
                 true => "a user name and password (HTTP basic) or a bearer token are needed",
                 false => "a user name and password are needed (HTTP basic)",
             };
-            return Err(self.unauthorized(what, "Bearer realm=\"tidegate\""));
+            return Err(unauthorized(&logins, what, "Bearer realm=\"tidegate\""));
         };
         visit.is_known.store(true, Ordering::Relaxed);
-        let user = self.user(&credentials).await.map_err(|why| {
-            let user = self.known_user(&credentials);
+        let user = user(&logins, &credentials).await.map_err(|why| {
+            let user = known_user(&logins, &credentials);
             self.metrics
                 .login_failed(&self.observe, visit.peer, user, &why);
             let what = match credentials {
-                Credentials::Basic { .. } => "wrong user name or password",
-                Credentials::Bearer(_) => "wrong bearer token",
+                Login::Basic { .. } => "wrong user name or password",
+                Login::Bearer(_) => "wrong bearer token",
             };
             let challenge = "Bearer realm=\"tidegate\", error=\"invalid_token\"";
-            self.unauthorized(what, challenge)
+            unauthorized(&logins, what, challenge)
         })?;
         let access = TopicAccess::of(user, &user.name).map_err(|why| {
             let (name, told) = (&user.name, format!("user {}: {why}", user.name));
@@ -104,47 +107,46 @@ impl LoginDoor {
         })?;
         Ok((user.name.clone(), access))
     }
+}
 
-    /// The user that is named, if it is one of the configuration.
-    fn known_user(&self, credentials: &Credentials) -> Option<&str> {
-        let Credentials::Basic { name, .. } = credentials else {
-            return None;
-        };
-        self.logins.user(name).map(|user| user.name.as_str())
-    }
+/// The user that is named, if it is one of the configuration.
+fn known_user<'l>(logins: &'l Logins, credentials: &Login) -> Option<&'l str> {
+    let Login::Basic { name, .. } = credentials else {
+        return None;
+    };
+    logins.user(name).map(|user| user.name.as_str())
+}
 
-    /// The user, or why nobody is let in, for the log.
-    async fn user(&self, credentials: &Credentials) -> Result<&User, String> {
-        match credentials {
-            Credentials::Basic { name, password } => {
-                let user = self.logins.check(name, password).await;
-                user.ok_or_else(|| self.logins.objection(name, Some(password)))
-            }
-            Credentials::Bearer(token) => self
-                .logins
-                .of_token(token)
-                .ok_or_else(|| "the bearer token is of none of `users`".to_owned()),
+/// The user, or why nobody is let in, for the log.
+async fn user<'l>(logins: &'l Logins, credentials: &Login) -> Result<&'l User, String> {
+    match credentials {
+        Login::Basic { name, password } => {
+            let user = logins.check(name, password).await;
+            user.ok_or_else(|| logins.objection(name, Some(password)))
         }
+        Login::Bearer(token) => logins
+            .of_token(token)
+            .ok_or_else(|| "the bearer token is of none of `users`".to_owned()),
     }
+}
 
-    fn unauthorized(&self, what: &str, bearer: &'static str) -> Rejection {
-        let basic = "Basic realm=\"tidegate\", charset=\"UTF-8\"";
-        let rejection =
-            Rejection::new(StatusCode::UNAUTHORIZED, what).with(header::WWW_AUTHENTICATE, basic);
-        match self.logins.take_tokens() {
-            true => rejection.with(header::WWW_AUTHENTICATE, bearer),
-            false => rejection,
-        }
+fn unauthorized(logins: &Logins, what: &str, bearer: &'static str) -> Rejection {
+    let basic = "Basic realm=\"tidegate\", charset=\"UTF-8\"";
+    let rejection =
+        Rejection::new(StatusCode::UNAUTHORIZED, what).with(header::WWW_AUTHENTICATE, basic);
+    match logins.take_tokens() {
+        true => rejection.with(header::WWW_AUTHENTICATE, bearer),
+        false => rejection,
     }
 }
 
 /// User name and password, or a token; none where the header is missing or is neither.
-fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+fn credentials(headers: &HeaderMap) -> Option<Login> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Credentials::Bearer(token.to_owned()));
+        return Some(Login::Bearer(token.to_owned()));
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -154,5 +156,5 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let password = name.split_off(colon + 1);
     name.truncate(colon);
     let name = String::from_utf8(name).ok()?;
-    Some(Credentials::Basic { name, password })
+    Some(Login::Basic { name, password })
 }

@@ -94,7 +94,7 @@ pub struct CsvFormat {
 }
 
 /// Text lines over a serial port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lines {
     /// Which port.
     pub port: PortMatch,

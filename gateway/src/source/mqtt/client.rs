@@ -6,7 +6,6 @@
 
 mod objection;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +13,10 @@ use rumqttc::{QoS, TlsConfiguration, Transport, v5};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::config::secret::Secret;
 use crate::config::{Broker, ClientTls, MqttVersion};
 use crate::event::arrival::KeptPayload;
+use crate::source::credentials::Credentials;
 
 /// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
 /// again for ever. Of a payload over `max_payload` the first part is kept at once.
@@ -78,21 +79,26 @@ pub(super) struct BrokerClient {
     tasks: [AbortHandle; 2],
 }
 
+/// User name and password.
+type Login<'l> = Option<&'l (String, Secret)>;
 type ClientEventSender = mpsc::Sender<Result<ClientEvent, String>>;
 
 impl BrokerClient {
-    /// Starts to connect; what happens comes out of the other end.
+    /// Starts to connect with these credentials; what happens comes out of the other end.
     pub(super) fn start(
         broker: &Broker,
-        tls: Option<Arc<rustls::ClientConfig>>,
+        credentials: Credentials,
         payload_bytes_max: usize,
     ) -> (BrokerClient, mpsc::Receiver<Result<ClientEvent, String>>) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let transport = tls.map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+        let login = credentials.login.as_ref();
+        let transport = credentials
+            .connector
+            .map(|tls| Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
         let tls_of = broker.tls.clone();
         let (client, listening) = match broker.version {
             MqttVersion::V311 => {
-                let options = options(broker, transport);
+                let options = options(broker, login, transport);
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V311(client),
@@ -100,7 +106,7 @@ impl BrokerClient {
                 )
             }
             MqttVersion::V5 => {
-                let options = options_v5(broker, transport);
+                let options = options_v5(broker, login, transport);
                 let (client, events) = v5::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V5(client),
@@ -205,13 +211,17 @@ async fn acknowledge(client: LibraryClient, mut acknowledgements: mpsc::Unbounde
     }
 }
 
-fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOptions {
+fn options(
+    broker: &Broker,
+    login: Login<'_>,
+    transport: Option<Transport>,
+) -> rumqttc::MqttOptions {
     let mut options = rumqttc::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
     options.set_keep_alive(broker.keep_alive);
     options.set_clean_session(false);
     options.set_manual_acks(true);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-    if let Some((user, password)) = &broker.login {
+    if let Some((user, password)) = login {
         options.set_credentials(user, password.reveal());
     }
     if let Some(transport) = transport {
@@ -220,7 +230,7 @@ fn options(broker: &Broker, transport: Option<Transport>) -> rumqttc::MqttOption
     options
 }
 
-fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions {
+fn options_v5(broker: &Broker, login: Login<'_>, transport: Option<Transport>) -> v5::MqttOptions {
     let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
     options.set_keep_alive(broker.keep_alive.max(KEEP_ALIVE_MIN));
     options.set_clean_start(false);
@@ -230,7 +240,7 @@ fn options_v5(broker: &Broker, transport: Option<Transport>) -> v5::MqttOptions 
     // It publishes nothing; the library keeps a slot for each publish that it might.
     options.set_outgoing_inflight_upper_limit(1);
     options.set_max_packet_size(Some(PACKET_BYTES_MAX as u32));
-    if let Some((user, password)) = &broker.login {
+    if let Some((user, password)) = login {
         options.set_credentials(user, password.reveal());
     }
     if let Some(transport) = transport {

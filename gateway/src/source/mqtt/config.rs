@@ -25,7 +25,7 @@ keys! {
 }
 
 /// Subscribes at an existing broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttSource {
     /// Where.
     pub broker: Broker,

@@ -35,7 +35,7 @@ keys! {
 }
 
 /// A listener that devices connect to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttListener {
     /// `listen`
     pub listen: SocketAddr,

@@ -17,7 +17,7 @@ keys! {
 }
 
 /// The framed link over a serial port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Serial {
     /// Which port.
     pub port: PortMatch,

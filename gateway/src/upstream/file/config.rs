@@ -16,7 +16,7 @@ keys! {
 }
 
 /// Appends JSON lines to a file: one structured CloudEvent a line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FileUpstream {
     /// `path`: `events.jsonl` rotates to `events.jsonl.1` …
     pub path: PathBuf,

@@ -31,7 +31,7 @@ keys! {
 }
 
 /// Posts to a webhook.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpUpstream {
     /// `url`: https, or http
     pub url: String,

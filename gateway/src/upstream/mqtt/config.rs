@@ -30,7 +30,7 @@ keys! {
 }
 
 /// Publishes to a broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttUpstream {
     /// Where.
     pub broker: Broker,

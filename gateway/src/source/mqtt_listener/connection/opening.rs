@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let metrics = &session_context.metrics;
         metrics.malformed(reason::label(disconnect.reason));
         let user = authenticator.known_user(connect, self.certificate_name.as_deref());
-        metrics.login_failed(observe, self.peer.ip(), user, &disconnect.why);
+        metrics.login_failed(observe, self.peer.ip(), user.as_deref(), &disconnect.why);
     }
 }
 

@@ -2,18 +2,18 @@
 
 use tidegate_rules::topic::TopicFilter;
 
-use super::history::HistoryError;
-use super::history::search::EventFilter;
+use crate::control::history::HistoryError;
+use crate::control::history::search::EventFilter;
 
 /// Events in a response that does not say how many.
 const LIMIT: usize = 50;
 
 /// Keys and values behind the `?`.
-pub(super) struct QueryString(Vec<(String, String)>);
+pub(in crate::control) struct QueryString(Vec<(String, String)>);
 
 impl QueryString {
     /// Reads `key=value&key=value` with percent-encoding.
-    pub(super) fn parse(query: Option<&str>) -> QueryString {
+    pub(in crate::control) fn parse(query: Option<&str>) -> QueryString {
         let pairs = query
             .unwrap_or_default()
             .split('&')
@@ -26,13 +26,13 @@ impl QueryString {
     }
 
     /// The value of `key`.
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
+    pub(in crate::control) fn get(&self, key: &str) -> Option<&str> {
         let pair = self.0.iter().find(|(name, _)| name == key)?;
         Some(&pair.1)
     }
 
     /// A whole number.
-    pub(super) fn number<T: std::str::FromStr>(
+    pub(in crate::control) fn number<T: std::str::FromStr>(
         &self,
         key: &str,
     ) -> Result<Option<T>, HistoryError> {
@@ -46,12 +46,12 @@ impl QueryString {
     }
 
     /// How many events at most.
-    pub(super) fn limit(&self) -> Result<usize, HistoryError> {
+    pub(in crate::control) fn limit(&self) -> Result<usize, HistoryError> {
         Ok(self.number("limit")?.unwrap_or(LIMIT))
     }
 
     /// Which events.
-    pub(super) fn event_filter(&self) -> Result<EventFilter, HistoryError> {
+    pub(in crate::control) fn event_filter(&self) -> Result<EventFilter, HistoryError> {
         let topic = match self.get("topic") {
             None => None,
             Some(text) => Some(TopicFilter::parse(text).map_err(|wrong| {
@@ -68,7 +68,7 @@ impl QueryString {
 }
 
 /// `text` without its percent-encoding; what is no UTF-8 shows as the replacement character.
-pub(super) fn percent_decoded(text: &str) -> String {
+pub(in crate::control) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

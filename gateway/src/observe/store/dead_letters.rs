@@ -1,7 +1,7 @@
 //! Dead letters, told by what they are of: a rule, a source, an upstream. A trouble as long as some are held, and another as
 //! long as there are more than are kept.
 
-use super::Observe;
+use crate::observe::Observe;
 
 /// What is reached where no more are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use tidegate_store::Gap;
 
-use super::Happening;
-use super::log::repeats::always;
+use crate::observe::Happening;
+use crate::observe::log::repeats::always;
 
 /// The store gave up events that were not delivered.
 pub struct EventsGivenUp<'a> {

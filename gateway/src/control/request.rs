@@ -1,0 +1,4 @@
+//! A request at the control socket: what it asks for, and who sends it.
+
+pub(super) mod peer;
+pub(super) mod query;
