@@ -75,7 +75,7 @@ fn the_clean_up_example_does_what_it_says() {
     assert_eq!(
         decision.outputs[0].output.data.as_deref(),
         Some(
-            br#"{"celsius":100.0,"ok":true,"label":"d1 in an unknown hall","odd-name":1}"#
+            br#"{"celsius": 100.0, "ok": true,"label":"d1 in an unknown hall","odd-name":1}"#
                 .as_slice()
         )
     );

@@ -362,3 +362,59 @@ fn a_renamed_field_is_read_under_its_new_name_wherever_it_came_from() {
         assert_eq!(outputs(data), expected, "{data}");
     }
 }
+
+#[test]
+fn a_set_leaves_every_other_byte_as_it_came() {
+    let rules = rules("rule r { on \"t\" set v = 7 send to cloud }");
+    let cases: [(&[u8], &[u8]); 12] = [
+        (
+            br#"{"z": 1.10, "v": 1, "a": 18446744073709551616}"#,
+            br#"{"z": 1.10, "v": 7, "a": 18446744073709551616}"#,
+        ),
+        (
+            br#"{"v": 1, "n": [1e400, -0, 1E+2, 1.0]}"#,
+            br#"{"v": 7, "n": [1e400, -0, 1E+2, 1.0]}"#,
+        ),
+        (
+            br#"{"a":1,"a":2,"v":3,"v":4}"#,
+            br#"{"a":1,"a":2,"v":7,"v":7}"#,
+        ),
+        (
+            b"{\r\n\t\"v\" : 1 ,\r\n\t\"a\" : 2\r\n}\r\n",
+            b"{\r\n\t\"v\" : 7 ,\r\n\t\"a\" : 2\r\n}\r\n",
+        ),
+        (
+            b"{\n  \"a\": {\"v\": 1}\n}",
+            b"{\n  \"a\": {\"v\": 1},\"v\":7\n}",
+        ),
+        (br#"{"\u0076": 1}"#, br#"{"\u0076": 7}"#),
+        (
+            br#"{"s": "\u00e9\/\ud800", "v": 1}"#,
+            br#"{"s": "\u00e9\/\ud800", "v": 7}"#,
+        ),
+        (
+            b"{\"s\": \"21 \xb0C\", \"v\": 1}",
+            b"{\"s\": \"21 \xb0C\", \"v\": 7}",
+        ),
+        (
+            b"\xef\xbb\xbf {\"v\": 1, \"n\": NaN}",
+            b"\xef\xbb\xbf {\"v\": 7, \"n\": NaN}",
+        ),
+        (br#"{"v": {"deep": [1.10]}}"#, br#"{"v": 7}"#),
+        (b"{}", b"{\"v\":7}"),
+        (b" { } ", b" {\"v\":7 } "),
+    ];
+    for (data, expected) in cases {
+        let mut event = event("t", "");
+        event.data = data.into();
+        let decision = decide(&rules, &event);
+        let shown = String::from_utf8_lossy(data);
+        let changed = decision.outputs[0].output.data.as_deref();
+        assert_eq!(
+            changed.map(String::from_utf8_lossy),
+            Some(String::from_utf8_lossy(expected)),
+            "{shown}"
+        );
+        assert_eq!(changed, Some(expected), "{shown}");
+    }
+}

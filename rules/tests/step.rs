@@ -50,7 +50,7 @@ fn a_rule_sends_what_its_condition_lets_through() {
     assert_eq!(output.rule.as_deref(), Some("hot"));
     assert_eq!(
         told(&decision.outputs),
-        [r#"cloud alarms/A/press7 {"temperature":81.5,"x":[1, 2],"severity":"warning"}"#]
+        [r#"cloud alarms/A/press7 { "temperature" : 81.5,"x":[1, 2],"severity":"warning" }"#]
     );
     let cold = event("plant/A/press7/temp", r#"{"temperature": 20}"#);
     let decision = decide(&rules, &cold);
@@ -286,7 +286,7 @@ fn what_no_value_stands_for_is_undefined_where_it_is_read_and_leaves_as_it_came(
         let decided = decide(&set, &event);
         assert_eq!(decided.outputs.len(), 1, "{odd:?}");
         let data = decided.outputs[0].output.data.as_deref();
-        let expected = [b"{\"v\":", odd, b",\"w\":\"none\"}"].concat();
+        let expected = [b"{\"v\":", odd, b", \"w\":\"none\"}"].concat();
         assert_eq!(data, Some(&*expected), "{odd:?}");
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::history::HistoryError;
+use crate::event::cloudevents::json::on_one_line;
 use body::ResponseBody;
 
 /// The type of a response of one JSON document a line.
@@ -23,7 +24,7 @@ pub(super) fn json(value: &impl Serialize) -> ApiResponse {
 
 /// A JSON document with a status code.
 pub(super) fn json_with(code: StatusCode, value: &impl Serialize) -> ApiResponse {
-    with(code, "application/json", line(value).into())
+    with(code, "application/json", document(value).into())
 }
 
 /// 200 with lines as they come out of `lines`.
@@ -31,9 +32,16 @@ pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> ApiResponse {
     with(StatusCode::OK, LINES_TYPE, ResponseBody::Lines(lines))
 }
 
+fn document(value: &impl Serialize) -> Bytes {
+    let mut document = serde_json::to_vec(value).unwrap_or_default();
+    document.push(b'\n');
+    document.into()
+}
+
 /// A JSON document on a line of its own.
 pub(super) fn line(value: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
+    on_one_line(&mut line);
     line.push(b'\n');
     line.into()
 }

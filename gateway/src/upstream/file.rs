@@ -128,11 +128,7 @@ fn failed(path: &Path, what: &str, error: &std::io::Error) -> Trouble {
 
 /// Writes until the lines are in the file at the path.
 fn write(mut open: AppendedFile, batch: &[Delivery], config: &FileUpstream) -> Written {
-    let mut lines = Vec::new();
-    for delivery in batch {
-        lines.extend(json::structured(delivery));
-        lines.push(b'\n');
-    }
+    let lines: Vec<u8> = batch.iter().flat_map(json::line).collect();
     let path = &config.path;
     let mut writes = 0;
     loop {

@@ -188,7 +188,7 @@ fn events_are_found_by_topic_source_type_and_id() {
         "plant-a/floor",
         "plant/1/temp",
         "press-7",
-        "\"t\": 3",
+        "  {\"t\":3}\n",
         "to cloud: waiting",
         "hot",
     ] {

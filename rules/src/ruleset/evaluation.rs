@@ -309,7 +309,14 @@ impl<'r> Evaluation<'r> {
             return Err(send.site.error(message, &[]));
         };
         match rewrite(text, bytes, edits) {
-            Ok(changed) => Ok(Bytes::from(changed)),
+            Ok(changed) => {
+                // A byte order mark stays too.
+                let mark = self.event.data.strip_suffix(*bytes).unwrap_or_default();
+                match mark.is_empty() {
+                    true => Ok(Bytes::from(changed)),
+                    false => Ok(Bytes::from([mark, &changed].concat())),
+                }
+            }
             Err(error) => {
                 let message = format!("cannot change a payload that is no JSON object: {error}:");
                 Err(send.site.error(message, &[]))

@@ -136,14 +136,16 @@ fn report(gateway: &Gateway) -> Json {
     serde_json::from_slice(&asked.stdout).unwrap_or_default()
 }
 
+/// Payloads are not looked at: some hold what a value of JSON cannot.
 fn delivered(gateway: &Gateway) -> BTreeSet<String> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        topic: String,
+    }
     let text = std::fs::read_to_string(gateway.path("archive.jsonl")).unwrap_or_default();
-    let lines = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Json>(line).ok());
-    lines
-        .filter_map(|line| line["topic"].as_str().map(str::to_owned))
-        .collect()
+    let lines = text.lines();
+    let lines = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.map(|line| line.topic).collect()
 }
 
 /// A gateway with a source of every kind, and rules.
@@ -223,7 +225,8 @@ fn a_rule_fires_through_every_door_and_the_status_tells_why_it_did_not() {
         ("http", &post),
     ]);
     post("http/hot/empty", Some(""), HOT);
-    line.write_all(b"{\"name\": \"\\ud800\", \"far\": 1e400, \"v\": 98}\n")
+    // What comes before the first end of a line is no reading.
+    line.write_all(b"\n{\"name\": \"\\ud800\", \"far\": 1e400, \"v\": 98}\n")
         .expect("it reads");
     expected.extend(["http/hot/empty".to_owned(), "lines/hot/x".to_owned()]);
     let sent = sent + 2;

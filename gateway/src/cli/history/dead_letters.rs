@@ -7,7 +7,7 @@ use clap::Subcommand;
 use hyper::Method;
 use tidegate_store::{DeadLetterId, Store, Writer};
 
-use super::envelope::write_envelope;
+use super::envelope::{write_envelope, write_json};
 use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
@@ -359,7 +359,7 @@ fn report(
 fn write_list(letters: &[DeadLetterView], format: OutputFormat) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     if format == OutputFormat::Json {
-        writeln!(output, "{:#}", serde_json::json!(letters))?;
+        write_json(&mut output, &letters)?;
         return Ok(());
     }
     let mut table = Table::new(&["SET ASIDE", "ID", "UPSTREAM", ">ATTEMPTS", "TOPIC"]);
@@ -395,7 +395,7 @@ fn rules(letter: &DeadLetterView) -> String {
 fn write_letter(letter: &DeadLetterView, format: OutputFormat) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     if format == OutputFormat::Json {
-        writeln!(output, "{:#}", serde_json::json!(letter))?;
+        write_json(&mut output, letter)?;
         return Ok(());
     }
     let attempts = letter.attempts.to_string();

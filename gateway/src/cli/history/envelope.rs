@@ -2,28 +2,19 @@
 
 use std::io::Write;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::cli::terminal::figures;
 use crate::cli::terminal::table::printable;
 use crate::control::history::event::EventView;
-use crate::event::cloudevents::json;
 
 /// Writes envelope and payload.
 ///
 /// # Errors
 /// When the output is closed.
 pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std::io::Result<()> {
-    let members = event.event.as_object().into_iter().flatten();
-    let attributes = members.filter(|(name, _)| {
-        !name.starts_with("data") || *name == "dataschema" || *name == "datacontenttype"
-    });
-    for (name, value) in attributes {
-        writeln!(
-            output,
-            "{name:<16} {}",
-            printable(value.as_str().unwrap_or_default())
-        )?;
+    for (name, value) in event.event.attributes() {
+        writeln!(output, "{name:<16} {}", printable(&value))?;
     }
     writeln!(output, "{:<16} {}", "topic", printable(&event.topic))?;
     writeln!(
@@ -47,24 +38,27 @@ pub(super) fn write_envelope(output: &mut impl Write, event: &EventView) -> std:
         "payload",
         figures::count(event.size_bytes as u64)
     )?;
-    write_payload(output, json::data_of_document(&event.event))
+    write_payload(output, event.event.payload().as_deref())
 }
 
 /// Writes a payload, indented; nothing where there is none.
 ///
 /// # Errors
 /// When the output is closed.
-pub(super) fn write_payload(
-    output: &mut impl Write,
-    payload: Option<&Value>,
-) -> std::io::Result<()> {
-    let text = match payload {
-        None => return Ok(()),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => format!("{other:#}"),
-    };
-    for line in text.lines() {
-        writeln!(output, "  {}", printable(line))?;
+pub(super) fn write_payload(output: &mut impl Write, payload: Option<&str>) -> std::io::Result<()> {
+    for line in payload.unwrap_or_default().lines() {
+        let parts: Vec<String> = line.split('\t').map(printable).collect();
+        writeln!(output, "  {}", parts.join("\t"))?;
     }
     Ok(())
+}
+
+/// Writes what was asked for with `--format json`. Nothing in between makes values of it: documents would not stay as they
+/// are.
+///
+/// # Errors
+/// When the output is closed.
+pub(super) fn write_json(output: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *output, value)?;
+    writeln!(output)
 }

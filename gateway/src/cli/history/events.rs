@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use serde_json::Value;
 use tidegate_rules::topic::TopicFilter;
 
-use super::envelope::{write_envelope, write_payload};
+use super::envelope::{write_envelope, write_json, write_payload};
 use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
@@ -140,7 +139,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Show { id } => {
             let event = show(&store, id)?;
             match arguments.format {
-                OutputFormat::Json => writeln!(output, "{:#}", serde_json::json!(event))?,
+                OutputFormat::Json => write_json(&mut output, &event)?,
                 OutputFormat::Text => write_event(&mut output, &event)?,
             }
             Ok(())
@@ -226,14 +225,13 @@ fn write_list(
     format: OutputFormat,
 ) -> Result<(), Failure> {
     if format == OutputFormat::Json {
-        writeln!(output, "{:#}", serde_json::json!(events))?;
-        return Ok(());
+        return Ok(write_json(output, &events)?);
     }
     let mut table = Table::new(&["RECEIVED", "ID", ">BYTES", "FATE"]);
     for event in events {
         table.row([
             figures::time(event.received_ms),
-            event.attribute("id").to_owned(),
+            event.event.attribute("id").into_owned(),
             figures::count(event.size_bytes as u64),
             fate(&event.outputs),
         ]);
@@ -260,11 +258,9 @@ fn fate(outputs: &[OutputView]) -> String {
 
 /// The payload on one line.
 fn payload_line(event: &EventView) -> String {
-    match json::data_of_document(&event.event) {
-        Some(Value::String(text)) => printable(text),
-        Some(other) => printable(&other.to_string()),
-        None => String::new(),
-    }
+    let payload = event.event.payload().unwrap_or_default();
+    let on_one_line = payload.lines().map(str::trim).collect::<Vec<&str>>();
+    printable(&on_one_line.join(" "))
 }
 
 fn preview(text: &str) -> String {
@@ -299,7 +295,8 @@ fn write_output(output: &mut impl Write, sent: &OutputView) -> std::io::Result<(
             writeln!(output, "  {name:<14} {}", printable(value))?;
         }
     }
-    write_payload(output, sent.data.as_ref())
+    let payload = json::payload_text(sent.data.as_deref(), sent.data_base64.as_deref());
+    write_payload(output, payload.as_deref())
 }
 
 #[cfg(test)]
@@ -317,6 +314,7 @@ mod tests {
             rule: None,
             reason: None,
             data: None,
+            data_base64: None,
         };
         assert_eq!(fate(&[]), "dropped by rule");
         assert_eq!(fate(&[output("a", "delivered")]), "delivered");

@@ -18,7 +18,7 @@ const PIECE: usize = 256;
 const NAMED_MAX: usize = 10;
 
 /// A dead letter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetterView {
     /// Its id: the event's number in the log, and which of its outputs, the first of several.
     pub id: String,

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tidegate_rules::decision::{Destinations, Priority};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::{Cursor, Sequence, Store};
 
-use crate::event::cloudevents::json;
+use crate::event::cloudevents::json::{self, Document};
 use crate::event::dead_letter::outputs;
 use crate::event::record::{NOBODY, Record, Routed};
 
 /// A stored event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventView {
     /// Its place in the log; absent for an event that is followed.
     pub sequence: Option<Sequence>,
@@ -26,13 +26,13 @@ pub struct EventView {
     /// Bytes of its payload.
     pub size_bytes: usize,
     /// The event as a CloudEvents JSON document.
-    pub event: Value,
+    pub event: Document,
     /// Where it went. Empty for an event that the rules dropped.
     pub outputs: Vec<OutputView>,
 }
 
 /// One output of an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutputView {
     /// The upstream, or `dead_letter`.
     pub upstream: String,
@@ -49,8 +49,11 @@ pub struct OutputView {
     pub rule: Option<String>,
     /// Why it is a dead letter.
     pub reason: Option<String>,
-    /// The payload, where a rule changed it.
-    pub data: Option<Value>,
+    /// The payload, where a rule changed it: JSON as it is written, or a text.
+    pub data: Option<Box<RawValue>>,
+    /// The same as base64, where it is neither.
+    #[serde(default)]
+    pub data_base64: Option<String>,
 }
 
 impl EventView {
@@ -62,7 +65,7 @@ impl EventView {
             topic: event.topic.to_string(),
             publisher: event.publisher.to_string(),
             size_bytes: event.data.len(),
-            event: json::document(event),
+            event: Document::of(event),
             outputs: Vec::new(),
         }
     }
@@ -77,7 +80,8 @@ impl EventView {
         let outputs = outputs.filter(|(routed, _)| routed.lane != NOBODY);
         let output = |(routed, number)| {
             let is_set_aside = set_aside.contains(&number);
-            OutputView::of(sequence, routed, is_set_aside, store)
+            let content_type = record.event.content_type.as_deref();
+            OutputView::of(sequence, routed, content_type, is_set_aside, store)
         };
         EventView {
             sequence: Some(sequence),
@@ -85,18 +89,16 @@ impl EventView {
             ..EventView::live(&record.event)
         }
     }
-
-    /// An attribute of the CloudEvents document; empty where it is absent.
-    pub fn attribute(&self, name: &str) -> &str {
-        self.event
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    }
 }
 
 impl OutputView {
-    fn of(sequence: Sequence, routed: &Routed, is_set_aside: bool, store: &Store) -> OutputView {
+    fn of(
+        sequence: Sequence,
+        routed: &Routed,
+        content_type: Option<&str>,
+        is_set_aside: bool,
+        store: &Store,
+    ) -> OutputView {
         let (lanes, output) = (store.lanes(), &routed.output);
         let lane = lanes.iter().find(|lane| lane.id == routed.lane);
         let cursor = store.cursor(routed.lane, output.priority as u8);
@@ -107,6 +109,9 @@ impl OutputView {
             true => "delivered",
             false => "waiting",
         };
+        let data = output.data.as_deref();
+        let (data, data_base64) =
+            data.map_or((None, None), |data| json::payload_apart(data, content_type));
         let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
         OutputView {
             upstream: lane
@@ -117,7 +122,8 @@ impl OutputView {
             key: text(&output.key),
             rule: text(&output.rule),
             reason: text(&output.reason),
-            data: output.data.as_deref().map(|data| json::data_member(data).1),
+            data,
+            data_base64,
         }
     }
 }

@@ -1,18 +1,27 @@
 //! CloudEvents as JSON documents, one or a batch of them
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
+//!
+//! What is JSON stands in a document byte for byte, and a reader takes it out so; what is none must not come out as a JSON
+//! text. White space around a payload that is JSON is no part of it to a reader.
 
+mod document;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use tidegate_rules::event::Event;
 use tidegate_rules::event::content_type::is_json;
+use tidegate_rules::event::{Event, ExtensionKind};
 
 use super::{
     Attribute, SPEC_VERSION, Wrong, bad, base64, complete, of_delivery, of_event, read, within,
 };
 use crate::event::delivery::Delivery;
+pub use document::{Document, payload_apart, payload_text};
 
 /// The content type of one document.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -24,94 +33,129 @@ pub const BATCH_EVENTS_MAX: usize = 1000;
 /// What every document of [`structured`] begins with: the rest of a torn one is known by it.
 pub const BEGINNING: &str = r#"{"specversion":"1.0","#;
 
+/// Members of a document by their names, each as it is written.
+type Members<'a> = BTreeMap<&'a str, Cow<'a, str>>;
+
 /// A payload as a document holds it.
 enum DocumentData<'a> {
-    Json(Value),
+    Json(&'a str),
     Text(&'a str),
     Bytes(&'a [u8]),
 }
 
-impl DocumentData<'_> {
-    /// JSON where it may be that and is, text where it is UTF-8, else bytes.
-    fn of(payload: &[u8], may_be_json: bool) -> DocumentData<'_> {
-        let json = may_be_json.then(|| serde_json::from_slice(payload).ok());
-        match (json.flatten(), std::str::from_utf8(payload)) {
-            (Some(value), _) => DocumentData::Json(value),
-            (None, Ok(text)) => DocumentData::Text(text),
-            (None, Err(_)) => DocumentData::Bytes(payload),
+impl<'a> DocumentData<'a> {
+    /// JSON where it may be that and is, text where no reader takes a text for JSON, else bytes. Without a content type it
+    /// may be JSON.
+    fn of(payload: &'a [u8], content_type: Option<&str>) -> DocumentData<'a> {
+        let declared = content_type.map(is_json);
+        match std::str::from_utf8(payload) {
+            Ok(text) if declared != Some(false) && is_document(text) => DocumentData::Json(text),
+            Ok(text) if declared != Some(true) => DocumentData::Text(text),
+            _ => DocumentData::Bytes(payload),
         }
     }
 
-    fn member(self) -> (&'static str, Value) {
+    /// The content type that says so, where none does.
+    fn content_type(&self) -> &'static str {
         match self {
-            DocumentData::Json(value) => ("data", value),
-            DocumentData::Text(text) => ("data", text.into()),
-            DocumentData::Bytes(bytes) => ("data_base64", base64::encode(bytes).into()),
+            DocumentData::Json(_) => "application/json",
+            DocumentData::Text(_) => "text/plain",
+            DocumentData::Bytes(_) => "application/octet-stream",
+        }
+    }
+
+    fn member(self) -> (&'static str, Cow<'a, str>) {
+        match self {
+            DocumentData::Json(json) => ("data", Cow::Borrowed(json)),
+            DocumentData::Text(text) => ("data", Cow::Owned(quoted(text))),
+            DocumentData::Bytes(bytes) => {
+                ("data_base64", Cow::Owned(quoted(&base64::encode(bytes))))
+            }
         }
     }
 }
 
-fn members(attributes: Vec<Attribute<'_>>) -> Map<String, Value> {
-    let version = [("specversion".to_owned(), SPEC_VERSION.into())];
+/// Whether a text is one JSON value, whatever number it has in it.
+fn is_document(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn members<'a>(event: &Event, attributes: Vec<Attribute<'a>>) -> Members<'a> {
+    let json = |name: &str, value: Cow<'a, str>| match is_bare(event, name, &value) {
+        true => value,
+        false => Cow::Owned(quoted(&value)),
+    };
     let named = attributes.into_iter();
-    let named = named.map(|(name, value)| (name.to_owned(), value.into_owned().into()));
-    version.into_iter().chain(named).collect()
+    named
+        .map(|(name, value)| (name, json(name, value)))
+        .collect()
+}
+
+/// Whether this is the value of an extension that stands without quotes.
+fn is_bare(event: &Event, name: &str, value: &str) -> bool {
+    let bare = |kind| matches!(kind, ExtensionKind::Number | ExtensionKind::Boolean);
+    let mut named = event.extensions.iter();
+    let found = named.any(|it| bare(it.kind) && *it.name == *name && *it.value == *value);
+    found && is_document(value)
 }
 
 /// A delivery as one document. Without a content type, a payload that parses as JSON is JSON.
 pub fn structured(delivery: &Delivery) -> Vec<u8> {
     let event = &delivery.event;
-    let mut document = members(of_delivery(delivery));
-    document.insert("topic".into(), delivery.topic().into());
+    let mut members = members(event, of_delivery(delivery));
+    members.insert("topic", Cow::Owned(quoted(delivery.topic())));
     if !event.publisher.is_empty() {
-        document.insert("publisher".into(), (*event.publisher).into());
+        members.insert("publisher", Cow::Owned(quoted(&event.publisher)));
     }
     let declared = event.content_type.as_deref();
-    let data = DocumentData::of(delivery.payload(), declared.is_none_or(is_json));
-    let content_type = match &data {
-        DocumentData::Json(_) => "application/json",
-        DocumentData::Text(_) => declared.unwrap_or("text/plain"),
-        DocumentData::Bytes(_) => declared.unwrap_or("application/octet-stream"),
-    };
-    document.insert("datacontenttype".into(), content_type.into());
-    let (name, value) = data.member();
-    document.insert(name.into(), value);
-    document.remove("specversion");
-    let others = serde_json::to_vec(&Value::Object(document)).unwrap_or_default();
-    [BEGINNING.as_bytes(), others.get(1..).unwrap_or_default()].concat()
+    let is_there = delivery.output.data.is_some() || !event.without_data;
+    let data = is_there.then(|| DocumentData::of(delivery.payload(), declared));
+    let content_type = declared.or(data.as_ref().map(DocumentData::content_type));
+    members.extend(content_type.map(|it| ("datacontenttype", Cow::Owned(quoted(it)))));
+    members.extend(data.map(DocumentData::member));
+    let bytes: usize = members
+        .iter()
+        .map(|(name, json)| name.len() + json.len() + 4)
+        .sum();
+    let mut document = Vec::with_capacity(BEGINNING.len() + bytes);
+    document.extend_from_slice(BEGINNING.as_bytes());
+    for (place, (name, json)) in members.iter().enumerate() {
+        if place > 0 {
+            document.push(b',');
+        }
+        document.extend_from_slice(quoted(name).as_bytes());
+        document.push(b':');
+        document.extend_from_slice(json.as_bytes());
+    }
+    document.push(b'}');
+    document
+}
+
+/// A delivery as one document on a line of its own: ends of lines between the tokens of a payload become spaces.
+pub fn line(delivery: &Delivery) -> Vec<u8> {
+    let mut line = structured(delivery);
+    on_one_line(&mut line);
+    line.push(b'\n');
+    line
+}
+
+/// Makes spaces of the ends of lines in JSON, which stand nowhere but between tokens.
+pub fn on_one_line(json: &mut [u8]) {
+    for byte in json {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
 }
 
 /// Deliveries as a batch.
 pub fn batch(deliveries: &[Delivery]) -> Vec<u8> {
-    let documents: Vec<Box<RawValue>> = deliveries
-        .iter()
-        .filter_map(|delivery| String::from_utf8(structured(delivery)).ok())
-        .filter_map(|document| RawValue::from_string(document).ok())
-        .collect();
-    serde_json::to_vec(&documents).unwrap_or_default()
-}
-
-/// A committed event as a document for whoever looks at it: what parses as JSON is shown as such,
-/// whatever its content type.
-pub fn document(event: &Event) -> Value {
-    let mut document = members(of_event(event));
-    if let Some(content_type) = &event.content_type {
-        document.insert("datacontenttype".into(), (**content_type).into());
-    }
-    let (name, value) = data_member(&event.data);
-    document.insert(name.into(), value);
-    Value::Object(document)
-}
-
-/// A payload as the member of a document that holds it: JSON where it is JSON, text where it is
-/// text, else base64.
-pub fn data_member(payload: &[u8]) -> (&'static str, Value) {
-    DocumentData::of(payload, true).member()
-}
-
-/// The payload of a document, as it stands there.
-pub fn data_of_document(document: &Value) -> Option<&Value> {
-    document.get("data").or_else(|| document.get("data_base64"))
+    let documents: Vec<Vec<u8>> = deliveries.iter().map(structured).collect();
+    [b"[", &*documents.join(&b','), b"]"].concat()
 }
 
 /// The first bytes of what cannot be read, escaped: mostly they tell what it is.
@@ -146,29 +190,39 @@ pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong
             _ => member(&mut event, name, value.get())?,
         }
     }
-    event.data = match (members.get("data"), members.get("data_base64")) {
+    let (data, encoded) = (members.get("data"), members.get("data_base64"));
+    event.without_data = data.is_none() && encoded.is_none();
+    event.data = match (data, encoded) {
         (Some(_), Some(_)) => return bad("it has both `data` and `data_base64`"),
         (Some(data), None) => data_of(&event, data.get()),
-        (None, Some(text)) => encoded(text.get())?,
+        (None, Some(text)) => decoded(text.get())?,
         (None, None) => Bytes::new(),
     };
-    if members.contains_key("data") && event.content_type.is_none() {
+    if data.is_some() && event.content_type.is_none() {
         event.content_type = Some("application/json".into());
     }
     Ok(event)
 }
 
 fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {
-    match serde_json::from_str(json) {
-        Ok(Value::Null) => Ok(()),
-        Ok(Value::String(text)) => read(event, name, &text),
-        Ok(Value::Bool(_) | Value::Number(_)) => read(event, name, json),
-        Ok(Value::Array(_) | Value::Object(_)) => {
-            bad(format!("`{name}` is no text, number or boolean"))
+    let kind = match json.as_bytes().first() {
+        Some(b'n') => return Ok(()),
+        Some(b'{' | b'[') => return bad(format!("`{name}` is no text, number or boolean")),
+        Some(b'"') => {
+            // Half a surrogate pair is no text.
+            let text: String = serde_json::from_str(json)
+                .map_err(|why| Wrong::Bad(format!("`{name}` cannot be read: {why}")))?;
+            return read(event, name, &text);
         }
-        // Half a surrogate pair, a number without bounds.
-        Err(why) => bad(format!("`{name}` cannot be read: {why}")),
+        Some(b't' | b'f') => ExtensionKind::Boolean,
+        _ => ExtensionKind::Number,
+    };
+    read(event, name, json)?;
+    let read = event.extensions.last_mut();
+    if let Some(extension) = read.filter(|extension| *extension.name == *name) {
+        extension.kind = kind;
     }
+    Ok(())
 }
 
 /// JSON stays byte for byte; text under another content type is the payload itself.
@@ -180,7 +234,7 @@ fn data_of(event: &Event, json: &str) -> Bytes {
     }
 }
 
-fn encoded(json: &str) -> Result<Bytes, Wrong> {
+fn decoded(json: &str) -> Result<Bytes, Wrong> {
     let text = serde_json::from_str::<String>(json).ok();
     match text.and_then(|text| base64::decode(text.as_bytes())) {
         Some(bytes) => Ok(bytes.into()),
@@ -215,19 +269,4 @@ pub fn read_batch(
             .map_err(|wrong| wrong.at(&format!("element {place}")))
     };
     elements.iter().enumerate().map(read).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn payloads_show_as_what_they_are() {
-        assert_eq!(
-            data_member(b"{\"t\":21.5}"),
-            ("data", serde_json::json!({"t": 21.5}))
-        );
-        assert_eq!(data_member(b"21,5 C"), ("data", "21,5 C".into()));
-        assert_eq!(data_member(&[0xff, 0x00]), ("data_base64", "/wA=".into()));
-    }
 }

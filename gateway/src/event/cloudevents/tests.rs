@@ -55,6 +55,26 @@ fn full() -> Event {
     }
 }
 
+/// JSON that no library writes so.
+const SPELT: &[u8] = b"{\"b\": 1.10, \"a\":18446744073709551616,\n \"b\":[1e400,-0,1E+2],\"s\":\"\\u00e9\\/\\ud800\"}";
+
+fn typed() -> Event {
+    let extension = |name: &str, value: &str, kind| Extension {
+        kind,
+        ..Extension::text(name, value)
+    };
+    Event {
+        extensions: vec![
+            extension("n", "1.10", ExtensionKind::Number),
+            extension("yes", "true", ExtensionKind::Boolean),
+            extension("text", "1.10", ExtensionKind::Text),
+            extension("historical", "false", ExtensionKind::Boolean),
+            extension("a property", "1", ExtensionKind::Property),
+        ],
+        ..plain()
+    }
+}
+
 fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("plain", plain()),
@@ -74,6 +94,20 @@ fn events() -> Vec<(&'static str, Event)> {
         ("json of another tree", payload(Some("model/json"), b"[1]")),
         ("broken json", payload(Some("text/json"), b"{")),
         ("empty", payload(None, b"")),
+        (
+            "without data",
+            Event {
+                without_data: true,
+                ..payload(None, b"")
+            },
+        ),
+        ("json of its own spelling", payload(None, SPELT)),
+        (
+            "json without a type for it",
+            payload(Some("text/plain"), SPELT),
+        ),
+        ("a text of json", payload(Some("text/plain"), b"\"7\"")),
+        ("typed extensions", typed()),
         (
             "of nobody",
             Event {
@@ -116,7 +150,8 @@ fn write_all(text: &mut String) {
         let event = Arc::new(event);
         writeln!(text, "\n# {name}").unwrap();
         writeln!(text, "subscriber: {:?}", mqtt::properties(&event, None)).unwrap();
-        writeln!(text, "view: {}", json::document(&event)).unwrap();
+        let view = serde_json::to_string(&json::Document::of(&event)).unwrap();
+        writeln!(text, "view: {view}").unwrap();
         for (of, output, historical) in outputs() {
             let delivery = Delivery {
                 token: Token {
@@ -157,6 +192,10 @@ const DOCUMENTS: &[&str] = &[
     r#"{@,"x":[1]}"#,
     r#"{@,"x":"\ud83d"}"#,
     r#"{@,"x":1e400}"#,
+    r#"{@,"x":-1.50e+2,"y":false,"z":"-1.50e+2"}"#,
+    r#"{@,"data":null}"#,
+    r#"{@,"data":""}"#,
+    r#"{@,"datacontenttype":"text/plain","data":""}"#,
     r#"{@,"data":{ "b" : 1.50 }}"#,
     r#"{@,"data":"x"}"#,
     r#"{@,"datacontenttype":"text/plain","data":"x\n"}"#,
@@ -219,6 +258,9 @@ fn shown(event: &Event) -> String {
     );
     if let Some(text) = event.time.as_ref().and_then(|time| time.text.as_ref()) {
         shown.push_str(&format!(" time as {text:?}"));
+    }
+    if event.without_data {
+        shown.push_str(" without data");
     }
     for one in &event.extensions {
         if one.kind != ExtensionKind::Text {

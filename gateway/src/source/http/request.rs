@@ -135,6 +135,7 @@ impl EventRequest {
         let mut event = template.clone();
         event.data = body;
         http::read_headers(&mut event, &self.headers)?;
+        event.without_data = event.data.is_empty() && event.content_type.is_none();
         if let RequestTarget::Topic(topic) = &self.target {
             event.topic = topic.as_str().into();
         }

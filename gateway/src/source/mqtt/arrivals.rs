@@ -83,6 +83,7 @@ impl MqttClient {
         let user = message.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
         let read = mqtt::read_properties(&mut event, user.clone());
+        event.without_data = event.data.is_empty() && event.content_type.is_none();
         if let Some(field) = &self.config.id_field {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));

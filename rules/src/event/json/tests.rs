@@ -283,21 +283,18 @@ fn what_nests_too_deep_is_undefined_where_it_is_read() {
 fn a_changed_payload_keeps_order_and_untouched_bytes() {
     let text = r#" {"a" : 1.50 , "b":{ "x" : [1 ,2] }, "c":"\u0041", "a2":null } "#;
     let cases: [(&[Edit<'_>], &str); 8] = [
-        (
-            &[],
-            r#"{"a":1.50,"b":{ "x" : [1 ,2] },"c":"\u0041","a2":null}"#,
-        ),
+        (&[], text),
         (
             &[Edit::Set("a", "2".to_owned())],
-            r#"{"a":2,"b":{ "x" : [1 ,2] },"c":"\u0041","a2":null}"#,
+            r#" {"a" : 2 , "b":{ "x" : [1 ,2] }, "c":"\u0041", "a2":null } "#,
         ),
         (
             &[Edit::Drop("b"), Edit::Drop("nothing")],
-            r#"{"a":1.50,"c":"\u0041","a2":null}"#,
+            r#" {"a" : 1.50, "c":"\u0041", "a2":null } "#,
         ),
         (
             &[Edit::Rename("b", "c"), Edit::Rename("nothing", "a")],
-            r#"{"a":1.50,"c":{ "x" : [1 ,2] },"a2":null}"#,
+            r#" {"a" : 1.50 , "c":{ "x" : [1 ,2] }, "a2":null } "#,
         ),
         (
             &[
@@ -305,7 +302,7 @@ fn a_changed_payload_keeps_order_and_untouched_bytes() {
                 Edit::Drop("c"),
                 Edit::Set("n\"ew", "[1]".to_owned()),
             ],
-            r#"{"a":1.50,"a2":null,"n\"ew":[1]}"#,
+            r#" {"a" : 1.50, "a2":null,"n\"ew":[1] } "#,
         ),
         (
             &[
@@ -313,13 +310,13 @@ fn a_changed_payload_keeps_order_and_untouched_bytes() {
                 Edit::Set("a", "0".to_owned()),
                 Edit::Drop("b"),
             ],
-            r#"{"z":1.50,"c":"\u0041","a2":null,"a":0}"#,
+            r#" {"z" : 1.50, "c":"\u0041", "a2":null,"a":0 } "#,
         ),
         (
             &[Edit::Rename("a2", "a"), Edit::Drop("b")],
-            r#"{"a":1.50,"c":"\u0041"}"#,
+            r#" {"a" : 1.50, "c":"\u0041" } "#,
         ),
-        (&["a", "b", "c", "a2"].map(Edit::Drop), "{}"),
+        (&["a", "b", "c", "a2"].map(Edit::Drop), " {} "),
     ];
     for (edits, expected) in cases {
         assert_eq!(rewritten(text, edits).as_deref(), Ok(expected), "{edits:?}");
@@ -329,6 +326,90 @@ fn a_changed_payload_keeps_order_and_untouched_bytes() {
             rewritten(no_object, &[Edit::Drop("a")]).is_err(),
             "{no_object}"
         );
+    }
+}
+
+#[test]
+fn a_member_that_stands_twice_is_changed_wherever_it_stands_and_others_stay_twice() {
+    let text =
+        "{\n  \"a\": 1,\n  \"b\": 1E+2,\n  \"\\u0061\" :\t2,\n  \"b\": 18446744073709551616\n}\n";
+    let set = |name| Edit::Set(name, "7".to_owned());
+    for (edits, expected) in [
+        (
+            vec![set("a")],
+            "{\n  \"a\": 7,\n  \"b\": 1E+2,\n  \"\\u0061\" :\t7,\n  \"b\": 18446744073709551616\n}\n",
+        ),
+        (
+            vec![Edit::Drop("a")],
+            "{\n  \"b\": 1E+2,\n  \"b\": 18446744073709551616\n}\n",
+        ),
+        (
+            vec![Edit::Drop("b")],
+            "{\n  \"a\": 1,\n  \"\\u0061\" :\t2\n}\n",
+        ),
+        (
+            vec![Edit::Rename("a", "z")],
+            "{\n  \"z\": 1,\n  \"b\": 1E+2,\n  \"z\" :\t2,\n  \"b\": 18446744073709551616\n}\n",
+        ),
+        (
+            vec![Edit::Rename("a", "b")],
+            "{\n  \"b\": 1,\n  \"b\" :\t2\n}\n",
+        ),
+        (
+            vec![Edit::Drop("a"), Edit::Drop("b"), set("n")],
+            "{\n  \"n\":7\n}\n",
+        ),
+    ] {
+        assert_eq!(
+            rewritten(text, &edits).as_deref(),
+            Ok(expected),
+            "{edits:?}"
+        );
+    }
+    let nulls = r#"{"a":1,"a":null,"b":2}"#;
+    let renamed = rewritten(nulls, &[Edit::Rename("a", "b")]);
+    assert_eq!(renamed.as_deref(), Ok(r#"{"b":2}"#));
+    for (empty, with_new) in [("{}", r#"{"n":7}"#), (" { } ", r#" {"n":7 } "#)] {
+        assert_eq!(rewritten(empty, &[Edit::Drop("a")]).as_deref(), Ok(empty));
+        assert_eq!(rewritten(empty, &[set("n")]).as_deref(), Ok(with_new));
+    }
+}
+
+/// White space, and a value in a spelling that no library writes.
+const BLANK: &str = "[ \t\r\n]{0,2}";
+const VALUE: &str = "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?|true|null\
+    |\"([a-z é€]|\\\\[nt/\\\\\"]|\\\\u00[46][0-9a-f]|\\\\ud800){0,5}\"|\\[ ?1\\.10 , \\{\"a\":-0, \"a\":1e400\\}\\]";
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_set_changes_what_it_names_and_not_one_byte_beside(
+        members in prop::collection::vec((BLANK, "[a-c]", BLANK, BLANK, VALUE, BLANK), 0..6),
+        around in (BLANK, BLANK),
+        inside in BLANK,
+    ) {
+        let written = |set: bool| {
+            let members = members.iter().map(|(a, name, b, c, value, d)| match set && name == "a" {
+                true => format!("{a}\"{name}\"{b}:{c}7{d}"),
+                false => format!("{a}\"{name}\"{b}:{c}{value}{d}"),
+            });
+            members.collect::<Vec<String>>()
+        };
+        let whole = |members: &[String]| match members.is_empty() {
+            true => format!("{}{{{inside}}}{}", around.0, around.1),
+            false => format!("{}{{{}}}{}", around.0, members.join(","), around.1),
+        };
+        let text = whole(&written(false));
+        prop_assert_eq!(&rewritten(&text, &[]), &Ok(text.clone()));
+        let set = rewritten(&text, &[Edit::Set("a", "7".to_owned())]).expect("an object");
+        if members.iter().any(|member| member.1 == "a") {
+            prop_assert_eq!(&set, &whole(&written(true)));
+        } else {
+            let new = if members.is_empty() { "\"a\":7" } else { ",\"a\":7" };
+            let at = set.find(new).expect("appended");
+            prop_assert_eq!(format!("{}{}", &set[..at], &set[at + new.len()..]), text);
+        }
     }
 }
 

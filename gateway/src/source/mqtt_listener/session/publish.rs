@@ -307,6 +307,7 @@ impl ClientSession {
         let excess = read
             .err()
             .map(|why| Objection::new(reason::QUOTA_EXCEEDED, "user properties", why));
+        event.without_data = event.data.is_empty() && event.content_type.is_none();
         if let Some(field) = &self.limits.id_field {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));
