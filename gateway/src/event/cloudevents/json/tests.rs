@@ -78,7 +78,8 @@ fn arrivals(payload: &str, content_type: Option<&str>) -> Vec<(&'static str, Eve
         ("source", "s"),
         ("type", "t"),
     ];
-    mqtt::read_properties(&mut of_mqtt, attributes.into_iter());
+    let read = mqtt::read_properties(&mut of_mqtt, attributes.into_iter());
+    assert_eq!(read, Ok(()), "within all bounds");
     let mut of_http = binary;
     let mut headers = HeaderMap::new();
     for (name, value) in [("ce-specversion", "1.0"), ("ce-id", "a")] {
