@@ -149,13 +149,22 @@ fn every_example_of_a_configuration_is_accepted_without_a_warning() {
     let examples = blocks(&readme(), "toml");
     assert!(examples.len() >= 4, "{}", examples.len());
     for example in examples {
-        let rest = "[gateway]\nid = \"a\"\ndata_dir = \"d\"\n\
-            [sources.other]\ntype = \"http\"\nlisten = \"127.0.0.1:8081\"\n\
-            [upstreams.other]\ntype = \"file\"\npath = \"o\"\n";
-        let whole = match example.contains("[gateway]") {
-            true => example,
-            false => format!("{rest}{example}"),
-        };
+        let rest = [
+            ("[gateway]", "[gateway]\nid = \"a\"\ndata_dir = \"d\"\n"),
+            (
+                "[sources.",
+                "[sources.other]\ntype = \"http\"\nlisten = \"127.0.0.1:8081\"\n",
+            ),
+            (
+                "[upstreams.",
+                "[upstreams.other]\ntype = \"file\"\npath = \"o\"\n",
+            ),
+        ];
+        let rest = rest
+            .iter()
+            .filter(|(section, _)| !example.contains(section));
+        let rest: String = rest.map(|(_, lines)| *lines).collect();
+        let whole = format!("{example}\n{rest}");
         let read = config::parse(&folder.path().join("gateway.toml"), &whole, &|_| None);
         let found = read.map_or_else(|found| found, |config| config.warnings);
         assert!(found.is_empty(), "{whole}\n{found:?}");
