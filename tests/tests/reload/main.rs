@@ -2,6 +2,7 @@
 //! nothing.
 
 mod delivery;
+mod hour;
 mod places;
 mod signals;
 mod table;
