@@ -117,6 +117,11 @@ impl<'a> Context<'a> {
         self.held.iter().find(|file| file.path == path)
     }
 
+    /// Whether one of these files is not to be read: what it holds now is another's business.
+    pub(super) fn is_held<'p>(&self, mut paths: impl Iterator<Item = &'p PathBuf>) -> bool {
+        paths.any(|path| self.held(path).is_some())
+    }
+
     /// A file was read for the section that is being read.
     pub(super) fn has_read(&self, file: ReadFile) {
         self.read_files.borrow_mut().push(file);

@@ -61,7 +61,8 @@ impl ClientTls {
     ) {
         let ca_read = section.has(&CLIENT_TLS.ca) == self.ca.is_some();
         let pair_read = section.has(&CLIENT_TLS.cert) == self.identity.is_some();
-        if !ca_read || !pair_read {
+        let pair = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        if !ca_read || !pair_read || section.context.is_held(pair.chain(&self.ca)) {
             return;
         }
         if let Some(why) = objection(self) {

@@ -83,7 +83,10 @@ pub(crate) enum Beside {
 pub(crate) fn access(section: &Section<'_>, keys: &AccessKeys, beside: Beside) -> Option<Access> {
     let listen = section.read(keys.listen);
     let tls = ServerTls::read(section, keys.tls);
-    if let Some(why) = tls.as_ref().and_then(tls::server::objection) {
+    let files = tls.iter().flat_map(ServerTls::files);
+    if !section.context.is_held(files)
+        && let Some(why) = tls.as_ref().and_then(tls::server::objection)
+    {
         section.report(keys.tls, why);
     }
     let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());

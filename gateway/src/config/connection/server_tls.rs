@@ -34,6 +34,11 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.cert, &self.key].into_iter().chain(&self.client_ca)
+    }
+
     /// Reads `tls = { cert, key, client_ca }`, which stands under `tls`.
     pub(super) fn read(section: &Section<'_>, tls: &Key<Option<Table>>) -> Option<ServerTls> {
         let tls = section.table(tls)?;
