@@ -266,7 +266,8 @@ async fn serve(
             match certificate::objection(&error) {
                 Some(why) => metrics.login_failed(&listener.observe, peer, None, &why),
                 None => {
-                    tracing::warn!(source = %listener.name, %peer, %error, "TLS handshake failed");
+                    let error = certificate::noise(&error);
+                    tracing::warn!(source = %listener.name, %peer, error, "TLS handshake failed");
                 }
             }
         }

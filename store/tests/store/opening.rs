@@ -37,7 +37,7 @@ fn a_second_opening_is_refused_and_names_the_first() {
 fn a_directory_of_a_later_release_is_refused_untouched() {
     let mut case = Case::new();
     case.close();
-    fs::write(case.dir().join("format"), "tidegate-store 4\n").unwrap();
+    fs::write(case.dir().join("format"), "tidegate-store 5\n").unwrap();
     let names = |case: &Case| {
         fs::read_dir(case.dir())
             .unwrap()

@@ -5,7 +5,17 @@ use rustls::Error;
 
 use crate::config::connection::tls::objection;
 
-/// Why a handshake failed, where it is about a certificate or no TLS at all; for the log.
+/// What came in place of a handshake that was none of a login; for the log.
+pub(in crate::source) fn noise(error: &std::io::Error) -> String {
+    match objection::of_rustls(error) {
+        Some(Error::InvalidMessage(_)) => {
+            "it does not speak TLS, which this listener does: connect with TLS".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a handshake failed, where it is about a certificate; for the log.
 pub(in crate::source) fn objection(error: &std::io::Error) -> Option<String> {
     Some(match objection::of_rustls(error)? {
         Error::NoCertificatesPresented => {
@@ -14,9 +24,6 @@ pub(in crate::source) fn objection(error: &std::io::Error) -> Option<String> {
         Error::InvalidCertificate(why) => {
             let signers = "no CA in `client_ca` signed it";
             format!("it {}", objection::of_certificate(why, signers))
-        }
-        Error::InvalidMessage(_) => {
-            "it does not speak TLS, which this listener does: connect with TLS".to_owned()
         }
         Error::AlertReceived(why) => {
             format!("it does not accept this gateway's certificate: {why:?}")
