@@ -95,13 +95,13 @@ const BAD_TOKENS: &[(&str, u32, &str, &str)] = &[
         "bearer_file = \"x.token\"",
         0o600,
         "0123456789abcdef\nsecond",
-        "U+000A",
+        "2 lines, and a secret is one",
     ),
     (
         "bearer_file = \"x.token\"",
         0o600,
         "\u{feff}0123456789abcdef",
-        "U+FEFF",
+        "a byte order mark",
     ),
     (
         "bearer_file = \"x.token\"",
