@@ -102,7 +102,7 @@ fn the_first_gateway_of_the_readme_does_what_it_says() {
     for words in [
         "{\"stored\":1}\n{\"stored\":1}\n",
         r#""severity":"critical""#,
-        r#""temperature":121.5"#,
+        r#""temperature": 121.5"#,
         "no rule for this topic",
         "gateway plant-a runs tidegate",
         "2 accepted",

@@ -145,6 +145,7 @@ impl LaneFamilies {
             &self.refused,
             &self.unknown,
             &self.disconnects,
+            &self.messages_expired,
         ];
         counters.iter().for_each(|family| {
             family.remove(&label);

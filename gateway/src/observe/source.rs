@@ -150,6 +150,7 @@ impl SourceFamilies {
             &self.missed,
             &self.read_bytes,
             &self.failed_logins,
+            &self.expired,
         ];
         counters.iter().for_each(|family| {
             family.remove(&label);
