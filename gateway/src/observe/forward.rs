@@ -72,7 +72,31 @@ impl LaneFamilies {
     }
 
     fn register_all(&self, observe: &Observe) {
-        let counters = [
+        observe.register(|registry| {
+            for (name, help, counter) in self.counters() {
+                registry.register(name, help, counter.clone());
+            }
+            registry.register(
+                "upstream_in_flight",
+                "Deliveries not settled yet",
+                self.in_flight.clone(),
+            );
+            registry.register(
+                "upstream_up",
+                "1 while it is connected and takes events",
+                self.up.clone(),
+            );
+            registry.register(
+                "upstream_confirm_seconds",
+                "From the offer to the acknowledgement",
+                self.latency.clone(),
+            );
+        });
+    }
+
+    /// The counters by their names, with what they count.
+    fn counters(&self) -> [(&'static str, &'static str, &Family<UpstreamLabel, Counter>); 8] {
+        [
             (
                 "upstream_delivered",
                 "Events the upstream acknowledged",
@@ -109,27 +133,7 @@ impl LaneFamilies {
                 "Connections that broke or did not come about",
                 &self.disconnects,
             ),
-        ];
-        observe.register(|registry| {
-            for (name, help, counter) in counters {
-                registry.register(name, help, counter.clone());
-            }
-            registry.register(
-                "upstream_in_flight",
-                "Deliveries not settled yet",
-                self.in_flight.clone(),
-            );
-            registry.register(
-                "upstream_up",
-                "1 while it is connected and takes events",
-                self.up.clone(),
-            );
-            registry.register(
-                "upstream_confirm_seconds",
-                "From the offer to the acknowledgement",
-                self.latency.clone(),
-            );
-        });
+        ]
     }
 
     /// An upstream is gone for good, and with it its series.
@@ -137,19 +141,9 @@ impl LaneFamilies {
         let label = UpstreamLabel {
             upstream: upstream.into(),
         };
-        let counters = [
-            &self.delivered,
-            &self.dead_lettered,
-            &self.letters_dropped,
-            &self.retried,
-            &self.refused,
-            &self.unknown,
-            &self.disconnects,
-            &self.messages_expired,
-        ];
-        counters.iter().for_each(|family| {
+        for (_, _, family) in self.counters() {
             family.remove(&label);
-        });
+        }
         self.in_flight.remove(&label);
         self.up.remove(&label);
         self.latency.remove(&label);

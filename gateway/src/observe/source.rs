@@ -77,7 +77,33 @@ impl SourceFamilies {
     }
 
     fn register_all(&self, observe: &Observe) {
-        let counters = [
+        observe.register(|registry| {
+            for (name, help, counter) in self.counters() {
+                registry.register(name, help, counter.clone());
+            }
+            let malformed = self.malformed.clone();
+            registry.register("source_malformed", "Input refused, by reason", malformed);
+            registry.register(
+                "source_connections",
+                "Connections open",
+                self.connections.clone(),
+            );
+            registry.register(
+                "source_up",
+                "1 while it listens, is connected, or has its port",
+                self.up.clone(),
+            );
+            registry.register(
+                "source_ack_seconds",
+                "From reading an event to acknowledging it",
+                self.ack_seconds.clone(),
+            );
+        });
+    }
+
+    /// The counters by their names, with what they count.
+    fn counters(&self) -> [(&'static str, &'static str, &Family<SourceLabel, Counter>); 7] {
+        [
             (
                 "source_events_accepted",
                 "Events acknowledged",
@@ -113,29 +139,7 @@ impl SourceFamilies {
                 "Clients that were not let in: wrong or no password, certificate refused",
                 &self.failed_logins,
             ),
-        ];
-        observe.register(|registry| {
-            for (name, help, counter) in counters {
-                registry.register(name, help, counter.clone());
-            }
-            let malformed = self.malformed.clone();
-            registry.register("source_malformed", "Input refused, by reason", malformed);
-            registry.register(
-                "source_connections",
-                "Connections open",
-                self.connections.clone(),
-            );
-            registry.register(
-                "source_up",
-                "1 while it listens, is connected, or has its port",
-                self.up.clone(),
-            );
-            registry.register(
-                "source_ack_seconds",
-                "From reading an event to acknowledging it",
-                self.ack_seconds.clone(),
-            );
-        });
+        ]
     }
 
     /// A source is gone for good, and with it its series, but for what was wrong with its input.
@@ -143,18 +147,9 @@ impl SourceFamilies {
         let label = SourceLabel {
             source: source.into(),
         };
-        let counters = [
-            &self.accepted,
-            &self.bytes,
-            &self.refused,
-            &self.missed,
-            &self.read_bytes,
-            &self.failed_logins,
-            &self.expired,
-        ];
-        counters.iter().for_each(|family| {
+        for (_, _, family) in self.counters() {
             family.remove(&label);
-        });
+        }
         self.connections.remove(&label);
         self.up.remove(&label);
         self.ack_seconds.remove(&label);

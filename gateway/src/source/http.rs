@@ -84,7 +84,7 @@ impl OpenSource for config::HttpSource {
             metrics: opening.metrics.clone(),
         };
         let (config, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
-        let over = move |socket| {
+        let serve = move |socket, stop| {
             HttpListener::over(
                 socket,
                 opening.credentials,
@@ -95,21 +95,9 @@ impl OpenSource for config::HttpSource {
                 opening.observe,
                 opening.metrics,
             )
+            .run(stop)
         };
-        let mut stop = opening.stop;
-        if !opening.may_wait {
-            let socket = socket::bind(self.listen).await?;
-            return Ok(Box::pin(over(socket).run(stop)));
-        }
-        match wanted.attempt().await {
-            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
-            None => Ok(Box::pin(async move {
-                match wanted.until_bound(&mut stop).await {
-                    Some(socket) => over(socket).run(stop).await,
-                    None => Ok(()),
-                }
-            })),
-        }
+        wanted.served(opening.may_wait, opening.stop, serve).await
     }
 }
 

@@ -86,7 +86,7 @@ impl OpenSource for config::MqttListener {
             metrics: opening.metrics.clone(),
         };
         let (limits, gateway_id) = (self.clone(), opening.gateway_id.to_owned());
-        let over = move |socket| {
+        let serve = move |socket, stop| {
             MqttListenerSource::over(
                 socket,
                 opening.credentials,
@@ -98,21 +98,9 @@ impl OpenSource for config::MqttListener {
                 opening.observe,
                 opening.metrics,
             )
+            .run(stop)
         };
-        let mut stop = opening.stop;
-        if !opening.may_wait {
-            let socket = socket::bind(self.listen).await?;
-            return Ok(Box::pin(over(socket).run(stop)));
-        }
-        match wanted.attempt().await {
-            Some(socket) => Ok(Box::pin(over(socket).run(stop))),
-            None => Ok(Box::pin(async move {
-                match wanted.until_bound(&mut stop).await {
-                    Some(socket) => over(socket).run(stop).await,
-                    None => Ok(()),
-                }
-            })),
-        }
+        wanted.served(opening.may_wait, opening.stop, serve).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! The socket of a listener. Where another program has its address, the others go on, and it is tried again.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +35,37 @@ pub(in crate::source) async fn bind(address: SocketAddr) -> Result<TcpListener, 
 }
 
 impl Wanted {
+    /// What `serve` makes of a socket at the address: at once, or as soon as there is one where it `may_wait`.
+    ///
+    /// # Errors
+    /// Why there is no socket, where it may not wait.
+    pub(in crate::source) async fn served<S, R, E>(
+        self,
+        may_wait: bool,
+        mut stop: watch::Receiver<bool>,
+        serve: S,
+    ) -> Result<Pin<Box<dyn Future<Output = Result<(), E>> + Send>>, String>
+    where
+        S: FnOnce(TcpListener, watch::Receiver<bool>) -> R + Send + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let socket = match may_wait {
+            true => self.attempt().await,
+            false => Some(bind(self.address).await?),
+        };
+        Ok(match socket {
+            Some(socket) => Box::pin(serve(socket, stop)),
+            None => Box::pin(async move {
+                match self.until_bound(&mut stop).await {
+                    Some(socket) => serve(socket, stop).await,
+                    None => Ok(()),
+                }
+            }),
+        })
+    }
+
     /// One attempt, whose failure is told.
-    pub(in crate::source) async fn attempt(&self) -> Option<TcpListener> {
+    async fn attempt(&self) -> Option<TcpListener> {
         match bind(self.address).await {
             Ok(socket) => Some(socket),
             Err(why) => {
@@ -47,10 +78,7 @@ impl Wanted {
     }
 
     /// Attempts until one succeeds; `None` on shutdown.
-    pub(in crate::source) async fn until_bound(
-        &self,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Option<TcpListener> {
+    async fn until_bound(&self, shutdown: &mut watch::Receiver<bool>) -> Option<TcpListener> {
         loop {
             tokio::select! {
                 () = stopped(shutdown) => return None,
