@@ -96,15 +96,6 @@ fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
         .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))
 }
 
-/// `text` as TOML.
-fn document<'t>(file: &str, text: &'t str) -> Result<Document<&'t str>, Vec<Diagnostic>> {
-    Document::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        vec![Diagnostic::error(file, text, span, message)]
-    })
-}
-
 /// Refuses what has no rules folder.
 fn with_rules<S, U>(config: Config<S, U>) -> Result<Config<S, U>, Vec<Diagnostic>> {
     match config.rules_missing {

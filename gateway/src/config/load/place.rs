@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use tidegate_rules::diagnostic::Diagnostic;
 use toml_edit::{Document, Item};
 
-use super::{ROOT, document, text_of};
+use super::syntax::document;
+use super::{ROOT, text_of};
 use crate::config::context::{Context, Variables};
 use crate::config::gateway::GATEWAY;
 use crate::config::key::AnyKey;

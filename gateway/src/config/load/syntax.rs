@@ -1,12 +1,31 @@
 //! What is no TOML in a configuration, all of it at once: each line that is none is left out, and the rest is looked at.
 
 use tidegate_rules::diagnostic::Diagnostic;
-use toml_edit::Document;
+use toml_edit::{Document, TomlError};
 
 use crate::config::context::Span;
 
 /// Errors shown at once; a file with more is hardly one of ours.
 const ERRORS_MAX: usize = 20;
+
+/// `text` as TOML, all of it.
+///
+/// # Errors
+/// The first thing that is none.
+pub(super) fn document<'t>(
+    file: &str,
+    text: &'t str,
+) -> Result<Document<&'t str>, Vec<Diagnostic>> {
+    Document::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        vec![Diagnostic::error(file, text, span, one_line(&error))]
+    })
+}
+
+/// What the library says, on one line.
+fn one_line(error: &TomlError) -> String {
+    error.message().lines().collect::<Vec<_>>().join(", ")
+}
 
 /// A text with blanks in place of what is no TOML, each byte at its place; and what is wrong with that, in the order of
 /// the lines.
@@ -28,8 +47,7 @@ fn left_out(file: &str, text: &str, errors: &mut Vec<Diagnostic>) -> String {
         let span = error.span().unwrap_or(0..0);
         let lines = lines_at(&sound, span.start);
         if left_out_to != Some(lines.start) {
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            errors.push(told(file, text, &sound, span, message));
+            errors.push(told(file, text, &sound, span, one_line(&error)));
         }
         left_out_to = Some(lines.end);
         let blank: String = sound[lines.clone()]
