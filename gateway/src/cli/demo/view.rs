@@ -156,18 +156,18 @@ fn say_stderr(line: &str) {
 
 fn plain(snapshot: &Snapshot) -> String {
     let state = match (snapshot.gateway_up, snapshot.line_up) {
-        (false, _) => ", killed",
-        (_, false) => ", cut",
-        (true, true) => "",
+        // Nobody can be asked how much waits.
+        (false, _) => ", killed".to_owned(),
+        (_, false) => format!(", {} waiting, cut", snapshot.backlog),
+        (true, true) => format!(", {} waiting", snapshot.backlog),
     };
     format!(
-        "{:>5.1}s {} acked ({}/s, p99 {}), {} delivered, {} waiting{state}",
+        "{:>5.1}s {} acked ({}/s, p99 {}), {} delivered{state}",
         snapshot.elapsed.as_secs_f64(),
         snapshot.accepted,
         snapshot.accepted_per_s,
         millis(snapshot.ack_p99),
         snapshot.delivered,
-        snapshot.backlog,
     )
 }
 
