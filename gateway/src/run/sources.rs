@@ -97,10 +97,10 @@ impl Sources {
         }
     }
 
-    /// Binds and spawns every source.
+    /// Opens and spawns every source; a listener whose address is taken waits for it.
     ///
     /// # Errors
-    /// When a listener cannot listen.
+    /// When one cannot be opened.
     pub(super) async fn start(
         &mut self,
         tasks: &mut Tasks,
