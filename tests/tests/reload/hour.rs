@@ -78,7 +78,10 @@ fn status_says(gateway: &Gateway, words: &[&str]) {
         let output = gateway.ask(&["status"]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         match words.iter().all(|word| said.contains(word)) {
-            true => Ok(println!("$ tidegate status\n{said}")),
+            true => {
+                println!("$ tidegate status\n{said}");
+                Ok(())
+            }
             false => Err(said),
         }
     });
