@@ -15,7 +15,7 @@ use crate::incoming::{Body, DurableMark, EventId, Incoming, ResumeError};
 use crate::message::{self, SessionId, ToGateway};
 use session::{Gap, Received, Session};
 
-pub use session::{ANSWER_MS, ANSWER_MS_MAX, DISCOVER_MS, RESEND_MS, TIME_MS};
+pub use session::{ANSWER_MS, ANSWER_MS_MAX, DISCOVER_MS, RESEND_MS, TIME_MS, WELCOME_MS_MAX};
 
 /// The gateway's half.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct HostLink {
     decoder: Decoder,
     counters: Counters,
     session: Session,
+    /// The message in the decoder is still to be taken: a gap went before it.
+    is_kept: bool,
 }
 
 impl HostLink {
@@ -32,20 +34,22 @@ impl HostLink {
             decoder: Decoder::default(),
             counters: Counters::default(),
             session: Session::new(nonce),
+            is_kept: false,
         }
     }
 
     /// Takes bytes from the front of `bytes` until there is something to hand on; `None` when they are used up. Call
     /// it again until then.
     pub fn receive<'a>(&'a mut self, bytes: &mut &[u8], now_ms: u64) -> Option<Incoming<'a>> {
-        if let Some(gap) = self.session.gap.take() {
-            return Some(Incoming::Gap {
-                last: gap.last,
-                count: gap.count,
-            });
+        if let Some(Gap { last, count }) = self.session.take_gap() {
+            return Some(Incoming::Gap { last, count });
         }
         let received = loop {
-            match self.decoder.advance(bytes)? {
+            let was_kept = core::mem::take(&mut self.is_kept);
+            match was_kept
+                .then_some(Ok(()))
+                .or_else(|| self.decoder.advance(bytes))?
+            {
                 Ok(()) => {}
                 Err(error) => {
                     error.count_in(&mut self.counters);
@@ -64,6 +68,10 @@ impl HostLink {
                     None => continue,
                 }
             };
+            if let Some(Gap { last, count }) = self.session.gap_before(&message) {
+                self.is_kept = true;
+                return Some(Incoming::Gap { last, count });
+            }
             count(&mut self.counters.frames);
             self.session.heard_ms = Some(now_ms);
             if let Some(received) = self.session.receive(&message, now_ms, &mut self.counters) {
@@ -77,8 +85,10 @@ impl HostLink {
     /// Without `schema_known` the schema is fetched before the first event. Everything handed on before must be durable
     /// or given up by now.
     ///
-    /// The node stays in the session that it is in, if any: once minted, a session belongs to one boot of one node. A
-    /// caller that keeps it with the mark can tell two nodes with one name apart, see [`resume_in`](Self::resume_in).
+    /// A node of which something is stored stays in the session that it is in, if any: once minted, a session belongs to
+    /// one boot of one node. A caller that keeps it with the mark can tell two nodes with one name apart, see
+    /// [`resume_in`](Self::resume_in). One of which nothing is stored gets a session: a welcome to another one than it is
+    /// in may still be on its way, from before a restart of this side.
     pub fn resume(
         &mut self,
         mark: Option<DurableMark>,
@@ -86,8 +96,8 @@ impl HostLink {
         now_ms: u64,
     ) -> Result<(), ResumeError> {
         let session = match self.session.claimed() {
-            0 => self.session.mint(),
-            claimed => claimed,
+            claimed if claimed != 0 && mark.is_some() => claimed,
+            _ => self.session.mint(),
         };
         self.resume_in(session, mark, schema_known, now_ms)
     }

@@ -204,7 +204,8 @@ fn hears(host: &mut HostLink, message: &[u8]) -> Option<String> {
 fn gateway() -> HostLink {
     let mut host = HostLink::new(1);
     assert!(hears(&mut host, &bytes(hello(0, 0))).is_some());
-    host.resume(None, true, 0).expect("somebody is there");
+    host.resume_in(SESSION, None, true, 0)
+        .expect("somebody is there");
     host
 }
 
@@ -300,7 +301,8 @@ fn a_field_that_a_newer_node_describes_stops_no_node() {
     for (what, message, is_told) in cases {
         let mut host = HostLink::new(1);
         assert!(hears(&mut host, &bytes(hello(0, 0))).is_some());
-        host.resume(None, false, 0).expect("somebody is there");
+        host.resume_in(SESSION, None, false, 0)
+            .expect("somebody is there");
         let told = hears(&mut host, &message);
         let expected = is_told.then_some("SchemaUnreadable { key: 9 }");
         assert_eq!(told.as_deref(), expected, "{what}");

@@ -2,7 +2,8 @@
 
 use tidegate_link::device::{HELLO_MS, RETRANSMIT_MS_MIN};
 use tidegate_link::frame::{FRAME_SIZE_MAX, decode, encode};
-use tidegate_link::message::{Level, ToDevice, ToGateway};
+use tidegate_link::host::WELCOME_MS_MAX;
+use tidegate_link::message::{Hello, Level, ToDevice, ToGateway};
 use tidegate_link::{
     DeviceLink, DurableMark, EventId, Field, HostLink, Identity, Incoming, Kind, RamRing,
     ResumeError, Schema, Sequence, Value,
@@ -333,40 +334,131 @@ fn an_event_of_another_session_makes_the_gateway_ask_who_is_there() {
     assert_eq!(asked(&mut host, 3_500), [ToDevice::Discover]);
 }
 
+fn hello(session: u16) -> ToGateway<'static> {
+    ToGateway::Hello(Hello {
+        device: DEVICE,
+        boot: 1,
+        session,
+        firmware: "",
+        slot: 0,
+        schema: 0,
+        window: 8,
+        next: Sequence(4),
+        oldest: Sequence(4),
+        lost: 0,
+    })
+}
+
+/// The welcomes among what it sends, and the token of its question for the clock.
+fn welcomes(host: &mut HostLink, now_ms: u64) -> (usize, Option<u16>) {
+    let asked = asked(host, now_ms);
+    let token = asked.iter().find_map(|message| match message {
+        ToDevice::TimeRequest { token } => Some(*token),
+        _ => None,
+    });
+    let is_welcome = |message: &&ToDevice| matches!(message, ToDevice::Welcome { .. });
+    (asked.iter().filter(is_welcome).count(), token)
+}
+
 #[test]
-fn a_node_that_is_in_a_session_stays_in_it_and_one_that_is_in_none_gets_a_new_one() {
+fn a_node_stays_in_the_session_that_its_events_are_stored_in_and_any_other_gets_a_new_one() {
+    let stored = Some(DurableMark(id(1, 3)));
     let mut sessions = Vec::new();
-    for (at, claimed) in [0, 900, 0, 900].into_iter().enumerate() {
+    for (at, (claimed, mark)) in [(0, None), (900, stored), (0, stored), (900, None)]
+        .into_iter()
+        .enumerate()
+    {
         let mut host = HostLink::new(40 + at as u16);
-        let hello = tidegate_link::message::Hello {
-            device: DEVICE,
-            boot: 1,
-            session: claimed,
-            firmware: "",
-            slot: 0,
-            schema: 0,
-            window: 8,
-            next: Sequence(0),
-            oldest: Sequence(0),
-            lost: 0,
-        };
-        assert!(hears(&mut host, ToGateway::Hello(hello), 0));
-        host.resume(None, true, 0).expect("somebody is there");
+        assert!(hears(&mut host, hello(claimed), 0));
+        host.resume(mark, true, 0).expect("somebody is there");
         sessions.push(host.session());
-        let welcomes = asked(&mut host, 0);
-        let welcomes = welcomes
-            .iter()
-            .filter(|m| matches!(m, ToDevice::Welcome { .. }));
-        assert_eq!(welcomes.count(), usize::from(claimed == 0));
-        // It says hello in no session again: its welcome got lost, or it is another node.
-        let again = tidegate_link::message::Hello {
-            session: 0,
-            ..hello
-        };
-        assert!(hears(&mut host, ToGateway::Hello(again), 1));
-        host.resume(None, true, 1).expect("somebody is there");
-        assert_ne!(host.session(), *sessions.last().expect("one"));
+        let stays = claimed != 0 && mark.is_some();
+        assert_eq!(welcomes(&mut host, 0).0, usize::from(!stays));
+        // Somebody says hello in no session: the welcome got lost, or it is another node.
+        let at_ms = if stays { 1 } else { WELCOME_MS_MAX };
+        assert!(hears(&mut host, hello(0), at_ms));
+        host.resume(mark, true, at_ms).expect("somebody is there");
+        assert_ne!(host.session(), sessions[at]);
     }
-    assert_eq!((sessions[1], sessions[3]), (900, 900));
-    assert_ne!(sessions[0], sessions[2]);
+    assert_eq!(sessions[1], 900);
+    assert!(sessions[0] != sessions[2] && sessions[3] != 900);
+}
+
+#[test]
+fn a_hello_that_left_before_the_welcome_came_changes_nothing() {
+    let time = |token| ToGateway::TimeReply {
+        token,
+        boot: 1,
+        uptime_ms: 9,
+    };
+    for claimed in [0, 900] {
+        let mut host = HostLink::new(40);
+        assert!(hears(&mut host, hello(claimed), 0));
+        host.resume(None, true, 0).expect("somebody is there");
+        let (count, token) = welcomes(&mut host, 0);
+        assert_eq!(count, 1);
+        let token = token.expect("it asks for the clock behind the welcome");
+        for now_ms in [1, 1_000, 4_000] {
+            for session in [0, 900, 901] {
+                assert!(!hears(&mut host, hello(session), now_ms), "{session}");
+            }
+            assert_eq!(welcomes(&mut host, now_ms).0, 0);
+        }
+        // An answer to another question says nothing.
+        assert!(!hears(&mut host, time(token.wrapping_sub(1)), 4_001));
+        assert!(!hears(&mut host, hello(claimed), 4_002));
+        assert!(hears(&mut host, time(token), 4_003), "asked three times");
+        assert!(hears(&mut host, hello(claimed), 4_004), "it got lost");
+    }
+}
+
+#[test]
+fn a_clock_that_answers_late_is_heard() {
+    let mut host = HostLink::new(40);
+    assert!(hears(&mut host, hello(0), 0));
+    host.ask_clock(0);
+    let mut tokens = Vec::new();
+    for now_ms in (0..4_000).step_by(100) {
+        tokens.extend(welcomes(&mut host, now_ms).1);
+    }
+    assert!(tokens.len() > 2, "{tokens:?}");
+    tokens.dedup();
+    assert_eq!(tokens.len(), 1, "it is one question: {tokens:?}");
+    let answer = ToGateway::TimeReply {
+        token: tokens[0],
+        boot: 2,
+        uptime_ms: 9,
+    };
+    assert!(hears(&mut host, answer, 4_000));
+    assert!(!hears(&mut host, answer, 4_500), "once");
+}
+
+#[test]
+fn what_is_missing_is_told_once_the_node_is_in_the_session_and_before_what_it_brings() {
+    let mut host = HostLink::new(40);
+    assert!(hears(&mut host, hello(0), 0));
+    let mark = Some(DurableMark(id(1, 1)));
+    host.resume(mark, true, 0).expect("somebody is there");
+    let session = host.session();
+    asked(&mut host, 0);
+    let event = ToGateway::Event {
+        session,
+        sequence: Sequence(4),
+        record: &[],
+    };
+    let log = ToGateway::Log {
+        level: Level::Info,
+        text: "on",
+    };
+    let mut line = Vec::new();
+    let mut buffer = [0; FRAME_SIZE_MAX];
+    for message in [log, hello(0), event, event] {
+        line.extend_from_slice(encode(&message, &mut buffer).expect("fits"));
+    }
+    let (mut bytes, mut handed_on) = (&line[..], Vec::new());
+    while let Some(incoming) = host.receive(&mut bytes, 1) {
+        handed_on.push(words(&incoming));
+    }
+    assert_eq!(handed_on, ["Info: on", "gap of 2 up to 3", "4"]);
+    assert_eq!(host.counters().duplicates, 1);
 }

@@ -1,9 +1,11 @@
 //! The session with one node as a state machine: all of the gateway's half but its bytes.
 
+mod sending;
+
 use super::node::Node;
 use crate::counters::{Counters, count};
 use crate::incoming::{DurableMark, EventId, ResumeError};
-use crate::message::{Hello, SessionId, ToDevice, ToGateway};
+use crate::message::{Hello, SessionId, ToGateway};
 use crate::schema::FIELD_COUNT_MAX;
 use crate::sequence::Sequence;
 
@@ -15,6 +17,8 @@ pub const ANSWER_MS: u64 = 500;
 pub const ANSWER_MS_MAX: u64 = 2_000;
 /// How often the node's clock is read, in ms.
 pub const TIME_MS: u64 = 10_000;
+/// How long a welcome is on its way at most, there and back, where no clock says that it is over, in ms.
+pub const WELCOME_MS_MAX: u64 = 4_500;
 /// How long a request to go back waits before it is repeated, in ms.
 pub const RESEND_MS: u64 = 100;
 
@@ -61,11 +65,14 @@ pub(super) struct Session {
     expected: Sequence,
     /// The first record that is not durable.
     undurable: Sequence,
-    /// Found on resuming, to be handed on first.
-    pub(super) gap: Option<Gap>,
+    /// Found on resuming, to be handed on first once the node is in the session: what is stored belongs to who is in it.
+    gap: Option<Gap>,
     /// When the present phase asks (again) for what it waits for.
     ask_at_ms: u64,
     welcome_due: bool,
+    welcome_sent_ms: u64,
+    /// A question that left behind the welcome is answered: what comes now left after the welcome came, if it did.
+    welcome_is_over: bool,
     /// How long the last question whether the welcome arrived waits for its answer.
     answer_ms: u64,
     /// Somebody sends in another session: who is there?
@@ -96,6 +103,8 @@ impl Session {
             gap: None,
             ask_at_ms: 0,
             welcome_due: false,
+            welcome_sent_ms: 0,
+            welcome_is_over: false,
             answer_ms: ANSWER_MS,
             discover_due: false,
             discover_from_ms: 0,
@@ -124,6 +133,8 @@ impl Session {
             } => self.take_event(session, sequence, now_ms, counters),
             ToGateway::TimeReply { token, .. } if token == self.time_token => {
                 let sent_ms = self.time_sent_ms.take()?;
+                self.time_at_ms = now_ms.saturating_add(TIME_MS);
+                self.welcome_is_over = true;
                 Some(Received::Time {
                     sent_ms,
                     received_ms: now_ms,
@@ -143,6 +154,9 @@ impl Session {
         now_ms: u64,
         counters: &mut Counters,
     ) -> Option<Received> {
+        if self.left_before_welcome(hello, now_ms) {
+            return None;
+        }
         let before = self.node.replace(Node::new(hello));
         let waiting = matches!(self.phase, Phase::FetchingSchema(_) | Phase::AskingClock);
         if waiting && before.is_some_and(|node| node.goes_on_as(hello)) {
@@ -163,11 +177,22 @@ impl Session {
         self.skip_to(hello.oldest, counters).map(Received::Gap)
     }
 
+    /// Whether the welcome may still be on its way to who says hello. Another one would only cross it: the node may have
+    /// taken the first by then, and would be in a session that nothing is expected of.
+    fn left_before_welcome(&self, hello: &Hello<'_>, now_ms: u64) -> bool {
+        let is_on_its_way = self.phase == Phase::Welcoming
+            && !self.welcome_is_over
+            && now_ms.saturating_sub(self.welcome_sent_ms) < WELCOME_MS_MAX;
+        let same = self.node.is_some_and(|node| node.is_of(hello));
+        is_on_its_way && same && hello.session != self.session
+    }
+
     /// Nothing of the session before is due any more.
     fn leave(&mut self, now_ms: u64) {
         (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
         (self.welcome_due, self.discover_due) = (false, false);
         (self.time_at_ms, self.discover_from_ms) = (now_ms, now_ms);
+        self.time_sent_ms = None;
     }
 
     /// The node that said hello is not acceptable: whoever says hello next is handed on.
@@ -201,6 +226,31 @@ impl Session {
 
     pub(super) fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// The gap that is to be handed on now.
+    pub(super) fn take_gap(&mut self) -> Option<Gap> {
+        match self.phase {
+            Phase::Running => self.gap.take(),
+            _ => None,
+        }
+    }
+
+    /// The gap that is to be handed on before this message, which shows that the node is in the session.
+    pub(super) fn gap_before(&mut self, message: &ToGateway<'_>) -> Option<Gap> {
+        let is_of_session = match message {
+            ToGateway::Event { session, .. } => *session == self.session,
+            ToGateway::Hello(hello) => {
+                hello.session == self.session && self.node.is_some_and(|node| node.is_of(hello))
+            }
+            _ => false,
+        };
+        if !is_of_session || self.phase != Phase::Welcoming {
+            return None;
+        }
+        let gap = self.gap.take()?;
+        self.phase = Phase::Running;
+        Some(gap)
     }
 
     fn boot_reused(&mut self, hello: &Hello<'_>) -> Received {
@@ -262,6 +312,8 @@ impl Session {
         (self.ask_at_ms, self.answer_ms) = (now_ms, ANSWER_MS);
         let there = self.claimed() == self.session;
         self.welcome_due = !there;
+        (self.welcome_sent_ms, self.welcome_is_over) = (now_ms, there);
+        (self.time_at_ms, self.time_sent_ms) = (now_ms, None);
         (self.ack_due, self.resend_due, self.resend_from_ms) = (there, there, now_ms);
         self.phase = if there {
             Phase::Running
@@ -341,112 +393,5 @@ impl Session {
             self.undurable = id.sequence.next();
             self.ack_due = true;
         }
-    }
-
-    pub(super) fn next_message(&mut self, now_ms: u64) -> Option<ToDevice> {
-        let (session, next) = (self.session, self.undurable);
-        if now_ms >= self.ask_at_ms
-            && let Some(request) = self.request(now_ms)
-        {
-            return Some(request);
-        }
-        if !self.is_running() {
-            return None;
-        }
-        if self.discover_due && now_ms >= self.discover_from_ms {
-            (self.discover_due, self.discover_from_ms) = (false, now_ms + DISCOVER_MS);
-            return Some(ToDevice::Discover);
-        }
-        if let Some(retry_ms) = self.refuse_ms.take() {
-            (self.ack_due, self.resend_due) = (false, false);
-            return Some(ToDevice::Refuse {
-                session,
-                next,
-                retry_ms,
-            });
-        }
-        if core::mem::take(&mut self.ack_due) {
-            return Some(ToDevice::Ack { session, next });
-        }
-        if self.resend_due && now_ms >= self.resend_from_ms {
-            (self.resend_due, self.resend_from_ms) = (false, now_ms + RESEND_MS);
-            return Some(ToDevice::Resend {
-                session,
-                next: self.expected,
-            });
-        }
-        if now_ms >= self.time_at_ms {
-            self.time_at_ms = now_ms + TIME_MS;
-            return Some(self.time_request(now_ms));
-        }
-        None
-    }
-
-    fn time_request(&mut self, now_ms: u64) -> ToDevice {
-        self.time_token = self.time_token.wrapping_add(1);
-        self.time_sent_ms = Some(now_ms);
-        ToDevice::TimeRequest {
-            token: self.time_token,
-        }
-    }
-
-    /// What the present phase asks the node for.
-    fn request(&mut self, now_ms: u64) -> Option<ToDevice> {
-        let node = self.node;
-        let (request, again_ms) = match self.phase {
-            Phase::Searching => (ToDevice::Discover, DISCOVER_MS),
-            Phase::AskingClock => (self.time_request(now_ms), ANSWER_MS),
-            Phase::FetchingSchema(index) => (
-                ToDevice::SchemaRequest {
-                    key: node?.schema,
-                    index,
-                },
-                ANSWER_MS,
-            ),
-            Phase::Welcoming if core::mem::take(&mut self.welcome_due) => {
-                let Node { device, boot, .. } = node?;
-                let (session, next) = (self.session, self.undurable);
-                let welcome = ToDevice::Welcome {
-                    device,
-                    boot,
-                    session,
-                    next,
-                };
-                (welcome, self.answer_ms)
-            }
-            // The hello says whether the welcome arrived.
-            Phase::Welcoming => {
-                self.answer_ms = (2 * self.answer_ms).min(ANSWER_MS_MAX);
-                (ToDevice::Discover, self.answer_ms)
-            }
-            Phase::Identified | Phase::Running => return None,
-        };
-        self.ask_at_ms = now_ms.saturating_add(again_ms);
-        Some(request)
-    }
-
-    pub(super) fn next_deadline(&self) -> u64 {
-        let asks = matches!(
-            self.phase,
-            Phase::Searching | Phase::AskingClock | Phase::FetchingSchema(_) | Phase::Welcoming
-        );
-        let ask = if asks { self.ask_at_ms } else { u64::MAX };
-        if !self.is_running() {
-            return ask;
-        }
-        if self.ack_due || self.refuse_ms.is_some() {
-            return 0;
-        }
-        let resend = if self.resend_due {
-            self.resend_from_ms
-        } else {
-            u64::MAX
-        };
-        let discover = if self.discover_due {
-            self.discover_from_ms
-        } else {
-            u64::MAX
-        };
-        ask.min(resend).min(discover).min(self.time_at_ms)
     }
 }
