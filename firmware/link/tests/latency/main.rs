@@ -319,7 +319,7 @@ fn course(takes_ms: u64, harm: Option<(Way, u32, Harm)>) -> Case {
 fn no_frame_that_is_lost_late_or_doubled_stops_a_slow_line_for_ten_seconds() {
     const HARMS: [Harm; 3] = [Harm::Lose, Harm::Double, Harm::Late(2_000)];
     let mut faults = Vec::new();
-    for takes_ms in [0, 500, 1_000, 2_000] {
+    for takes_ms in [500, 2_000] {
         let good = run(&course(takes_ms, None));
         let mut longest_ms = 0;
         for (way, frames) in [(Way::Up, good.up), (Way::Down, good.down)] {

@@ -3,6 +3,7 @@
 
 mod gateway;
 mod node;
+mod slow_line;
 
 use std::time::Duration;
 
@@ -45,8 +46,10 @@ enum Step<'a> {
     Calm,
     /// The gateway starts again.
     Restart,
+    /// So many ms pass.
+    Pause(u64),
 }
-use Step::{Calm, Drained, Holds, Make, Plug, Pull, Reboot, Restart, Swap, Told, Unwire};
+use Step::{Calm, Drained, Holds, Make, Pause, Plug, Pull, Reboot, Restart, Swap, Told, Unwire};
 
 /// Reads `plug 0 one`.
 fn step(text: &str) -> Step<'_> {
@@ -70,22 +73,25 @@ fn step(text: &str) -> Step<'_> {
         "told" => Told(text["told ".len()..].trim()),
         "calm" => Calm,
         "restart" => Restart,
+        "pause" => Pause(words[1].parse().expect("a number")),
         other => panic!("no step is called {other}"),
     }
 }
 
-struct Case {
-    name: &'static str,
-    nodes: &'static [Begin],
+struct Case<'a> {
+    name: &'a str,
+    nodes: &'a [Begin],
     /// Boot, sequence and session of the mark that the store has; without session it is of an earlier version.
     mark: Option<(u64, u64, u16)>,
-    steps: &'static str,
+    steps: &'a str,
 }
 
 /// One case under way.
 struct Course {
     store: Store,
     gateway: Option<TestGateway>,
+    /// How long a line takes, each way.
+    takes: Duration,
     nodes: Vec<NodeTask>,
     /// The node at each port, by number.
     plugged: [Option<usize>; 3],
@@ -99,7 +105,7 @@ impl Course {
     }
 
     async fn plug(&mut self, node: usize, port: usize) {
-        let (near, far) = tokio::io::duplex(4096);
+        let (near, far) = slow_line::line(self.takes);
         self.gateway().lines[port].send(near).expect("a port");
         self.nodes[node].wire(Some(far)).await;
         self.plugged[port] = Some(node);
@@ -149,6 +155,7 @@ impl Course {
                 };
                 self.wait(calm, step).await;
             }
+            Pause(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Restart => {
                 let writer = self.gateway.take().expect("it runs").stop().await;
                 self.gateway = Some(TestGateway::start(&self.store, writer));
@@ -210,7 +217,7 @@ impl Course {
     }
 }
 
-fn run(case: &Case) {
+fn run(case: &Case<'_>, takes: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut writer, store) = tidegate_store::open(Options::new(folder.path())).expect("a store");
     if let Some((boot, sequence, session)) = case.mark {
@@ -236,6 +243,7 @@ fn run(case: &Case) {
         let mut course = Course {
             gateway: Some(TestGateway::start(&store, writer)),
             store,
+            takes,
             nodes: nodes
                 .map(|(number, begin)| NodeTask::start(number, *begin))
                 .collect(),
@@ -249,7 +257,7 @@ fn run(case: &Case) {
     });
 }
 
-const CASES: &[Case] = &[
+const CASES: &[Case<'_>] = &[
     Case {
         name: "same boot, both at once",
         nodes: &[Boot(9), Boot(9)],
@@ -447,7 +455,7 @@ const CASES: &[Case] = &[
 fn nodes_with_one_name_lose_nothing_and_are_told() {
     let threads: Vec<_> = CASES
         .iter()
-        .map(|case| (case.name, std::thread::spawn(|| run(case))))
+        .map(|case| (case.name, std::thread::spawn(|| run(case, Duration::ZERO))))
         .collect();
     let failed: Vec<_> = threads
         .into_iter()
