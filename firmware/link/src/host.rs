@@ -173,6 +173,11 @@ impl HostLink {
         self.session.heard_ms
     }
 
+    /// Since when somebody says hello without having answered what it needs to be in a session.
+    pub fn joining_ms(&self) -> Option<u64> {
+        self.session.joining_ms
+    }
+
     /// Whether events are welcome.
     pub fn is_running(&self) -> bool {
         self.session.is_running()

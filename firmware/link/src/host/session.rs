@@ -90,6 +90,8 @@ pub(super) struct Session {
     time_sent_ms: Option<u64>,
     time_at_ms: u64,
     pub(super) heard_ms: Option<u64>,
+    /// Since when somebody says hello and is not in a session.
+    pub(super) joining_ms: Option<u64>,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
             time_sent_ms: None,
             time_at_ms: 0,
             heard_ms: None,
+            joining_ms: None,
         }
     }
 
@@ -166,10 +169,11 @@ impl Session {
         // Another session is another node, or the same one after its welcome got lost: the caller knows which.
         if !same || !self.is_running() || hello.session != self.session {
             self.phase = Phase::Identified;
+            self.joining_ms.get_or_insert(now_ms);
             self.leave(now_ms);
             return Some(Received::Hello);
         }
-        self.phase = Phase::Running;
+        self.is_there();
         self.discover_due = false;
         if hello.next.is_before(self.expected) || hello.next.is_before(hello.oldest) {
             return Some(self.boot_reused(hello));
@@ -187,6 +191,11 @@ impl Session {
         is_on_its_way && same && hello.session != self.session
     }
 
+    /// The node is in the session.
+    fn is_there(&mut self) {
+        (self.phase, self.joining_ms) = (Phase::Running, None);
+    }
+
     /// Nothing of the session before is due any more.
     fn leave(&mut self, now_ms: u64) {
         (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
@@ -198,6 +207,7 @@ impl Session {
     /// The node that said hello is not acceptable: whoever says hello next is handed on.
     pub(super) fn turn_away(&mut self, now_ms: u64) {
         self.phase = Phase::Searching;
+        self.joining_ms = None;
         self.leave(now_ms);
         self.ask_at_ms = now_ms.saturating_add(DISCOVER_MS);
     }
@@ -249,7 +259,7 @@ impl Session {
             return None;
         }
         let gap = self.gap.take()?;
-        self.phase = Phase::Running;
+        self.is_there();
         Some(gap)
     }
 
@@ -315,11 +325,10 @@ impl Session {
         (self.welcome_sent_ms, self.welcome_is_over) = (now_ms, there);
         (self.time_at_ms, self.time_sent_ms) = (now_ms, None);
         (self.ack_due, self.resend_due, self.resend_from_ms) = (there, there, now_ms);
-        self.phase = if there {
-            Phase::Running
-        } else {
-            Phase::Welcoming
-        };
+        match there {
+            true => self.is_there(),
+            false => self.phase = Phase::Welcoming,
+        }
     }
 
     fn take_event(
@@ -334,7 +343,8 @@ impl Session {
             self.discover_due = self.is_running();
             return None;
         }
-        (self.phase, self.discover_due) = (Phase::Running, false);
+        self.is_there();
+        self.discover_due = false;
         if self.refuse_ms.is_some() {
             return None;
         }

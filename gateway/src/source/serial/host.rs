@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_link::message::{LOG_SIZE_MAX, Level};
-use tidegate_link::{Body, EventId, FRAME_SIZE_MAX, Field};
+use tidegate_link::{Body, EventId, FRAME_SIZE_MAX, Field, HostLink};
 use tidegate_rules::event::{Event, UnixMs};
 use tidegate_store::Store;
 
@@ -116,6 +116,7 @@ impl SerialHost {
         self.heard_ms = None;
         self.leave(why, now);
         self.turned_away.gone(&self.budget);
+        self.turned_away.answers(true, None, &self.budget, now);
     }
 
     /// The device is not at this port any more.
@@ -281,14 +282,18 @@ impl SerialHost {
     }
 
     /// The same for a device that is not heard any more, and for one that was turned away.
-    pub(super) fn check_silence(&mut self, heard_ms: Option<u64>, now: Instant) {
+    pub(super) fn check_silence(&mut self, link: &HostLink, now: Instant) {
         let now_ms = self.now_ms(now);
-        let silent = heard_ms.is_some_and(|at| now_ms.saturating_sub(at) >= SILENT_MS_MAX);
+        let lasts = |at: u64| now_ms.saturating_sub(at) >= SILENT_MS_MAX;
+        let silent = link.heard_ms().is_some_and(lasts);
         if silent {
             self.device_lost("it is silent", now);
         }
         self.report_joined(now);
         self.turned_away.look(&self.budget, now);
+        let answers = silent || !link.joining_ms().is_some_and(lasts);
+        let name = self.device.as_ref().map(|device| &*device.name);
+        self.turned_away.answers(answers, name, &self.budget, now);
         self.budget.look(now);
     }
 

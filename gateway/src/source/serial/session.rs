@@ -99,7 +99,7 @@ impl<'a> SerialSession<'a> {
                 },
                 () = self.host.receipts.ready() => self.settle(clock::monotonic()),
                 () = tokio::time::sleep(self.wait(now)) => {
-                    self.host.check_silence(self.link.heard_ms(), clock::monotonic());
+                    self.host.check_silence(&self.link, clock::monotonic());
                 }
             }
         }

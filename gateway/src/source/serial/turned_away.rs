@@ -1,4 +1,5 @@
-//! A device whose events are not taken: told once, and a trouble of its port for as long as it says hello.
+//! A device whose events are not taken: told once, and a trouble of its port for as long as it says hello. One that says
+//! hello and answers nothing, likewise.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,17 @@ use crate::observe::source::device::BootReused;
 use crate::source::port_budget::PortBudget;
 
 const KIND: &str = "device";
+const MUTE_KIND: &str = "joining";
 /// A device says hello every second until it is welcome: after so long it is not there any more.
 const GONE: Duration = Duration::from_secs(15);
 
 /// The device at a port that was turned away last.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway(Option<Last>);
+pub(super) struct TurnedAway {
+    last: Option<Last>,
+    /// It is told that what is there answers nothing.
+    is_mute: bool,
+}
 
 #[derive(Debug)]
 struct Last {
@@ -81,19 +87,42 @@ impl TurnedAway {
 
     /// Whether the words are news.
     fn tell(&mut self, why: String, budget: &PortBudget, now: Instant) -> bool {
-        let known = self.0.as_mut().filter(|last| last.why == why);
+        let known = self.last.as_mut().filter(|last| last.why == why);
         if let Some(last) = known {
             last.at = now;
             return false;
         }
         budget.raise(KIND, &why, now);
-        self.0 = Some(Last { why, at: now });
+        self.last = Some(Last { why, at: now });
         true
+    }
+
+    /// Whether what says hello answers what it is asked and told, for half a minute.
+    pub(super) fn answers(
+        &mut self,
+        does: bool,
+        name: Option<&str>,
+        budget: &PortBudget,
+        now: Instant,
+    ) {
+        if self.is_mute != does {
+            return;
+        }
+        self.is_mute = !does;
+        if does {
+            return budget.clear(MUTE_KIND);
+        }
+        let (name, path) = (name.unwrap_or("without a name"), budget.path());
+        let why = format!(
+            "the device {name} at {path} says hello and answers nothing that it is asked: its readings are not taken and \
+             stay on it; is the line that it hears on connected, and does its firmware answer?"
+        );
+        budget.raise(MUTE_KIND, &why, now);
     }
 
     /// Nobody is turned away any more.
     pub(super) fn gone(&mut self, budget: &PortBudget) {
-        if self.0.take().is_some() {
+        if self.last.take().is_some() {
             budget.clear(KIND);
         }
     }
@@ -101,7 +130,7 @@ impl TurnedAway {
     /// The same, if that is so.
     pub(super) fn look(&mut self, budget: &PortBudget, now: Instant) {
         let quiet = |last: &Last| now.saturating_duration_since(last.at) >= GONE;
-        if self.0.as_ref().is_some_and(quiet) {
+        if self.last.as_ref().is_some_and(quiet) {
             self.gone(budget);
         }
     }
