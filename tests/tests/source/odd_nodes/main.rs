@@ -152,8 +152,8 @@ fn check(case: &Case, all: &Stored, let_go: &[(u32, u32)]) -> Vec<String> {
     faults
 }
 
-#[test]
-fn whatever_a_node_does_what_it_lets_go_is_stored_once_and_others_go_on() {
+/// A gateway with a port for each.
+fn gateway() -> Gateway {
     let sources: String = CASES
         .iter()
         .map(|Case { name, .. }| {
@@ -162,9 +162,14 @@ fn whatever_a_node_does_what_it_lets_go_is_stored_once_and_others_go_on() {
             )
         })
         .collect();
-    let mut gateway = Gateway::new(&format!(
+    Gateway::new(&format!(
         "{sources}[upstreams.out]\ntype = \"file\"\npath = \"out.jsonl\"\n"
-    ));
+    ))
+}
+
+#[test]
+fn whatever_a_node_does_what_it_lets_go_is_stored_once_and_others_go_on() {
+    let mut gateway = gateway();
     std::fs::create_dir_all(gateway.path("by-id")).expect("a folder");
     let nodes: Vec<OddNode> = CASES
         .iter()
