@@ -173,9 +173,10 @@ impl HostLink {
         self.session.heard_ms
     }
 
-    /// Since when somebody says hello without having answered what it needs to be in a session.
-    pub fn joining_ms(&self) -> Option<u64> {
-        self.session.joining_ms
+    /// Since when the node seems not to hear what it is told: it says hello and does not answer, or sends again and again
+    /// what is acknowledged. A good line is through with either within seconds.
+    pub fn unheard_ms(&self, now_ms: u64) -> Option<u64> {
+        self.session.unheard_ms(now_ms)
     }
 
     /// Whether events are welcome.

@@ -5,7 +5,8 @@ use tidegate_link::frame::{FRAME_SIZE_MAX, decode, encode};
 use tidegate_link::message::{Hello, Level, Payload, Record, ToDevice, ToGateway};
 use tidegate_link::schema::FIELD_COUNT_MAX;
 use tidegate_link::{
-    Body, DeviceLink, Field, HostLink, Identity, Incoming, Kind, RamRing, Schema, Sequence, Value,
+    Body, DeviceLink, EventId, Field, HostLink, Identity, Incoming, Kind, RamRing, Schema,
+    Sequence, Value,
 };
 
 const DEVICE: [u8; 8] = *b"node-001";
@@ -334,4 +335,47 @@ fn a_schema_that_is_too_long_or_that_nobody_knows_stops_no_node() {
         }
         assert!(host.is_running(), "{count}");
     }
+}
+
+#[test]
+fn who_does_not_hear_is_known_by_what_it_says_again() {
+    let mut buffer = [0; FRAME_SIZE_MAX];
+    let mut tell = |host: &mut HostLink, message: &[u8], now_ms| {
+        let mut frame = encode(&Raw(message), &mut buffer).expect("fits");
+        host.receive(&mut frame, now_ms);
+    };
+    let mut host = HostLink::new(1);
+    tell(&mut host, &bytes(hello(2, 0)), 1_000);
+    host.resume_in(SESSION, None, false, 1_000)
+        .expect("somebody is there");
+    tell(&mut host, &bytes(hello(2, 0)), 5_000);
+    assert_eq!(host.unheard_ms(6_000), Some(1_000));
+    let field = bytes(ToGateway::SchemaField {
+        key: 9,
+        index: 0,
+        count: 2,
+        field: FIELD,
+    });
+    tell(&mut host, &field, 7_000);
+    assert_eq!(host.unheard_ms(8_000), Some(7_000), "it does answer");
+    host = gateway();
+    assert_eq!(host.unheard_ms(8_000), None);
+    for now_ms in [9_000, 10_000] {
+        tell(&mut host, &event(0, &[]), now_ms);
+    }
+    assert_eq!(host.unheard_ms(10_000), None, "it is not stored yet");
+    host.acknowledge(EventId {
+        device: DEVICE,
+        boot: 1,
+        sequence: Sequence(0),
+    });
+    for now_ms in [11_000, 16_000, 21_000] {
+        tell(&mut host, &event(0, &[]), now_ms);
+    }
+    assert_eq!(host.unheard_ms(22_000), Some(11_000));
+    assert_eq!(host.unheard_ms(31_000), None, "it has nothing to say");
+    tell(&mut host, &event(0, &[]), 31_000);
+    assert_eq!(host.unheard_ms(31_000), Some(31_000));
+    tell(&mut host, &event(1, &[]), 32_000);
+    assert_eq!(host.unheard_ms(32_000), None, "it goes on");
 }

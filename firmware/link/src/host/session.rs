@@ -22,6 +22,9 @@ pub const WELCOME_MS_MAX: u64 = 4_500;
 /// How long a request to go back waits before it is repeated, in ms.
 pub const RESEND_MS: u64 = 100;
 
+/// A node that gets no acknowledgement sends again sooner than this, in ms.
+const REPEAT_MS_MAX: u64 = 10_000;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// Nobody known, or nobody acceptable.
@@ -91,7 +94,9 @@ pub(super) struct Session {
     time_at_ms: u64,
     pub(super) heard_ms: Option<u64>,
     /// Since when somebody says hello and is not in a session.
-    pub(super) joining_ms: Option<u64>,
+    joining_ms: Option<u64>,
+    /// Since when, and until when, the node sends what it was told is stored, and nothing else.
+    repeats_ms: Option<(u64, u64)>,
 }
 
 impl Session {
@@ -120,6 +125,7 @@ impl Session {
             time_at_ms: 0,
             heard_ms: None,
             joining_ms: None,
+            repeats_ms: None,
         }
     }
 
@@ -201,7 +207,7 @@ impl Session {
         (self.gap, self.refuse_ms, self.ack_due, self.resend_due) = (None, None, false, false);
         (self.welcome_due, self.discover_due) = (false, false);
         (self.time_at_ms, self.discover_from_ms) = (now_ms, now_ms);
-        self.time_sent_ms = None;
+        (self.time_sent_ms, self.repeats_ms) = (None, None);
     }
 
     /// The node that said hello is not acceptable: whoever says hello next is handed on.
@@ -351,16 +357,35 @@ impl Session {
         if sequence == self.expected {
             self.expected = sequence.next();
             (self.resend_due, self.resend_from_ms) = (false, now_ms);
+            self.repeats_ms = None;
             return Some(Received::Event(self.node?.id(sequence)));
         }
         if sequence.is_before(self.expected) {
             count(&mut counters.duplicates);
             self.ack_due = true;
+            self.note_repeat(now_ms);
         } else {
             count(&mut counters.out_of_order);
             self.resend_due = true;
         }
         None
+    }
+
+    fn note_repeat(&mut self, now_ms: u64) {
+        let goes_on = self
+            .repeats_ms
+            .filter(|(_, last_ms)| now_ms.saturating_sub(*last_ms) < REPEAT_MS_MAX);
+        let since_ms = goes_on.map_or(now_ms, |(since_ms, _)| since_ms);
+        // What is not stored yet is rightly sent again.
+        self.repeats_ms = (self.expected == self.undurable).then_some((since_ms, now_ms));
+    }
+
+    /// Since when the node does what it would not do if it heard what it is told.
+    pub(super) fn unheard_ms(&self, now_ms: u64) -> Option<u64> {
+        let repeats = self
+            .repeats_ms
+            .filter(|(_, last_ms)| now_ms.saturating_sub(*last_ms) < REPEAT_MS_MAX);
+        self.joining_ms.or(repeats.map(|(since_ms, _)| since_ms))
     }
 
     /// Whether this is the field of the schema that is asked for.
@@ -374,6 +399,7 @@ impl Session {
             return None;
         }
         self.ask_at_ms = now_ms;
+        self.joining_ms = Some(now_ms);
         // Readings of a schema that is too long to be fetched are taken without it.
         if index + 1 >= count || usize::from(count) > FIELD_COUNT_MAX {
             self.open(now_ms);

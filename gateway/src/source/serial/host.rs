@@ -116,7 +116,7 @@ impl SerialHost {
         self.heard_ms = None;
         self.leave(why, now);
         self.turned_away.gone(&self.budget);
-        self.turned_away.answers(true, None, &self.budget, now);
+        self.turned_away.hears(true, None, &self.budget, now);
     }
 
     /// The device is not at this port any more.
@@ -291,9 +291,9 @@ impl SerialHost {
         }
         self.report_joined(now);
         self.turned_away.look(&self.budget, now);
-        let answers = silent || !link.joining_ms().is_some_and(lasts);
+        let hears = silent || !link.unheard_ms(now_ms).is_some_and(lasts);
         let name = self.device.as_ref().map(|device| &*device.name);
-        self.turned_away.answers(answers, name, &self.budget, now);
+        self.turned_away.hears(hears, name, &self.budget, now);
         self.budget.look(now);
     }
 

@@ -1,5 +1,5 @@
-//! A device whose events are not taken: told once, and a trouble of its port for as long as it says hello. One that says
-//! hello and answers nothing, likewise.
+//! A device whose events are not taken: told once, and a trouble of its port for as long as it says hello. One that
+//! seems not to hear, likewise.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::observe::source::device::BootReused;
 use crate::source::port_budget::PortBudget;
 
 const KIND: &str = "device";
-const MUTE_KIND: &str = "joining";
+const DEAF_KIND: &str = "deaf";
 /// A device says hello every second until it is welcome: after so long it is not there any more.
 const GONE: Duration = Duration::from_secs(15);
 
@@ -16,8 +16,8 @@ const GONE: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
     last: Option<Last>,
-    /// It is told that what is there answers nothing.
-    is_mute: bool,
+    /// It is told that what is there does not hear.
+    is_deaf: bool,
 }
 
 #[derive(Debug)]
@@ -97,27 +97,27 @@ impl TurnedAway {
         true
     }
 
-    /// Whether what says hello answers what it is asked and told, for half a minute.
-    pub(super) fn answers(
+    /// Whether what is there hears what it is asked and told, as far as half a minute shows.
+    pub(super) fn hears(
         &mut self,
         does: bool,
         name: Option<&str>,
         budget: &PortBudget,
         now: Instant,
     ) {
-        if self.is_mute != does {
+        if self.is_deaf != does {
             return;
         }
-        self.is_mute = !does;
+        self.is_deaf = !does;
         if does {
-            return budget.clear(MUTE_KIND);
+            return budget.clear(DEAF_KIND);
         }
-        let (name, path) = (name.unwrap_or("without a name"), budget.path());
+        let (name, path) = (name.unwrap_or("that is not known yet"), budget.path());
         let why = format!(
-            "the device {name} at {path} says hello and answers nothing that it is asked: its readings are not taken and \
-             stay on it; is the line that it hears on connected, and does its firmware answer?"
+            "the device {name} at {path} seems not to hear the gateway: it says the same again and again, and its readings \
+             stay on it; is the wire from here to it connected, and does its firmware answer?"
         );
-        budget.raise(MUTE_KIND, &why, now);
+        budget.raise(DEAF_KIND, &why, now);
     }
 
     /// Nobody is turned away any more.

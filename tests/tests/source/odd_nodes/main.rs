@@ -207,11 +207,11 @@ fn whatever_a_node_does_what_it_lets_go_is_stored_once_and_others_go_on() {
             },
         );
     }
-    for mute in ["nofield", "deaf"] {
-        wait::find("who answers nothing is named", || {
+    for deaf in ["nofield", "noack", "deaf"] {
+        wait::find("who does not hear is named", || {
             let troubles = gateway.status()["troubles"].to_string();
-            let words = format!("the device {mute} at ");
-            let is_told = troubles.contains(&words) && troubles.contains("answers nothing");
+            let words = format!("the device {deaf} at ");
+            let is_told = troubles.contains(&words) && troubles.contains("seems not to hear");
             is_told.then_some(()).ok_or(troubles)
         });
     }
