@@ -52,13 +52,15 @@ impl CsvReader {
     /// What is wrong with the line, in words.
     pub(super) fn object(&mut self, line: &str) -> Result<String, String> {
         let quotes = line.matches('"').count();
+        let read = self.cells(line);
         // A line is a reading; the rest of a cell that has an end of line in it must not pass for one.
-        if std::mem::replace(&mut self.is_open, self.is_open && quotes == 0) && quotes % 2 == 1 {
+        if self.is_open && quotes % 2 == 1 && read.is_ok() {
+            self.is_open = false;
             return Err(
                 "it closes the quotes of a line before, and a cell ends with its line".into(),
             );
         }
-        let read = self.cells(line);
+        self.is_open &= quotes == 0;
         self.is_open |= read.as_ref().is_err_and(|why| why.starts_with(NOT_CLOSED));
         read
     }
