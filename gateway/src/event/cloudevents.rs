@@ -20,6 +20,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use tidegate_rules::event::content_type::is_json;
 use tidegate_rules::event::{Event, EventTime, Extension, ExtensionKind, UnixMs};
 
 use super::delivery::Delivery;
@@ -242,6 +243,18 @@ pub fn within(event: Event, payload_bytes_max: usize) -> Result<Event, Wrong> {
             "a payload of {bytes} bytes is over max_payload = {payload_bytes_max}"
         ))),
     }
+}
+
+/// Whether a message of binary mode says nothing: an empty payload is data only under a type that has empty texts.
+pub fn is_without_data(event: &Event) -> bool {
+    event.data.is_empty() && event.content_type.as_deref().is_none_or(is_json)
+}
+
+/// The content type of a message of binary mode with this payload. Where there is no data, one that would make an empty text
+/// of it is left out.
+pub fn binary_content_type<'e>(event: &'e Event, payload: &[u8]) -> Option<&'e str> {
+    let kind = event.content_type.as_deref();
+    kind.filter(|kind| !event.without_data || !payload.is_empty() || is_json(kind))
 }
 
 /// A time as RFC 3339 in UTC; what no calendar holds becomes the epoch.

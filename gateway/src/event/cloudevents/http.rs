@@ -81,8 +81,8 @@ pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong>
         read(event, name, &text).map_err(|what| what.at("headers"))?;
     }
     let kind = headers.get(CONTENT_TYPE).map(|kind| {
-        let what = "header content-type: it is no ASCII";
-        kind.to_str().map_err(|_| Wrong::Bad(what.into()))
+        let what = "header content-type: it is no UTF-8";
+        std::str::from_utf8(kind.as_bytes()).map_err(|_| Wrong::Bad(what.into()))
     });
     let kind = kind.transpose()?;
     // An empty one says as little as none.

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use tidegate_rules::event::{Event, Extension, ExtensionKind};
 
 use super::{
-    Attribute, SPEC_VERSION, continue_way, defined, of_delivery_with, of_event, read,
-    read_extension,
+    Attribute, SPEC_VERSION, continue_way, defined, is_without_data, of_delivery_with, of_event,
+    read, read_extension,
 };
 use crate::event::arrival::SENDER_ID;
 use crate::event::delivery::Delivery;
@@ -88,7 +88,7 @@ pub fn read_publish<'a>(
 ) -> (bool, Result<(), String>) {
     if !structured::open(event) {
         let read = read_properties(event, properties);
-        event.without_data = event.data.is_empty() && event.content_type.is_none();
+        event.without_data = is_without_data(event);
         return (false, read);
     }
     let said = event.clone();

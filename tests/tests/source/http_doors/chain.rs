@@ -64,6 +64,23 @@ fn events_on_the_way() -> Vec<(String, String, &'static str)> {
             document("3\",\"time\":\"2026-01-02t03:04:06.000000000000z"),
             "2026-01-02T03:04:06",
         ),
+        (
+            "Content-Type: text/plain; by=\"é\"\r\n".into(),
+            "11".into(),
+            "text/plain; by=\\\"é\\\"",
+        ),
+        (
+            STRUCTURED.into(),
+            document("4\",\"datacontenttype\":\"text/plain\",\"without\":\"1")
+                .replace(",\"data\":1", ""),
+            "\"without\":\"1\"",
+        ),
+        (
+            STRUCTURED.into(),
+            document("5\",\"datacontenttype\":\"application/json\",\"without\":\"2")
+                .replace(",\"data\":1", ""),
+            "\"without\":\"2\"",
+        ),
     ]
 }
 
@@ -108,6 +125,16 @@ fn a_gateway_takes_whatever_another_one_sends() {
             assert!(letters.is_empty(), "{lane}: {letters:?}");
             (listed.len() == sent).then_some(()).ok_or(listed.len())
         });
+        let without = listed
+            .iter()
+            .filter(|event| !event["event"]["without"].is_null());
+        for event in without {
+            let document = event["event"].as_object().expect("a document");
+            let has_data = document
+                .keys()
+                .any(|name| matches!(&**name, "data" | "data_base64"));
+            assert!(!has_data, "{lane} {event}");
+        }
         for (_, _, what) in &events {
             let shows = |event: &&serde_json::Value| event.to_string().contains(what);
             assert_eq!(

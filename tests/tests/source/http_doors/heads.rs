@@ -33,7 +33,7 @@ const HEADS: &[Case] = &[
         "Content-Type: text/pl\u{e4}in\r\n",
         "21",
         400,
-        "header content-type: it is no ASCII",
+        "header content-type: it is no UTF-8",
     ),
     (
         "Content-Type: text/plain\r\nContent-Type: text/csv\r\n",
