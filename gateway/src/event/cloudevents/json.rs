@@ -177,12 +177,16 @@ pub(crate) fn beginning(bytes: &[u8]) -> String {
 /// # Errors
 /// What is wrong, and where.
 pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong> {
-    let RawMembers(members) = serde_json::from_slice(document).map_err(|error| {
+    let members: RawMembers<'_> = serde_json::from_slice(document).map_err(|error| {
         Wrong::Bad(format!(
             "it is no JSON object: {error}; it begins with {}",
             beginning(document)
         ))
     })?;
+    if let Some(name) = &members.twice {
+        return bad(format!("`{name:.100}` stands there twice"));
+    }
+    let members = members.by_name;
     complete(members.keys().map(String::as_str))?;
     let mut event = template.clone();
     event.content_type = None;

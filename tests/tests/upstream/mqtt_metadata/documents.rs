@@ -214,7 +214,7 @@ fn a_gateway_that_gets_documents_from_another_has_its_events() {
     for event in &events {
         let event = &event["event"];
         assert_eq!(event["source"], "plant-b/floor", "{event}");
-        assert_eq!(event["publisher"], "plant-b-central", "{event}");
+        assert_eq!(event["publisher"], "device", "{event}");
         assert!(event.get("senderid").is_none(), "{event}");
     }
 }

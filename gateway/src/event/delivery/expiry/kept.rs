@@ -6,6 +6,9 @@ use crate::time::clock::Boot;
 /// Bytes of a reading in the store: its fields in their order, little-endian.
 pub(super) const BYTES: usize = 5 * 8;
 
+/// How old the reading may be that is kept when a message with an interval arrives.
+pub(super) const UNKNOWN_MS_MAX: u64 = 1000;
+
 /// A reading of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Kept {
@@ -62,13 +65,22 @@ impl Kept {
                 boot,
                 ..self
             },
-            // One more, so that whatever arrived before is known to be earlier.
-            _ => Kept {
-                running_ms: running_ms.saturating_add(1),
-                boot: boot.unwrap_or_default(),
-                boot_running_ms: running_ms.saturating_add(1),
-                stepped_ms: self.stepped_ms,
-            },
+            // Whatever arrived before must be known to be earlier, what came since the reading too. No machine starts anew
+            // in less.
+            _ => {
+                let unknown_ms = if self == Kept::default() {
+                    1
+                } else {
+                    UNKNOWN_MS_MAX + 1
+                };
+                let running_ms = running_ms.saturating_add(unknown_ms);
+                Kept {
+                    running_ms,
+                    boot: boot.unwrap_or_default(),
+                    boot_running_ms: running_ms,
+                    stepped_ms: self.stepped_ms,
+                }
+            }
         }
     }
 }
@@ -97,16 +109,16 @@ mod tests {
                 50_000,
                 1_000,
             ),
-            ("power cut", 0, Some(boot(8, 10)), 5_001, 5_001),
+            ("power cut", 0, Some(boot(8, 10)), 6_001, 6_001),
             (
                 "power cut, sealed since",
                 6_000,
                 Some(boot(8, 10)),
-                6_001,
-                6_001,
+                7_001,
+                7_001,
             ),
-            ("a boot that began anew", 0, Some(boot(7, 10)), 5_001, 5_001),
-            ("no boot known", 0, None, 5_001, 5_001),
+            ("a boot that began anew", 0, Some(boot(7, 10)), 6_001, 6_001),
+            ("no boot known", 0, None, 6_001, 6_001),
         ] {
             let on = kept.go_on(store_ms, now);
             assert_eq!(on.running_ms, running_ms, "{name}");
