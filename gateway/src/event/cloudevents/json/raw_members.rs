@@ -2,6 +2,7 @@
 //! one loses the other.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -32,10 +33,9 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMembers<'de>, A::Error> {
         let mut members = RawMembers::default();
         while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-            if members.by_name.contains_key(&name) {
-                members.twice = Some(name);
-            } else {
-                members.by_name.insert(name, value);
+            match members.by_name.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(value)),
+                Entry::Occupied(known) => members.twice = Some(known.key().clone()),
             }
         }
         Ok(members)
