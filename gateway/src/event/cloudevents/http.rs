@@ -59,16 +59,6 @@ fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// # Errors
 /// Which header is wrong, and why.
 pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong> {
-    for name in headers.keys() {
-        let is_read = *name == CONTENT_TYPE || name.as_str().starts_with(PREFIX);
-        let mut values = headers.get_all(name).iter();
-        let first = values.next();
-        if is_read && values.any(|other| Some(other) != first) {
-            return Err(Wrong::Bad(format!(
-                "header {name}: it stands there more than once, with other values"
-            )));
-        }
-    }
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix(PREFIX) else {
             continue;
@@ -88,6 +78,16 @@ pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong>
     // An empty one says as little as none.
     if let Some(kind) = kind.filter(|kind| !kind.trim().is_empty()) {
         read(event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
+    }
+    for name in headers.keys() {
+        let is_read = *name == CONTENT_TYPE || name.as_str().starts_with(PREFIX);
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        if is_read && values.any(|other| Some(other) != first) {
+            return Err(Wrong::Bad(format!(
+                "header {name}: it stands there more than once, with other values"
+            )));
+        }
     }
     Ok(())
 }

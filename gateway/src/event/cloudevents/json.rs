@@ -183,10 +183,10 @@ pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong
             beginning(document)
         ))
     })?;
-    if let Some(name) = &members.twice {
-        return bad(format!("`{name:.100}` stands there twice"));
-    }
-    let members = members.by_name;
+    let RawMembers {
+        by_name: members,
+        twice,
+    } = members;
     complete(members.keys().map(String::as_str))?;
     let mut event = template.clone();
     event.content_type = None;
@@ -208,7 +208,10 @@ pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong
     if data.is_some() && event.content_type.is_none() {
         event.content_type = Some("application/json".into());
     }
-    Ok(event)
+    match twice {
+        None => Ok(event),
+        Some(name) => bad(format!("`{name:.100}` stands there twice")),
+    }
 }
 
 fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {

@@ -2,7 +2,6 @@
 //! one loses the other.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -33,9 +32,8 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMembers<'de>, A::Error> {
         let mut members = RawMembers::default();
         while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-            match members.by_name.entry(name) {
-                Entry::Vacant(place) => drop(place.insert(value)),
-                Entry::Occupied(known) => members.twice = Some(known.key().clone()),
+            if members.by_name.insert(name.clone(), value).is_some() {
+                members.twice = Some(name);
             }
         }
         Ok(members)
