@@ -286,7 +286,10 @@ async fn what_was_written_before_a_rotation_that_fails_is_confirmed_and_not_writ
         for _ in 0..5 {
             let refused = deliver(&mut file, 3..6).await;
             let told = refused.expect_err("the file is full").message;
-            assert!(told.contains(&numbered(files_max).display().to_string()), "{told}");
+            assert!(
+                told.contains(&numbered(files_max).display().to_string()),
+                "{told}"
+            );
             file.connect().await.expect("the same file");
         }
         let text = std::fs::read_to_string(&path).expect("a file");
