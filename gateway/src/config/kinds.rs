@@ -41,6 +41,11 @@ pub(crate) trait Kind: Sized {
     fn at_broker(&self) -> Option<AtBroker<'_>> {
         None
     }
+
+    /// The largest payload that it takes, where somebody says so.
+    fn payload_bytes_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Who a source or an upstream is.
@@ -133,6 +138,9 @@ pub(crate) trait Kinds: Sized + 'static {
     /// See [`Kind::at_broker`].
     fn at_broker(&self) -> Option<AtBroker<'_>>;
 
+    /// See [`Kind::payload_bytes_max`].
+    fn payload_bytes_max(&self) -> Option<usize>;
+
     /// The kind that `type` names.
     fn named(name: &str) -> Option<&'static Listed<Self>> {
         Self::ALL.iter().find(|kind| kind.name == name)
@@ -219,6 +227,14 @@ macro_rules! kinds {
                 match self {
                     $($Kinds::$Variant(config) => {
                         $crate::config::kinds::Kind::at_broker(config)
+                    })*
+                }
+            }
+
+            fn payload_bytes_max(&self) -> Option<usize> {
+                match self {
+                    $($Kinds::$Variant(config) => {
+                        $crate::config::kinds::Kind::payload_bytes_max(config)
                     })*
                 }
             }
