@@ -82,6 +82,20 @@ pub(super) fn check<S: Kinds, U: Kinds>(
 fn check_loops<S: Kinds, U: Kinds>(root: &Section<'_>, sources: &[Read<S>], upstreams: &[Read<U>]) {
     for upstream in upstreams {
         for source in sources {
+            if let (Some(gives), Some(Claim::Address(listens))) =
+                (upstream.kind.at_broker(), source.kind.claim())
+                && gives.is_at(listens)
+            {
+                let (to, from) = (&upstream.name, &source.name.value);
+                let message = format!(
+                    "[upstreams.{}] publishes to this gateway's own [sources.{from}]",
+                    to.value
+                );
+                let warning = root.context.warning(to.span.clone(), message);
+                root.context.report(warning.with_note(
+                    "events go round unless rules keep them apart; give the address of another broker in `url`",
+                ));
+            }
             let (Some(gives), Some(takes)) = (upstream.kind.at_broker(), source.kind.at_broker())
             else {
                 continue;
