@@ -115,6 +115,10 @@ impl Kind for MqttListener {
         })
     }
 
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.payload_bytes_max)
+    }
+
     fn claim(&self) -> Option<Claim<'_>> {
         Some(Claim::Address(self.listen))
     }
