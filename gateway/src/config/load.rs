@@ -199,6 +199,7 @@ fn config<S: Kinds, U: Kinds>(
     let sources = read_sources::<S>(&root, id);
     let (lanes, upstreams) = read_upstreams::<U>(&root, id);
     conflicts::check(&root, &sources, &upstreams, &api);
+    conflicts::check_letters(&root, &sources, &dead_letters, store.max_size_bytes);
     Some(Config {
         path: path.to_owned(),
         gateway: gateway?,
