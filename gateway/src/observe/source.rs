@@ -17,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::refusing::Refusing;
 use super::trouble::health::{Health, HealthState, Kind};
 use super::{Happening, Observe, SystemEvent};
 use crate::time::clock::{self, Now};
@@ -51,6 +52,7 @@ pub struct SourceFamilies {
     read_bytes: Family<SourceLabel, Counter>,
     failed_logins: Family<SourceLabel, Counter>,
     links: LinkFamily,
+    refusing: Refusing,
 }
 
 impl SourceFamilies {
@@ -71,6 +73,7 @@ impl SourceFamilies {
             read_bytes: Family::default(),
             failed_logins: Family::default(),
             links: LinkFamily::register(observe),
+            refusing: observe.refusing.clone(),
         };
         families.register_all(observe);
         families
@@ -173,6 +176,7 @@ impl SourceFamilies {
                 self.up.get_or_create_owned(&label),
                 clock::monotonic(),
             ),
+            refusing: self.refusing.clone(),
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
@@ -195,6 +199,7 @@ struct Inner {
     expired: Counter,
     connections: Gauge<i64, AtomicI64>,
     health: Health,
+    refusing: Refusing,
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
@@ -222,6 +227,11 @@ impl SourceMetrics {
     /// An event could not be stored and was not acknowledged.
     pub fn refused(&self) {
         self.0.refused.inc();
+    }
+
+    /// Why events are refused just now, as their senders are told it.
+    pub fn why_refused(&self) -> String {
+        self.0.refusing.words()
     }
 
     /// Input was refused for a reason of a few words.
