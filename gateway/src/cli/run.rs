@@ -111,7 +111,7 @@ fn failure(error: RunError, folder: Option<&Path>) -> Failure {
             Failure::rules(&errors, &files).and(kept)
         }
         RunError::BadConfig(error, kept) => Failure::BadConfig(vec![*error]).and(kept),
-        RunError::Folder(error, kept) => Failure::bad_config(&error.to_string()).and(kept),
+        RunError::Folder(error, kept) => Failure::BadConfig(vec![error.diagnostic()]).and(kept),
         error => Failure::new(error.to_string()),
     }
 }

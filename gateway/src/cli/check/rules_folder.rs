@@ -40,11 +40,10 @@ pub(in crate::cli) fn check_beside(config: &Path) -> Option<RuleFindings> {
 fn check_for<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> RuleFindings {
     let FolderContent { files, ignored } = match read(folder) {
         Ok(content) => content,
-        Err(FolderError { path, message }) => {
-            let path = path.display().to_string();
+        Err(error) => {
             return RuleFindings {
                 files: Vec::new(),
-                found: vec![Diagnostic::error(&path, "", 0..0, message)],
+                found: vec![error.diagnostic()],
                 rules: None,
                 others: Vec::new(),
             };

@@ -75,6 +75,7 @@ pub(super) fn check<S: Kinds, U: Kinds>(
     let upstreams = || upstreams.iter().filter_map(Owned::of);
     check_addresses(root, sources().chain(upstreams()), api);
     check_files(root, sources().chain(upstreams()));
+    check_usb(root, sources());
     check_clients(root, sources().chain(upstreams()));
     check_purpose(root);
 }
@@ -266,6 +267,16 @@ fn check_files<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'
                 path.display()
             ),
         }
+    });
+}
+
+/// The second of two sources that look for the same port would wait for it for ever.
+fn check_usb<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
+    let ports = owned.filter_map(|owned| {
+        owned.select(|claim| matches!(claim, Claim::Usb(..)).then_some(claim))
+    });
+    check_once(root, ports, PartialEq::eq, |_, first, this| {
+        format!("{first} and {this} look for the same port; tell them apart by `serial` in `match`")
     });
 }
 

@@ -14,9 +14,17 @@ const IN_DATA_DIR: [(&str, &str); 2] = [
     ("tidegate.sock", "the control socket"),
 ];
 
-/// The file that `path` names: links are followed as far as there is something.
+/// Links to links that are followed where nothing is at their end.
+const LINKS_MAX: usize = 8;
+
+/// The file that `path` names: links are followed, those to what is not there yet too.
 pub(super) fn named(path: &Path) -> PathBuf {
-    let plain = without_dots(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let mut plain = without_dots(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = plain.read_link() else { break };
+        let folder = plain.parent().unwrap_or(Path::new("/"));
+        plain = without_dots(&folder.join(target));
+    }
     let mut there = plain.as_path();
     let mut rest = Vec::new();
     loop {
@@ -94,9 +102,13 @@ mod tests {
         std::fs::write(at("file"), "").expect("a file");
         std::os::unix::fs::symlink("file", at("link")).expect("a link");
         std::os::unix::fs::symlink("folder", at("other")).expect("a link");
+        std::os::unix::fs::symlink("new", at("ahead")).expect("a link");
+        std::os::unix::fs::symlink("round", at("round")).expect("a link");
+        assert_eq!(named(&at("round")), named(&at("round")));
         for (one, another) in [
             ("file", "./file"),
             ("file", "link"),
+            ("new", "ahead"),
             ("file", "folder/../file"),
             ("file", "missing/../file"),
             ("folder/new", "other/new"),

@@ -53,6 +53,9 @@ impl Wanted {
             let note = format!("save it without one, or run `sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`");
             return Some((what.to_owned(), note));
         }
+        if text.trim().is_empty() {
+            return Some(("is empty".to_owned(), format!("write the {} into it", self.name())));
+        }
         match self.found(text) {
             Ok(true) => None,
             Ok(false) => Some(self.none(&headers)),
@@ -118,8 +121,12 @@ impl Wanted {
 
     /// What is said of `bytes` that are no text.
     pub(super) fn binary(self, path: &str, bytes: &[u8]) -> Option<Objection> {
-        // A sequence of ASN.1 with a length of two bytes or more.
-        let is_der = matches!(bytes, [0x30, 0x81..=0x84, ..]);
+        // A sequence of ASN.1, as long as the file or with a length of more than one byte.
+        let is_der = match bytes {
+            [0x30, 0x81..=0x84, ..] => true,
+            [0x30, length, rest @ ..] => usize::from(*length) == rest.len(),
+            _ => false,
+        };
         is_der.then(|| {
             let what = format!("is DER or PKCS #12, and a {} in PEM is read", self.name());
             let tool = self.tool();

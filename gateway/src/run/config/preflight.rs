@@ -63,10 +63,11 @@ pub(crate) fn warnings(config: &Config) -> Vec<Diagnostic> {
     taken.chain(group).collect()
 }
 
-/// Why nothing can be made in a folder. It is tried where the permissions allow it: some file systems take no files.
-fn write_objection(folder: &Path) -> Option<std::io::Error> {
+/// Why nothing can be made in a folder, and whether that was tried: where the permissions allow it, some file systems take
+/// nothing all the same.
+fn write_objection(folder: &Path) -> Option<(std::io::Error, bool)> {
     if let Err(why) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-        return Some(why.into());
+        return Some((why.into(), false));
     }
     let tried = folder.join(format!(".tidegate-{}", std::process::id()));
     match std::fs::create_dir(&tried) {
@@ -75,7 +76,7 @@ fn write_objection(folder: &Path) -> Option<std::io::Error> {
             None
         }
         // On a full disk a gateway starts, and waits for room.
-        Err(why) => (!control::is_no_space(&why)).then_some(why),
+        Err(why) => (!control::is_no_space(&why)).then_some((why, true)),
     }
 }
 
@@ -131,7 +132,7 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
         };
         return Some((message, "name a folder".to_owned()));
     }
-    let why = write_objection(there)?;
+    let (why, is_tried) = write_objection(there)?;
     let is_read_only = why.kind() == ErrorKind::ReadOnlyFilesystem;
     let message = match is_itself {
         true => format!("data_dir {shown} cannot be written by this user: {why}"),
@@ -145,6 +146,7 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
             "mount {} for writing (`mount -o remount,rw`), or name another data_dir",
             there.display()
         ),
+        _ if is_tried => "no folder can be made there; name another data_dir".to_owned(),
         true => format!(
             "run this as the user whose it is, or give it to the gateway's: `chown USER {shown}`"
         ),

@@ -37,6 +37,13 @@ impl std::fmt::Display for FolderError {
 
 impl std::error::Error for FolderError {}
 
+impl FolderError {
+    /// The same among other mistakes.
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::error(&self.path.display().to_string(), "", 0..0, &*self.message)
+    }
+}
+
 /// What a folder holds.
 #[derive(Debug, Default)]
 pub struct FolderContent {
