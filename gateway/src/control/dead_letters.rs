@@ -117,7 +117,7 @@ fn of_retry_error(error: RetryError) -> ApiResponse {
         RetryError::History(error) => response::of_history_error(&error),
         RetryError::Commit(why) => {
             response::error(StatusCode::SERVICE_UNAVAILABLE, why.into_owned())
-        },
+        }
     }
 }
 
@@ -155,7 +155,9 @@ async fn retried(
         .redrive
         .as_ref()
         .ok_or(RetryError::Commit("this gateway takes no letters".into()))?;
-    commit(&context.observe, redrive, vec![((), record)]).await.1?;
+    commit(&context.observe, redrive, vec![((), record)])
+        .await
+        .1?;
     off_thread(move || stored::removed(letters.remove(id), id)).await??;
     context.observe.clear_kind(NEW_DEAD_LETTERS);
     Ok(upstream)

@@ -6,6 +6,7 @@ pub mod link;
 pub mod login;
 pub mod port;
 mod readings;
+mod refused;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -222,16 +223,6 @@ impl SourceMetrics {
     pub fn accepted(&self, payload_bytes: usize) {
         self.0.accepted.inc();
         self.0.bytes.inc_by(payload_bytes as u64);
-    }
-
-    /// An event could not be stored and was not acknowledged.
-    pub fn refused(&self) {
-        self.0.refused.inc();
-    }
-
-    /// Why events are refused just now, as their senders are told it.
-    pub fn why_refused(&self) -> String {
-        self.0.refusing.words()
     }
 
     /// Input was refused for a reason of a few words.

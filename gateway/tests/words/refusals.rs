@@ -58,7 +58,10 @@ fn reason_string(gateway: &Gateway, client: &str, properties: &[u8]) -> Option<S
 /// That every sender is told what the status says, and that it holds these words.
 fn told_to_all(gateway: &Gateway, hooks: SocketAddr, words: &[&str]) {
     let answer = until_refused(hooks);
-    assert!(answer.to_lowercase().contains("\r\nretry-after: 10\r\n"), "{answer}");
+    assert!(
+        answer.to_lowercase().contains("\r\nretry-after: 10\r\n"),
+        "{answer}"
+    );
     for word in [&["events are refused: "], words].concat() {
         assert!(answer.contains(word), "{word}: {answer}");
     }
@@ -70,7 +73,9 @@ fn told_to_all(gateway: &Gateway, hooks: SocketAddr, words: &[&str]) {
     assert_eq!(reason_string(gateway, "small", &SMALL_PACKETS), None);
     wait::find("the status says the same", || {
         let (answer, all) = (until_refused(hooks), troubles(gateway));
-        let refused = all.iter().find(|one| one.starts_with("events are refused: "));
+        let refused = all
+            .iter()
+            .find(|one| one.starts_with("events are refused: "));
         let is_same = |told: &&String| answer.contains(&serde_json::json!(told).to_string());
         match refused.filter(is_same) {
             Some(_) => Ok(()),
@@ -92,7 +97,11 @@ fn told_to_all(gateway: &Gateway, hooks: SocketAddr, words: &[&str]) {
 fn a_store_at_its_max_size_is_told_to_every_sender() {
     let (mut gateway, hooks) = gateway("[store]\nmax_size = \"1MiB\"\n");
     gateway.start();
-    let words = ["the store is full: ", " MiB of 1.0 MiB; ", "larger `max_size`"];
+    let words = [
+        "the store is full: ",
+        " MiB of 1.0 MiB; ",
+        "larger `max_size`",
+    ];
     told_to_all(&gateway, hooks, &words);
 }
 
@@ -108,7 +117,11 @@ fn a_disk_below_free_min_is_told_to_every_sender() {
         };
         gateway.start();
         disk.fill_but(3 << 20);
-        let words = ["the disk has ", " MiB free, below the minimum of 4.0 MiB", "make room"];
+        let words = [
+            "the disk has ",
+            " MiB free, below the minimum of 4.0 MiB",
+            "make room",
+        ];
         told_to_all(&gateway, hooks, &words);
         disk.give_back();
         gateway.wait_until("it accepts again", || {

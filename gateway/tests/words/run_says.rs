@@ -7,7 +7,8 @@ use tidegate_tests::gateway::Gateway;
 use tidegate_tests::gateway::told::troubles;
 use tidegate_tests::wait;
 
-const RULES: &str = "rule a { on \"a\" send to archvie }\nrule b { on \"b\" wehn v > 1 send to archive }\n";
+const RULES: &str =
+    "rule a { on \"a\" send to archvie }\nrule b { on \"b\" wehn v > 1 send to archive }\n";
 const ARCHIVE: &str = "[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n";
 /// What is said of [`RULES`].
 const OF_RULES: [&str; 3] = ["a.rules:1:", "unknown destination `archvie`", "a.rules:2:"];
@@ -35,7 +36,13 @@ const CASES: &[Case] = &[
         gateway: "id = \"a b\"\ndata_dir = \"data\"\n",
         more: "[store]\nkeep_for = \"5 minutes\"\nnonsense = 1\n",
         rules: RULES.as_bytes(),
-        words: &["no id of a gateway", "write \"5m\"", "unknown key `nonsense`", OF_RULES[1], OF_RULES[2]],
+        words: &[
+            "no id of a gateway",
+            "write \"5m\"",
+            "unknown key `nonsense`",
+            OF_RULES[1],
+            OF_RULES[2],
+        ],
     },
     Case {
         name: "lines that are no TOML",
@@ -64,7 +71,11 @@ const CASES: &[Case] = &[
         gateway: "id = \"a\"\ndata_dri = \"data\"\n",
         more: "",
         rules: b"# fine\n# gr\xfcn\n",
-        words: &["unknown key `data_dri`", "a.rules", "it is not UTF-8: byte 0xfc in line 2; save it as UTF-8"],
+        words: &[
+            "unknown key `data_dri`",
+            "a.rules",
+            "it is not UTF-8: byte 0xfc in line 2; save it as UTF-8",
+        ],
     },
     Case {
         name: "rules that are no text alone",
@@ -76,7 +87,12 @@ const CASES: &[Case] = &[
 ];
 
 fn write(dir: &Path, case: &Case) {
-    let Case { gateway, more, rules, .. } = case;
+    let Case {
+        gateway,
+        more,
+        rules,
+        ..
+    } = case;
     let text = format!("[gateway]\n{gateway}rules = \"rules\"\n{ARCHIVE}{more}");
     std::fs::write(dir.join("gateway.toml"), text).expect("a configuration");
     std::fs::create_dir_all(dir.join("rules")).expect("a folder");
@@ -125,9 +141,10 @@ fn a_reload_says_what_is_wrong_with_the_rules_beside_a_broken_configuration() {
     wait::find("the trouble names both", || {
         let all = troubles(&gateway);
         let words = ["unknown key `nonsense`", "unknown destination `archvie`"];
-        let found = all
-            .iter()
-            .any(|one| one.contains("is refused, and what it said before goes on") && words.iter().all(|word| one.contains(word)));
+        let found = all.iter().any(|one| {
+            one.contains("is refused, and what it said before goes on")
+                && words.iter().all(|word| one.contains(word))
+        });
         found.then_some(()).ok_or_else(|| format!("{all:#?}"))
     });
 }

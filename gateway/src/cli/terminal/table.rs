@@ -254,11 +254,40 @@ mod tests {
     #[test]
     fn wide_characters_and_large_figures_fit_too() {
         let large = || "1000000000000".to_owned();
-        let headings = ["OUTPUTS TO", ">AT START", ">ROUTED", ">DELIVERED", ">DEAD", ">GIVEN UP", ">IN FLIGHT"];
-        for name in ["設備が故障".repeat(6), "😀 ".repeat(20), "x".repeat(60), "ü".repeat(60)] {
+        let headings = [
+            "OUTPUTS TO",
+            ">AT START",
+            ">ROUTED",
+            ">DELIVERED",
+            ">DEAD",
+            ">GIVEN UP",
+            ">IN FLIGHT",
+        ];
+        for name in [
+            "設備が故障".repeat(6),
+            "😀 ".repeat(20),
+            "x".repeat(60),
+            "ü".repeat(60),
+        ] {
             let mut table = Table::new(&headings);
-            table.row([name.clone(), large(), large(), large(), large(), large(), large()]);
-            table.row(["short".into(), "1".into(), "2".into(), "3".into(), "4".into(), "5".into(), "6".into()]);
+            table.row([
+                name.clone(),
+                large(),
+                large(),
+                large(),
+                large(),
+                large(),
+                large(),
+            ]);
+            table.row([
+                "short".into(),
+                "1".into(),
+                "2".into(),
+                "3".into(),
+                "4".into(),
+                "5".into(),
+                "6".into(),
+            ]);
             table.below(&"故障しました ".repeat(20));
             let text = written(&table, 80);
             for line in text.lines() {
@@ -271,7 +300,10 @@ mod tests {
         let mut table = Table::new(&["NAME", ">EVENTS"]);
         table.row(["設備".into(), "1".into()]);
         table.row(["oven".into(), "1".into()]);
-        assert_eq!(written(&table, 80), "NAME  EVENTS\n設備       1\noven       1\n");
+        assert_eq!(
+            written(&table, 80),
+            "NAME  EVENTS\n設備       1\noven       1\n"
+        );
     }
 
     #[test]

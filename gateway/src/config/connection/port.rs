@@ -158,9 +158,7 @@ impl PortMatch {
     pub(crate) fn claim(&self) -> Option<Claim<'_>> {
         match self {
             PortMatch::Path(path) => Some(Claim::File(path)),
-            PortMatch::Usb { vid, pid, serial } => {
-                Some(Claim::Usb(*vid, *pid, serial.as_deref()))
-            }
+            PortMatch::Usb { vid, pid, serial } => Some(Claim::Usb(*vid, *pid, serial.as_deref())),
         }
     }
 }

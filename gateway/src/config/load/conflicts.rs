@@ -192,7 +192,9 @@ fn check_once<T>(
 ) {
     let mut earlier: Vec<Owned<T>> = Vec::new();
     for this in owned {
-        let first = earlier.iter().find(|other| is_same(&other.what, &this.what));
+        let first = earlier
+            .iter()
+            .find(|other| is_same(&other.what, &this.what));
         if let Some(first) = first {
             let message = message((&this.what, &first.what), &first.owner, &this.owner);
             let error = root.context.error(this.span.clone(), message);
@@ -223,14 +225,17 @@ fn check_addresses<'a>(
             _ => None,
         })
     });
-    check_once(root, addresses, both_have, |(address, theirs), first, this| {
-        match address == theirs {
+    check_once(
+        root,
+        addresses,
+        both_have,
+        |(address, theirs), first, this| match address == theirs {
             true => format!("{first} and {this} both listen on {address}"),
             false => format!(
                 "{first} listens on {theirs} and {this} on {address}: one of them takes what the other wants"
             ),
-        }
-    });
+        },
+    );
 }
 
 /// Whether who listens on one of them keeps others from the other. All IPv6 addresses are all IPv4 addresses too, where
@@ -238,8 +243,7 @@ fn check_addresses<'a>(
 fn both_have(one: &SocketAddr, other: &SocketAddr) -> bool {
     let is_all = |address: &SocketAddr| address.ip().is_unspecified();
     let has = |all: &SocketAddr, address: &SocketAddr| {
-        is_all(all)
-            && (all.is_ipv4() == address.is_ipv4() || all.is_ipv6() && !is_ipv6_by_itself())
+        is_all(all) && (all.is_ipv4() == address.is_ipv4() || all.is_ipv6() && !is_ipv6_by_itself())
     };
     one.port() == other.port() && (one.ip() == other.ip() || has(one, other) || has(other, one))
 }
@@ -258,23 +262,25 @@ fn check_files<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'
     });
     type Named<'p> = (PathBuf, &'p Path);
     let is_same = |(one, _): &Named<'_>, (other, _): &Named<'_>| one == other;
-    check_once(root, files, is_same, |((_, path), (_, theirs)), first, this| {
-        match path == theirs {
+    check_once(
+        root,
+        files,
+        is_same,
+        |((_, path), (_, theirs)), first, this| match path == theirs {
             true => format!("{first} and {this} both use {}", path.display()),
             false => format!(
                 "{first} and {this} both use one file, as {} and as {}",
                 theirs.display(),
                 path.display()
             ),
-        }
-    });
+        },
+    );
 }
 
 /// The second of two sources that look for the same port would wait for it for ever.
 fn check_usb<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
-    let ports = owned.filter_map(|owned| {
-        owned.select(|claim| matches!(claim, Claim::Usb(..)).then_some(claim))
-    });
+    let ports = owned
+        .filter_map(|owned| owned.select(|claim| matches!(claim, Claim::Usb(..)).then_some(claim)));
     check_once(root, ports, PartialEq::eq, |_, first, this| {
         format!("{first} and {this} look for the same port; tell them apart by `serial` in `match`")
     });
@@ -292,9 +298,14 @@ fn check_clients<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim
             _ => None,
         })
     });
-    check_once(root, clients, PartialEq::eq, |((_, _, client_id), _), first, this| {
-        format!(
-            "{first} and {this} would connect to one broker with the client id `{client_id}`; set `client_id` on one of them"
-        )
-    });
+    check_once(
+        root,
+        clients,
+        PartialEq::eq,
+        |((_, _, client_id), _), first, this| {
+            format!(
+                "{first} and {this} would connect to one broker with the client id `{client_id}`; set `client_id` on one of them"
+            )
+        },
+    );
 }

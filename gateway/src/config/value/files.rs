@@ -9,16 +9,13 @@ use std::sync::Arc;
 
 use super::pem::{Objection, Wanted};
 use super::secret::Secret;
-use super::text::utf8;
+use super::text::{BYTE_ORDER_MARK, utf8};
 use crate::config::context::ReadFile;
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::Section;
 
 /// Bytes a certificate or secret file may hold; more is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// What some editors put in front of a text.
-pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Permission bits that let everybody on the machine in.
 const OTHERS: u32 = 0o007;
@@ -61,7 +58,9 @@ fn pem(
 ) -> Option<PathBuf> {
     let path = section.read(key)?;
     let shown = path.display().to_string();
-    let text = read(section, key, &path, by, &|bytes| wanted.binary(&shown, bytes))?;
+    let text = read(section, key, &path, by, &|bytes| {
+        wanted.binary(&shown, bytes)
+    })?;
     match wanted.objection(&shown, &text) {
         None => Some(path),
         Some((what, note)) => {
@@ -182,7 +181,9 @@ fn read(
         Err(error) => {
             let shown = path.display();
             let told = match other(&error.bytes) {
-                Some((what, note)) => section.error(key, format!("{shown} {what}")).with_note(note),
+                Some((what, note)) => section
+                    .error(key, format!("{shown} {what}"))
+                    .with_note(note),
                 None => section.error(key, format!("{shown}: {error}")),
             };
             section.context.report(told);

@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::files::BYTE_ORDER_MARK;
+use super::text::BYTE_ORDER_MARK;
 
 /// What a file should hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +41,25 @@ impl Wanted {
     /// Why `text`, what the file `path` holds, is not that.
     pub(super) fn objection(self, path: &str, text: &str) -> Option<Objection> {
         let headers: Vec<&str> = headers(text).collect();
-        let is_encrypted = headers.contains(&"ENCRYPTED PRIVATE KEY")
-            || text.contains("Proc-Type: 4,ENCRYPTED");
+        let is_encrypted =
+            headers.contains(&"ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED");
         if self == Wanted::PrivateKey && is_encrypted {
             let what = "is encrypted, and a gateway has nobody to ask for its passphrase";
-            let note = format!("write it without one: `(umask 077; openssl pkey -in {path} -out NEW)`");
+            let note =
+                format!("write it without one: `(umask 077; openssl pkey -in {path} -out NEW)`");
             return Some((what.to_owned(), note));
         }
         if text.starts_with(BYTE_ORDER_MARK) {
             let what = "begins with a byte order mark, behind which no PEM is seen";
-            let note = format!("save it without one, or run `sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`");
+            let note =
+                format!("save it without one, or run `sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`");
             return Some((what.to_owned(), note));
         }
         if text.trim().is_empty() {
-            return Some(("is empty".to_owned(), format!("write the {} into it", self.name())));
+            return Some((
+                "is empty".to_owned(),
+                format!("write the {} into it", self.name()),
+            ));
         }
         match self.found(text) {
             Ok(true) => None,
@@ -67,7 +72,8 @@ impl Wanted {
         match self {
             Wanted::Certificate => {
                 let all = CertificateDer::pem_slice_iter(text.as_bytes());
-                all.collect::<Result<Vec<_>, _>>().map(|all| !all.is_empty())
+                all.collect::<Result<Vec<_>, _>>()
+                    .map(|all| !all.is_empty())
             }
             Wanted::PrivateKey => match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
                 Ok(_) => Ok(true),
@@ -95,9 +101,15 @@ impl Wanted {
             return (holds("a certificate request"), note.to_owned());
         }
         if has("PUBLIC KEY") {
-            return (holds("a public key"), "name the other half of the pair".to_owned());
+            return (
+                holds("a public key"),
+                "name the other half of the pair".to_owned(),
+            );
         }
-        let note = format!("a PEM file of one begins with -----BEGIN {}-----", self.header());
+        let note = format!(
+            "a PEM file of one begins with -----BEGIN {}-----",
+            self.header()
+        );
         (format!("holds no {}", self.name()), note)
     }
 
@@ -108,9 +120,10 @@ impl Wanted {
                 let what = format!("is cut off: it ends before -----END {}-----", self.header());
                 (what, copy)
             }
-            pem::Error::IllegalSectionStart { .. } => {
-                ("is damaged: one of its -----BEGIN lines is torn".to_owned(), copy)
-            }
+            pem::Error::IllegalSectionStart { .. } => (
+                "is damaged: one of its -----BEGIN lines is torn".to_owned(),
+                copy,
+            ),
             pem::Error::Base64Decode(_) => {
                 let what = "is damaged: what stands between BEGIN and END is no base64";
                 (what.to_owned(), copy)
@@ -141,5 +154,9 @@ impl Wanted {
 /// What stands in the lines `-----BEGIN …-----`.
 fn headers(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.split(['\n', '\r']);
-    lines.filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+    lines.filter_map(|line| {
+        line.trim()
+            .strip_prefix("-----BEGIN ")?
+            .strip_suffix("-----")
+    })
 }

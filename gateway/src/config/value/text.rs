@@ -1,5 +1,8 @@
 //! Files that are text: UTF-8, or told where they are not.
 
+/// What some editors put in front of a text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The text of a file, or why it is none and what to do.
 ///
 /// # Errors
@@ -31,7 +34,10 @@ impl std::fmt::Display for NotUtf8 {
         let before = &self.bytes[..self.at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let byte = self.bytes.get(self.at).copied().unwrap_or_default();
-        write!(f, "it is not UTF-8: byte 0x{byte:02x} in line {line}; save it as UTF-8")
+        write!(
+            f,
+            "it is not UTF-8: byte 0x{byte:02x} in line {line}; save it as UTF-8"
+        )
     }
 }
 

@@ -18,9 +18,9 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
     match &tls.ca {
         Some(ca) => {
             for certificate in certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_files(&error)))?;
+                roots.add(certificate).map_err(|error| {
+                    format!("{}: {}", ca.display(), objection::of_files(&error))
+                })?;
             }
         }
         None => {

@@ -33,9 +33,9 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
         Some(ca) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_files(&error)))?;
+                roots.add(certificate).map_err(|error| {
+                    format!("{}: {}", ca.display(), objection::of_files(&error))
+                })?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
