@@ -168,11 +168,17 @@ impl Control {
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), ControlError> {
         let made = self.socket.take();
         let over_socket = async {
-            let socket = match made {
-                Some(socket) => socket,
-                None => self.file.once_there_is_room(self.answers.observe()).await,
-            };
-            server::serve_socket(&socket, &self.answers).await;
+            let mut made = made;
+            loop {
+                let socket = match made.take() {
+                    Some(socket) => socket,
+                    None => self.file.once_there_is_room(self.answers.observe()).await,
+                };
+                tokio::select! {
+                    () = server::serve_socket(&socket, &self.answers) => return,
+                    () = self.file.removed() => {}
+                }
+            }
         };
         let bound = self.api.take();
         let over_tcp = async {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `lane` | what to offer, and what each answer means: pure |
 //! | `lane::acceptance` | when an event was accepted, and whether it is live |
+//! | `lane::failing` | events that the upstream fails over |
 //! | `lane::outstanding` | records with several outputs, and what of them is given up |
 //! | `lane::pause` | what holds up a whole lane for a while |
 //! | `lane_driver` | does to the store what the lane asks for |
@@ -122,6 +123,9 @@ impl std::fmt::Display for ForwardError {
 
 impl std::error::Error for ForwardError {}
 
+/// The kind of trouble that events make which the upstream fails over, and no other.
+const NOT_TAKEN: &str = "not taken";
+
 /// Why a connection is over.
 enum ForwardingEnd {
     Broken(Trouble),
@@ -147,6 +151,8 @@ struct Forwarder<U> {
     successor: Option<Successor<U>>,
     reconnect: Backoff,
     jitter: Jitter,
+    /// Events told of that the upstream fails over; none is known at first of what a forwarder before told.
+    waiting: usize,
 }
 
 /// Forwards until shutdown: connects, offers what the store holds, settles what is answered.
@@ -198,6 +204,7 @@ pub async fn forward_by_turns<U: Upstream>(
         successor: None,
         reconnect,
         jitter,
+        waiting: usize::MAX,
     };
     forwarder.run().await
 }
@@ -368,6 +375,26 @@ impl<U: Upstream> Forwarder<U> {
             let told = MessagesExpired { upstream, events };
             self.context.observe.emit(&told);
         }
+        self.tell_of_waiting();
+    }
+
+    /// What waits because the upstream fails over it is a trouble, though the lane goes on.
+    fn tell_of_waiting(&mut self) {
+        let (count, why) = self.lane.waiting_alone();
+        if std::mem::replace(&mut self.waiting, count) == count {
+            return;
+        }
+        let (observe, subject) = (
+            &self.context.observe,
+            format!("upstream {}", self.context.name),
+        );
+        let what = match count {
+            0 => return observe.clear(&subject, NOT_TAKEN),
+            1 => "1 event is not taken while others are, and waits".to_owned(),
+            _ => format!("{count} events are not taken while others are, and wait"),
+        };
+        let what = format!("{what}; mend what fails over it there: {why}");
+        observe.follow(&subject, NOT_TAKEN, &what, None);
     }
 
     fn name(&self) -> String {

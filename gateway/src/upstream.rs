@@ -40,6 +40,15 @@ pub enum Outcome {
         /// The pause it asked for, in milliseconds.
         retry_ms: Option<u64>,
     },
+    /// Not now either, but it may be this event that the upstream fails over. Where that goes on and others are taken, they
+    /// go first, and it is tried again alone.
+    Failed {
+        /// What the upstream said.
+        reason: String,
+        /// It broke the connection instead of an answer, which counts as other broken connections do: an event that alone
+        /// breaks connections that work for others is dead-lettered. One that is answered never is.
+        broke: bool,
+    },
 }
 
 /// The connection is gone or never came: everything not settled is sent again after a pause.

@@ -112,8 +112,8 @@ async fn source(version: MqttVersion, topics: &[&str]) -> Source {
     }
 }
 
-/// The broker's side up to its SUBACK with these codes.
-async fn grant(socket: &TcpListener, version: MqttVersion, codes: &[u8]) -> TcpStream {
+/// The broker's side up to the SUBSCRIBE, and its packet id.
+async fn asked(socket: &TcpListener, version: MqttVersion) -> (TcpStream, [u8; 2]) {
     let (mut stream, _) = socket.accept().await.expect("a connection");
     let mut packet = [0; 256];
     let _ = stream.read(&mut packet).await.expect("CONNECT");
@@ -125,9 +125,14 @@ async fn grant(socket: &TcpListener, version: MqttVersion, codes: &[u8]) -> TcpS
     };
     stream.write_all(connack).await.expect("CONNACK");
     let _ = stream.read(&mut packet).await.expect("SUBSCRIBE");
-    let id = &packet[2..4];
-    let properties = &[0][..usize::from(v5)];
-    let body = [id, properties, codes].concat();
+    (stream, [packet[2], packet[3]])
+}
+
+/// The broker's side up to its SUBACK with these codes.
+async fn grant(socket: &TcpListener, version: MqttVersion, codes: &[u8]) -> TcpStream {
+    let (mut stream, id) = asked(socket, version).await;
+    let properties = &[0][..usize::from(version == MqttVersion::V5)];
+    let body = [&id, properties, codes].concat();
     let suback = [&[0x90, body.len() as u8], &body[..]].concat();
     stream.write_all(&suback).await.expect("SUBACK");
     stream
@@ -216,5 +221,19 @@ async fn what_is_stored_is_acknowledged_before_a_connection_is_given_up() {
         let mut read = Vec::new();
         let _ = stream.read_to_end(&mut read).await;
         assert_eq!(read, [0x40, 2, 0, 2, 0x40, 2, 0, 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_never_answers_subscribe_is_told_and_asked_again() {
+    for version in [MqttVersion::V311, MqttVersion::V5] {
+        let mut source = source(version, &["t/#"]).await;
+        // It stands, and says nothing.
+        let (_silent, _) = asked(&source.socket, version).await;
+        let mut stream = grant(&source.socket, version, &[1]).await;
+        let sent = publish(version, "t/x", 1, b"1");
+        stream.write_all(&sent).await.expect("PUBLISH");
+        let offer = source.offers.recv().await.expect("an offer");
+        assert_eq!(&*offer.arrivals[0].event.topic, "t/x");
     }
 }

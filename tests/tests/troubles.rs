@@ -449,3 +449,23 @@ fn dead_letters_that_become_more_are_told_until_somebody_has_seen_them() {
             .any(|line| line.contains("hook: 1 event was set aside"))
     });
 }
+
+#[test]
+fn a_control_socket_that_is_removed_is_made_again() {
+    let mut gateway = Gateway::new("[upstreams.a]\ntype = \"file\"\npath = \"a.jsonl\"\n");
+    gateway.start();
+    let socket = gateway.path("data/tidegate.sock");
+    for _ in 0..2 {
+        gateway.wait_until("it can be asked", || {
+            gateway.ask(&["status"]).status.success()
+        });
+        std::fs::remove_file(&socket).expect("it is there");
+    }
+    gateway.wait_until("it can be asked again", || {
+        gateway.ask(&["status"]).status.success()
+    });
+    let log = gateway.whole_log();
+    assert!(log.contains("was removed; it is made again"), "{log}");
+    assert!(gateway.terminate().success());
+    assert!(!socket.exists(), "none is left");
+}

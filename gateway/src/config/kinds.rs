@@ -41,6 +41,11 @@ pub(crate) trait Kind: Sized {
     fn at_broker(&self) -> Option<AtBroker<'_>> {
         None
     }
+
+    /// The largest payload that it takes, where somebody says so.
+    fn payload_bytes_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Who a source or an upstream is.
@@ -106,17 +111,30 @@ pub(crate) struct AtBroker<'a> {
     pub(crate) topic: &'a str,
 }
 
+/// The name of this machine for itself.
+const LOOPBACK: &str = "localhost";
+
+/// A host, by one name for each that stands for this machine.
+fn known_host(host: &str) -> String {
+    match host.trim_matches(['[', ']']).to_ascii_lowercase() {
+        host if host == "::1" || host.starts_with("127.") => LOOPBACK.to_owned(),
+        host => host,
+    }
+}
+
 impl AtBroker<'_> {
     /// Whether both are at one broker, as far as names tell.
     pub(crate) fn is_beside(&self, other: &AtBroker<'_>) -> bool {
-        let host = |host: &str| match host.to_ascii_lowercase() {
-            host if host == "localhost" || host == "::1" || host.starts_with("127.") => {
-                "localhost".to_owned()
-            }
-            host => host,
-        };
         let ((host_a, port_a), (host_b, port_b)) = (self.broker, other.broker);
-        port_a == port_b && host(host_a) == host(host_b)
+        port_a == port_b && known_host(host_a) == known_host(host_b)
+    }
+
+    /// Whether the broker is who listens there, as far as names tell.
+    pub(crate) fn is_at(&self, listens: SocketAddr) -> bool {
+        let (host, port) = (known_host(self.broker.0), self.broker.1);
+        let here = known_host(&listens.ip().to_string());
+        port == listens.port()
+            && (host == here || (host == LOOPBACK && listens.ip().is_unspecified()))
     }
 }
 
@@ -134,6 +152,9 @@ pub(crate) trait Kinds: Sized + 'static {
 
     /// See [`Kind::at_broker`].
     fn at_broker(&self) -> Option<AtBroker<'_>>;
+
+    /// See [`Kind::payload_bytes_max`].
+    fn payload_bytes_max(&self) -> Option<usize>;
 
     /// The kind that `type` names.
     fn named(name: &str) -> Option<&'static Listed<Self>> {
@@ -221,6 +242,14 @@ macro_rules! kinds {
                 match self {
                     $($Kinds::$Variant(config) => {
                         $crate::config::kinds::Kind::at_broker(config)
+                    })*
+                }
+            }
+
+            fn payload_bytes_max(&self) -> Option<usize> {
+                match self {
+                    $($Kinds::$Variant(config) => {
+                        $crate::config::kinds::Kind::payload_bytes_max(config)
                     })*
                 }
             }

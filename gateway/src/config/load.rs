@@ -208,6 +208,7 @@ fn config<S: Kinds, U: Kinds>(
     if let Some(gateway) = &gateway {
         own_files::check(context, path, gateway, &upstreams);
     }
+    conflicts::check_letters(&root, &sources, &dead_letters, store.max_size_bytes);
     Some(Config {
         path: path.to_owned(),
         gateway: gateway?,

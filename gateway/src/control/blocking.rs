@@ -1,4 +1,30 @@
-//! Work on threads that may wait for the disk: it must not hold up the other connections.
+//! Work on threads that may wait for the disk: it must not hold up the other connections. And changes, one after the other.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use tokio::sync::Mutex;
+
+use super::response::{self, ApiResponse};
+
+/// Whose change comes next.
+pub(super) type Turn = Arc<Mutex<()>>;
+
+/// Makes a change behind those before it, and to its end, though whoever asked may be gone by then: a letter that is sent
+/// again is removed, so that neither two who ask at once nor one who asks twice send it twice.
+pub(super) async fn in_turn(
+    turn: &Turn,
+    change: impl Future<Output = ApiResponse> + Send + 'static,
+) -> ApiResponse {
+    let turn = Arc::clone(turn);
+    let made = tokio::spawn(async move {
+        let _turn = turn.lock().await;
+        change.await
+    });
+    made.await
+        .unwrap_or_else(|_| response::error(StatusCode::INTERNAL_SERVER_ERROR, Panicked::MESSAGE))
+}
 
 /// The work panicked.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use tidegate_rules::decision::Destinations;
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 
+use super::blocking::Turn;
 use super::health;
 use super::history::{self, HistoryError};
 use crate::event::committed_log::CommittedLog;
@@ -42,6 +43,8 @@ pub struct ApiContext {
     upstreams: Mutex<Vec<Named<UpstreamStatus>>>,
     dead_letter_lane: Option<ReadAt<UpstreamStatus>>,
     letters: Option<Letters>,
+    pub(super) letters_turn: Turn,
+    pub(super) lanes_turn: Turn,
     rules: Read<RulesStatus>,
     rules_report: Read<RulesReport>,
     intake: ReadAt<IntakeReport>,
@@ -64,6 +67,8 @@ impl ApiContext {
             upstreams: Mutex::default(),
             dead_letter_lane: None,
             letters: None,
+            letters_turn: Turn::default(),
+            lanes_turn: Turn::default(),
             rules: Box::new(RulesStatus::default),
             rules_report: Box::new(RulesReport::default),
             looking: Mutex::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::blocking::{Panicked, off_thread};
+use super::blocking::{Panicked, Turn, in_turn, off_thread};
 use super::request::peer::Peer;
 use super::request::query::{QueryString, percent_decoded};
 use super::response::{self, ApiResponse};
@@ -80,8 +80,15 @@ async fn on_lane(
 ) -> ApiResponse {
     let moved = path.strip_suffix("/move").map(str::to_owned);
     match (method, moved, query.get("to")) {
-        (Method::POST, Some(name), Some(to)) => lanes::move_to(context, &name, to, peer).await,
-        (Method::DELETE, None, _) => lanes::drop(context, path, peer).await,
+        (Method::POST, Some(name), Some(to)) => {
+            let (turn, to) = (Turn::clone(&context.lanes_turn), to.to_owned());
+            let change = async move { lanes::move_to(context, &name, &to, peer).await };
+            in_turn(&turn, change).await
+        }
+        (Method::DELETE, None, _) => {
+            let turn = Turn::clone(&context.lanes_turn);
+            in_turn(&turn, lanes::drop(context, path, peer)).await
+        }
         _ => {
             let message = "a lane takes DELETE, and POST …/move?to=UPSTREAM";
             response::error(StatusCode::METHOD_NOT_ALLOWED, message)
@@ -98,17 +105,20 @@ async fn on_dead_letters(
     peer: Peer,
 ) -> ApiResponse {
     let retried = path.strip_suffix("/retry").map(str::to_owned);
+    let turn = Turn::clone(&context.letters_turn);
     match (method, retried) {
         (Method::POST, Some(id)) => {
             let to = query.get("to").map(str::to_owned);
-            dead_letters::retry(context, id, to, peer).await
+            in_turn(&turn, dead_letters::retry(context, id, to, peer)).await
         }
         (Method::GET, None) if path.is_empty() => {
             reading(move || dead_letters::list(&context, &query)).await
         }
-        (Method::DELETE, None) if path.is_empty() => dead_letters::drop_all(context, peer).await,
+        (Method::DELETE, None) if path.is_empty() => {
+            in_turn(&turn, dead_letters::drop_all(context, peer)).await
+        }
         (Method::GET, None) => reading(move || dead_letters::show(&context, &path)).await,
-        (Method::DELETE, None) => dead_letters::drop(context, path, peer).await,
+        (Method::DELETE, None) => in_turn(&turn, dead_letters::drop(context, path, peer)).await,
         _ => {
             let message = "dead letters take GET, DELETE, and POST …/retry";
             response::error(StatusCode::METHOD_NOT_ALLOWED, message)

@@ -13,7 +13,7 @@ const SYSTEM_KIND: &str = "dev.tidegate.";
 /// Whether an event that came to the source `own` (`<gateway>/<name>`) looks as if this gateway
 /// had made it. Those of another gateway are none of ours: its id stands in their `source`.
 pub fn poses_as_ours(event: &Event, own: &str) -> bool {
-    let system = event.topic.starts_with(SYSTEM_TOPIC) || event.kind.starts_with(SYSTEM_KIND);
+    let system = is_system_topic(&event.topic) || event.kind.starts_with(SYSTEM_KIND);
     system
         && is_of_gateway(
             &event.source,
@@ -21,8 +21,35 @@ pub fn poses_as_ours(event: &Event, own: &str) -> bool {
         )
 }
 
+/// Whether this is the topic of system events, or one below it; `$tidegate2` is a topic like others.
+pub fn is_system_topic(topic: &str) -> bool {
+    let below = topic.strip_prefix(SYSTEM_TOPIC);
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
 /// Whether `source` is the gateway `id`, or a part of it.
 pub fn is_of_gateway(source: &str, id: &str) -> bool {
     let rest = source.strip_prefix(id);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_topics_are_the_gateways() {
+        for (topic, system) in [
+            ("$tidegate", true),
+            ("$tidegate/", true),
+            ("$tidegate/source/up", true),
+            ("$tidegate2/x", false),
+            ("$tidegates", false),
+            ("$Tidegate/x", false),
+            ("x/$tidegate/y", false),
+            ("$SYS/x", false),
+        ] {
+            assert_eq!(is_system_topic(topic), system, "{topic}");
+        }
+    }
 }

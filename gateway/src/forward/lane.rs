@@ -11,6 +11,7 @@
 
 mod acceptance;
 mod action;
+mod failing;
 mod outstanding;
 mod pause;
 
@@ -65,6 +66,8 @@ pub(super) struct Lane {
     window: Window,
     readers: Readers,
     pub(super) poison: PoisonDetector,
+    /// What the upstream said last of an event that it failed over.
+    failed_because: String,
     acceptance: Acceptance,
     events: Budget,
     bytes: Budget,
@@ -99,6 +102,7 @@ impl Lane {
             readers: Readers::default(),
             acceptance: Acceptance::default(),
             poison: PoisonDetector::default(),
+            failed_because: String::new(),
             events: Budget::new(settings.rate_max, now),
             bytes: Budget::new(settings.bandwidth_bytes_max, now),
             busy: Backoff::new(settings.retry_min, settings.retry_max),
@@ -259,6 +263,7 @@ impl Lane {
 
     /// Takes the upstream's answers.
     pub(super) fn settle(&mut self, now: Now, answers: Vec<(Token, Outcome)>) {
+        let mut failed = Vec::new();
         for (token, outcome) in answers {
             let Some(entry) = self.window.take(token, now.instant) else {
                 self.metrics.count_unknown();
@@ -267,6 +272,7 @@ impl Lane {
             match &outcome {
                 // It never left.
                 Outcome::Undeliverable(_) | Outcome::Expired => self.poison.forgive(token),
+                Outcome::Failed { .. } => {}
                 _ => self.poison.settled(token),
             }
             match outcome {
@@ -283,8 +289,10 @@ impl Lane {
                     self.give_up(entry, Cause::Refused, reason, None);
                 }
                 Outcome::Busy { reason, retry_ms } => self.busy(&entry, reason, retry_ms, now),
+                Outcome::Failed { reason, broke } => failed.push((entry, reason, broke)),
             }
         }
+        self.failed(failed, now);
         self.metrics.in_flight(self.window.len());
     }
 
@@ -321,11 +329,7 @@ impl Lane {
                     self.retry(&entry, entry.attempts + 1, due, entry.refusals);
                 }
                 Verdict::Poison => {
-                    let reason = format!(
-                        "the connection broke each time this event was offered, and worked for others: {}",
-                        trouble.message
-                    );
-                    self.give_up(entry, Cause::Poison, reason, None);
+                    self.give_up_poison(entry, &trouble.message);
                 }
             }
         }

@@ -98,6 +98,11 @@ impl<S: LaneStore> LaneDriver<S> {
         self.lane.in_flight()
     }
 
+    /// How many events the upstream fails over while it takes others, and what it said last of one.
+    pub(super) fn waiting_alone(&self) -> (usize, &str) {
+        self.lane.waiting_alone()
+    }
+
     /// Does what the lane asks for; tells whether it asked for anything.
     fn act(&mut self, now: Now) -> bool {
         let mut acted = false;

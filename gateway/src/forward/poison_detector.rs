@@ -10,6 +10,9 @@
 //!   whether the link works. Where that one breaks it as well, they go first again, and longer than before.
 //! - Where the link works for others, a suspect is tried on the same connection, alone. A break then counts as a refusal;
 //!   `refusals_max` of these, and the event is poison.
+//!
+//! An upstream that answers each request may fail over one event without an end to any connection (a webhook that says 500
+//! to it). That is looked into in the same way, but what is answered is never poison: it lets others go first, and waits.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,6 +26,10 @@ const SOON: Duration = Duration::from_secs(5);
 const BREAKS_MAX: u32 = 5;
 /// ... so often.
 const DOUBLED_MAX: u32 = 2;
+/// The same of a server that answers and fails: one that is in trouble for a while gets its events in their order.
+const ANSWERS_MAX: u32 = 8;
+/// Failures over one event, while the upstream worked for others, after which it is said to wait.
+const WAITS_AFTER: u32 = 2;
 /// Suspects at once.
 const SUSPECTS_MAX: usize = 64;
 /// So many at once are no longer held back.
@@ -43,6 +50,8 @@ pub(super) enum Verdict {
 struct Suspect {
     breaks: u32,
     strikes: u32,
+    /// The upstream answered for it, last: it waits for as long as that takes.
+    waits: bool,
 }
 
 /// Counts how often the same event, alone in flight, broke the connection.
@@ -72,18 +81,31 @@ impl PoisonDetector {
         now: Instant,
         refusals_max: u32,
     ) -> Verdict {
-        let proven = std::mem::take(&mut self.proven);
         let Some(oldest) = oldest else {
+            self.proven = false;
             return Verdict::None;
         };
         if now.saturating_duration_since(oldest.offered) > SOON {
+            self.proven = false;
             if in_flight == 1 {
                 self.forgive(oldest.token);
             }
             return Verdict::None;
         }
+        self.failed(oldest.token, in_flight, Some(refusals_max))
+    }
+
+    /// The upstream failed with `in_flight` deliveries, this one among them. Without `refusals_max` it answered, which never
+    /// makes poison of the event.
+    pub(super) fn failed(
+        &mut self,
+        token: Token,
+        in_flight: usize,
+        refusals_max: Option<u32>,
+    ) -> Verdict {
+        let proven = std::mem::take(&mut self.proven);
         self.at_once = Some((in_flight / 2).max(1));
-        let is_suspect = self.suspects.contains_key(&oldest.token);
+        let is_suspect = self.suspects.contains_key(&token);
         if in_flight > 1 || (!is_suspect && self.suspects.len() >= SUSPECTS_MAX) {
             return Verdict::None;
         }
@@ -93,12 +115,16 @@ impl PoisonDetector {
             self.doubled = (self.doubled + 1).min(DOUBLED_MAX);
             self.suspects.values_mut().for_each(|of| of.breaks = 0);
         }
-        let enough = BREAKS_MAX << self.doubled;
-        let suspect = self.suspects.entry(oldest.token).or_default();
-        suspect.breaks += 1;
-        suspect.strikes += u32::from(proven);
+        let enough = match refusals_max {
+            Some(_) => BREAKS_MAX << self.doubled,
+            None => ANSWERS_MAX << self.doubled,
+        };
+        let suspect = self.suspects.entry(token).or_default();
+        suspect.breaks = suspect.breaks.saturating_add(1);
+        suspect.strikes = suspect.strikes.saturating_add(proven.into());
+        suspect.waits = refusals_max.is_none();
         let strikes = suspect.strikes;
-        if strikes > 0 && strikes >= refusals_max {
+        if strikes > 0 && refusals_max.is_some_and(|max| strikes >= max) {
             return Verdict::Poison;
         }
         self.aside |= suspect.breaks >= enough;
@@ -140,6 +166,12 @@ impl PoisonDetector {
             true => self.suspects.len(),
             false => 0,
         }
+    }
+
+    /// Events that the upstream answers for and does not take, again and again, while it takes others.
+    pub(super) fn waiting(&self) -> usize {
+        let waits = |of: &&Suspect| of.waits && of.strikes >= WAITS_AFTER;
+        self.suspects.values().filter(waits).count()
     }
 
     /// How many may be in flight, to see which one it is.
@@ -266,6 +298,25 @@ mod tests {
         assert!(link.poison.is_proven() && link.poison.holds(token(7)));
         assert_eq!(link.breaks(&[20], 7), Verdict::Suspect { strikes: 1 });
         assert!(link.poison.holds(token(7)), "the link is not what it is");
+    }
+
+    #[test]
+    fn what_is_answered_waits_and_is_never_poison() {
+        let mut link = Link::new();
+        let failed = |link: &mut Link| link.poison.failed(token(7), 1, None);
+        for _ in 0..ANSWERS_MAX {
+            assert!(!link.poison.holds(token(7)), "it goes first");
+            assert_eq!(failed(&mut link), UNPROVEN);
+        }
+        assert!(link.poison.holds(token(7)));
+        assert_eq!(link.poison.waiting(), 0, "nothing else was taken");
+        for strikes in 1..10 * REFUSALS_MAX {
+            link.poison.settled(token(1));
+            assert_eq!(failed(&mut link), Verdict::Suspect { strikes });
+            assert_eq!(link.poison.waiting(), usize::from(strikes > 1));
+        }
+        link.poison.settled(token(7));
+        assert_eq!(link.poison.waiting(), 0);
     }
 
     #[test]

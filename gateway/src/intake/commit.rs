@@ -12,7 +12,7 @@ use super::gaps::{Gaps, GivenUp};
 use super::group::{CommitGroup, Done, Epoch};
 use crate::event::ack::Refusal;
 use crate::event::committed_log::{CommitTimes, CommittedLog};
-use crate::event::dead_letter::letters::Letters;
+use crate::event::dead_letter::letters::{Letters, TooLarge};
 use crate::observe::Observe;
 use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMetrics};
 use crate::observe::store::dead_letters::Bound;
@@ -173,9 +173,10 @@ impl Committer {
     fn tell_of_letters(&mut self, now: UnixMs) {
         let bounds = self.letters.bounds();
         for (owner, held) in self.letters.changes() {
-            let bound = match held.letters >= bounds.max {
-                true => Bound::Letters(bounds.max),
-                false => Bound::Bytes(bounds.max_size_bytes),
+            let bound = match held.too_large {
+                Some(TooLarge { bytes, max_bytes }) => Bound::TooLarge { bytes, max_bytes },
+                None if held.letters >= bounds.max => Bound::Letters(bounds.max),
+                None => Bound::Bytes(bounds.max_size_bytes),
             };
             let full = held.is_full.then_some((bound, bounds.drops));
             self.observe.dead_letters_of(&owner, held.letters, full);

@@ -16,7 +16,7 @@ use tidegate_store::LaneId;
 use tokio::sync::{Notify, watch};
 
 use crate::event::record::Routed;
-use crate::event::system_topic::{SYSTEM_TOPIC, is_of_gateway};
+use crate::event::system_topic::{is_of_gateway, is_system_topic};
 
 /// The rules in force, with the lanes their destinations stand for.
 pub struct ActiveRules {
@@ -214,7 +214,7 @@ impl RulesInForce {
         let asked_for = self.decision.matched && !self.active.rules.is_empty();
         let gateway = self.gateway.as_deref();
         let own = || gateway.is_none_or(|id| is_of_gateway(&event.source, id));
-        if event.topic.starts_with(SYSTEM_TOPIC) && !asked_for && own() {
+        if is_system_topic(&event.topic) && !asked_for && own() {
             return;
         }
         let lanes = &self.active.lanes;

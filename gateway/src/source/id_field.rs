@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tidegate_rules::event::Event;
 
@@ -12,6 +11,9 @@ use crate::event::cloudevents::VALUE_BYTES_MAX;
 
 /// What `id_field` is for.
 pub(crate) const HELP: &str = "user property, header or JSON member that holds the id of an event, by which its repetition is known";
+
+/// Some writers of JSON put it in front.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The configured name.
 pub(crate) fn of_section(section: &Section<'_>, key: &Key<Option<Text>>) -> Option<String> {
@@ -26,7 +28,7 @@ pub(crate) fn of_section(section: &Section<'_>, key: &Key<Option<Text>>) -> Opti
 /// Gives an event the id in its `field`: the property or header of that name, else a member of its JSON payload. Where
 /// there is none, or one too long, the id stays as it was.
 pub(super) fn read(event: &mut Event, field: &str, property: Option<&str>) {
-    let id = property.map(str::to_owned);
+    let id = property.filter(|id| !id.is_empty()).map(str::to_owned);
     let id = id.or_else(|| member(&event.data, field));
     if let Some(id) = id.filter(|id| (1..=VALUE_BYTES_MAX).contains(&id.len())) {
         event.id = id.into();
@@ -35,11 +37,13 @@ pub(super) fn read(event: &mut Event, field: &str, property: Option<&str>) {
 
 /// A text, a number or a truth value of a JSON object, as text.
 fn member(payload: &[u8], field: &str) -> Option<String> {
+    let payload = payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(payload);
     let members: HashMap<String, &RawValue> = serde_json::from_slice(payload).ok()?;
     let json = members.get(field)?.get();
-    match serde_json::from_str(json).ok()? {
-        Value::String(text) => Some(text),
-        Value::Number(_) | Value::Bool(_) => Some(json.to_owned()),
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok(),
+        // As it is written: a number need not be one that we could hold.
+        b'-' | b'0'..=b'9' | b't' | b'f' => Some(json.to_owned()),
         _ => None,
     }
 }
@@ -58,6 +62,13 @@ mod tests {
                 Some("18446744073709551616"),
             ),
             (r#"{"seq":true}"#, Some("true")),
+            (r#"{"seq":1e400}"#, Some("1e400")),
+            (r#"{"seq":-0.50}"#, Some("-0.50")),
+            (r#"{"seq":1,"seq":2}"#, Some("2")),
+            (r#"{"seq":"\u00e9","x":"\ud800"}"#, Some("\u{e9}")),
+            (r#"{"seq":"\ud800"}"#, None),
+            ("\u{feff}{\"seq\":7}", Some("7")),
+            (r#"{"seq":[1]}"#, None),
             (r#"{"seq":null}"#, None),
             (r#"{"seq":{"seq":1}}"#, None),
             (r#"[{"seq":1}]"#, None),
@@ -69,6 +80,25 @@ mod tests {
                 expected,
                 "{payload}"
             );
+        }
+    }
+
+    #[test]
+    fn a_property_goes_before_a_member_unless_it_is_empty_or_too_long() {
+        let long = "x".repeat(VALUE_BYTES_MAX + 1);
+        for (property, expected) in [
+            (Some("p"), "p"),
+            (Some(""), "7"),
+            (None, "7"),
+            (Some(&*long), "minted"),
+        ] {
+            let mut event = Event {
+                id: "minted".into(),
+                data: r#"{"seq":7}"#.into(),
+                ..Event::default()
+            };
+            read(&mut event, "seq", property);
+            assert_eq!(&*event.id, expected);
         }
     }
 }

@@ -41,6 +41,8 @@ use config::MqttSource;
 
 /// From connecting to CONNACK.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a broker may take to answer SUBSCRIBE.
+const SUBACK_MAX: Duration = Duration::from_secs(10);
 /// Pauses between connections.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -88,6 +90,16 @@ struct SubscriberConnection {
     receipts: Receipts<UnsettledMessage>,
     /// Whether the broker kept the session.
     resumed: bool,
+    /// Until then a SUBSCRIBE is to be answered.
+    answer_due: Option<Instant>,
+}
+
+/// Waits until then; for ever where there is no such time.
+async fn sleep_until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl OpenSource for MqttSource {
@@ -209,9 +221,8 @@ impl MqttClient {
                 format!("{url} keeps no session (expiry 0): what is published while the connection is down is lost; allow persistent sessions there")
             }),
         );
-        if (!resumed || !self.subscribed)
-            && let Err(why) = client.subscribe(&self.filters, self.config.qos)
-        {
+        let asks = !resumed || !self.subscribed;
+        if asks && let Err(why) = client.subscribe(&self.filters, self.config.qos) {
             let why = client::why_over(&mut events).await.unwrap_or(why);
             return Err(format!("{url}: {why}"));
         }
@@ -223,6 +234,7 @@ impl MqttClient {
             events,
             receipts: Receipts::default(),
             resumed,
+            answer_due: asks.then(|| clock::monotonic() + SUBACK_MAX),
         })
     }
 
@@ -277,6 +289,10 @@ impl MqttClient {
                         return Ok(why);
                     }
                 }
+                () = sleep_until(connection.answer_due), if connection.answer_due.is_some() => {
+                    let (url, seconds) = (&self.config.broker.url, SUBACK_MAX.as_secs());
+                    return Ok(format!("{url}: the broker does not answer SUBSCRIBE within {seconds} s"));
+                }
             }
         }
     }
@@ -324,13 +340,15 @@ impl MqttClient {
     fn granted(
         &mut self,
         granted: &[Granted],
-        connection: &SubscriberConnection,
+        connection: &mut SubscriberConnection,
     ) -> Result<(), String> {
+        connection.answer_due = None;
         filters::check_answers(&self.filters, granted)?;
         let refused = filters::answered(&self.filters, granted, |one| one == Granted::Refused);
         let wanted = filters::uncovered(&self.config.topics, &refused);
         if wanted.iter().any(|filter| !self.filters.contains(filter)) {
             self.filters = wanted;
+            connection.answer_due = Some(clock::monotonic() + SUBACK_MAX);
             return connection.client.subscribe(&self.filters, self.config.qos);
         }
         let of = |wanted: Granted| {

@@ -136,6 +136,10 @@ fn write(mut open: AppendedFile, batch: &[Delivery], config: &FileUpstream) -> W
             drop(open);
             open = AppendedFile::open(path, true)?;
         }
+        // What could not be rotated behind the lines before: a file that is full takes no more.
+        if open.bytes() >= config.rotate_bytes {
+            open = rotated(open, config)?;
+        }
         let place = open
             .append(&lines)
             .map_err(|error| failed(path, "cannot be written", &error))?;
@@ -151,16 +155,25 @@ fn write(mut open: AppendedFile, batch: &[Delivery], config: &FileUpstream) -> W
             )));
         }
     }
-    if open.bytes() >= config.rotate_bytes {
-        rotate(config).map_err(|error| failed(path, "cannot be rotated", &error))?;
-        drop(open);
-        open = AppendedFile::open(path, true)?;
+    let tokens = batch.iter().map(|delivery| delivery.token).collect();
+    if open.bytes() >= config.rotate_bytes && rotate(config).is_ok() {
+        // The lines are on the disk, whatever becomes of the next file: where it cannot be made, the next write says so.
+        if let Ok(next) = AppendedFile::open(path, true) {
+            open = next;
+        }
     }
-    Ok((open, batch.iter().map(|delivery| delivery.token).collect()))
+    Ok((open, tokens))
+}
+
+/// The file that takes the place of a full one.
+fn rotated(full: AppendedFile, config: &FileUpstream) -> Result<AppendedFile, Trouble> {
+    rotate(config)?;
+    drop(full);
+    AppendedFile::open(&config.path, true)
 }
 
 /// `x` becomes `x.1`, `x.1` becomes `x.2` …; what is above `keep_files` goes.
-fn rotate(config: &FileUpstream) -> std::io::Result<()> {
+fn rotate(config: &FileUpstream) -> Result<(), Trouble> {
     let numbered = |number: usize| {
         let mut name = config.path.clone().into_os_string();
         name.push(format!(".{number}"));
@@ -171,12 +184,14 @@ fn rotate(config: &FileUpstream) -> std::io::Result<()> {
         last += 1;
     }
     for number in (1..=last).rev() {
-        if config.files_max > 0 && number >= config.files_max {
-            std::fs::remove_file(numbered(number))?;
-        } else {
-            std::fs::rename(numbered(number), numbered(number + 1))?;
-        }
+        let old = numbered(number);
+        let moved = match config.files_max > 0 && number >= config.files_max {
+            true => std::fs::remove_file(&old),
+            false => std::fs::rename(&old, numbered(number + 1)),
+        };
+        moved.map_err(|error| failed(&old, "cannot make room for the next file", &error))?;
     }
-    std::fs::rename(&config.path, numbered(1))?;
-    sync_folder(&config.path)
+    let moved = std::fs::rename(&config.path, numbered(1));
+    let moved = moved.and_then(|()| sync_folder(&config.path));
+    moved.map_err(|error| failed(&config.path, "cannot be rotated", &error))
 }

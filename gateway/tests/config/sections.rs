@@ -162,6 +162,71 @@ fn one_thing_is_claimed_once() {
 }
 
 #[test]
+fn an_upstream_at_the_gateways_own_listener_is_told() {
+    for (listen, url, own) in [
+        ("127.0.0.1:1999", "mqtt://localhost:1999", true),
+        ("127.0.0.1:1999", "mqtt://127.0.0.2:1999", true),
+        ("[::1]:1999", "mqtt://localhost:1999", true),
+        ("0.0.0.0:1999", "mqtt://127.0.0.1:1999", true),
+        ("[::]:1999", "mqtt://[::1]:1999", true),
+        ("192.0.2.7:1999", "mqtt://192.0.2.7:1999", true),
+        ("192.0.2.7:1999", "mqtt://localhost:1999", false),
+        ("127.0.0.1:1999", "mqtt://localhost:1998", false),
+        ("0.0.0.0:1999", "mqtt://broker.example:1999", false),
+    ] {
+        let told = "warning: [upstreams.out] publishes to this gateway's own [sources.m]";
+        check(
+            &format!(
+                "[sources.m]\ntype = \"mqtt-listener\"\nlisten = \"{listen}\"\nanonymous = true\n\
+                 [upstreams.out]\ntype = \"mqtt\"\nurl = \"{url}\""
+            ),
+            &[told][..usize::from(own)],
+        );
+    }
+}
+
+#[test]
+fn what_would_wait_for_ever_is_told() {
+    let letters = |more: &str| format!("[dead_letters]\nwhen_full = \"refuse\"\n{more}");
+    let source = |bytes: &str| {
+        format!(
+            "[sources.x]\ntype = \"http\"\nlisten = \"127.0.0.1:1999\"\nmax_payload = \"{bytes}\"\n"
+        )
+    };
+    let told = |payload: &str, bound: &str| {
+        format!(
+            "warning: [sources.x] takes payloads of {payload}, and all dead letters may have {bound}: one that does not fit waits for ever"
+        )
+    };
+    let cases = [
+        (
+            source("1MiB") + &letters("max_size = \"1MiB\""),
+            Some(("1MiB", "1MiB")),
+        ),
+        (
+            source("16MiB") + &letters("max_size = \"8MiB\""),
+            Some(("16MiB", "8MiB")),
+        ),
+        // An eighth of the store, 2 GiB here, and a 32nd of it.
+        (source("16MiB") + &letters("max_size = \"16TiB\""), None),
+        (source("16MiB") + &letters(""), None),
+        (
+            source("1MiB") + "[dead_letters]\nmax_size = \"512KiB\"",
+            None,
+        ),
+    ];
+    for (text, expected) in cases {
+        let expected = expected.map(|(payload, bound)| told(payload, bound));
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&text, &expected);
+    }
+    check(
+        "[upstreams.v]\ntype = \"file\"\npath = \"/dev/null\"",
+        &["warning: /dev/null is no regular file"],
+    );
+}
+
+#[test]
 fn a_source_that_takes_back_what_an_upstream_gives_is_told() {
     for (topics, url, topic, goes_round) in [
         ("#", "mqtt://h", "{topic}", true),
@@ -214,7 +279,7 @@ fn texts_that_mqtt_does_not_carry_are_told_with_their_place() {
                 _ => format!("\"{value}\""),
             };
             format!(
-                "[{section}]\ntype = \"mqtt\"\nurl = \"mqtt://localhost\"\n{more}{key} = {value}"
+                "[{section}]\ntype = \"mqtt\"\nurl = \"mqtt://localhost:1884\"\n{more}{key} = {value}"
             )
         };
         for (written, named) in characters {

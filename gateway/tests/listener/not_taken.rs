@@ -265,6 +265,8 @@ fn nobody_but_the_gateway_makes_its_system_events_and_those_of_another_are_taken
         ),
         ("$tidegate/source/up", &[("source", "plant-a")], false),
         ("a/b", &[("type", "dev.tidewater.x")], true),
+        ("$tidegate2/source/up", &[], true),
+        ("$tidegates", &[], true),
         (
             "$tidegate/source/up",
             &[("source", "plant-b/gateway"), ("type", KIND)],
@@ -290,7 +292,13 @@ fn nobody_but_the_gateway_makes_its_system_events_and_those_of_another_are_taken
     let archive = gateway.path("archive.jsonl");
     gateway.wait_until("they are sent on", || {
         let text = std::fs::read_to_string(&archive).unwrap_or_default();
-        text.contains("plant-b/gateway") && text.contains("\"plant-ab\"")
+        let all = [
+            "plant-b/gateway",
+            "\"plant-ab\"",
+            "$tidegate2/",
+            "$tidegates",
+        ];
+        all.iter().all(|part| text.contains(part))
     });
     let text = std::fs::read_to_string(&archive).expect("the archive");
     assert!(

@@ -206,13 +206,16 @@ pub enum CommitError {
     },
 }
 
-/// Bytes as a person reads them.
+/// Bytes as a person reads them: to one digit, and never nothing where there is something.
 struct Mebibytes(u64);
 
 impl fmt::Display for Mebibytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As people count, to one digit: a float is exact enough.
-        write!(f, "{:.1} MiB", self.0 as f64 / f64::from(1 << 20))
+        // As people count: a float is exact enough.
+        match self.0 as f64 / f64::from(1 << 20) {
+            little if self.0 > 0 && little < 0.1 => write!(f, "{} KiB", self.0.div_ceil(1 << 10)),
+            mib => write!(f, "{mib:.1} MiB"),
+        }
     }
 }
 
@@ -241,7 +244,7 @@ fn no_space(f: &mut fmt::Formatter<'_>, free: u64, least: u64, reserve: u64) -> 
         return write!(
             f,
             "the disk was full a moment ago: of {free_mib} free the store first takes {reserve} in reserve again; if this \
-             stays, make room"
+             stays, its inodes or a quota may be used up: make room"
         );
     }
     write!(

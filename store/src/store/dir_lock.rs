@@ -1,17 +1,52 @@
 //! The lock on the store's directory: one process has it open.
 
 use crate::api::error::OpenError;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The directory's lock. It is let go expressly: closing the file would leave it to a child process that is just being
 /// started and has the descriptor until it executes its program.
-pub(super) struct DirLock(File);
+pub(super) struct DirLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl DirLock {
+    /// Whether the directory is where it was opened. What is written to one that was removed or replaced is on the disk, and
+    /// yet no start ever finds it.
+    ///
+    /// # Errors
+    /// What is there instead.
+    pub(super) fn in_place(&self) -> Result<(), String> {
+        let id = |file: Metadata| (file.dev(), file.ino());
+        let there = match std::fs::metadata(&self.path) {
+            Ok(there) => Some(id(there)),
+            Err(error) if is_nothing(&error) => None,
+            // What cannot be looked at now may well be there.
+            Err(_) => return Ok(()),
+        };
+        if there.is_some() && there == self.file.metadata().ok().map(id) {
+            return Ok(());
+        }
+        let dir = self.path.parent().unwrap_or(&self.path).display();
+        Err(format!(
+            "{dir} was removed, moved or replaced while it was open: put it back, or start the gateway again"
+        ))
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
@@ -43,5 +78,5 @@ pub(super) fn take_lock(dir: &Path) -> Result<DirLock, OpenError> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(DirLock(file))
+    Ok(DirLock { file, path })
 }

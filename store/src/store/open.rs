@@ -289,7 +289,7 @@ impl Parts {
                 expire_after_ms: options.expire_after_ms,
             },
             dir: options.dir.clone(),
-            _lock: self.lock.clone(),
+            lock: self.lock.clone(),
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Writer {
     /// The store's directory.
     pub(super) dir: PathBuf,
     /// Last field: the directory is free for others when everything else is closed.
-    pub(super) _lock: Arc<DirLock>,
+    pub(super) lock: Arc<DirLock>,
 }
 
 impl Writer {
@@ -50,6 +50,11 @@ impl Writer {
                 sync_micros: 0,
             });
         }
+        let in_place = self.lock.in_place();
+        in_place.map_err(|why| CommitError::Failed {
+            replaced: false,
+            why,
+        })?;
         self.room.make(&mut appender, commit.bytes() as u64)?;
         appender.commit(commit)
     }

@@ -14,7 +14,7 @@ use site::{
 use tidegate_tests::wait;
 
 /// Ways to have no rules for a moment, and what is said of it.
-const MOMENTS: [(&str, Change, &str); 22] = [
+const MOMENTS: [(&str, Change, &str); 28] = [
     (
         "an editor renames",
         |f| rename(f, FILE, "rules/keep.rules~"),
@@ -124,6 +124,50 @@ const MOMENTS: [(&str, Change, &str); 22] = [
             std::fs::create_dir(f.join(FILE)).expect("it is ours");
         },
         "it is no file",
+    ),
+    (
+        "a link to a device without an end",
+        |f| {
+            std::fs::remove_file(f.join(FILE)).expect("it is ours");
+            symlink("/dev/zero", f.join(FILE)).expect("it is ours");
+        },
+        "it is no file",
+    ),
+    (
+        "a link to itself",
+        |f| {
+            std::fs::remove_file(f.join(FILE)).expect("it is ours");
+            symlink("keep.rules", f.join(FILE)).expect("it is ours");
+        },
+        "cannot be read",
+    ),
+    (
+        "a pipe of its name",
+        |f| {
+            std::fs::remove_file(f.join(FILE)).expect("it is ours");
+            run("mkfifo", &[FILE], f);
+        },
+        "it is no file",
+    ),
+    (
+        "a link to an empty folder, swapped at once",
+        |f| {
+            rename(f, "rules", "rules.new");
+            std::fs::create_dir(f.join("rules.new/none")).expect("it is ours");
+            symlink("rules.new/none", f.join("rules.link")).expect("it is ours");
+            rename(f, "rules.link", "rules");
+        },
+        "no rules any more",
+    ),
+    (
+        "a byte order mark alone",
+        |f| write(f, FILE, "\u{feff}"),
+        "is empty and was not",
+    ),
+    (
+        "UTF-16",
+        |f| std::fs::write(f.join(FILE), b"\xff\xfer\0u\0").expect("it is ours"),
+        "save it as UTF-8",
     ),
     (
         "no UTF-8",

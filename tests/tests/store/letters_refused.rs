@@ -171,6 +171,35 @@ fn letters_of_a_source_wait_are_told_and_go_on_when_some_are_dropped() {
     run("source floor", "", "a/long/topic");
 }
 
+#[test]
+fn a_letter_that_never_fits_is_told_at_check_and_while_it_waits() {
+    let webhook = webhook::that_refuses();
+    for (more, bound) in [("max_size = \"8KiB\"", "8 KiB"), ("", "32 KiB")] {
+        let mut gateway = Gateway::new(&format!(
+            "[store]\nmax_size = \"1MiB\"\n\n[dead_letters]\nwhen_full = \"refuse\"\n{more}\n\n\
+             [upstreams.web]\ntype = \"http\"\nurl = \"{webhook}\"\nrefusals_max = 1\n"
+        ));
+        let checked = gateway.ask(&["check"]);
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned()
+            + &String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success(), "{said}");
+        let warned =
+            "warning: [sources.floor] takes payloads of 256KiB, and all dead letters may have";
+        assert!(said.contains(warned), "{said}");
+        gateway.start();
+        let mut sensor = mqtt::connect(gateway.address, "odd", true).expect("let in");
+        publish(&mut sensor, false, "odd", 40 << 10).expect("acknowledged");
+        gateway.wait_until("it is told that it never fits", || {
+            is_told(
+                &gateway,
+                "upstream web",
+                &format!("all of them may have {bound}"),
+            ) && is_told(&gateway, "upstream web", "it waits for ever")
+        });
+        assert_eq!(gateway.status()["books"]["waiting"], 1, "{}", gateway.log());
+    }
+}
+
 fn check(case: &Case) {
     let (gateway, http) = start(case);
     let delivered = || gateway.metric("tidegate_upstream_delivered_total", "\"archive\"") as usize;

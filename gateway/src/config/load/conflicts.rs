@@ -11,8 +11,10 @@ use super::own_files::named;
 use super::{ROOT, Read};
 use crate::config::api::Api;
 use crate::config::context::{Context, Span, Spanned};
+use crate::config::key::unit;
 use crate::config::kinds::{Claim, Kinds, List};
 use crate::config::section::Section;
+use crate::config::store::dead_letters::{DeadLetters, WhenTooMany};
 
 /// Upstreams: lanes of the store, less that of the dead letters.
 const UPSTREAMS_MAX: usize = 63;
@@ -84,6 +86,20 @@ pub(super) fn check<S: Kinds, U: Kinds>(
 fn check_loops<S: Kinds, U: Kinds>(root: &Section<'_>, sources: &[Read<S>], upstreams: &[Read<U>]) {
     for upstream in upstreams {
         for source in sources {
+            if let (Some(gives), Some(Claim::Address(listens))) =
+                (upstream.kind.at_broker(), source.kind.claim())
+                && gives.is_at(listens)
+            {
+                let (to, from) = (&upstream.name, &source.name.value);
+                let message = format!(
+                    "[upstreams.{}] publishes to this gateway's own [sources.{from}]",
+                    to.value
+                );
+                let warning = root.context.warning(to.span.clone(), message);
+                root.context.report(warning.with_note(
+                    "events go round unless rules keep them apart; give the address of another broker in `url`",
+                ));
+            }
             let (Some(gives), Some(takes)) = (upstream.kind.at_broker(), source.kind.at_broker())
             else {
                 continue;
@@ -128,6 +144,36 @@ fn goes_round(filters: &[String], template: &str) -> bool {
         parsed.any(|filter| filter.matches(topic))
     };
     filters.iter().map(left).any(|topic| matches(&topic))
+}
+
+/// With `when_full = "refuse"` a dead letter waits until it fits; one that is larger than all may be never does.
+pub(super) fn check_letters<S: Kinds>(
+    root: &Section<'_>,
+    sources: &[Read<S>],
+    letters: &DeadLetters,
+    store_bytes: u64,
+) {
+    let bound = letters.max_size_bytes.min(store_bytes / 8);
+    if letters.when_full == WhenTooMany::Drop {
+        return;
+    }
+    for source in sources {
+        let payload = source.kind.payload_bytes_max().map(|bytes| bytes as u64);
+        let Some(payload) = payload.filter(|bytes| *bytes >= bound) else {
+            continue;
+        };
+        let message = format!(
+            "[sources.{}] takes payloads of {}, and all dead letters may have {}: one that does not fit waits for ever",
+            source.name.value,
+            unit::size_text(payload),
+            unit::size_text(bound)
+        );
+        let warning = root.context.warning(source.name.span.clone(), message);
+        root.context.report(warning.with_note(
+            "raise `max_size` of [dead_letters], of which an eighth of that of [store] counts at most; lower `max_payload`; or \
+             write `when_full = \"drop\"` in [dead_letters]",
+        ));
+    }
 }
 
 fn check_purpose(root: &Section<'_>) {

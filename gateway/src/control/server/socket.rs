@@ -14,7 +14,7 @@ use crate::observe::Observe;
 
 /// Bytes that fit into the address of a unix socket, with its closing zero.
 pub(in crate::control) const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// How often the socket is tried where the disk had no room for it.
+/// How often the socket is tried where the disk had no room for it, and looked for where it is.
 const SOCKET_AGAIN: Duration = Duration::from_secs(2);
 
 /// Its owner alone; its owner and a group.
@@ -93,6 +93,21 @@ impl SocketFile {
         }
         std::fs::rename(&fresh, path).map_err(failed)?;
         Ok(socket)
+    }
+
+    /// Waits until somebody has removed it: nobody reaches the gateway then, and it is to be made anew.
+    pub(in crate::control) async fn removed(&self) {
+        let is_gone = || {
+            let there = std::fs::symlink_metadata(&self.path);
+            there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        while !is_gone() {
+            tokio::time::sleep(SOCKET_AGAIN).await;
+        }
+        tracing::warn!(
+            "the control socket {} was removed; it is made again",
+            self.path.display()
+        );
     }
 
     /// The socket, as soon as the disk has room for it.

@@ -72,6 +72,17 @@ pub struct Held {
     pub bytes: u64,
     /// Some were turned away since it last was below its bounds.
     pub is_full: bool,
+    /// One that waits and never fits.
+    pub too_large: Option<TooLarge>,
+}
+
+/// A letter that is larger than all letters may be that it counts among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its bytes.
+    pub bytes: u64,
+    /// Those that all may have.
+    pub max_bytes: u64,
 }
 
 #[derive(Default)]
@@ -149,7 +160,7 @@ impl Letters {
                 return self.one_by_one(letters);
             }
             let waits = &letters[at].letter;
-            state.mark_full(&waits.owner());
+            state.waits(&letters[at], self.bounds.max_size_bytes);
             return Err(DeadLetterError::Full {
                 disk_bytes: state.held_of(waits).bytes,
                 max_bytes: self.bounds.max_size_bytes,
@@ -311,7 +322,7 @@ impl State {
         for (owner, held) in &mut self.held {
             let fits = held.letters < bounds.max && held.bytes < bounds.max_size_bytes;
             if held.letters == 0 || (held.is_full && fits) {
-                held.is_full = false;
+                (held.is_full, held.too_large) = (false, None);
                 self.changed.push(owner.clone());
             }
         }
@@ -327,8 +338,20 @@ impl State {
 
     /// All together have their share: the first one waits for what others hold.
     fn not_put(&mut self, letters: &[Letter<'_>], error: &DeadLetterError) {
-        if let (DeadLetterError::Full { .. }, Some(waits)) = (error, letters.first()) {
-            self.mark_full(&waits.letter.owner());
+        if let (DeadLetterError::Full { max_bytes, .. }, Some(waits)) = (error, letters.first()) {
+            self.waits(waits, *max_bytes);
+        }
+    }
+
+    /// One waits until it fits; all that it counts among may have so many bytes.
+    fn waits(&mut self, one: &Letter<'_>, max_bytes: u64) {
+        let owner = one.letter.owner();
+        self.mark_full(&owner);
+        let bytes = one.letter.encode().len() as u64;
+        let too_large = (bytes > max_bytes).then_some(TooLarge { bytes, max_bytes });
+        let held = self.held.entry(owner.clone()).or_default();
+        if std::mem::replace(&mut held.too_large, too_large) != too_large {
+            self.changed.push(owner);
         }
     }
 

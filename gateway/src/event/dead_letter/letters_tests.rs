@@ -217,3 +217,30 @@ fn an_account_that_could_not_be_told_comes_with_the_next_and_none_is_given_of_ac
         (3, 2, 8)
     );
 }
+
+#[test]
+fn a_letter_that_never_fits_is_told_as_such_whichever_bound_it_is() {
+    let store_bytes = 1 << 20;
+    let eighth = store_bytes / 8;
+    for (max_size_bytes, bytes, max_bytes) in [
+        (10_000, 10_001, Some(10_000)),
+        (10_000, 9_000, None),
+        (1 << 30, eighth + 1, Some(eighth)),
+    ] {
+        let case = Case::new(bounds(100, max_size_bytes, false), store_bytes);
+        if max_bytes.is_none() {
+            assert_eq!(case.keep("hot", 1, 4), Ok((3, 0)));
+        }
+        let mut large = letter("hot", 9);
+        large.letter.record = vec![7; bytes as usize];
+        let refused = case.letters().keep(&[large]);
+        assert!(
+            matches!(refused, Err(DeadLetterError::Full { .. })),
+            "{refused:?}"
+        );
+        let changes = case.letters().changes();
+        let (_, held) = changes.first().expect("it is told");
+        let told = held.too_large.map(|large| large.max_bytes);
+        assert_eq!((held.is_full, told), (true, max_bytes), "{bytes}");
+    }
+}

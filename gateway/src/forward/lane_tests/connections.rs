@@ -6,7 +6,7 @@ use super::{NORMAL, acknowledge, drain, sequences, start};
 use crate::config::{Backfill, LaneSettings};
 use crate::event::dead_letter::{Cause, DeadLetter};
 use crate::forward::lane_model::{ListLog, at, settings};
-use crate::upstream::{Delivery, Trouble};
+use crate::upstream::{Delivery, Outcome, Trouble};
 
 /// Drives a lane over connections that break over what is `bad`, and answer for all else; more comes all the time. Gives
 /// how many connections it took until the log was done.
@@ -118,4 +118,98 @@ fn a_link_that_breaks_again_and_again_makes_no_dead_letter() {
         now += Duration::from_millis(50);
     }
     assert!(log.0.borrow().letters.is_empty());
+}
+
+/// A server that answers for all but what is `bad`: that it fails over, with or without breaking the connection.
+fn over_failures(bad: &[u64], events: u64, at_once: usize, broke: bool) -> (ListLog, usize) {
+    let (log, mut lane, mut now) = start(settings(10, Backfill::InOrder), &[]);
+    (0..events).for_each(|_| _ = log.append(NORMAL));
+    for rounds in 1..20_000 {
+        let batch = lane.take(at(now), at_once).expect("a batch");
+        let fails = batch
+            .iter()
+            .any(|delivery| bad.contains(&delivery.token.sequence));
+        match fails {
+            false => acknowledge(&mut lane, now, &batch),
+            true => {
+                let failed = |delivery: &Delivery| {
+                    let reason = "500".to_owned();
+                    (delivery.token, Outcome::Failed { reason, broke })
+                };
+                lane.settle(at(now), batch.iter().map(failed).collect());
+            }
+        }
+        if log.0.borrow().acked.len() as u64 >= events + 5 - bad.len() as u64
+            && bad.iter().all(|bad| !broke || is_letter(&log, *bad))
+        {
+            return (log, rounds);
+        }
+        if rounds % 400 == 0 && log.0.borrow().acked.len() as u64 >= events - bad.len() as u64 {
+            // What comes now is not held up either.
+            log.append(NORMAL);
+        }
+        now += Duration::from_millis(50);
+    }
+    panic!("the lane is held up: {:?}", log.0.borrow().acked);
+}
+
+#[test]
+fn an_event_that_a_server_fails_over_holds_up_no_other() {
+    for at_once in [1, 10] {
+        for (bad, events) in [
+            (&[1][..], 9),
+            (&[3], 9),
+            (&[9], 9),
+            (&[2, 3, 4], 9),
+            (&[1, 5, 9], 9),
+            (&[1], 40),
+        ] {
+            let (log, _) = over_failures(bad, events, at_once, false);
+            assert!(log.0.borrow().letters.is_empty(), "it may be the server");
+            let (log, _) = over_failures(bad, events, at_once, true);
+            let letters = log.0.borrow().letters.clone();
+            let dead: Vec<_> = letters.keys().map(|(sequence, _)| *sequence).collect();
+            assert_eq!(dead, bad, "{at_once} at once");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_fails_over_everything_for_a_while_gets_everything_and_in_order_unless_it_takes_long()
+ {
+    for (failures, in_order) in [
+        (1, true),
+        (5, true),
+        (7, true),
+        (100, false),
+        (1_000, false),
+    ] {
+        let (log, mut lane, mut now) = start(settings(10, Backfill::InOrder), &[NORMAL; 9]);
+        let mut failed = 0;
+        let mut delivered = Vec::new();
+        while !log.is_done() {
+            let batch = lane.take(at(now), 1).expect("a batch");
+            for delivery in &batch {
+                let reason = "502".to_owned();
+                let outcome = Outcome::Failed {
+                    reason,
+                    broke: failed % 2 == 1,
+                };
+                if failed < failures {
+                    lane.settle(at(now), vec![(delivery.token, outcome)]);
+                    failed += 1;
+                } else {
+                    delivered.push(delivery.token.sequence);
+                    acknowledge(&mut lane, now, std::slice::from_ref(delivery));
+                }
+            }
+            now += Duration::from_millis(100);
+        }
+        assert!(log.0.borrow().letters.is_empty(), "{failures}");
+        assert_eq!(delivered.len(), 9, "{failures}");
+        assert!(
+            delivered.is_sorted() || !in_order,
+            "{failures}: {delivered:?}"
+        );
+    }
 }

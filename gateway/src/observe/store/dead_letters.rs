@@ -10,7 +10,18 @@ pub enum Bound {
     Letters(u64),
     /// `[dead_letters] max_size`, or the share of the store that is theirs altogether.
     Bytes(u64),
+    /// One that waits is larger by itself than those bytes.
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// The bound.
+        max_bytes: u64,
+    },
 }
+
+/// Where the bound of bytes comes from.
+const BYTES_BOUND: &str =
+    "[dead_letters] max_size; all together have an eighth of [store] max_size";
 
 impl Observe {
     /// Tells how many are held of `owner`, and where more came than are kept, which bound that is and whether the others
@@ -27,12 +38,19 @@ impl Observe {
         let Some((bound, drops)) = full else {
             return self.clear(owner, "dead letters full");
         };
+        let kib = |bytes: u64| bytes.div_ceil(1 << 10);
         let bound = match bound {
             Bound::Letters(letters) => format!("{letters} of them ([dead_letters] max)"),
-            Bound::Bytes(bytes) => format!(
-                "{} KiB of them ([dead_letters] max_size; all together have an eighth of [store] max_size)",
-                bytes.div_ceil(1 << 10)
-            ),
+            Bound::Bytes(bytes) => format!("{} KiB of them ({BYTES_BOUND})", kib(bytes)),
+            Bound::TooLarge { bytes, max_bytes } => {
+                let what = format!(
+                    "one of {} KiB is to become a dead letter, and all of them may have {} KiB ({BYTES_BOUND}): however many \
+                     you drop, it waits for ever, and what is behind it; raise the bound and start the gateway again",
+                    kib(bytes),
+                    kib(max_bytes)
+                );
+                return self.raise(owner, "dead letters full", &what);
+            }
         };
         let others = match drops {
             true => "newer ones are dropped, and counted in gap records",

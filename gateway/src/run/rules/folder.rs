@@ -141,10 +141,11 @@ pub(super) fn error(path: &Path, message: String) -> FolderError {
 }
 
 fn failed(path: &Path, error: &io::Error) -> FolderError {
-    FolderError {
-        path: path.into(),
-        message: format!("cannot be read: {error}"),
-    }
+    let message = match error.kind() {
+        io::ErrorKind::InvalidData => "it is not UTF-8: save it as UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    self::error(path, message)
 }
 
 fn is_rule_file(path: &Path) -> bool {
@@ -201,7 +202,11 @@ pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
 
 /// A file without a word in it that had some among the files `before`: it is being saved, or was cut off.
 pub(super) fn emptied<'f>(files: &'f [RuleFile], before: &[RuleFile]) -> Option<&'f str> {
-    let is_blank = |file: &RuleFile| file.text.chars().all(|c| c.is_whitespace() || c == '\0');
+    let is_blank = |file: &RuleFile| {
+        // A byte order mark is no word.
+        let no_word = |c: char| c.is_whitespace() || c == '\0' || c == '\u{feff}';
+        file.text.chars().all(no_word)
+    };
     let had_words = |path: &str| {
         before
             .iter()

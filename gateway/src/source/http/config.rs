@@ -84,6 +84,10 @@ impl Kind for HttpSource {
         })
     }
 
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.payload_bytes_max)
+    }
+
     fn claim(&self) -> Option<Claim<'_>> {
         Some(Claim::Address(self.listen))
     }

@@ -77,6 +77,10 @@ impl Kind for MqttSource {
         })
     }
 
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.payload_bytes_max)
+    }
+
     fn claim(&self) -> Option<Claim<'_>> {
         Some(self.broker.claim())
     }

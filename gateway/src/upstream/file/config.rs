@@ -40,6 +40,12 @@ impl Kind for FileUpstream {
             section
                 .context
                 .report(error.with_label("name a file in it"));
+        } else if path.exists() && !path.is_file() {
+            let warning =
+                section.warning(&KEYS.path, format!("{} is no regular file", path.display()));
+            section.context.report(warning.with_note(
+                "nothing that is written to a device or a pipe is on a disk, so that events would wait; name another file",
+            ));
         }
         Some(FileUpstream {
             path,

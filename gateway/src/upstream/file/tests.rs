@@ -265,3 +265,37 @@ async fn what_is_no_file_and_what_another_gateway_writes_to_is_a_trouble() {
     first.close().await;
     assert_eq!(trouble(&path).await, "");
 }
+
+#[tokio::test]
+async fn what_was_written_before_a_rotation_that_fails_is_confirmed_and_not_written_again() {
+    for files_max in [1, 2] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("events.jsonl");
+        let numbered = |number: usize| path.with_extension(format!("jsonl.{number}"));
+        // What is to go cannot be removed as a file.
+        (1..files_max).for_each(|number| _ = File::create(numbered(number)).expect("a file"));
+        std::fs::create_dir_all(numbered(files_max).join("x")).expect("a folder");
+        let mut file = FileOut::new(FileUpstream {
+            path: path.clone(),
+            rotate_bytes: 1,
+            files_max,
+        });
+        file.connect().await.expect("a file");
+        let written = deliver(&mut file, 0..3).await.expect("they are written");
+        assert_eq!(written, 3, "keep_files = {files_max}");
+        for _ in 0..5 {
+            let refused = deliver(&mut file, 3..6).await;
+            let told = refused.expect_err("the file is full").message;
+            assert!(
+                told.contains(&numbered(files_max).display().to_string()),
+                "{told}"
+            );
+            file.connect().await.expect("the same file");
+        }
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        std::fs::remove_dir_all(numbered(files_max)).expect("it is there");
+        deliver_somehow(&mut file, 3..6).await;
+        assert!(ids_in(&numbered(1)).is_superset(&(3..6).collect()));
+    }
+}

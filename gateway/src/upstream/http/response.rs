@@ -3,10 +3,15 @@
 //! | status | means |
 //! |---|---|
 //! | 2xx | it took them |
-//! | 401, 403, 404, 405, 407, 408, 421, 425, 429 | about the address, the login or the moment: try again |
+//! | 401, 404, 405, 407, 408, 421, 425, 429 | about the address, the login or the moment: try again |
+//! | 403 | about the login, or a filter in front of the server that dislikes this content: try again |
 //! | other 4xx | a definite refusal of this content |
 //! | 3xx | not followed: events go where the configuration says, nowhere else |
-//! | 5xx, 1xx | the server's own trouble: try again |
+//! | 5xx | the server's own trouble, perhaps over this content: try again |
+//! | 1xx | the server's own trouble: try again |
+//!
+//! Where the server may have failed over the content, other events may go first; see `forward::poison_detector`. A server
+//! that asks for a pause with `Retry-After` has not.
 //!
 //! A token that ran out must not turn a backlog into dead letters; that is why the first group
 //! of 4xx is no refusal (RFC 9110, section 15; RFC 6585, section 4).
@@ -27,6 +32,13 @@ pub(super) enum RequestOutcome {
     Refused(String),
     /// Not now; in words, and for how many milliseconds the server wants to be left alone.
     Busy(String, Option<u64>),
+    /// It failed, and that may be over this content; in words, and whether it answered at all.
+    Failed {
+        /// What happened.
+        why: String,
+        /// The connection broke instead of an answer.
+        broke: bool,
+    },
     /// The server cannot be reached any more.
     Gone(String),
 }
@@ -47,14 +59,25 @@ pub(super) fn of_status(status: StatusCode, text: &str, retry_ms: Option<u64>) -
             format!("{said}; redirections are not followed, correct `url`"),
             retry_ms,
         ),
-        401 | 403 | 407 => RequestOutcome::Busy(
-            format!("{said}; look at `bearer`, `headers` and the rights behind them"),
-            retry_ms,
-        ),
+        401 | 407 => RequestOutcome::Busy(with_login(&said), retry_ms),
+        403 => failed(with_login(&said), retry_ms),
         404 | 405 => RequestOutcome::Busy(format!("{said}; look at the path in `url`"), retry_ms),
         code if PASSING.contains(&code) => RequestOutcome::Busy(said, retry_ms),
         400..500 => RequestOutcome::Refused(said),
+        500.. => failed(said, retry_ms),
         _ => RequestOutcome::Busy(said, retry_ms),
+    }
+}
+
+fn with_login(said: &str) -> String {
+    format!("{said}; look at `bearer`, `headers` and the rights behind them")
+}
+
+/// It may be this content, unless the server asks for a pause.
+fn failed(why: String, retry_ms: Option<u64>) -> RequestOutcome {
+    match retry_ms {
+        Some(_) => RequestOutcome::Busy(why, retry_ms),
+        None => RequestOutcome::Failed { why, broke: false },
     }
 }
 
@@ -85,6 +108,12 @@ mod tests {
             let answer = of_status(status, " no ", None);
             match code {
                 200..300 => assert_eq!(answer, RequestOutcome::Taken, "{code}"),
+                403 | 500.. => {
+                    let failed = matches!(answer, RequestOutcome::Failed { broke: false, .. });
+                    assert!(failed, "{code}");
+                    let asked = of_status(status, " no ", Some(7));
+                    assert!(matches!(asked, RequestOutcome::Busy(_, Some(7))), "{code}");
+                }
                 _ if PASSING.contains(&code) => {
                     assert!(matches!(answer, RequestOutcome::Busy(..)), "{code}");
                 }

@@ -29,6 +29,8 @@ const BODY_MAX: Duration = Duration::from_secs(2);
 const REASON_CHARS_MAX: usize = 300;
 /// How long the server may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Batches in a row that the server may fail over before smaller ones show whether it is one event.
+const SAME_BATCH_MAX: u32 = 5;
 /// Refused events remembered, so that each is posted alone when it comes again.
 const SUSPECTS_MAX: usize = 1024;
 
@@ -42,6 +44,8 @@ pub struct HttpOut {
     suspects: HashSet<Token>,
     /// Settled without being posted.
     refused: Vec<(Token, Outcome)>,
+    /// Batches that the server failed over since it took something.
+    batches_failed: u32,
 }
 
 /// The other end.
@@ -66,6 +70,7 @@ impl HttpOut {
             pieces: VecDeque::new(),
             suspects: HashSet::new(),
             refused: Vec::new(),
+            batches_failed: 0,
             config,
         })
     }
@@ -110,9 +115,25 @@ impl HttpOut {
                 deliveries.extend(self.pieces.drain(..).flatten());
                 Outcome::Busy { reason, retry_ms }
             }
+            RequestOutcome::Failed { why: reason, broke } => {
+                // Posted again as it is, a batch keeps its key.
+                let again = deliveries.len() > 1 && self.batches_failed < SAME_BATCH_MAX;
+                self.batches_failed += u32::from(again);
+                deliveries.extend(self.pieces.drain(..).flatten());
+                match again {
+                    true => Outcome::busy(reason),
+                    false => Outcome::Failed { reason, broke },
+                }
+            }
         };
+        if outcome == Outcome::Confirmed {
+            self.batches_failed = 0;
+        }
+        let is_one = deliveries.len() == 1;
         let settled = deliveries.iter().map(|delivery| {
-            self.remember(delivery.token, &outcome);
+            if is_one || outcome == Outcome::Confirmed {
+                self.remember(delivery.token, &outcome);
+            }
             (delivery.token, outcome.clone())
         });
         Ok(settled.collect())
@@ -120,7 +141,7 @@ impl HttpOut {
 
     fn remember(&mut self, token: Token, outcome: &Outcome) {
         match outcome {
-            Outcome::Refused(_) if self.suspects.len() < SUSPECTS_MAX => {
+            Outcome::Refused(_) | Outcome::Failed { .. } if self.suspects.len() < SUSPECTS_MAX => {
                 self.suspects.insert(token);
             }
             Outcome::Confirmed => {
@@ -254,12 +275,14 @@ impl Server {
         match sent {
             Ok(response) => understood(response).await,
             Err(error) if error.is_timeout() => {
-                RequestOutcome::Busy(format!("{}: no answer in time", self.name()), None)
+                let why = format!("{}: no answer in time", self.name());
+                RequestOutcome::Failed { why, broke: false }
             }
             Err(error) => match self.reach().await {
                 Ok(()) => {
                     let why = self.told(&error, innermost(&error));
-                    RequestOutcome::Busy(format!("{}: no answer: {why}", self.name()), None)
+                    let why = format!("{}: no answer: {why}", self.name());
+                    RequestOutcome::Failed { why, broke: true }
                 }
                 Err(why) => RequestOutcome::Gone(why),
             },
