@@ -70,6 +70,7 @@ enum Command {
 /// What failed, with its exit code. A wrong command line ends the process with code 2 at once.
 pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
+    tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]

@@ -36,7 +36,8 @@ pub use load::render;
 pub use reference::Reference;
 pub use store::dead_letters::{DeadLetters, WhenTooMany};
 pub use store::{Store, WhenFull};
-pub(crate) use value::files::{BYTE_ORDER_MARK, digest_now};
+pub(crate) use value::files::digest_now;
+pub(crate) use value::text::BYTE_ORDER_MARK;
 pub use value::{secret, token};
 
 /// One `gateway.toml`, with sources of the kinds `S` and upstreams of the kinds `U`.

@@ -32,7 +32,8 @@ use crate::config::value::address::cannot_listen;
 pub use context::{ApiContext, Named};
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
-use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile, is_no_space};
+pub(crate) use server::socket::is_no_space;
+use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "tidegate.sock";
@@ -86,8 +87,13 @@ pub fn socket_objection(data_dir: &Path) -> Option<(String, String)> {
     })
 }
 
+/// Why nobody can look as a member of `group`: this machine has none of this name.
+pub(crate) fn group_objection(group: &str) -> Option<String> {
+    server::socket::number_of(group).err()
+}
+
 /// Under which name a socket is made before it is moved to its place.
-fn fresh_socket(path: &Path) -> PathBuf {
+pub(crate) fn fresh_socket(path: &Path) -> PathBuf {
     path.with_extension("sock.new")
 }
 

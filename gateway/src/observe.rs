@@ -6,6 +6,7 @@ pub mod forward;
 pub mod intake;
 pub mod log;
 pub mod process;
+pub mod refusing;
 pub mod rules;
 pub mod source;
 pub mod status;
@@ -49,6 +50,8 @@ pub struct Observe {
     system: OnceLock<mpsc::Sender<SystemEvent>>,
     /// What a person should look at.
     pub troubles: trouble::Troubles,
+    /// Why events are refused.
+    pub refusing: refusing::Refusing,
     looks: Mutex<Vec<Look>>,
     refusals: Mutex<audit::refusals::Refusals>,
 }
@@ -65,6 +68,7 @@ impl Default for Observe {
             registry: Mutex::new(registry),
             system: OnceLock::new(),
             troubles,
+            refusing: refusing::Refusing::default(),
             looks: Mutex::default(),
             refusals: Mutex::default(),
         }

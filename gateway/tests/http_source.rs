@@ -246,7 +246,7 @@ async fn a_batch_of_which_one_event_is_refused_is_not_acknowledged() {
     let (status, answer) = served.post("/events", BATCH, body.as_bytes()).await;
     assert_eq!(status, 503);
     assert!(answer.contains("retry-after: 10"), "{answer}");
-    assert!(answer.contains("the store takes no more"), "{answer}");
+    assert!(answer.contains("events are refused: "), "{answer}");
 }
 
 #[tokio::test]

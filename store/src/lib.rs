@@ -47,6 +47,7 @@ pub use api::status::{
     Stats, VerifyReport,
 };
 pub use append::commit::{Append, Commit, Committed};
+pub use engine::failure::tell_no_fenced_panics;
 pub use engine::shim::limit_heaps;
 pub use read::backup::BackupReport;
 pub use room::give_up::GapWriter;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::run::config::{self, Config, Place};
+use crate::run::config::{self, Place};
 
 const VARIABLE: &str = "TIDEGATE_CONFIG";
 const HERE: &str = "gateway.toml";
@@ -50,14 +50,6 @@ impl ConfigArgument {
                 "no configuration: looked at ${VARIABLE}, ./{HERE} and {SYSTEM}; name one with --config FILE"
             ))
         })
-    }
-
-    /// Reads the file; the rules folder it names need not be there.
-    ///
-    /// # Errors
-    /// Where it was looked for, or everything that is wrong with it.
-    pub(super) fn load(&self) -> Result<Config, Failure> {
-        config::load_to_run(&self.path()?).map_err(Failure::BadConfig)
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write_findings(&warnings, arguments.format)?;
         return say_fine(&config, "no rules", arguments.format);
     };
-    let findings = rules_folder::check(folder, &config)?;
+    let findings = rules_folder::check(folder, &config);
     if arguments.format == FindingsFormat::Json {
         let all = [warnings.as_slice(), &findings.found].concat();
         write_findings(&all, arguments.format)?;
@@ -65,7 +65,7 @@ pub(super) fn write_with_rules(
     found: &[Diagnostic],
     format: FindingsFormat,
 ) -> Result<(), Failure> {
-    let rules = rules_folder::check_beside(path)?;
+    let rules = rules_folder::check_beside(path);
     let of_rules = rules.as_ref().map_or(&[][..], |rules| &rules.found);
     match (format, &rules) {
         (FindingsFormat::Json, _) => write_findings(&[found, of_rules].concat(), format)?,

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             config.path.display()
         )));
     };
-    let findings = rules_folder::check(folder, &config)?;
+    let findings = rules_folder::check(folder, &config);
     findings.write(format)?;
     match findings.rules {
         None => Err(Failure::said_bad_config()),

@@ -1,12 +1,18 @@
 //! `tidegate run`: the gateway itself.
 
+use std::path::Path;
+
 use clap::ValueEnum;
+use tidegate_rules::diagnostic::Diagnostic;
 
 use super::Failure;
 use super::arguments::ConfigArgument;
+use super::check::findings::FindingsFormat;
+use super::check::rules_folder::openable;
+use super::check::write_with_rules;
 use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
-use crate::run::config::preflight;
+use crate::run::config::{self, Config, preflight};
 use crate::run::signals::Hangup;
 
 /// How log lines are written.
@@ -44,13 +50,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let hangup = {
         let _within = runtime.enter();
         // Before the configuration is read: what is changed after that is read again.
-        Hangup::hear().map_err(failure)?
+        Hangup::hear().map_err(|error| failure(error, None))?
     };
-    let config = arguments.config.load()?;
-    let objections = preflight::objections(&config);
-    if !objections.is_empty() {
-        return Err(Failure::BadConfig(objections));
-    }
+    let config = configuration(&arguments.config.path()?)?;
+    let rules = config.gateway.rules.clone();
     let variable = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
@@ -73,15 +76,42 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // What is still reading a terminal or a slow disk must not hold up the end.
         _ => runtime.shutdown_timeout(std::time::Duration::from_secs(1)),
     }
-    ended.map_err(failure)
+    ended.map_err(|error| failure(error, rules.as_deref()))
+}
+
+/// What is to be run. Of one with mistakes all are told, with those of its rules; these alone are for whoever looks
+/// for the last good ones too.
+fn configuration(path: &Path) -> Result<Config, Failure> {
+    let wrong = |found: Vec<Diagnostic>| {
+        let said = write_with_rules(path, &found, FindingsFormat::Text);
+        said.err().unwrap_or_else(Failure::said_bad_config)
+    };
+    let config = match config::load_to_run(path) {
+        Ok(config) => config,
+        Err(found) => return Err(wrong(found)),
+    };
+    let objections = preflight::objections(&config);
+    match objections.is_empty() {
+        true => Ok(config),
+        false => Err(wrong(objections)),
+    }
 }
 
 /// Rules with mistakes are a bad configuration: all of them, with their exit code.
-fn failure(error: RunError) -> Failure {
+fn failure(error: RunError, folder: Option<&Path>) -> Failure {
     match error {
-        RunError::Rules(errors, files, kept) => Failure::rules(&errors, &files).and(kept),
+        RunError::Rules(mut errors, mut files, kept) => {
+            // Under paths that an editor can open, as `check` shows them.
+            if let Some(folder) = folder {
+                let of_errors = errors.iter_mut().map(|error| &mut error.file);
+                let all = files.iter_mut().map(|file| &mut file.path);
+                all.chain(of_errors)
+                    .for_each(|path| *path = openable(folder, path));
+            }
+            Failure::rules(&errors, &files).and(kept)
+        }
         RunError::BadConfig(error, kept) => Failure::BadConfig(vec![*error]).and(kept),
-        RunError::Folder(error, kept) => Failure::bad_config(&error.to_string()).and(kept),
+        RunError::Folder(error, kept) => Failure::BadConfig(vec![error.diagnostic()]).and(kept),
         error => Failure::new(error.to_string()),
     }
 }

@@ -242,16 +242,25 @@ fn write_store(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
     )
 }
 
+/// `text` behind its heading, on as many lines as it needs.
+fn write_wrapped(output: &mut impl Write, heading: &str, text: &str) -> std::io::Result<()> {
+    for (place, line) in wrapped(text, LINE_WIDTH_MIN - 9).iter().enumerate() {
+        let heading = if place == 0 { heading } else { "" };
+        writeln!(output, "{heading:<7}  {line}")?;
+    }
+    Ok(())
+}
+
 fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> {
     let books = &status.books;
-    writeln!(
-        output,
-        "events   {} accepted, {} repetitions, {} not stored, {} dropped by rule",
+    let events = format!(
+        "{} accepted, {} repetitions, {} not stored, {} dropped by rule",
         figures::count(books.accepted),
         figures::count(books.duplicates),
         figures::count(books.refused),
         figures::count(books.dropped_by_rule)
-    )?;
+    );
+    write_wrapped(output, "events", &events)?;
     let fates = [
         (books.delivered, "delivered"),
         (books.dead_lettered, "dead-lettered"),
@@ -271,10 +280,7 @@ fn write_books(output: &mut impl Write, status: &Status) -> std::io::Result<()> 
         figures::count(books.routed),
         fates.join(" + ")
     );
-    for (place, line) in wrapped(&outputs, LINE_WIDTH_MIN - 9).iter().enumerate() {
-        let heading = if place == 0 { "outputs" } else { "" };
-        writeln!(output, "{heading:<7}  {line}")?;
-    }
+    write_wrapped(output, "outputs", &outputs)?;
     match books.balance() {
         true => writeln!(output, "         the books balance"),
         false => writeln!(output, "         the books differ by {}", books.difference),

@@ -1,11 +1,14 @@
 //! One configuration file while it is read: its text, its surroundings, and the diagnostics so far.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_rules::diagnostic::Diagnostic;
+
+/// Errors that are told one by one.
+const ERRORS_MAX: usize = 200;
 
 /// Bytes of the file.
 pub(crate) type Span = Range<usize>;
@@ -45,6 +48,8 @@ pub(crate) struct Context<'a> {
     folder: PathBuf,
     variables: Variables<'a>,
     reported: RefCell<Vec<Diagnostic>>,
+    errors: Cell<usize>,
+    untold: Cell<usize>,
     rules_missing: RefCell<Option<Diagnostic>>,
     read_files: RefCell<Vec<ReadFile>>,
     /// Whether parts of the file were left out, which were no TOML: what is missing may have been there.
@@ -68,6 +73,8 @@ impl<'a> Context<'a> {
             folder: path.parent().map(Path::to_owned).unwrap_or_default(),
             variables,
             reported: RefCell::new(Vec::new()),
+            errors: Cell::new(0),
+            untold: Cell::new(0),
             rules_missing: RefCell::new(None),
             read_files: RefCell::default(),
             is_incomplete: false,
@@ -79,6 +86,7 @@ impl<'a> Context<'a> {
     pub(super) fn with_errors(self, errors: Vec<Diagnostic>) -> Self {
         Context {
             is_incomplete: !errors.is_empty(),
+            errors: Cell::new(errors.len()),
             reported: RefCell::new(errors),
             ..self
         }
@@ -86,7 +94,9 @@ impl<'a> Context<'a> {
 
     /// An error at `span`, to be given to [`Context::report`].
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(self.file, self.text, span, message)
+        // Where it is takes a look at all that stands before it, and this one is only counted.
+        let text = if self.is_full() { "" } else { self.text };
+        Diagnostic::error(self.file, text, span, message)
     }
 
     /// A warning at `span`, to be given to [`Context::report`].
@@ -96,10 +106,21 @@ impl<'a> Context<'a> {
 
     /// Remembers it for the end, once.
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        if self.is_full() {
+            self.untold.set(self.untold.get() + 1);
+            return;
+        }
         let mut reported = self.reported.borrow_mut();
         if !reported.contains(&diagnostic) {
+            let is_error = usize::from(diagnostic.is_error());
+            self.errors.set(self.errors.get() + is_error);
             reported.push(diagnostic);
         }
+    }
+
+    /// Whether more errors are there than anybody reads at once; what comes then is counted.
+    fn is_full(&self) -> bool {
+        self.errors.get() >= ERRORS_MAX
     }
 
     /// Remembers what is wrong with the rules folder: a gateway may know its last good rules.
@@ -139,6 +160,12 @@ impl<'a> Context<'a> {
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut reported = self.reported.into_inner();
         reported.sort_by_key(|diagnostic| diagnostic.span.start);
+        let untold = self.untold.get();
+        if untold > 0 {
+            let end = self.text.len()..self.text.len();
+            let message = format!("and {untold} more are not shown; mend these first");
+            reported.push(Diagnostic::error(self.file, self.text, end, message));
+        }
         reported
     }
 

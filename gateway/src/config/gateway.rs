@@ -89,6 +89,11 @@ impl Gateway {
             .has(&GATEWAY.rules)
             .then(|| files::rules_folder(section, &GATEWAY.rules));
         let group = section.read(&GATEWAY.group).map(|group| group.value);
+        if let Some(why) = group.as_deref().and_then(no_group) {
+            let error = section.error(&GATEWAY.group, format!("`group` {why}"));
+            let note = "write the name of a group, or its number, as `getent group` shows them";
+            section.context.report(error.with_note(note));
+        }
         let shutdown_max = section.read(&GATEWAY.shutdown_max);
         let dedup_window = section.read(&GATEWAY.dedup_window);
         Some(Gateway {
@@ -100,5 +105,16 @@ impl Gateway {
             shutdown_max,
             dedup_window,
         })
+    }
+}
+
+/// Why no machine has a group of this name or number.
+fn no_group(group: &str) -> Option<&'static str> {
+    match group {
+        "" => Some("is empty; leave it out, and its owner and root alone may look"),
+        // The number that the system takes for "as it is".
+        group if group.parse() == Ok(u32::MAX) => Some("is no number of a group"),
+        group if group.contains([':', '/', '\0', '\n', ' ']) => Some("is no name of a group"),
+        _ => None,
     }
 }

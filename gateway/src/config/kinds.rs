@@ -73,6 +73,8 @@ pub(crate) enum Claim<'a> {
     Address(SocketAddr),
     /// It opens that file.
     File(&'a Path),
+    /// It opens the first port of these USB ids: vendor, product and serial number.
+    Usb(Option<u16>, Option<u16>, Option<&'a str>),
     /// It connects to that broker with that client id.
     Client {
         host: &'a str,

@@ -1,6 +1,7 @@
 //! Reads `gateway.toml` as a whole: every section, then what must hold between them.
 
 mod conflicts;
+mod own_files;
 pub(crate) mod place;
 mod redact;
 pub(crate) mod sketch;
@@ -20,7 +21,7 @@ use super::lane::{LaneKeys, LaneSettings};
 use super::section::Section;
 use super::store::dead_letters::{DeadLetterKeys, DeadLetters};
 use super::store::{Store, StoreKeys};
-use super::value::files;
+use super::value::{files, text};
 use super::{Config, SourceSection, UpstreamSection};
 
 /// Bytes a configuration file may hold.
@@ -92,8 +93,13 @@ fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
     if size > FILE_BYTES_MAX {
         return Err(refused(format!("{file} is too large to be meant")));
     }
-    std::fs::read_to_string(path)
-        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))
+    let bytes = std::fs::read(path)
+        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
+    text::utf8(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(&error.bytes);
+        let span = error.at..error.at + 1;
+        vec![Diagnostic::error(&file, &text, span, error.to_string())]
+    })
 }
 
 /// Refuses what has no rules folder.
@@ -199,6 +205,9 @@ fn config<S: Kinds, U: Kinds>(
     let sources = read_sources::<S>(&root, id);
     let (lanes, upstreams) = read_upstreams::<U>(&root, id);
     conflicts::check(&root, &sources, &upstreams, &api);
+    if let Some(gateway) = &gateway {
+        own_files::check(context, path, gateway, &upstreams);
+    }
     conflicts::check_letters(&root, &sources, &dead_letters, store.max_size_bytes);
     Some(Config {
         path: path.to_owned(),

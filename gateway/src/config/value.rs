@@ -2,6 +2,8 @@
 
 pub(crate) mod address;
 pub(crate) mod files;
+mod pem;
 pub mod secret;
+pub(crate) mod text;
 pub mod token;
 pub(crate) mod topics;

@@ -1,5 +1,6 @@
 //! `/dead-letters`: looking at them, sending them again, dropping them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::event::dead_letter::{Cause, outputs, rule_in};
 use crate::event::receipts::Receipts;
 use crate::event::record::{self, Record};
 use crate::intake::Redrive;
+use crate::observe::Observe;
 use crate::observe::audit::{Change, What};
 use crate::observe::trouble::NEW_DEAD_LETTERS;
 
@@ -113,14 +115,16 @@ pub(super) async fn retry(
 fn of_retry_error(error: RetryError) -> ApiResponse {
     match error {
         RetryError::History(error) => response::of_history_error(&error),
-        RetryError::Commit(why) => response::error(StatusCode::SERVICE_UNAVAILABLE, why),
+        RetryError::Commit(why) => {
+            response::error(StatusCode::SERVICE_UNAVAILABLE, why.into_owned())
+        }
     }
 }
 
 /// Why a dead letter was not sent again or dropped.
 pub(super) enum RetryError {
     History(HistoryError),
-    Commit(&'static str),
+    Commit(Cow<'static, str>),
 }
 
 impl From<HistoryError> for RetryError {
@@ -131,7 +135,7 @@ impl From<HistoryError> for RetryError {
 
 impl From<Panicked> for RetryError {
     fn from(_: Panicked) -> RetryError {
-        RetryError::Commit(Panicked::MESSAGE)
+        RetryError::Commit(Panicked::MESSAGE.into())
     }
 }
 
@@ -150,8 +154,10 @@ async fn retried(
     let redrive = context
         .redrive
         .as_ref()
-        .ok_or(RetryError::Commit("this gateway takes no letters"))?;
-    commit(redrive, vec![((), record)]).await.1?;
+        .ok_or(RetryError::Commit("this gateway takes no letters".into()))?;
+    commit(&context.observe, redrive, vec![((), record)])
+        .await
+        .1?;
     off_thread(move || stored::removed(letters.remove(id), id)).await??;
     context.observe.clear_kind(NEW_DEAD_LETTERS);
     Ok(upstream)
@@ -224,15 +230,16 @@ pub(super) fn lane_of(
 /// Commits records anew, in their order. Gives the values of those that are on disk, and why others are not: what these
 /// were made of is still there.
 pub(super) async fn commit<T>(
+    observe: &Observe,
     redrive: &mpsc::Sender<Redrive>,
     records: Vec<(T, Record)>,
 ) -> (Vec<T>, Result<(), RetryError>) {
     let mut receipts = Receipts::default();
-    let mut failed = None;
+    let mut failed: Option<Cow<'static, str>> = None;
     for (value, record) in records {
         let ack = receipts.issue(value);
         if redrive.send(Redrive { record, ack }).await.is_err() {
-            failed = Some("the gateway is stopping; nothing is lost, try again");
+            failed = Some("the gateway is stopping; nothing is lost, try again".into());
             break;
         }
     }
@@ -241,14 +248,15 @@ pub(super) async fn commit<T>(
         match tokio::time::timeout(COMMIT_MAX, receipts.settled()).await {
             Ok(Some(receipt)) => match receipt.verdict {
                 Verdict::Stored => stored.push(receipt.value),
-                Verdict::Refused(_) => {
-                    let full = "the store takes no more; nothing is lost, try again when it does";
-                    failed = failed.or(Some(full));
+                Verdict::Refused(refusal) => {
+                    let why = refusal.told(|| observe.refusing.words());
+                    let why = format!("{why}; nothing is lost, try again later");
+                    failed = failed.or(Some(why.into()));
                 }
             },
             Ok(None) => break,
             Err(_) => {
-                failed = Some("the commit takes too long; nothing is lost, try again");
+                failed = Some("the commit takes too long; nothing is lost, try again".into());
                 break;
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::observe::Observe;
 use crate::observe::intake::IntakeReport;
+use crate::observe::refusing;
 use crate::observe::status::Status;
 use crate::observe::trouble::lasting;
 use crate::observe::trouble::standing::Standing;
@@ -73,11 +74,7 @@ impl Concern {
             }
             // Its end is told by a system event; at its beginning none could be stored.
             Concern::Refusing => {
-                let why = match intake.refused_because.as_str() {
-                    "" => "no reason is known",
-                    why => why,
-                };
-                let line = format!("events are refused: {why}");
+                let line = refusing::words(&intake.refused_because);
                 one(intake.refusing, standing(STORE, "refusing", line, true))
             }
             Concern::Damage => {

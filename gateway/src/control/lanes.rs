@@ -102,7 +102,7 @@ async fn moving(
     let store = context.store()?.clone();
     let from = stranded(context, name)?;
     let target = lane_of(context, &store, to)?;
-    let none = RetryError::Commit("this gateway moves nothing");
+    let none = RetryError::Commit("this gateway moves nothing".into());
     let redrive = context.redrive.as_ref().ok_or(none)?;
     for class in 0..CLASSES {
         let mut next = store.cursor(from, class).low;
@@ -121,7 +121,7 @@ async fn moving(
                     }
                 }
             }
-            let (done, committed) = commit(redrive, records).await;
+            let (done, committed) = commit(&context.observe, redrive, records).await;
             store.confirm(from, class, &done);
             persisted(&store).await?;
             *moved += done.len() as u64;

@@ -14,6 +14,9 @@ use body::ResponseBody;
 /// The type of a response of one JSON document a line.
 const LINES_TYPE: &str = "application/x-ndjson";
 
+/// Seconds after which it is worth asking again what could not be answered.
+const AGAIN_S: &str = "2";
+
 /// A response of the API.
 pub(super) type ApiResponse = Response<ResponseBody>;
 
@@ -86,5 +89,9 @@ pub(super) fn with(
         header::CACHE_CONTROL,
         header::HeaderValue::from_static("no-store"),
     );
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        let again = header::HeaderValue::from_static(AGAIN_S);
+        headers.insert(header::RETRY_AFTER, again);
+    }
     response
 }

@@ -16,6 +16,16 @@ pub enum Refusal {
     Closing,
 }
 
+impl Refusal {
+    /// What its sender is told; `why` says why events are refused just now.
+    pub fn told(self, why: impl FnOnce() -> String) -> String {
+        match self {
+            Refusal::Full | Refusal::Failed => why(),
+            Refusal::Closing => "the gateway is shutting down".to_owned(),
+        }
+    }
+}
+
 /// What became of an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

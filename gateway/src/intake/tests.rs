@@ -134,8 +134,8 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         commits,
         done: mpsc::unbounded_channel().1,
     };
-    let metrics = Arc::new(IntakeMetrics::new(Vec::new()));
     let observe = Arc::new(crate::observe::Observe::default());
+    let metrics = Arc::new(IntakeMetrics::new(Vec::new(), observe.refusing.clone()));
     let dedup = Dedup::new(8, "plant");
     let intake = Intake::new(inputs, settings, dedup, ends, metrics, observe);
     (intake, inlet, groups)

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tidegate_store::{CommitError, Gap, LaneId};
 
 use super::forward::LaneMetrics;
+use super::refusing::Refusing;
 use super::status::Books;
 use super::{Happening, Observe, SystemEvent};
 
@@ -48,7 +49,7 @@ pub struct IntakeMetrics {
     pub commit_seconds: Histogram,
     /// Whether the latest commit was refused.
     pub refusing: Flag,
-    refused_because: Mutex<String>,
+    refused_because: Refusing,
     beat: Mutex<Option<Instant>>,
     lanes: Mutex<LaneCounts>,
 }
@@ -85,8 +86,8 @@ pub struct CommitCounts<'a> {
 pub type LaneCounts = Vec<(LaneId, Arc<LaneMetrics>)>;
 
 impl IntakeMetrics {
-    /// Counts from zero; routes go to the lanes' own metrics.
-    pub fn new(lanes: LaneCounts) -> IntakeMetrics {
+    /// Counts from zero; routes go to the lanes' own metrics, and why events are refused to `refused_because`.
+    pub fn new(lanes: LaneCounts, refused_because: Refusing) -> IntakeMetrics {
         IntakeMetrics {
             lanes: Mutex::new(lanes),
             accepted: Counter::default(),
@@ -98,7 +99,7 @@ impl IntakeMetrics {
             commit_events: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
             refusing: Flag::default(),
-            refused_because: Mutex::default(),
+            refused_because,
             beat: Mutex::new(None),
         }
     }
@@ -197,20 +198,14 @@ impl IntakeMetrics {
                 .last_beat()
                 .map(|beat| now.saturating_duration_since(beat)),
             refusing: self.refusing.get(),
-            refused_because: self.because().clone(),
+            refused_because: self.refused_because.because(),
         }
     }
 
     /// A commit was refused, for this reason; tells whether the one before it was, too.
     pub fn refused_for(&self, why: String) -> bool {
-        *self.because() = why;
+        self.refused_because.set(why);
         self.refusing.swap(true)
-    }
-
-    fn because(&self) -> MutexGuard<'_, String> {
-        self.refused_because
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
     }
 
     /// The commit thread is alive.

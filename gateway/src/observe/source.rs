@@ -6,6 +6,7 @@ pub mod link;
 pub mod login;
 pub mod port;
 mod readings;
+mod refused;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::refusing::Refusing;
 use super::trouble::health::{Health, HealthState, Kind};
 use super::{Happening, Observe, SystemEvent};
 use crate::time::clock::{self, Now};
@@ -51,6 +53,7 @@ pub struct SourceFamilies {
     read_bytes: Family<SourceLabel, Counter>,
     failed_logins: Family<SourceLabel, Counter>,
     links: LinkFamily,
+    refusing: Refusing,
 }
 
 impl SourceFamilies {
@@ -71,6 +74,7 @@ impl SourceFamilies {
             read_bytes: Family::default(),
             failed_logins: Family::default(),
             links: LinkFamily::register(observe),
+            refusing: observe.refusing.clone(),
         };
         families.register_all(observe);
         families
@@ -173,6 +177,7 @@ impl SourceFamilies {
                 self.up.get_or_create_owned(&label),
                 clock::monotonic(),
             ),
+            refusing: self.refusing.clone(),
             ack_seconds: self.ack_seconds.get_or_create_owned(&label),
             malformed: self.malformed.clone(),
             malformed_total: AtomicU64::new(0),
@@ -195,6 +200,7 @@ struct Inner {
     expired: Counter,
     connections: Gauge<i64, AtomicI64>,
     health: Health,
+    refusing: Refusing,
     ack_seconds: Histogram,
     malformed: Family<MalformedLabel, Counter>,
     malformed_total: AtomicU64,
@@ -217,11 +223,6 @@ impl SourceMetrics {
     pub fn accepted(&self, payload_bytes: usize) {
         self.0.accepted.inc();
         self.0.bytes.inc_by(payload_bytes as u64);
-    }
-
-    /// An event could not be stored and was not acknowledged.
-    pub fn refused(&self) {
-        self.0.refused.inc();
     }
 
     /// Input was refused for a reason of a few words.

@@ -63,7 +63,7 @@ impl Pipeline {
             observe,
             ..
         } = context;
-        let metrics = Arc::new(IntakeMetrics::new(lanes));
+        let metrics = Arc::new(IntakeMetrics::new(lanes, observe.refusing.clone()));
         metrics.register(observe);
         let (rules, evaluator) = (inputs.rules.clone(), inputs.rules.clone());
         crate::observe::rules::register(observe, move || rules.counters());

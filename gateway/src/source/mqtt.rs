@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tidegate_rules::event::Event;
 use tokio::sync::{mpsc, watch};
 
-use crate::event::ack::{Refusal, Verdict};
+use crate::event::ack::Verdict;
 use crate::event::arrival::Arrival;
 use crate::event::inlet::{Closed, Inlet};
 use crate::event::receipts::{Receipt, Receipts};
@@ -400,11 +400,7 @@ impl MqttClient {
             }
             Verdict::Refused(refusal) => {
                 self.metrics.refused();
-                let why = match refusal {
-                    Refusal::Full => "the store takes no more",
-                    Refusal::Failed => "the disk reported an error",
-                    Refusal::Closing => "the gateway is shutting down",
-                };
+                let why = refusal.told(|| self.metrics.why_refused());
                 Err(format!("{why}; the broker keeps what is not acknowledged"))
             }
         }

@@ -4,7 +4,7 @@
 //! that comes back. So the end of a stream closes the port, and the search starts anew.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -186,9 +186,19 @@ fn not_opened(path: &Path, error: &tokio_serial::Error) -> String {
             let group = group_of(path);
             format!("{name}: no permission; add the user to group {group}")
         }
+        // Named by its path, it stands there all the same.
+        _ if is_no_port(path) => {
+            format!("{name}: it is no serial port; name its device file, such as /dev/ttyUSB0")
+        }
         ErrorKind::NoDevice => format!("{name}: {error}; does another program hold it?"),
         _ => format!("{name}: it cannot be opened: {error}"),
     }
+}
+
+/// Whether there is something that is no device.
+fn is_no_port(path: &Path) -> bool {
+    let found = std::fs::metadata(path);
+    found.is_ok_and(|found| !found.file_type().is_char_device())
 }
 
 /// The group that may use a port: that of its file, where the system names it.

@@ -3,6 +3,7 @@
 //! What `check` refuses, `run` refuses with the same words.
 
 mod keys;
+mod together;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +16,7 @@ use tidegate_tests::gateway::Gateway;
 use tidegate_tests::{peer, port, wait};
 
 use keys::{Case, LISTENER, table};
+use together::{Row, Says, rows};
 
 /// A folder with all files, and the configuration in it.
 fn folder(text: &str, busy: SocketAddr) -> Gateway {
@@ -47,17 +49,27 @@ fn folder(text: &str, busy: SocketAddr) -> Gateway {
         0o600,
     );
     std::fs::create_dir(dir.path().join("folder")).expect("a folder");
-    let mut written = text.replace("BUSY", &busy.to_string());
+    let written = placed(&text.replace("BUSY", &busy.to_string()));
+    std::fs::write(dir.path().join("gateway.toml"), written).expect("a configuration");
+    Gateway::configured(dir, busy)
+}
+
+/// With addresses of its own.
+fn placed(text: &str) -> String {
+    let mut written = text.to_owned();
     while written.contains("FREE") {
         written = written.replacen("FREE", &port::free().to_string(), 1);
     }
-    std::fs::write(dir.path().join("gateway.toml"), written).expect("a configuration");
-    Gateway::configured(dir, busy)
+    written
 }
 
 /// What is wrong with how `check` and `run` agree about this.
 fn disagreement(case: &Case, busy: SocketAddr) -> Result<bool, String> {
     let mut gateway = folder(&case.text, busy);
+    disagreement_of(&mut gateway, &case.name)
+}
+
+fn disagreement_of(gateway: &mut Gateway, name: &str) -> Result<bool, String> {
     let checked = gateway.ask(&["check"]);
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     match checked.status.code() {
@@ -65,9 +77,9 @@ fn disagreement(case: &Case, busy: SocketAddr) -> Result<bool, String> {
         Some(78) => {
             gateway.launch();
             gateway.wait_until("it ends or starts", || {
-                has_ended(&gateway) || is_ready(&gateway.whole_log())
+                has_ended(gateway) || is_ready(&gateway.whole_log())
             });
-            let ended = has_ended(&gateway).then(|| gateway.ended());
+            let ended = has_ended(gateway).then(|| gateway.ended());
             let run_said = gateway.whole_log();
             let same = run_said.contains(said.trim());
             return match ended.and_then(|ended| ended.code()) == Some(78) && same {
@@ -78,16 +90,16 @@ fn disagreement(case: &Case, busy: SocketAddr) -> Result<bool, String> {
         other => return Err(format!("check ended with {other:?}: {said}")),
     }
     gateway.launch();
-    let wait = wait::Wait::begin(&case.name);
+    let wait = wait::Wait::begin(name);
     let started = loop {
         let log = gateway.whole_log();
         if log.contains("panicked") {
             break Err(log);
         }
-        if has_ended(&gateway) {
+        if has_ended(gateway) {
             break Err(format!("it ended: {log}"));
         }
-        if is_ready(&log) && all_have_begun(&gateway) {
+        if is_ready(&log) && all_have_begun(gateway) {
             break Ok(true);
         }
         wait.goes_on(log);
@@ -167,6 +179,50 @@ fn whatever_check_accepts_run_starts_with() {
         "{started} of {}",
         cases.len()
     );
+}
+
+/// What is wrong with what is said of a row.
+fn row_disagreement(row: &Row) -> Result<(), String> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = match String::from_utf8(row.text.clone()) {
+        Ok(text) => placed(&text).into_bytes(),
+        Err(other) => other.into_bytes(),
+    };
+    std::fs::write(dir.path().join("gateway.toml"), text).expect("a configuration");
+    (row.makes)(dir.path());
+    let mut gateway = Gateway::configured(dir, port::free());
+    let said = gateway.ask(&["check"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let started = disagreement_of(&mut gateway, row.name)?;
+    match row.says {
+        Says::Fine if started => Ok(()),
+        // Paths are shown whole here, where the configuration is named by its own.
+        Says::Wrong(words) if !started => {
+            let said = said.replace(&format!("{}/", gateway.path("").display()), "");
+            let said = said.replace(&gateway.path("").display().to_string(), "");
+            match words.iter().find(|word| !said.contains(**word)) {
+                None => Ok(()),
+                Some(word) => Err(format!("no {word:?} in {said:.2000}")),
+            }
+        }
+        Says::Fine => Err(format!("refused: {said:.2000}")),
+        Says::Wrong(_) => Err("accepted".to_owned()),
+    }
+}
+
+#[test]
+fn what_stands_together_is_started_or_refused_by_both_in_words_that_help() {
+    let rows = rows();
+    assert!(rows.len() >= 70, "{} rows", rows.len());
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|row| {
+            row_disagreement(row)
+                .err()
+                .map(|why| format!("{}: {why}", row.name))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]

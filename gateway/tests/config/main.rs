@@ -277,7 +277,7 @@ fn certificates_and_keys_are_what_they_are_said_to_be() {
     assert_eq!(
         refused("key.pem", "cert.pem"),
         [
-            "13:16: error: key.pem holds no certificate",
+            "13:16: error: key.pem holds a private key and no certificate",
             "13:33: error: cert.pem is open to everyone on this machine (mode 0644)",
         ]
     );

@@ -89,7 +89,7 @@ fn cases<'c>(first: &'c Issued, second: &'c Issued, third: &'c Issued) -> Vec<Ca
         case(
             "half of a file",
             (None, Some(half)),
-            Some("damaged"),
+            Some("is cut off"),
             second,
         ),
         case(
@@ -99,7 +99,7 @@ fn cases<'c>(first: &'c Issued, second: &'c Issued, third: &'c Issued) -> Vec<Ca
             second,
         ),
         case("as it was", (Some(&second.cert), None), None, second),
-        case("empty", (Some(""), Some("")), Some("holds no"), second),
+        case("empty", (Some(""), Some("")), Some("is empty"), second),
         case("the next pair", pair(third), None, third),
         case(
             "the key of another",

@@ -107,6 +107,12 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// A PUBACK or PUBREC without the words behind its reason.
+pub(crate) fn wordless((first, mut body): (u8, Vec<u8>)) -> (u8, Vec<u8>) {
+    body.truncate(3);
+    (first, body)
+}
+
 /// A packet from its first byte and its body.
 pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];

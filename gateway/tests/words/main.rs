@@ -2,6 +2,8 @@
 
 mod brokers;
 mod commands;
+mod refusals;
+mod run_says;
 mod tables;
 mod tls;
 

@@ -16,7 +16,6 @@ use aside::Aside;
 use bytes::Bytes;
 use std::fs;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -336,7 +335,10 @@ impl Drop for Engine {
         // sled flushes when it is dropped; then nobody could wake it.
         let flushed = self.call(|trees| Ok(trees.database.flush()?));
         let trees = self.trees.take();
-        let closed = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        let closed = fenced(|| {
+            drop(trees);
+            Ok(())
+        });
         drop(locked(&self.room_ahead).take());
         if (flushed.is_err() || closed.is_err()) && !self.aside {
             note_failure(&self.dir);

@@ -39,7 +39,8 @@ fn write_format(path: &Path) -> Result<(), OpenError> {
     let written = disk::write_atomically(path, FORMAT.as_bytes());
     let written = written.or_else(|error| match is_no_space(&error) {
         // The few bytes that are there need no room to be others.
-        true => disk::overwrite(path, FORMAT.as_bytes()),
+        // Where there are none the disk is full all the same.
+        true => disk::overwrite(path, FORMAT.as_bytes()).map_err(|_| error),
         false => Err(error),
     });
     written.map_err(|error| OpenError::io(path, &error))

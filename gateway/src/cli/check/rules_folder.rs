@@ -9,7 +9,7 @@ use super::findings::{FindingsFormat, write_findings};
 use crate::cli::Failure;
 use crate::cli::terminal::color;
 use crate::run::config::{self, Config};
-use crate::run::rules::folder::{self, FolderContent};
+use crate::run::rules::folder::{self, FolderContent, FolderError};
 
 /// What a check of the rules found.
 pub(in crate::cli) struct RuleFindings {
@@ -23,33 +23,32 @@ pub(in crate::cli) struct RuleFindings {
     pub(in crate::cli) others: Vec<String>,
 }
 
-/// Reads and checks all rules of `folder`.
-///
-/// # Errors
-/// When a file cannot be read.
-pub(in crate::cli) fn check(folder: &Path, config: &Config) -> Result<RuleFindings, Failure> {
+/// Reads and checks all rules of `folder`. What cannot be read is an error among them.
+pub(in crate::cli) fn check(folder: &Path, config: &Config) -> RuleFindings {
     let upstreams = config.upstreams.iter();
     check_for(folder, upstreams.map(|upstream| upstream.name.as_str()))
 }
 
 /// The rules of a configuration that has mistakes itself, as far as it tells of them.
-///
-/// # Errors
-/// As [`check`].
-pub(in crate::cli) fn check_beside(config: &Path) -> Result<Option<RuleFindings>, Failure> {
-    let Some(sketch) = config::sketch(config) else {
-        return Ok(None);
-    };
+pub(in crate::cli) fn check_beside(config: &Path) -> Option<RuleFindings> {
+    let sketch = config::sketch(config)?;
     let upstreams = sketch.upstreams.iter().map(String::as_str);
-    check_for(&sketch.rules, upstreams).map(Some)
+    Some(check_for(&sketch.rules, upstreams))
 }
 
 /// Those of `folder`, which may name these upstreams.
-fn check_for<'a>(
-    folder: &Path,
-    names: impl Iterator<Item = &'a str>,
-) -> Result<RuleFindings, Failure> {
-    let FolderContent { files, ignored } = read(folder)?;
+fn check_for<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> RuleFindings {
+    let FolderContent { files, ignored } = match read(folder) {
+        Ok(content) => content,
+        Err(error) => {
+            return RuleFindings {
+                files: Vec::new(),
+                found: vec![error.diagnostic()],
+                rules: None,
+                others: Vec::new(),
+            };
+        }
+    };
     let (rules, mut found) = match tidegate_rules::compile(&files, &Destinations::new(names)) {
         Ok(checked) if checked.rules.is_empty() => {
             let mut found = checked.warnings;
@@ -64,12 +63,12 @@ fn check_for<'a>(
         let path = folder.join(&one.name).display().to_string();
         Diagnostic::warning(&path, "", 0..0, format!("this is not read: {}", one.why()))
     }));
-    Ok(RuleFindings {
+    RuleFindings {
         files,
         found,
         rules,
         others: others.into_iter().map(|one| one.name).collect(),
-    })
+    }
 }
 
 fn holds_none(folder: &Path) -> Diagnostic {
@@ -100,17 +99,21 @@ impl RuleFindings {
     }
 }
 
+/// The path of a rule file of `folder` under which an editor can open it.
+pub(in crate::cli) fn openable(folder: &Path, file: &str) -> String {
+    let name = Path::new(file).file_name().unwrap_or_default();
+    folder.join(name).display().to_string()
+}
+
 /// All rule files of `folder`, under the paths an editor can open.
-fn read(folder: &Path) -> Result<FolderContent, Failure> {
-    let content = folder::read(folder).map_err(|error| Failure::bad_config(&error.to_string()))?;
-    let openable = |mut file: RuleFile| {
-        if let Some(name) = Path::new(&file.path).file_name() {
-            file.path = folder.join(name).display().to_string();
-        }
-        file
+fn read(folder: &Path) -> Result<FolderContent, FolderError> {
+    let content = folder::read(folder)?;
+    let with_path = |file: RuleFile| RuleFile {
+        path: openable(folder, &file.path),
+        ..file
     };
     Ok(FolderContent {
-        files: content.files.into_iter().map(openable).collect(),
+        files: content.files.into_iter().map(with_path).collect(),
         ignored: content.ignored,
     })
 }

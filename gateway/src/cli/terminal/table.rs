@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 /// What every terminal shows, and what a pipe gets.
 pub(in crate::cli) const LINE_WIDTH_MIN: usize = 80;
 /// A column of words gives way down to this width.
@@ -110,7 +112,7 @@ impl Table {
         let mut cells = row.cells.clone();
         let mut below = Vec::new();
         for (place, (cell, width)) in cells.iter_mut().zip(widths).enumerate() {
-            if cell.chars().count() <= *width {
+            if width_of(cell) <= *width {
                 continue;
             }
             let long = std::mem::take(cell);
@@ -132,7 +134,7 @@ impl Table {
         let mut line = String::new();
         let columns = self.columns.iter().zip(widths);
         for (place, (cell, ((_, align), width))) in cells.iter().zip(columns).enumerate() {
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let padding = " ".repeat(width.saturating_sub(width_of(cell)));
             let gap = if place == 0 { "" } else { "  " };
             line.push_str(gap);
             match align {
@@ -144,25 +146,28 @@ impl Table {
         line
     }
 
-    /// As wide as the widest cell; columns of words give way, the widest first, until a line holds all.
+    /// As wide as the widest cell; columns of words give way, the widest first, and then those of figures, until a line
+    /// holds all.
     fn widths(&self, line_width: usize) -> Vec<usize> {
         let mut widths: Vec<usize> = (0..self.columns.len())
             .map(|place| self.natural_width(place))
             .collect();
         let least = |place: usize| {
             let (heading, align) = self.columns[place];
-            let heading = heading.chars().count();
-            (align == Align::Left).then(|| heading.max(WORDS_WIDTH_MIN))
+            match align {
+                Align::Left => width_of(heading).max(WORDS_WIDTH_MIN),
+                Align::Right => width_of(heading),
+            }
         };
         loop {
             let gaps = 2 * widths.len().saturating_sub(1);
             let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(line_width);
             let give_way = (0..widths.len()).filter_map(|place| {
-                let room = widths[place].checked_sub(least(place)?)?;
-                (room > 0).then_some((widths[place], place))
+                let is_words = self.columns[place].1 == Align::Left;
+                (widths[place] > least(place)).then_some((is_words, widths[place], place))
             });
             match (over, give_way.max()) {
-                (1.., Some((_, place))) => widths[place] -= 1,
+                (1.., Some((_, _, place))) => widths[place] -= 1,
                 _ => return widths,
             }
         }
@@ -174,21 +179,23 @@ impl Table {
             .rows
             .iter()
             .filter_map(|row| row.cells.get(place).map(String::as_str));
-        let widest = cells
-            .chain([heading])
-            .map(|cell| cell.chars().count())
-            .max();
+        let widest = cells.chain([heading]).map(width_of).max();
         // No terminal is wider; what is longer gives way in any case.
         widest.unwrap_or(0).min(usize::from(u16::MAX))
     }
 }
 
-/// `text` in lines of at most so many characters, cut between words; only a longer word makes a longer line. What follows
+/// Columns that a terminal needs for `text`: two for a wide character.
+pub(in crate::cli) fn width_of(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// `text` in lines of at most so many columns, cut between words; only a longer word makes a longer line. What follows
 /// the first line is moved in.
 pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= width;
+        let fits = |line: &String| width_of(line) + 1 + width_of(word) <= width;
         match lines.last_mut() {
             Some(line) if fits(line) => line.extend([" ", word]),
             None => lines.push(word.to_owned()),
@@ -242,6 +249,61 @@ mod tests {
                 assert_eq!(all, 3 * count, "{width}: all of it is shown\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn wide_characters_and_large_figures_fit_too() {
+        let large = || "1000000000000".to_owned();
+        let headings = [
+            "OUTPUTS TO",
+            ">AT START",
+            ">ROUTED",
+            ">DELIVERED",
+            ">DEAD",
+            ">GIVEN UP",
+            ">IN FLIGHT",
+        ];
+        for name in [
+            "設備が故障".repeat(6),
+            "😀 ".repeat(20),
+            "x".repeat(60),
+            "ü".repeat(60),
+        ] {
+            let mut table = Table::new(&headings);
+            table.row([
+                name.clone(),
+                large(),
+                large(),
+                large(),
+                large(),
+                large(),
+                large(),
+            ]);
+            table.row([
+                "short".into(),
+                "1".into(),
+                "2".into(),
+                "3".into(),
+                "4".into(),
+                "5".into(),
+                "6".into(),
+            ]);
+            table.below(&"故障しました ".repeat(20));
+            let text = written(&table, 80);
+            for line in text.lines() {
+                assert!(width_of(line) <= 80, "{}: {line}", width_of(line));
+            }
+            assert_eq!(text.matches(&large()).count(), 6, "{text}");
+            assert!(text.contains(name.trim_end()), "{text}");
+        }
+        // What stands behind a wide name stands where it does behind a narrow one.
+        let mut table = Table::new(&["NAME", ">EVENTS"]);
+        table.row(["設備".into(), "1".into()]);
+        table.row(["oven".into(), "1".into()]);
+        assert_eq!(
+            written(&table, 80),
+            "NAME  EVENTS\n設備       1\noven       1\n"
+        );
     }
 
     #[test]

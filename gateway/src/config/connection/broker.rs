@@ -144,6 +144,17 @@ fn text_of_mqtt(section: &Section<'_>, key: &Key<Option<Text>>) -> Option<String
 fn login(section: &Section<'_>) -> Option<(String, Secret)> {
     let user = text_of_mqtt(section, &BROKER.user);
     let secret = files::secret_or_file(section, &BROKER.password, &BROKER.password_file);
+    let longest = topics::TEXT_BYTES_MAX;
+    if let Some(bytes) = secret.as_ref().map(|secret| secret.reveal().len())
+        && bytes > longest
+    {
+        let key = match section.has(&BROKER.password) {
+            true => BROKER.password.any(),
+            false => BROKER.password_file.any(),
+        };
+        let message = format!("the password has {bytes} bytes; MQTT carries at most {longest}");
+        section.report(key, message);
+    }
     for key in [BROKER.password.any(), BROKER.password_file.any()] {
         if section.has(key) && !section.has(&BROKER.user) {
             section.report(key, format!("`{}` without a `user`", key.name));

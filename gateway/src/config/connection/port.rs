@@ -154,11 +154,11 @@ impl PortMatch {
         }
     }
 
-    /// The device file, where it is known by name.
+    /// The device file, or the first one of these ids.
     pub(crate) fn claim(&self) -> Option<Claim<'_>> {
         match self {
             PortMatch::Path(path) => Some(Claim::File(path)),
-            PortMatch::Usb { .. } => None,
+            PortMatch::Usb { vid, pid, serial } => Some(Claim::Usb(*vid, *pid, serial.as_deref())),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What must hold between sections: names, addresses, client ids and files used once.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use tidegate_rules::diagnostic::Diagnostic;
 use tidegate_rules::topic::TopicFilter;
 
+use super::own_files::named;
 use super::{ROOT, Read};
 use crate::config::api::Api;
 use crate::config::context::{Context, Span, Spanned};
@@ -74,6 +77,7 @@ pub(super) fn check<S: Kinds, U: Kinds>(
     let upstreams = || upstreams.iter().filter_map(Owned::of);
     check_addresses(root, sources().chain(upstreams()), api);
     check_files(root, sources().chain(upstreams()));
+    check_usb(root, sources());
     check_clients(root, sources().chain(upstreams()));
     check_purpose(root);
 }
@@ -226,15 +230,19 @@ impl<T> Owned<T> {
 }
 
 /// Reports everything that an earlier section has already.
-fn check_once<T: PartialEq>(
+fn check_once<T>(
     root: &Section<'_>,
     owned: impl Iterator<Item = Owned<T>>,
-    message: impl Fn(&T, &dyn Display, &dyn Display) -> String,
+    is_same: impl Fn(&T, &T) -> bool,
+    message: impl Fn((&T, &T), &dyn Display, &dyn Display) -> String,
 ) {
     let mut earlier: Vec<Owned<T>> = Vec::new();
     for this in owned {
-        if let Some(first) = earlier.iter().find(|other| other.what == this.what) {
-            let message = message(&this.what, &first.owner, &this.owner);
+        let first = earlier
+            .iter()
+            .find(|other| is_same(&other.what, &this.what));
+        if let Some(first) = first {
+            let message = message((&this.what, &first.what), &first.owner, &this.owner);
             let error = root.context.error(this.span.clone(), message);
             root.context.report(with_first(error, first.span.clone()));
         }
@@ -263,20 +271,64 @@ fn check_addresses<'a>(
             _ => None,
         })
     });
-    check_once(root, addresses, |address, first, this| {
-        format!("{first} and {this} both listen on {address}")
-    });
+    check_once(
+        root,
+        addresses,
+        both_have,
+        |(address, theirs), first, this| match address == theirs {
+            true => format!("{first} and {this} both listen on {address}"),
+            false => format!(
+                "{first} listens on {theirs} and {this} on {address}: one of them takes what the other wants"
+            ),
+        },
+    );
+}
+
+/// Whether who listens on one of them keeps others from the other. All IPv6 addresses are all IPv4 addresses too, where
+/// the machine is not told otherwise.
+fn both_have(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_all = |address: &SocketAddr| address.ip().is_unspecified();
+    let has = |all: &SocketAddr, address: &SocketAddr| {
+        is_all(all) && (all.is_ipv4() == address.is_ipv4() || all.is_ipv6() && !is_ipv6_by_itself())
+    };
+    one.port() == other.port() && (one.ip() == other.ip() || has(one, other) || has(other, one))
+}
+
+fn is_ipv6_by_itself() -> bool {
+    let told = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    told.is_ok_and(|told| told.trim() == "1")
 }
 
 fn check_files<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
     let files = owned.filter_map(|owned| {
         owned.select(|claim| match claim {
-            Claim::File(path) => Some(path),
+            Claim::File(path) => Some((named(path), path)),
             _ => None,
         })
     });
-    check_once(root, files, |path, first, this| {
-        format!("{first} and {this} both use {}", path.display())
+    type Named<'p> = (PathBuf, &'p Path);
+    let is_same = |(one, _): &Named<'_>, (other, _): &Named<'_>| one == other;
+    check_once(
+        root,
+        files,
+        is_same,
+        |((_, path), (_, theirs)), first, this| match path == theirs {
+            true => format!("{first} and {this} both use {}", path.display()),
+            false => format!(
+                "{first} and {this} both use one file, as {} and as {}",
+                theirs.display(),
+                path.display()
+            ),
+        },
+    );
+}
+
+/// The second of two sources that look for the same port would wait for it for ever.
+fn check_usb<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim<'a>>>) {
+    let ports = owned
+        .filter_map(|owned| owned.select(|claim| matches!(claim, Claim::Usb(..)).then_some(claim)));
+    check_once(root, ports, PartialEq::eq, |_, first, this| {
+        format!("{first} and {this} look for the same port; tell them apart by `serial` in `match`")
     });
 }
 
@@ -292,9 +344,14 @@ fn check_clients<'a>(root: &Section<'_>, owned: impl Iterator<Item = Owned<Claim
             _ => None,
         })
     });
-    check_once(root, clients, |(_, _, client_id), first, this| {
-        format!(
-            "{first} and {this} would connect to one broker with the client id `{client_id}`; set `client_id` on one of them"
-        )
-    });
+    check_once(
+        root,
+        clients,
+        PartialEq::eq,
+        |((_, _, client_id), _), first, this| {
+            format!(
+                "{first} and {this} would connect to one broker with the client id `{client_id}`; set `client_id` on one of them"
+            )
+        },
+    );
 }

@@ -44,7 +44,11 @@ fn left_out(file: &str, text: &str, errors: &mut Vec<Diagnostic>) -> String {
         let Err(error) = Document::parse(sound.as_str()) else {
             return sound;
         };
-        let span = error.span().unwrap_or(0..0);
+        let Some(span) = error.span() else {
+            // It is about all of it, and no line is to blame.
+            errors.push(told(file, text, &sound, 0..0, one_line(&error)));
+            break;
+        };
         let lines = lines_at(&sound, span.start);
         if left_out_to != Some(lines.start) {
             errors.push(told(file, text, &sound, span, one_line(&error)));
@@ -111,11 +115,13 @@ fn first_of(text: &str, span: &Span) -> Option<Span> {
         return Some(start + at..start + at + key.len());
     }
     let section = text[..start].rfind("\n[").map_or(0, |end| end + 1);
-    let names = |line: &str| {
-        line.split('=')
-            .next()
-            .is_some_and(|name| name.trim() == key)
-    };
+    // With what stands before its last dot.
+    let name_of = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let name = name_of(line);
+    if !name.ends_with(key) {
+        return None;
+    }
+    let names = |line: &str| name_of(line) == name;
     let found = line_where(&text[section..start], names)?;
     Some(section + found.start..section + found.end)
 }

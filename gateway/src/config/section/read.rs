@@ -140,14 +140,38 @@ impl<C: Choice> Read for Option<OneOf<C>> {
     }
 }
 
+/// Bytes of one name in a path, and of a path, that Linux takes.
+const NAME_BYTES_MAX: usize = 255;
+const PATH_BYTES_MAX: usize = 4095;
+
+/// Why no file can ever have this path.
+fn no_path(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if path.contains('\0') {
+        return Some("holds U+0000, which no path can have".to_owned());
+    }
+    let longest = path.split('/').map(str::len).max().unwrap_or_default();
+    if longest > NAME_BYTES_MAX {
+        return Some(format!(
+            "has a name of {longest} bytes, and one of a file has at most {NAME_BYTES_MAX}"
+        ));
+    }
+    (path.len() > PATH_BYTES_MAX).then(|| {
+        let bytes = path.len();
+        format!("has {bytes} bytes, and a path has at most {PATH_BYTES_MAX}")
+    })
+}
+
 /// Relative to the configuration's folder; the file need not exist.
 impl Read for Option<PathBuf> {
     type Value = Option<PathBuf>;
 
     fn read(section: &Section<'_>, key: &AnyKey) -> Option<PathBuf> {
         let found = section.text(key)?;
-        if found.value.is_empty() {
-            section.report(key, format!("`{}` is empty", key.name));
+        if let Some(why) = no_path(&found.value) {
+            section.report(key, format!("`{}` {why}", key.name));
             return None;
         }
         Some(section.context.resolve(&found.value))

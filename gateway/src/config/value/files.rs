@@ -7,19 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
+use super::pem::{Objection, Wanted};
 use super::secret::Secret;
+use super::text::{BYTE_ORDER_MARK, utf8};
 use crate::config::context::ReadFile;
 use crate::config::key::{AnyKey, Key, Text};
 use crate::config::section::Section;
 
 /// Bytes a certificate or secret file may hold; more is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// What some editors put in front of a text.
-pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Permission bits that let everybody on the machine in.
 const OTHERS: u32 = 0o007;
@@ -46,41 +42,39 @@ pub(crate) fn rules_folder(section: &Section<'_>, key: &Key<Option<PathBuf>>) ->
 
 /// The PEM file of certificates under `key`, which must hold at least one.
 pub(crate) fn certificates(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
-    let path = section.read(key)?;
-    let text = read(section, key, &path, Reader::Anybody)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(found) if !found.is_empty() => return Some(path),
-        Ok(_) => report_pem(section, key, &path, "certificate", "CERTIFICATE"),
-        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
-    }
-    None
+    pem(section, key, Wanted::Certificate, Reader::Anybody)
 }
 
 /// The PEM private key under `key`, which others must not be able to read.
 pub(crate) fn private_key(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<PathBuf> {
-    let path = section.read(key)?;
-    let text = read(section, key, &path, Reader::Own)?;
-    match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
-        Ok(_) => return Some(path),
-        Err(pem::Error::NoItemsFound) => {
-            report_pem(section, key, &path, "private key", "PRIVATE KEY");
-        }
-        Err(error) => section.report(key, format!("{} is damaged: {error}", path.display())),
-    }
-    None
+    pem(section, key, Wanted::PrivateKey, Reader::Own)
 }
 
-fn report_pem(section: &Section<'_>, key: &AnyKey, path: &Path, what: &str, header: &str) {
-    let error = section.error(key, format!("{} holds no {what}", path.display()));
-    let note = format!("a PEM file of one begins with -----BEGIN {header}-----");
-    section.context.report(error.with_note(note));
+fn pem(
+    section: &Section<'_>,
+    key: &Key<Option<PathBuf>>,
+    wanted: Wanted,
+    by: Reader,
+) -> Option<PathBuf> {
+    let path = section.read(key)?;
+    let shown = path.display().to_string();
+    let text = read(section, key, &path, by, &|bytes| {
+        wanted.binary(&shown, bytes)
+    })?;
+    match wanted.objection(&shown, &text) {
+        None => Some(path),
+        Some((what, note)) => {
+            let error = section.error(key, format!("{shown} {what}"));
+            section.context.report(error.with_note(note));
+            None
+        }
+    }
 }
 
 /// The secret in the file under `key`, without the line end an editor leaves.
 pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Option<Secret> {
     let path = section.read(key)?;
-    let text = read(section, key, &path, Reader::Own)?;
+    let text = read(section, key, &path, Reader::Own, &|_| None)?;
     let secret = text.trim_end_matches(['\n', '\r']);
     if let Some((why, note)) = no_secret(secret, &path) {
         let error = section.error(key, format!("{} {why}", path.display()));
@@ -157,7 +151,14 @@ enum Reader {
     Own,
 }
 
-fn read(section: &Section<'_>, key: &AnyKey, path: &Path, by: Reader) -> Option<Arc<str>> {
+/// The text of a file; `other` says of what is none whether it is something that is known.
+fn read(
+    section: &Section<'_>,
+    key: &AnyKey,
+    path: &Path,
+    by: Reader,
+    other: &dyn Fn(&[u8]) -> Option<Objection>,
+) -> Option<Arc<str>> {
     if let Some(held) = section.context.held(path) {
         section.context.has_read(held.clone());
         return Some(Arc::clone(&held.text));
@@ -167,11 +168,25 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path, by: Reader) -> Option<
         section.report(key, format!("{} is too large to be meant", path.display()));
         return None;
     }
-    let text: Arc<str> = match std::fs::read_to_string(path) {
-        Ok(text) => text.into(),
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
         Err(error) => {
             let why = plain(&error);
             section.report(key, format!("cannot read {}: {why}", path.display()));
+            return None;
+        }
+    };
+    let text: Arc<str> = match utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(error) => {
+            let shown = path.display();
+            let told = match other(&error.bytes) {
+                Some((what, note)) => section
+                    .error(key, format!("{shown} {what}"))
+                    .with_note(note),
+                None => section.error(key, format!("{shown}: {error}")),
+            };
+            section.context.report(told);
             return None;
         }
     };

@@ -8,7 +8,7 @@ use crate::config::key::{AnyKey, Key, Text, Texts};
 use crate::config::section::Section;
 
 /// The longest text of MQTT in bytes.
-const TEXT_BYTES_MAX: usize = 65_535;
+pub(crate) const TEXT_BYTES_MAX: usize = 65_535;
 
 /// What MQTT does not carry in this text.
 pub(crate) fn objection(text: &str) -> Option<String> {

@@ -122,7 +122,7 @@ impl SocketFile {
 }
 
 /// Whether the disk, or what this user may take of it, is full.
-pub(in crate::control) fn is_no_space(error: &std::io::Error) -> bool {
+pub(crate) fn is_no_space(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
@@ -133,7 +133,7 @@ fn trouble(observe: &Observe, why: &str) {
 }
 
 /// The number of a group, by its name or as it stands there.
-fn number_of(name: &str) -> Result<u32, String> {
+pub(in crate::control) fn number_of(name: &str) -> Result<u32, String> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
         _ => name.parse().map_err(|_| {

@@ -1,5 +1,6 @@
 //! What the configuration alone does not tell, and the machine does: whether the gateway could start here, now.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -11,11 +12,17 @@ use crate::config::kinds::{Claim, Kinds};
 use crate::config::value::address::cannot_listen;
 use crate::control;
 
+/// The folder of the store in `data_dir`.
+const STORE: &str = "store";
+
 /// What keeps the gateway from starting: its folder cannot be used. `check` and `run` both say it.
 pub(crate) fn objections(config: &Config) -> Vec<Diagnostic> {
     let gateway = &config.gateway;
-    let found = folder_objection(&gateway.data_dir)
-        .or_else(|| control::socket_objection(&gateway.data_dir));
+    let data_dir = &gateway.data_dir;
+    let found = link_objection(data_dir)
+        .or_else(|| folder_objection(data_dir))
+        .or_else(|| control::socket_objection(data_dir))
+        .or_else(|| inside_objection(data_dir));
     let at_key = |(message, note): (String, String)| {
         let text = std::fs::read_to_string(&config.path).unwrap_or_default();
         let file = config.path.display().to_string();
@@ -43,17 +50,68 @@ pub(crate) fn warnings(config: &Config) -> Vec<Diagnostic> {
         .listen
         .map(|address| ("[api]".to_owned(), address));
     let file = config.path.display().to_string();
+    let group = config.gateway.group.as_deref();
+    let group = group.and_then(control::group_objection).map(|why| {
+        let warning = Diagnostic::warning(&file, "", 0..0, why);
+        warning.with_note("a gateway that starts says so, and keeps its socket for its owner alone")
+    });
     let taken = sources.chain(api).filter_map(|(section, address)| {
         let why = address_objection(address)?;
         let warning = Diagnostic::warning(&file, "", 0..0, format!("{section} {why}"));
         Some(warning.with_note("a gateway that starts says so and tries again until it can"))
     });
-    taken.collect()
+    taken.chain(group).collect()
+}
+
+/// Why nothing can be made in a folder, and whether that was tried: where the permissions allow it, some file systems take
+/// nothing all the same.
+fn write_objection(folder: &Path) -> Option<(std::io::Error, bool)> {
+    if let Err(why) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        return Some((why.into(), false));
+    }
+    let tried = folder.join(format!(".tidegate-{}", std::process::id()));
+    match std::fs::create_dir(&tried) {
+        Ok(()) => {
+            let _ = std::fs::remove_dir(&tried);
+            None
+        }
+        // On a full disk a gateway starts, and waits for room.
+        Err(why) => (!control::is_no_space(&why)).then_some((why, true)),
+    }
 }
 
 fn address_objection(address: SocketAddr) -> Option<String> {
     let error = TcpListener::bind(address).err()?;
     Some(cannot_listen(address, &error))
+}
+
+/// Why `data_dir` leads nowhere, where it is a link.
+fn link_objection(data_dir: &Path) -> Option<(String, String)> {
+    let target = std::fs::read_link(data_dir).ok()?;
+    if data_dir.exists() {
+        return None;
+    }
+    let (shown, target) = (data_dir.display(), target.display());
+    let message = format!("data_dir {shown} is a link to {target}, where nothing is");
+    let note = format!("make what it leads to, mount the disk, or remove the link: `rm {shown}`");
+    Some((message, note))
+}
+
+/// What stands in `data_dir` where the gateway's own should be.
+fn inside_objection(data_dir: &Path) -> Option<(String, String)> {
+    let note = |path: &Path| format!("move it away: `mv {0} {0}.old`", path.display());
+    let (store, socket) = (data_dir.join(STORE), data_dir.join(control::SOCKET));
+    if std::fs::symlink_metadata(&store).is_ok() && !store.is_dir() {
+        let message = format!("{} is no folder, and the store is one", store.display());
+        return Some((message, note(&store)));
+    }
+    let fresh = control::fresh_socket(&socket);
+    let folder = [socket, fresh].into_iter().find(|path| path.is_dir())?;
+    let message = format!(
+        "{} is a folder, and the control socket is made there",
+        folder.display()
+    );
+    Some((message, note(&folder)))
 }
 
 /// Why nothing can be stored in `data_dir`, and what to do. A folder that is missing is made.
@@ -74,8 +132,8 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
         };
         return Some((message, "name a folder".to_owned()));
     }
-    let why = access(there, Access::WRITE_OK | Access::EXEC_OK).err()?;
-    let why = std::io::Error::from(why);
+    let (why, is_tried) = write_objection(there)?;
+    let is_read_only = why.kind() == ErrorKind::ReadOnlyFilesystem;
     let message = match is_itself {
         true => format!("data_dir {shown} cannot be written by this user: {why}"),
         false => format!(
@@ -84,6 +142,11 @@ fn folder_objection(data_dir: &Path) -> Option<(String, String)> {
         ),
     };
     let note = match is_itself {
+        _ if is_read_only => format!(
+            "mount {} for writing (`mount -o remount,rw`), or name another data_dir",
+            there.display()
+        ),
+        _ if is_tried => "no folder can be made there; name another data_dir".to_owned(),
         true => format!(
             "run this as the user whose it is, or give it to the gateway's: `chown USER {shown}`"
         ),

@@ -17,7 +17,7 @@ use crate::observe::process::configuration::{
 use crate::run::config::{self, Config};
 use crate::run::difference::NOT_USABLE;
 use crate::run::upstreams::lanes::{Lanes, destinations};
-use crate::run::{health, systemd};
+use crate::run::{health, rules, systemd};
 use crate::time::clock;
 
 /// The troubles of a configuration: it is refused, keys need a restart.
@@ -54,10 +54,15 @@ impl Gateway {
 
     async fn reload(&mut self) {
         let running = Arc::clone(&self.config);
-        let read = tokio::task::spawn_blocking(move || config::load_again(&running));
+        let read = tokio::task::spawn_blocking(move || {
+            config::load_again(&running).map_err(|mistakes| {
+                let of_rules = rules::folder::lines_beside(&running.path);
+                [config::lines(&mistakes), of_rules].concat()
+            })
+        });
         let taken = match read.await {
             Ok(Ok(config)) => self.take(config).await,
-            Ok(Err(mistakes)) => Err(config::lines(&mistakes)),
+            Ok(Err(mistakes)) => Err(mistakes),
             Err(error) => Err(vec![format!("it could not be read: {error}")]),
         };
         match taken {

@@ -9,6 +9,7 @@ use tidegate_rules::diagnostic::Diagnostic;
 use tidegate_rules::{Checked, Destinations, RuleFile, RuleSet};
 
 use super::ignored::{self, Ignored};
+use crate::config::value::text::utf8;
 
 /// The largest rule file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -35,6 +36,13 @@ impl std::fmt::Display for FolderError {
 }
 
 impl std::error::Error for FolderError {}
+
+impl FolderError {
+    /// The same among other mistakes.
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::error(&self.path.display().to_string(), "", 0..0, &*self.message)
+    }
+}
 
 /// What a folder holds.
 #[derive(Debug, Default)]
@@ -90,21 +98,38 @@ fn read_file(folder: &Path, path: &Path) -> Result<RuleFile, FolderError> {
         return Err(error(path, "it is no file".to_owned()));
     }
     let file = File::open(path).map_err(|e| failed(path, &e))?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|e| failed(path, &e))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let size = meta.len().max(text.len() as u64);
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let size = meta.len().max(bytes.len() as u64);
         let why = format!("{size} bytes, a rule file has at most {FILE_BYTES_MAX}");
         return Err(error(path, why));
     }
+    let text = utf8(bytes).map_err(|not_utf8| error(path, not_utf8.to_string()))?;
     let shown = folder.file_name().map_or_else(PathBuf::new, PathBuf::from);
     let shown = shown.join(path.file_name().unwrap_or_default());
     Ok(RuleFile {
         path: shown.display().to_string(),
         text,
     })
+}
+
+/// What is wrong with the rules of the configuration in the file `config`, which has mistakes itself, as far as it
+/// tells of them: one line each.
+pub fn lines_beside(config: &Path) -> Vec<String> {
+    let Some(sketch) = crate::run::config::sketch(config) else {
+        return Vec::new();
+    };
+    let names = sketch.upstreams.iter().map(String::as_str);
+    match read(&sketch.rules) {
+        Ok(content) => match compile(&content.files, &Destinations::new(names)) {
+            Ok(_) => Vec::new(),
+            Err(mistakes) => lines(&mistakes),
+        },
+        Err(error) => vec![error.to_string()],
+    }
 }
 
 /// What is wrong at `path`.

@@ -23,6 +23,11 @@ use crate::observe::source::SourceMetrics;
 use crate::source::listener::access::TopicAccess;
 use crate::time::clock;
 
+/// Seconds after which a request that was refused may come again: where the store takes nothing, and where the gateway
+/// ends, which is mostly started again at once.
+const AGAIN_WHEN_REFUSED_S: &str = "10";
+const AGAIN_WHEN_CLOSING_S: &str = "2";
+
 type HttpResponse = Response<Full<Bytes>>;
 
 /// What all connections of the source share.
@@ -129,25 +134,22 @@ impl HttpEndpoint {
             Ok(verdicts) => verdicts,
             Err(Closed) => vec![Verdict::Refused(Refusal::Closing)],
         };
-        let later = |what: &str, seconds: &'static str| {
-            let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, what);
-            rejection.with(header::RETRY_AFTER, seconds)
-        };
         let refusal = verdicts.into_iter().find_map(|verdict| match verdict {
             Verdict::Stored => None,
             Verdict::Refused(refusal) => Some(refusal),
         });
-        let refused = match refusal {
-            None => {
-                sizes.iter().for_each(|bytes| self.metrics.accepted(*bytes));
-                return Ok(());
-            }
-            Some(Refusal::Full) => later("the store takes no more", "10"),
-            Some(Refusal::Failed) => later("the disk reported an error", "10"),
-            Some(Refusal::Closing) => later("the gateway is shutting down", "2"),
+        let Some(refusal) = refusal else {
+            sizes.iter().for_each(|bytes| self.metrics.accepted(*bytes));
+            return Ok(());
         };
         sizes.iter().for_each(|_| self.metrics.refused());
-        Err(refused)
+        let seconds = match refusal {
+            Refusal::Full | Refusal::Failed => AGAIN_WHEN_REFUSED_S,
+            Refusal::Closing => AGAIN_WHEN_CLOSING_S,
+        };
+        let what = refusal.told(|| self.metrics.why_refused());
+        let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, what);
+        Err(rejection.with(header::RETRY_AFTER, seconds))
     }
 }
 

@@ -176,10 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             }
             if session.must_reconnect {
                 tokio::time::sleep(REFUSED_PAUSE).await;
-                return Disconnect::new(
-                    reason::QUOTA_EXCEEDED,
-                    "events were refused, the client is made to send them again",
+                let why = format!(
+                    "{}; the client is made to send what was refused again",
+                    session.metrics.why_refused()
                 );
+                return Disconnect::new(reason::QUOTA_EXCEEDED, why);
             }
             let listens = self.listens(held_back);
             if !listens {

@@ -24,7 +24,7 @@ use crate::source::listener::access::TopicAccess;
 use subscriptions::Subscription;
 pub(super) use subscriptions::Written;
 
-/// Characters of the words in a DISCONNECT: they may quote what the client sent.
+/// Characters of the words in a DISCONNECT, PUBACK or PUBREC: they may quote what the client sent.
 const WHY_CHARS_MAX: usize = 200;
 
 /// Where a QoS 2 publish stands.
@@ -62,6 +62,8 @@ pub struct ClientSession {
     pub(super) outgoing_inflight_max: usize,
     /// The largest packet the client takes.
     pub(super) packet_bytes_max: usize,
+    /// It wants no words beside reason codes.
+    pub(super) declines_reasons: bool,
     outgoing_inflight: HashSet<u16>,
     next_packet_id: u16,
     qos2: HashMap<u16, Qos2State>,
@@ -117,6 +119,7 @@ impl ClientSession {
             subscriptions: Vec::new(),
             outgoing_inflight_max,
             packet_bytes_max: usize::MAX,
+            declines_reasons: false,
             outgoing_inflight: HashSet::new(),
             next_packet_id: 0,
             qos2: HashMap::new(),
@@ -249,10 +252,22 @@ impl ClientSession {
         self.inflight = self.inflight.saturating_sub(1);
         match verdict {
             Verdict::Stored => encode::acknowledge(out, self.level, first, id, reason::SUCCESS),
-            Verdict::Refused(_) if self.level == V5 => {
-                encode::acknowledge(out, self.level, first, id, reason::QUOTA_EXCEEDED);
+            Verdict::Refused(refusal) if self.level == V5 => {
+                let why = refusal.told(|| self.metrics.why_refused());
+                self.refuse(first, id, reason::QUOTA_EXCEEDED, &why, out);
             }
             Verdict::Refused(_) => self.must_reconnect = true,
+        }
+    }
+
+    /// Answers a publish of MQTT 5 with the reason, and with words where the client wants and takes them.
+    pub(super) fn refuse(&self, first: u8, id: u16, reason: u8, why: &str, out: &mut BytesMut) {
+        let before = out.len();
+        let why: String = why.chars().take(WHY_CHARS_MAX).collect();
+        encode::refuse(out, first, id, reason, &why);
+        if self.declines_reasons || out.len() - before > self.packet_bytes_max {
+            out.truncate(before);
+            encode::acknowledge(out, self.level, first, id, reason);
         }
     }
 

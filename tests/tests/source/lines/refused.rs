@@ -130,3 +130,59 @@ fn who_may_not_open_a_port_reads_which_group_to_join() {
         told.then_some(()).ok_or(status)
     });
 }
+
+/// What a source reads, a long line, why it is refused, and what is shown of it.
+const LONG: &[(&str, &[u8], &str, &str)] = &[
+    (
+        "format = \"json\"",
+        b"temperature is 21.5 degrees, humidity is high",
+        "it is not JSON: expected ident at character 2",
+        "temperature is 21.5 degrees, humidity is…",
+    ),
+    (
+        "format = \"json\"",
+        b"{\"celsius\": 21.5, \"humidity\": 40, \"state\": ok}",
+        "it is not JSON: expected value at character 44",
+        "{\"celsius\": 21.5, \"humidity\": 40, \"state…",
+    ),
+    (
+        "format = \"text\"",
+        b"all is well as long as nothing comes here: \0",
+        "it holds a NUL at character 44",
+        "all is well as long as nothing comes her…",
+    ),
+    (
+        "format = \"csv\"\ncolumns = [\"a\"]",
+        b"\x1b[31mboot\x1b[0m ets Jun  8 2016 00:22:57 rst:0x1",
+        "it holds an ESC at character 1",
+        "\\u{1b}[31mboot\\u{1b}[0m ets Jun  8 2016 00:22:57 r…",
+    ),
+    (
+        "format = \"text\"\nmax_line = \"60B\"",
+        "Grüße aus dem Maschinenraum, drei Öfen °C und viel mehr als erlaubt".as_bytes(),
+        "it has no end (CR or LF) within max_line = 60 bytes",
+        "Grüße aus dem Maschinenraum, drei Öfe…",
+    ),
+];
+
+#[test]
+fn of_a_long_line_that_cannot_be_read_the_first_40_bytes_are_shown() {
+    let keys: Vec<String> = LONG.iter().map(|(keys, ..)| (*keys).to_owned()).collect();
+    let mut ports = Ports::start(&keys);
+    for (place, (_, line, why, begin)) in LONG.iter().enumerate() {
+        ports.write(place, &[b"rest\n", line, b"\n"]);
+        wait::find("the line is refused", || {
+            let refused = ports.refused(place);
+            let last = refused["last"][0].clone();
+            match last["begin"] == **begin && last["why"] == **why {
+                true => Ok(()),
+                false => Err(format!("{begin}, {why}: {refused:#}")),
+            }
+        });
+    }
+    let shown = ports.gateway.ask(&["status"]).stdout;
+    let shown = String::from_utf8_lossy(&shown);
+    for (.., begin) in LONG {
+        assert!(shown.contains(begin), "{begin}: {shown}");
+    }
+}

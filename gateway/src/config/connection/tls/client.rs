@@ -18,9 +18,9 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
     match &tls.ca {
         Some(ca) => {
             for certificate in certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_pair(&error)))?;
+                roots.add(certificate).map_err(|error| {
+                    format!("{}: {}", ca.display(), objection::of_files(&error))
+                })?;
             }
         }
         None => {
@@ -41,8 +41,11 @@ pub(crate) fn config(tls: &ClientTls) -> Result<ClientConfig, String> {
             let secret = PrivateKeyDer::from_pem_file(key)
                 .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
             builder
-                .with_client_auth_cert(chain, secret)
-                .map_err(|error| format!("{}: {}", cert.display(), objection::of_pair(&error)))
+                .with_client_auth_cert(chain.clone(), secret.clone_key())
+                .map_err(|error| {
+                    let why = objection::of_pair(&error, &chain, &secret);
+                    format!("{}: {why}", cert.display())
+                })
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, CertificateError, InconsistentKeys};
 
 use crate::config::ClientTls;
@@ -124,11 +125,48 @@ fn of_alert(alert: AlertDescription, tls: &ClientTls) -> String {
     }
 }
 
-/// Why a certificate and a private key cannot be used together.
-pub(super) fn of_pair(error: &rustls::Error) -> String {
+/// Why the certificates of `chain` and the private key `key` cannot be used together.
+pub(super) fn of_pair(
+    error: &rustls::Error,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> String {
+    let is_other = matches!(
+        error,
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)
+    );
+    if !is_other {
+        return of_files(error);
+    }
+    match chain.iter().position(|one| belongs(one, key)) {
+        Some(at) => format!(
+            "the private key is the one of certificate {} of {}: put that first, and behind it the CA that signed it, and so on",
+            at + 1,
+            chain.len()
+        ),
+        None => of_files(error),
+    }
+}
+
+fn belongs(certificate: &CertificateDer<'static>, key: &PrivateKeyDer<'static>) -> bool {
+    let provider = rustls::crypto::ring::default_provider();
+    let key = provider.key_provider.load_private_key(key.clone_key());
+    key.is_ok_and(|key| {
+        let pair = CertifiedKey::new(vec![certificate.clone()], key);
+        pair.keys_match().is_ok()
+    })
+}
+
+/// Why what was read of certificates and private keys cannot be used.
+pub(super) fn of_files(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             "the private key is not the one of this certificate; name the two that were made together".to_owned()
+        }
+        rustls::Error::General(why) if why.contains("parse private key") => {
+            "the private key is damaged or of a kind that is not served; RSA of 2048 to 8192 bits, ECDSA with P-256 or P-384 \
+             and Ed25519 are"
+                .to_owned()
         }
         rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
             "it holds something else than a certificate".to_owned()

@@ -33,9 +33,9 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
         Some(ca) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{}: {}", ca.display(), objection::of_pair(&error)))?;
+                roots.add(certificate).map_err(|error| {
+                    format!("{}: {}", ca.display(), objection::of_files(&error))
+                })?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
@@ -44,7 +44,10 @@ pub(crate) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
         }
     };
     let config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {}", tls.cert.display(), objection::of_pair(&error)))?;
+        .with_single_cert(chain.clone(), key.clone_key())
+        .map_err(|error| {
+            let why = objection::of_pair(&error, &chain, &key);
+            format!("{}: {why}", tls.cert.display())
+        })?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

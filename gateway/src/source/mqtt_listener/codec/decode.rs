@@ -196,6 +196,9 @@ fn connect_properties(connect: &mut ConnectPacket, fields: FieldReader) -> Resul
             Property::Number(property_id::MAXIMUM_PACKET_SIZE, max) => {
                 connect.packet_bytes_max = Some(max)
             }
+            Property::Number(property_id::REQUEST_PROBLEM_INFORMATION, wanted) => {
+                connect.declines_reasons = wanted == 0
+            }
             Property::Number(property_id::SESSION_EXPIRY, seconds) => {
                 connect.session_expiry_s = seconds
             }

@@ -63,6 +63,19 @@ pub fn connack(out: &mut BytesMut, level: u8, reason: u8, properties: Option<&Co
     out.put_slice(&bytes);
 }
 
+/// PUBACK or PUBREC that refuses a publish of MQTT 5, with a reason string.
+pub fn refuse(out: &mut BytesMut, first: u8, packet_id: u16, reason: u8, why: &str) {
+    let mut properties = BytesMut::new();
+    properties.put_u8(property_id::REASON_STRING);
+    text(&mut properties, why);
+    out.put_u8(first);
+    varint(out, 3 + varint_len(properties.len()) + properties.len());
+    out.put_u16(packet_id);
+    out.put_u8(reason);
+    varint(out, properties.len());
+    out.put_slice(&properties);
+}
+
 /// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte.
 pub fn acknowledge(out: &mut BytesMut, level: u8, first: u8, packet_id: u16, reason: u8) {
     let with_reason = level == V5 && reason != reason::SUCCESS;

@@ -50,6 +50,8 @@ pub struct ConnectPacket {
     pub receive_max: Option<u16>,
     /// The largest packet the client takes.
     pub packet_bytes_max: Option<u32>,
+    /// The client wants no reason string but in CONNACK and DISCONNECT.
+    pub declines_reasons: bool,
     /// How long the client wants its session kept, in seconds.
     pub session_expiry_s: u32,
     /// Enhanced authentication was asked for.

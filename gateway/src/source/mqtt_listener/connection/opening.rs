@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             outgoing_inflight_max,
         );
         session.will = connect.will.clone();
+        session.declines_reasons = connect.declines_reasons;
         session.session_expiry_s = connect.session_expiry_s;
         if let Some(max) = connect.packet_bytes_max {
             session.packet_bytes_max = max as usize;

@@ -259,7 +259,7 @@ impl ClientSession {
             _ => return false,
         };
         if self.level == V5 {
-            encode::acknowledge(out, self.level, first, id, objection.reason);
+            self.refuse(first, id, objection.reason, &objection.why, out);
         }
         self.level == V5
     }
