@@ -42,7 +42,7 @@ pub struct Gateway {
 }
 
 /// The folder of the event store in `data_dir`.
-pub(super) fn store_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("store")
 }
 

@@ -27,7 +27,7 @@ pub struct Writer {
     /// The store's directory.
     pub(super) dir: PathBuf,
     /// Last field: the directory is free for others when everything else is closed.
-    pub(super) _lock: Arc<DirLock>,
+    pub(super) _lock: Option<Arc<DirLock>>,
 }
 
 impl Writer {

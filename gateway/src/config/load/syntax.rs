@@ -8,20 +8,6 @@ use crate::config::context::Span;
 /// Errors shown at once; a file with more is hardly one of ours.
 const ERRORS_MAX: usize = 20;
 
-/// `text` as TOML, all of it.
-///
-/// # Errors
-/// The first thing that is none.
-pub(super) fn document<'t>(
-    file: &str,
-    text: &'t str,
-) -> Result<Document<&'t str>, Vec<Diagnostic>> {
-    Document::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        vec![Diagnostic::error(file, text, span, one_line(&error))]
-    })
-}
-
 /// What the library says, on one line.
 fn one_line(error: &TomlError) -> String {
     error.message().lines().collect::<Vec<_>>().join(", ")
