@@ -14,7 +14,7 @@ mod event_store;
 mod events;
 mod health;
 pub mod history;
-mod lanes;
+pub mod reload;
 mod request;
 mod response;
 mod route;

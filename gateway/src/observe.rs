@@ -47,6 +47,7 @@ pub struct SystemEvent {
 pub struct Observe {
     registry: Mutex<Registry>,
     system: OnceLock<mpsc::Sender<SystemEvent>>,
+    changes: OnceLock<mpsc::Sender<audit::Awaited>>,
     /// What a person should look at.
     pub troubles: trouble::Troubles,
     looks: Mutex<Vec<Look>>,
@@ -64,6 +65,7 @@ impl Default for Observe {
         Observe {
             registry: Mutex::new(registry),
             system: OnceLock::new(),
+            changes: OnceLock::new(),
             troubles,
             looks: Mutex::default(),
             refusals: Mutex::default(),

@@ -6,6 +6,7 @@ mod redact;
 pub(crate) mod sketch;
 mod syntax;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
@@ -135,10 +136,14 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     let context = Context::new(path, &file, text, variables, held).with_errors(errors);
     let config = config(&context, path, document.as_table(), id);
     let rules_missing = context.rules_missing();
+    let variables = context.variables().into_iter();
+    let variables = variables.map(|(name, value)| (name, files::digest(value.as_bytes())));
+    let variables = variables.collect();
     let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
             text: text.into(),
+            variables,
             warnings: found,
             rules_missing,
             ..config
@@ -212,6 +217,7 @@ fn config<S: Kinds, U: Kinds>(
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
         text: "".into(),
+        variables: BTreeMap::new(),
         warnings: Vec::new(),
         rules_missing: None,
     })

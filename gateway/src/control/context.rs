@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::health;
 use super::history::{self, HistoryError};
+use super::reload::ReloadRequest;
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::Letters;
 use crate::intake::Redrive;
@@ -51,6 +52,7 @@ pub struct ApiContext {
     wear: Option<Arc<Meter>>,
     pub(super) log: Option<CommittedLog>,
     pub(super) redrive: Option<mpsc::Sender<Redrive>>,
+    pub(super) reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 impl ApiContext {
@@ -71,6 +73,7 @@ impl ApiContext {
             wear: None,
             log: None,
             redrive: None,
+            reload: None,
             intake: Box::new(|_| IntakeReport::default()),
         }
     }
@@ -159,6 +162,13 @@ impl ApiContext {
     #[must_use]
     pub fn with_log(mut self, log: CommittedLog) -> Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Hands in the way of those who ask for a reload.
+    #[must_use]
+    pub fn with_reload(mut self, reload: mpsc::Sender<ReloadRequest>) -> Self {
+        self.reload = Some(reload);
         self
     }
 

@@ -1,6 +1,7 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+mod audit;
 mod credentials;
 mod reload;
 mod way;
@@ -11,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::config::Config;
 use super::config::in_force::InForce;
@@ -29,6 +30,7 @@ use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
 use super::{RunError, event_store, systemd};
 use crate::config::WhenTooMany;
+use crate::control::reload::ReloadRequest;
 use crate::control::{Answers, ApiContext};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
@@ -42,6 +44,7 @@ use crate::intake::{Inputs, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
+use audit::Auditor;
 use credentials::CredentialsWatch;
 use reload::Told;
 
@@ -65,6 +68,8 @@ pub(super) struct Gateway {
     lanes: Lanes,
     credentials: CredentialsWatch,
     in_force: Arc<InForce>,
+    /// Who asks for a reload over the control socket.
+    reloads: mpsc::Receiver<ReloadRequest>,
     /// Something could not be taken and is tried again.
     is_behind: bool,
     stop_sources: watch::Sender<bool>,
@@ -112,6 +117,8 @@ impl Gateway {
         let (stop_sources, stopping) = watch::channel(false);
         let stop_forward = stop_upstreams.subscribe();
         let api = api(&context, &loaded, &pipeline, started).with_redrive(channels.redrive);
+        let (reload, reloads) = mpsc::channel(1);
+        let api = api.with_reload(reload);
         let upstreams_context = upstreams_context(&context, &pipeline, way);
         upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
         let mut sources = sources(&context, channels.inlet);
@@ -120,8 +127,15 @@ impl Gateway {
         api.set_upstreams(upstreams.status(&upstreams_context));
         api.set_sources(sources.status());
         answers.open(Arc::clone(&api));
-        let in_force = Arc::new(InForce::open(&store, &observe));
+        let in_force = Arc::new(InForce::open(&store));
         in_force.settle(&config, loaded.files(), None);
+        let auditor = Auditor {
+            in_force: Arc::clone(&in_force),
+            observe: Arc::clone(&observe),
+            offers: channels.audits,
+            awaited: channels.awaited,
+        };
+        tasks.spawn("audit", auditor.run(stop_forward.clone()));
         let folder = config.gateway.rules.as_deref();
         let rules = loaded.watch(folder, &mut tasks, &observe, &in_force, &stopping);
         let credentials = CredentialsWatch::start(&mut tasks, &stopping);
@@ -139,6 +153,7 @@ impl Gateway {
             rules,
             lanes,
             credentials,
+            reloads,
             is_behind: false,
             stop_sources,
             stop_upstreams,
@@ -291,6 +306,7 @@ fn for_intake(
     let inputs = Inputs {
         offers: receivers.offers,
         system: receivers.system,
+        audits: receivers.audits,
         redrives: receivers.redrives,
         rules: Evaluator::new(rules.active.subscribe()).of_gateway(&config.gateway.id),
     };
@@ -374,8 +390,9 @@ impl Gateway {
             let told = tokio::select! {
                 told = signals.next() => match told {
                     signals::Told::End => return None,
-                    signals::Told::Reload => Told::Reload,
+                    signals::Told::Reload => Told::Reload(None),
                 },
+                Some(request) = self.reloads.recv() => Told::Reload(Some(request)),
                 () = self.credentials.changed() => Told::Credentials,
                 _ = again.tick(), if self.is_behind => Told::Again,
                 Some(exit) = self.tasks.next() => {

@@ -184,7 +184,7 @@ fn read(section: &Section<'_>, key: &AnyKey, path: &Path, by: Reader) -> Option<
 }
 
 /// What tells one content of a file from another.
-fn digest(bytes: &[u8]) -> String {
+pub(in crate::config) fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

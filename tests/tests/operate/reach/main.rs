@@ -168,7 +168,8 @@ fn number_8_the_group_looks_and_the_owner_changes() {
 /// Whatever members ask to be changed is refused, and left as it was.
 fn members_change_nothing(gateway: &Gateway, letter: &str) {
     let backup = gateway.path("data/backup").display().to_string();
-    let changes: [&[&str]; 8] = [
+    let changes: [&[&str]; 9] = [
+        &["reload"],
         &["dead-letters", "drop", letter],
         &["dead-letters", "drop", "--yes", "--all"],
         &[

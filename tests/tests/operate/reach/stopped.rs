@@ -155,7 +155,7 @@ fn number_8_who_looks_holds_up_no_gateway() {
                 match output.status.success() {
                     true => fine += 1,
                     false => {
-                        let asks = ["is it starting or stopping", "ask again", "still opening"];
+                        let asks = ["is it starting or stopping", "ask again", "went away"];
                         assert!(asks.iter().any(|word| text.contains(word)), "{text}");
                         told += 1;
                     }

@@ -1,0 +1,105 @@
+//! `tidegate reload` does what SIGHUP does, waits for it, and says what was taken, what needs a restart and what is refused.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+use tidegate_tests::gateway::Gateway;
+use tidegate_tests::{mqtt, port, wait};
+
+use super::{ONE, add, arrives, edit, publish};
+
+/// Asks for it; the exit code and all that it says.
+fn reload(gateway: &Gateway) -> (Option<i32>, String) {
+    let output = gateway.ask(&["reload"]);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    eprintln!("{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn reload_says_what_was_taken_what_needs_a_restart_and_what_is_refused() {
+    let mut gateway = Gateway::new(ONE);
+    let (code, said) = reload(&gateway);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no gateway runs"), "{said}");
+    gateway.start();
+    let mut stands = mqtt::connect(gateway.address, "sensor", true).expect("it listens");
+    let two = "[upstreams.two]\ntype = \"file\"\npath = \"two.jsonl\"\n";
+    let busy = TcpListener::bind(port::free()).expect("an address");
+    let address = busy.local_addr().expect("an address");
+    let late = format!("[sources.late]\ntype = \"http\"\nlisten = \"{address}\"\n");
+    // A change, the exit code, and words of what is said.
+    type Case<'a> = (&'a dyn Fn(), i32, &'a [&'a str]);
+    let cases: [Case; 9] = [
+        (
+            &|| (),
+            0,
+            &[
+                "is read again",
+                "sources    as before",
+                "upstreams  as before",
+            ],
+        ),
+        (&|| add(&gateway, two), 0, &["upstreams  +two"]),
+        (
+            &|| edit(&gateway, "two.jsonl", "dos.jsonl"),
+            0,
+            &["upstreams  ~two"],
+        ),
+        (
+            &|| edit(&gateway, "type = \"file\"", "type = \"fils\""),
+            78,
+            &[
+                "is refused, and everything stays as it was",
+                "`fils`",
+                "did you mean",
+            ],
+        ),
+        (
+            &|| edit(&gateway, "type = \"fils\"", "type = \"file\""),
+            0,
+            &["as before"],
+        ),
+        (
+            &|| edit(&gateway, "\"plant-a\"", "\"plant-b\""),
+            1,
+            &[
+                "restart needed: `id` in [gateway]",
+                "everything else is in force",
+            ],
+        ),
+        (
+            &|| edit(&gateway, "\"plant-b\"", "\"plant-a\""),
+            0,
+            &["as before"],
+        ),
+        (
+            &|| add(&gateway, &late),
+            1,
+            &["sources    +late", "cannot be taken yet", "tidegate status"],
+        ),
+        (&|| edit(&gateway, &late, ""), 0, &["sources    -late"]),
+    ];
+    for (number, (change, code, words)) in cases.into_iter().enumerate() {
+        change();
+        let (ended, said) = reload(&gateway);
+        assert_eq!(ended, Some(code), "{number}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{number}: {word} in {said}");
+        }
+        publish(&mut stands, &format!("after/{number}"));
+        arrives(&gateway, "one.jsonl", &format!("after/{number}"));
+    }
+    let output = gateway.ask(&["reload", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["refused"], serde_json::json!([]), "{report}");
+    let topic = ["--topic", "$tidegate/audit/configuration"];
+    let told = wait::find("the audit", || {
+        let all = gateway.events(&topic);
+        (all.len() >= 7).then_some(all).ok_or_else(|| gateway.log())
+    });
+    for change in told {
+        assert_eq!(change["event"]["data"]["who"]["by"], "local", "{change}");
+    }
+}
