@@ -66,7 +66,10 @@ pub(crate) fn load_again<S: Kinds, U: Kinds>(
     path: &Path,
     id: Option<&str>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    let text = text_of(path)?;
+    let text = match id {
+        None => text_of(path)?,
+        Some(_) => text_again(path)?,
+    };
     parse_to_run(path, &text, &|name| std::env::var(name).ok(), (id, &[]))
 }
 
@@ -83,6 +86,15 @@ pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
     let variables = |name: &str| std::env::var(name).ok();
     parse_to_run(path, text, &variables, (Some(id), held))
+}
+
+/// The text of the file `path` for a gateway that runs, which must not wait for a pipe.
+fn text_again(path: &Path) -> Result<String, Vec<Diagnostic>> {
+    files::text_of_file(path, FILE_BYTES_MAX).map_err(|error| {
+        let file = path.display().to_string();
+        let message = format!("cannot read {file}: {}", files::plain(&error));
+        vec![Diagnostic::error(&file, "", 0..0, message)]
+    })
 }
 
 /// The text of the file `path`.

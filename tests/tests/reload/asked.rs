@@ -1,6 +1,7 @@
 //! `tidegate reload` does what SIGHUP does, waits for it, and says what was taken, what needs a restart and what is refused.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::Value;
 use tidegate_tests::gateway::Gateway;
@@ -97,9 +98,60 @@ fn reload_says_what_was_taken_what_needs_a_restart_and_what_is_refused() {
     let topic = ["--topic", "$tidegate/audit/configuration"];
     let told = wait::find("the audit", || {
         let all = gateway.events(&topic);
-        (all.len() >= 7).then_some(all).ok_or_else(|| gateway.log())
+        (all.len() >= 6).then_some(all).ok_or_else(|| gateway.log())
     });
     for change in told {
         assert_eq!(change["event"]["data"]["who"]["by"], "local", "{change}");
+    }
+}
+
+fn write_secret(gateway: &Gateway) {
+    gateway.write("secret", "correct horse");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(gateway.path("secret"), closed).expect("it is ours");
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_a_secret_or_of_the_configuration_holds_nothing_up() {
+    let cloud = "[upstreams.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:9\"\nuser = \"a\"\n\
+                 password_file = \"secret\"\n";
+    let mut gateway = Gateway::new(&format!("{ONE}{cloud}"));
+    let data = gateway.path("data").display().to_string();
+    write_secret(&gateway);
+    let config = std::fs::read_to_string(gateway.path("gateway.toml")).expect("a configuration");
+    gateway.start();
+    let mut stands = mqtt::connect(gateway.address, "sensor", true).expect("it listens");
+    let made = |line: &str| {
+        let mut shell = Command::new("sh");
+        let status = shell.args(["-c", line]).current_dir(gateway.dir.path());
+        assert!(status.status().expect("sh runs").success(), "{line}");
+    };
+    let odd = [
+        "mkfifo -m 600 X",
+        "ln -s /dev/zero X",
+        "ln -s X X",
+        "mkdir X",
+        "ln -s /proc/self/mem X",
+    ];
+    for (name, line) in ["secret", "gateway.toml"]
+        .into_iter()
+        .flat_map(|name| odd.map(|line| (name, line)))
+    {
+        made(&format!("rm -rf {name}; {}", line.replace('X', name)));
+        let output = gateway.ask(&["reload", "--data-dir", &data]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{name}, {line}: {said}");
+        assert!(
+            said.contains(name) && said.contains("cannot read"),
+            "{name}, {line}: {said}"
+        );
+        publish(&mut stands, "goes/on");
+        made(&format!("rm -rf {name}"));
+        match name {
+            "secret" => write_secret(&gateway),
+            _ => gateway.write(name, &config),
+        }
+        let (code, said) = reload(&gateway);
+        assert_eq!(code, Some(0), "{name}, {line}: {said}");
     }
 }

@@ -75,7 +75,7 @@ fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, 
     let Ok(document) = Document::parse(sound.as_str()) else {
         return Err(mistakes);
     };
-    if leaves_out_a_folder(text, &sound) {
+    if leaves_out(text, &sound, GATEWAY.data_dir.name) {
         return Err(mistakes);
     }
     let context = Context::new(path, &file, text, variables, &[]).with_errors(mistakes);
@@ -93,7 +93,8 @@ fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, 
     Ok(Place {
         config: Some(path.to_owned()),
         data_dir,
-        max_size_bytes: max_size_bytes.filter(|_| is_read),
+        max_size_bytes: max_size_bytes
+            .filter(|_| is_read && !leaves_out(text, &sound, STORE.max_size.name)),
         id: id_in(&document),
         sources: names(&document, &ROOT.sources),
         upstreams: names(&document, &ROOT.upstreams),
@@ -106,10 +107,10 @@ fn names_no_text(text: &str) -> bool {
     lines.any(|line| line.contains(GATEWAY.data_dir.name) && line.contains('\u{fffd}'))
 }
 
-/// Whether one of the lines that were left out says where the data lies: then nobody knows which one is meant.
-fn leaves_out_a_folder(text: &str, sound: &str) -> bool {
+/// Whether one of the lines that were left out speaks of `key`: then nobody knows what is meant.
+fn leaves_out(text: &str, sound: &str, key: &str) -> bool {
     let mut lines = text.lines().zip(sound.lines());
-    lines.any(|(line, left)| line != left && line.contains(GATEWAY.data_dir.name))
+    lines.any(|(line, left)| line != left && line.contains(key))
 }
 
 fn id_in(document: &Document<&str>) -> Option<String> {
