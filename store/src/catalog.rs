@@ -290,6 +290,7 @@ impl Catalog {
             && !packed.summary.is_empty()
         {
             generation.extend(&packed.summary);
+            generation.large_bytes += packed.large_bytes;
             generation.summary.add_tags(&packed.tags);
             generation.begun_ms = generation.begun_ms.min(now_ms);
             generation.newest_ms = now_ms;

@@ -34,6 +34,8 @@ pub(crate) struct Generation {
     /// Nothing is appended any more.
     pub(crate) sealed: bool,
     pub(crate) disk_bytes: u64,
+    /// Bytes of the frames that hold a large record, while it is written.
+    pub(crate) large_bytes: u64,
     /// Open while it is written or was read lately.
     pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) last_used: Instant,
@@ -61,6 +63,7 @@ impl Generation {
             summary,
             sealed,
             disk_bytes: disk::allocated_bytes(dir),
+            large_bytes: 0,
             engine: None,
             last_used: clock::now(),
             damaged: false,

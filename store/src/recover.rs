@@ -300,7 +300,7 @@ impl<'a> Recovery<'a> {
         if let Err(why) = self.usable(found, engine.cut_from(start))? {
             return Ok(Err(why));
         }
-        self.report.taken_back += whole.summary.end - start;
+        self.report.taken_back += whole.summary.end.max(last.last() + 1) - start;
         self.usable(found, scan(engine, found.first, start, tail_bytes, None))
     }
 
@@ -465,6 +465,7 @@ impl<'a> Recovery<'a> {
         }
         let mut generation = Generation::new(found.id, &found.dir, scan.summary, !goes_on);
         generation.damaged = scan.damaged;
+        generation.large_bytes = scan.large_bytes;
         generation.survivors = survivors.map(Arc::new);
         (generation.begun_ms, generation.newest_ms) =
             (catalog.running_time.now_ms(), catalog.running_time.now_ms());

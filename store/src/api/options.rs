@@ -80,14 +80,14 @@ impl Options {
 pub(crate) struct GenerationLimits {
     /// Bytes of blocks and parts.
     pub(crate) block_bytes: u64,
-    /// Bytes of everything, with those in the value log.
+    /// Bytes of everything, with the large records in the value log.
     pub(crate) value_bytes: u64,
 }
 
 impl GenerationLimits {
-    /// True if a generation with so much in it, of which so much is in the value log, takes no more.
-    pub(crate) fn are_reached(&self, payload_bytes: u64, value_bytes: u64) -> bool {
+    /// True if a generation with so much in it, of which so much are large records in the value log, takes no more.
+    pub(crate) fn are_reached(&self, payload_bytes: u64, large_bytes: u64) -> bool {
         payload_bytes >= self.value_bytes
-            || payload_bytes.saturating_sub(value_bytes) >= self.block_bytes
+            || payload_bytes.saturating_sub(large_bytes) >= self.block_bytes
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
 use crate::engine::sled::{Engine, Writes};
 use crate::format::compression::Compressor;
+use crate::generation::Generation;
 use crate::{LaneId, Sequence};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -202,15 +203,15 @@ impl Appender {
     /// A generation is open and has room for more.
     fn make_ready(&mut self) -> Result<(), CommitError> {
         self.ensure_open()?;
-        let payload_bytes = locked(&self.catalog)
+        let bytes = |generation: &Generation| {
+            let payload_bytes = generation.summary.payload_bytes;
+            (payload_bytes, generation.large_bytes)
+        };
+        let (payload_bytes, large_bytes) = locked(&self.catalog)
             .generations
             .back()
-            .map_or(0, |generation| generation.summary.payload_bytes);
-        let value_bytes = self
-            .engine
-            .as_ref()
-            .map_or(0, |engine| engine.values().end());
-        if self.limits.are_reached(payload_bytes, value_bytes) {
+            .map_or((0, 0), bytes);
+        if self.limits.are_reached(payload_bytes, large_bytes) {
             self.rotate_or_refuse()
         } else {
             Ok(())

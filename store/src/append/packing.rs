@@ -23,16 +23,19 @@ pub(crate) fn pack(
 ) -> PackedCommit {
     let large_bytes = commit.large_bytes();
     let beside = large_bytes >= large::BESIDE_BYTES_MIN;
+    let packed_beside = commit.bytes() - large_bytes >= packed_beside_min(with_small_keys);
     let mut packing = Packing {
         writes,
         beside,
         whole: with_small_keys || (large_bytes > 0 && !beside),
         payload_bytes: 0,
+        large_bytes: 0,
     };
     let mut packed = PackedCommit {
         blocks: Vec::new(),
         summary: Summary::empty(first),
         tags: commit.different_tags(),
+        large_bytes: 0,
     };
     let records: Vec<RecordIn<'_>> = commit.records().collect();
     let mut index = 0;
@@ -46,7 +49,11 @@ pub(crate) fn pack(
             let (head, bytes) = packing.put_large(place, &rest[0]);
             (head, Some(bytes))
         } else {
-            (pack::packed_block(place, rest, compressor), None)
+            let mut block = pack::packed_block(place, rest, compressor);
+            if packed_beside {
+                packing.put_beside(&mut block);
+            }
+            (block, None)
         };
         packing.put(&place.first.to_be_bytes(), &block.value);
         let taken = &rest[..block.count];
@@ -59,7 +66,17 @@ pub(crate) fn pack(
         });
     }
     packed.summary.payload_bytes = packing.payload_bytes;
+    packed.large_bytes = packing.large_bytes;
     packed
+}
+
+/// Bytes of small records from which on they go to the value log. With small keys in the commit that takes one wait for the
+/// disk more.
+fn packed_beside_min(with_small_keys: bool) -> usize {
+    match with_small_keys {
+        true => large::PACKED_BESIDE_SYNCED_BYTES_MIN,
+        false => large::PACKED_BESIDE_BYTES_MIN,
+    }
 }
 
 /// Where packed records go.
@@ -69,6 +86,8 @@ struct Packing<'a> {
     beside: bool,
     whole: bool,
     payload_bytes: u64,
+    /// Of it, what large records take in the value log.
+    large_bytes: u64,
 }
 
 impl Packing<'_> {
@@ -79,6 +98,13 @@ impl Packing<'_> {
         } else {
             self.writes.put_block(key, value);
         }
+    }
+
+    /// Puts the records of a block into the value log.
+    fn put_beside(&mut self, block: &mut Block) {
+        let frame = pack::move_beside(block, self.writes.frames_end());
+        self.payload_bytes += frame.len() as u64;
+        self.writes.put_frame(frame);
     }
 
     /// Puts the bytes of a large record in their place; gives its head, and the bytes.
@@ -95,6 +121,7 @@ impl Packing<'_> {
         }
         let frame = large::frame(place.first, stored);
         self.payload_bytes += frame.len() as u64;
+        self.large_bytes += frame.len() as u64;
         let bytes = match large.stored {
             None => frame.slice(FRAME_HEADER_BYTES..),
             Some(_) => Bytes::copy_from_slice(record.bytes),

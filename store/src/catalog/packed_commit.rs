@@ -9,6 +9,8 @@ pub(crate) struct PackedCommit {
     pub(crate) summary: Summary,
     /// The tags of the records, each once.
     pub(crate) tags: Vec<u64>,
+    /// Bytes of the frames that hold a large record.
+    pub(crate) large_bytes: u64,
 }
 
 /// One durable change of a mark: a value to set, or `None` to forget the key.

@@ -1,5 +1,5 @@
-//! The value log of a generation: a file beside its database that large records are appended to, so that they are written
-//! once. `format/large.rs` defines its frames. What stands behind the last frame that the database names is what a crash
+//! The value log of a generation: a file beside its database that large records, and the records of large commits, are appended to,
+//! so that they are written once. `format/large.rs` defines its frames. What stands behind the last frame that the database names is what a crash
 //! left, and is cut off before anything is appended.
 
 use super::disk;
@@ -17,6 +17,9 @@ use std::sync::{Arc, OnceLock};
 /// Its name in the directory of the database.
 pub(crate) const FILE: &str = "values";
 
+/// So many bytes of frames are put together for one write.
+const RUN_BYTES_MAX: usize = 128 << 10;
+
 /// A frame, and the offset it goes to.
 pub(crate) type Placed = (u64, Bytes);
 
@@ -25,6 +28,36 @@ struct Appending {
     file: File,
     /// Its name is not known to be on the disk.
     is_new: bool,
+}
+
+/// Frames that follow each other, written at once.
+#[derive(Default)]
+struct Run {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn put(&mut self, file: &File, offset: u64, frame: &[u8]) -> io::Result<()> {
+        let follows = self.offset + self.bytes.len() as u64 == offset;
+        if !follows || self.bytes.len() + frame.len() > RUN_BYTES_MAX {
+            self.write(file)?;
+            self.offset = offset;
+        }
+        if frame.len() > RUN_BYTES_MAX {
+            file.write_all_at(frame, offset)?;
+            self.offset = offset + frame.len() as u64;
+        } else {
+            self.bytes.extend_from_slice(frame);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: &File) -> io::Result<()> {
+        file.write_all_at(&self.bytes, self.offset)?;
+        self.bytes.clear();
+        Ok(())
+    }
 }
 
 /// See the module.
@@ -89,14 +122,16 @@ impl ValueLog {
             }
         };
         let mut end = self.end();
+        let mut run = Run::default();
         for (offset, frame) in frames {
             if *offset < end {
                 let why = format!("a frame at {offset} of the value log, which ends at {end}");
                 return Err(EngineError::Failed(why));
             }
-            file.write_all_at(frame, *offset)?;
+            run.put(&file, *offset, frame)?;
             end = offset + frame.len() as u64;
         }
+        run.write(&file)?;
         self.end.store(end, Ordering::Release);
         *appending = Some(Appending { file, is_new });
         Ok(())

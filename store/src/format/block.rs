@@ -1,4 +1,4 @@
-//! Blocks of records on disk, versions 1 to 3. `pack.rs` writes them (always the newest), this file reads them.
+//! Blocks of records on disk, versions 1 to 4. `pack.rs` writes them (always the newest), this file reads them.
 //!
 //! A generation's tree of blocks maps a key to a block of at most [`BLOCK_BYTES`]. sled moves pages beyond 128 KiB into
 //! files that it never syncs, and splits its leaves by count (16), so the bound on one value keeps a whole leaf well
@@ -8,15 +8,16 @@
 //! key    sequence of the first record, u64 big endian             one block of small records, or a large record's head
 //!        sequence u64 BE, part number u32 BE                      one part of a large record
 //!
-//! value  version u8 = 3 · codec u8 (0 stored, 1 LZ4) · kind u8 · flags u8
-//!        kind: 0 packed, 1 large head with parts behind it, 2 part, 3 large head with its bytes in the value log
+//! value  version u8 = 4 · codec u8 (0 stored, 1 LZ4) · kind u8 · flags u8
+//!        kind: 0 packed, 1 large head with parts behind it, 2 part, 3 large head with its bytes in the value log,
+//!              4 packed, with the records in the value log
 //!        crc32c u32 of the key and everything else in the value
 //!        packed, large heads:
 //!          count u16 · commit_offset u32 · time_min u64 · time_max u64
 //!          classes u8 (bit c: some record is routed in class c) · for each such class a mask u64 of lanes
 //!          filter_bytes u8 · filter over the records' tags (see bloom.rs)
 //!          with LZ4: raw_bytes varint · the rest compressed
-//!        packed:      count × record
+//!        packed:      count × record; with the records in the value log there are here: offset varint · bytes varint
 //!        large heads: record without bytes · length varint · crc32c u32 of all bytes
 //!                     codec u8 and length varint of the bytes as they are stored
 //!                     1: parts varint · 3: offset in the value log varint, the first bytes of the record
@@ -26,7 +27,7 @@
 //! ```
 //!
 //! Version 1 had no filter, no compression, and neither codec nor second length in a large head; version 2 had no value log
-//! (`large.rs`).
+//! (`large.rs`), version 3 no packed records in it.
 //!
 //! Fixed integers are little endian, keys big endian so that sled's order is the log's order. The key is part of the
 //! checksum: a block found under another's key is damaged. `commit_offset` is the distance to the first sequence of
@@ -41,7 +42,7 @@ use crate::{LaneId, Sequence};
 use std::borrow::Cow;
 
 /// Version written into every block.
-pub(crate) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 4;
 /// Upper bound of a stored value.
 pub(crate) const BLOCK_BYTES: usize = 4096;
 /// Record bytes in one part of a large record.
@@ -62,6 +63,8 @@ pub(crate) enum BlockKind {
     Part = 2,
     /// As a large head; the bytes are in the value log.
     ValueHead = 3,
+    /// As packed; the records are in a frame of the value log.
+    ValuePacked = 4,
 }
 
 impl BlockKind {
@@ -71,6 +74,7 @@ impl BlockKind {
             1 => Some(BlockKind::LargeHead),
             2 => Some(BlockKind::Part),
             3 => Some(BlockKind::ValueHead),
+            4 => Some(BlockKind::ValuePacked),
             _ => None,
         }
     }
@@ -78,6 +82,15 @@ impl BlockKind {
     /// True if a block of this kind holds one large record's head.
     pub(crate) fn is_head(self) -> bool {
         matches!(self, BlockKind::LargeHead | BlockKind::ValueHead)
+    }
+
+    /// The version that brought it.
+    fn since(self) -> u8 {
+        match self {
+            BlockKind::Packed | BlockKind::LargeHead | BlockKind::Part => 1,
+            BlockKind::ValueHead => 3,
+            BlockKind::ValuePacked => 4,
+        }
     }
 }
 
@@ -149,9 +162,26 @@ impl BlockHeader {
         value.get(start..start + bytes).unwrap_or_default()
     }
 
-    /// The records as they were before compression: what [`records`] reads.
+    /// The records as they were before compression, which is what [`records`] reads, of a block that holds them itself.
     pub(crate) fn body<'a>(&self, value: &'a [u8]) -> Result<Cow<'a, [u8]>, BadBlock> {
-        let stored = value.get(self.body..).ok_or(BadBlock::Malformed)?;
+        let here = self.kind != BlockKind::ValuePacked;
+        let stored = value.get(self.body..).filter(|_| here);
+        self.unpacked(stored.ok_or(BadBlock::Malformed)?)
+    }
+
+    /// Where the records are in the value log, offset and bytes of the frame's contents, of a block that has them there.
+    pub(crate) fn packed_frame(&self, value: &[u8]) -> Option<(u64, u64)> {
+        let mut reader = Reader::new(value.get(self.body..)?);
+        let (offset, bytes) = (reader.varint()?, reader.varint()?);
+        let sound = self.kind == BlockKind::ValuePacked
+            && bytes <= BLOCK_BYTES as u64
+            && reader.remaining() == 0
+            && offset.checked_add(2 * BLOCK_BYTES as u64).is_some();
+        sound.then_some((offset, bytes))
+    }
+
+    /// The records as they were before compression, from the bytes as they are stored.
+    pub(crate) fn unpacked<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, BadBlock> {
         match self.codec {
             Codec::Stored => Ok(Cow::Borrowed(stored)),
             Codec::Lz4 => decompress(stored, self.raw_bytes)
@@ -206,8 +236,7 @@ fn check_value(key: &[u8], value: &[u8]) -> Result<Fixed, BadBlock> {
         return Err(BadBlock::Version(version));
     }
     let codec = Codec::of(codec).filter(|codec| version > 1 || *codec == Codec::Stored);
-    let kind = BlockKind::of(kind).filter(|kind| version > 2 || *kind != BlockKind::ValueHead);
-    let kind = kind.filter(|_| version > 0);
+    let kind = BlockKind::of(kind).filter(|kind| version >= kind.since());
     let (codec, kind) = codec.zip(kind).ok_or(BadBlock::Malformed)?;
     Ok(Fixed {
         version,

@@ -7,7 +7,7 @@
 //! ```text
 //! value log  frames, each at the offset that its head gives
 //! frame      version u8 = 1 · 3 bytes 0 · crc32c u32 of everything else in the frame
-//!            sequence u64 · length u64 · bytes
+//!            sequence u64 · length u64 · bytes: a large record, or the records of a packed block, as they are stored
 //! ```
 //!
 //! Integers are little endian. The sequence is part of the checksum: a frame found under another record's head is
@@ -29,6 +29,11 @@ pub(crate) const BEGINNING_BYTES: usize = 512;
 /// Large records of one commit that come to so many bytes go to the value log. For fewer, one more wait for the disk
 /// costs more than sled's rewriting.
 pub(crate) const BESIDE_BYTES_MIN: usize = 16 << 10;
+
+/// Small records of one commit that come to so many bytes go to the value log too, a block of them to a frame.
+pub(crate) const PACKED_BESIDE_BYTES_MIN: usize = 24 << 10;
+/// The same where the value log must be synced before the commit is written.
+pub(crate) const PACKED_BESIDE_SYNCED_BYTES_MIN: usize = 64 << 10;
 
 /// Where the bytes of a large record are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

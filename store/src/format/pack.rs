@@ -8,9 +8,10 @@ use crate::format::block::{
 };
 use crate::format::bloom;
 use crate::format::compression::{self, Codec, Compressor};
-use crate::format::large::BEGINNING_BYTES;
+use crate::format::large::{self, BEGINNING_BYTES};
 use crate::format::route::RouteMasks;
 use crate::format::varint::{put_varint, varint_len};
+use bytes::Bytes;
 
 /// A filter, and the length of what is compressed, with their own lengths.
 const FILTER_ROOM: usize = 1 + 64 + 3;
@@ -88,6 +89,19 @@ pub(crate) fn packed_block(
         close(&place.first.to_be_bytes(), &mut block);
         return block;
     }
+}
+
+/// Moves the records of a packed block into a frame at this offset of the value log, and leaves their place in it.
+pub(crate) fn move_beside(block: &mut Block, frame_at: u64) -> Bytes {
+    let first = block.header.place.first;
+    let frame = large::frame(first, &block.value[block.header.body..]);
+    let stored_bytes = block.value.len() - block.header.body;
+    block.value.truncate(block.header.body);
+    put_varint(&mut block.value, frame_at);
+    put_varint(&mut block.value, stored_bytes as u64);
+    block.header.kind = BlockKind::ValuePacked;
+    close(&first.to_be_bytes(), block);
+    frame
 }
 
 /// What to take instead of `raw_max` bytes that became `compressed`, more than there is room for.
@@ -238,6 +252,7 @@ fn put_routing(out: &mut Vec<u8>, record: &RecordIn<'_>, time_min: u64) {
 
 fn close(key: &[u8], block: &mut Block) {
     block.value[1] = block.header.codec as u8;
+    block.value[2] = block.header.kind as u8;
     put_checksum(key, &mut block.value);
 }
 

@@ -8,7 +8,7 @@ use crate::format::block::{
 };
 use crate::format::bloom::may_have;
 use crate::format::compression::{Codec, Compressor};
-use crate::format::large::{Place, frame, read_large, unframed};
+use crate::format::large::{FRAME_HEADER_BYTES, Place, frame, read_large, unframed};
 use crate::format::route::{route_byte, route_parts};
 use proptest::prelude::*;
 
@@ -88,8 +88,21 @@ proptest! {
                     prop_assert!(header.masks.contains(lane, class) && found.is_for(lane, class));
                 }
             }
-            first += block.count as u64;
-            rest = &rest[block.count..];
+            let (at, count) = (first, block.count);
+            first += count as u64;
+            rest = &rest[count..];
+            let mut moved = block;
+            let frame = move_beside(&mut moved, 70_000);
+            let header = read_header(at, &moved.value).unwrap();
+            prop_assert_eq!(header, moved.header);
+            prop_assert!(header.body(&moved.value).is_err(), "they are elsewhere");
+            let named = header.packed_frame(&moved.value).unwrap();
+            prop_assert_eq!(named, (70_000, (frame.len() - FRAME_HEADER_BYTES) as u64));
+            let stored = unframed(at, frame).unwrap();
+            prop_assert_eq!(&*header.unpacked(&stored).unwrap(), &moved.body[..]);
+            moved.value[0] = 3;
+            put_checksum(&at.to_be_bytes(), &mut moved.value);
+            prop_assert_eq!(read_header(at, &moved.value), Err(BadBlock::Malformed));
         }
     }
 
@@ -104,12 +117,12 @@ proptest! {
     }
 
     #[test]
-    fn a_sealed_block_of_nonsense_makes_no_panic(noise in prop::collection::vec(any::<u8>(), 0..200), codec in 0u8..3, kind in 0u8..3) {
+    fn a_sealed_block_of_nonsense_makes_no_panic(noise in prop::collection::vec(any::<u8>(), 0..200), codec in 0u8..3, kind in 0u8..6) {
         let mut value = vec![VERSION, codec, kind, 0, 0, 0, 0, 0];
         value.extend_from_slice(&noise);
         put_checksum(&7u64.to_be_bytes(), &mut value);
         if let Ok(header) = read_header(7, &value)
-            && let Ok(body) = header.body(&value)
+            && let Ok(body) = header.packed_frame(&value).map_or_else(|| header.body(&value), |_| header.unpacked(&noise))
         {
             prop_assert!(body.len() <= RAW_BYTES_MAX);
             records(&header, &body).for_each(drop);

@@ -10,7 +10,7 @@ use crate::engine::value_log::ValueLog;
 use crate::format::block::{self, BlockHeader};
 use crate::format::large::{self, LargeRecord, Place};
 use crate::generation::beginnings::Beginnings;
-use crate::read::frames::read_frame;
+use crate::read::frames::{body_of, read_frame};
 use crate::read::wanted::Wanted;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -40,7 +40,7 @@ pub(crate) struct Collector<'a> {
     assembly: Option<Assembly>,
     /// Sequences that should have been there.
     missing: Vec<(Sequence, Sequence)>,
-    /// A large record could not be read because the disk failed.
+    /// The value log could not be read because the disk failed.
     failed: Result<(), EngineError>,
 }
 
@@ -124,10 +124,15 @@ impl<'a> Collector<'a> {
     }
 
     /// As [`Collector::take_blocks`], from the file that has the blocks once more; only beginnings are wanted.
-    pub(crate) fn take_beginnings(&mut self, beginnings: &Beginnings, values: &ValueLog) {
+    pub(crate) fn take_beginnings(
+        &mut self,
+        beginnings: &Beginnings,
+        values: &ValueLog,
+    ) -> Result<(), EngineError> {
         beginnings.blocks(self.batch.next, |key, value| {
             self.take_entry(values, key, value)
         });
+        std::mem::replace(&mut self.failed, Ok(()))
     }
 
     /// Takes one key and value of a generation.
@@ -153,13 +158,19 @@ impl<'a> Collector<'a> {
             return self.pass_block(header);
         }
         self.pass_gap(header.place.first);
-        let Ok(body) = header.body(value) else {
+        let body = match body_of(values, header, value) {
+            Ok(Some(body)) => body,
             // Its records count as missing.
-            return ControlFlow::Continue(());
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Err(error);
+                return ControlFlow::Break(());
+            }
         };
         if header.kind.is_head() {
             return self.take_large(values, header, &body);
         }
+        self.scanned_bytes += body.len();
         self.take_records(header, &Bytes::from(body.into_owned()))
     }
 

@@ -131,8 +131,7 @@ impl Reader {
         };
         let values = ValueLog::of(&dir);
         self.read_generation(id, end, collector, |collector| {
-            collector.take_beginnings(&beginnings, &values);
-            Ok(())
+            collector.take_beginnings(&beginnings, &values)
         })?;
         Ok(true)
     }

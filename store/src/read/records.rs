@@ -6,6 +6,7 @@ use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
 use crate::format::block::{self, BlockHeader, header_of};
 use crate::read::collector::Collector;
+use crate::read::frames::body_of;
 use crate::read::wanted::Wanted;
 use bytes::Bytes;
 use std::ops::{ControlFlow, Range};
@@ -72,7 +73,7 @@ impl<W: Fn(Sequence, &[u8]) -> bool, V: FnMut(Record<'_>)> Walk<'_, W, V> {
     }
 
     fn block(&mut self, header: &BlockHeader, value: &[u8]) -> Result<(), EngineError> {
-        let Ok(body) = header.body(value) else {
+        let Some(body) = body_of(self.engine.values(), header, value)? else {
             return Ok(());
         };
         for record in block::records(header, &body).flatten() {

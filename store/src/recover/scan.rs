@@ -4,10 +4,12 @@ use crate::Sequence;
 use crate::catalog::tail::TailBlock;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
-use crate::format::block::{self, BlockHeader, header_of};
+use crate::engine::value_log::ValueLog;
+use crate::format::block::{self, BlockHeader, BlockKind, header_of};
 use crate::format::large::{frame_bytes, read_large};
 use crate::generation::summary::Summary;
 use crate::generation::survivors::Survivors;
+use crate::read::frames::body_of;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -22,6 +24,8 @@ pub(crate) struct Scan {
     pub(crate) damaged: bool,
     /// Where the last frame ends that a record stands in.
     pub(crate) values_end: u64,
+    /// Bytes of the frames that hold a large record.
+    pub(crate) large_bytes: u64,
 }
 
 /// Reads a generation through, up to `end`, and keeps its last `tail_bytes`. Of one that was rewritten, `survivors` says what
@@ -41,12 +45,14 @@ pub(crate) fn scan(
         missing: Vec::new(),
         damaged: false,
         values_end: 0,
+        large_bytes: 0,
     };
+    let mut failed = Ok(());
     engine.blocks(first, |key, value| {
         scan.summary.payload_bytes += value.len() as u64;
         match header_of(key, value) {
             Some((at, Ok(header))) if at >= first && at < end => {
-                scan.take(header, value, survivors)
+                failed = scan.take(engine.values(), header, value, survivors);
             }
             Some((_, Err(_))) => scan.damaged = true,
             _ => {}
@@ -57,8 +63,12 @@ pub(crate) fn scan(
             };
             scan.tail_bytes -= block.body.len();
         }
-        ControlFlow::Continue(())
+        match failed {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     })?;
+    failed?;
     if let Some(survivors) = survivors {
         scan.pass(survivors.end.min(end), Some(survivors));
     }
@@ -82,11 +92,24 @@ impl Scan {
         self.summary.skip_to(first);
     }
 
-    fn take(&mut self, header: BlockHeader, value: &[u8], survivors: Option<&Survivors>) {
+    fn take(
+        &mut self,
+        values: &ValueLog,
+        header: BlockHeader,
+        value: &[u8],
+        survivors: Option<&Survivors>,
+    ) -> Result<(), EngineError> {
         self.pass(header.place.first, survivors);
-        let Ok(body) = header.body(value) else {
+        // Readable or not, it is a part of its commit.
+        self.last = Some(header);
+        if let Some((offset, stored_bytes)) = header.packed_frame(value) {
+            let bytes = frame_bytes(stored_bytes);
+            self.values_end = self.values_end.max(offset + bytes);
+            self.summary.payload_bytes += bytes;
+        }
+        let Some(body) = body_of(values, &header, value)? else {
             self.damaged = true;
-            return;
+            return Ok(());
         };
         for record in block::records(&header, &body).flatten() {
             let stored = body.get(record.start..record.end).unwrap_or_default();
@@ -99,12 +122,12 @@ impl Scan {
                 {
                     self.values_end = self.values_end.max(end);
                     self.summary.payload_bytes += frame_bytes(large.stored_bytes);
+                    self.large_bytes += frame_bytes(large.stored_bytes);
                 }
             }
             self.summary.count(record.time_ms, record.routes, bytes);
         }
-        self.last = Some(header);
-        if header.kind == block::BlockKind::Packed {
+        if matches!(header.kind, BlockKind::Packed | BlockKind::ValuePacked) {
             self.tail_bytes += body.len();
             self.tail.push_back(TailBlock {
                 header,
@@ -116,5 +139,6 @@ impl Scan {
             self.tail.clear();
             self.tail_bytes = 0;
         }
+        Ok(())
     }
 }

@@ -4,10 +4,12 @@
 use crate::catalog::Catalog;
 use crate::catalog::lane::Lane;
 use crate::catalog::small_keys::SmallKeys;
+use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
 use crate::format::block::{self, BlockHeader, header_of};
 use crate::format::route;
 use crate::generation::Generation;
+use crate::read::frames::body_of;
 use crate::{LaneId, Sequence};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -87,8 +89,8 @@ fn unacknowledged_in(
     };
     let mut unacknowledged = BTreeMap::<(LaneId, u8), u64>::new();
     let mut count = |header: &BlockHeader, value: &[u8]| {
-        let Ok(body) = header.body(value) else {
-            return;
+        let Some(body) = body_of(engine.values(), header, value)? else {
+            return Ok(());
         };
         for record in block::records(header, &body).flatten() {
             let routes = record.routes.iter().map(|route| route::route_parts(*route));
@@ -98,14 +100,19 @@ fn unacknowledged_in(
                 *unacknowledged.entry((lane, class)).or_default() += 1;
             }
         }
+        Ok::<_, EngineError>(())
     };
+    let mut counted = Ok(());
     let read = engine.blocks(generation.summary.first, |key, value| {
         if let Some((first, Ok(header))) = header_of(key, value)
             && first < generation.summary.end
         {
-            count(&header, value);
+            counted = count(&header, value);
         }
-        ControlFlow::Continue(())
+        match counted {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     });
-    read.is_ok().then_some(unacknowledged)
+    read.and(counted).is_ok().then_some(unacknowledged)
 }

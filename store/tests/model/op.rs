@@ -189,6 +189,8 @@ fn commit() -> impl Strategy<Value = Op> {
     let pieces = prop_oneof![
         4 => prop::collection::vec(piece(), 0..6),
         1 => prop::collection::vec(piece(), 20..60),
+        // So much that small records go to the value log.
+        1 => prop::collection::vec(piece(), 160..600),
     ];
     let marks = prop::collection::vec((0u8..6, prop::option::of(any::<u8>())), 0..3);
     (pieces, marks).prop_map(|(pieces, marks)| Op::Commit { pieces, marks })

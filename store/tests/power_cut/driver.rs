@@ -215,7 +215,12 @@ impl Driver {
 
     fn commit(&mut self, writer: &mut Writer, lane: LaneId) {
         let first = writer.next_sequence();
-        let last = first + self.below(12);
+        // Now and then so many small ones that they go to the value log, with a mark too.
+        let last = first
+            + match self.below(24) {
+                0 => 180 + self.below(200),
+                _ => self.below(12),
+            };
         let marked = self.below(3) == 0;
         let mut commit = Commit::new();
         for sequence in first..=last {
@@ -249,7 +254,7 @@ impl Driver {
 
     fn deliver(&mut self, writer: &mut Writer, store: &Store, lane: LaneId) {
         let count = self.below(self.undelivered.len() as u64 + 1);
-        for _ in 0..count.min(15) {
+        for _ in 0..count.min(15 + self.undelivered.len() as u64 / 8) {
             // Mostly in order, so that generations go.
             let at = match self.below(4) {
                 0 => self.below(self.undelivered.len() as u64) as usize,

@@ -1,6 +1,7 @@
 //! The log as its users see it: order, reopening, lanes, large records, retention.
 
 mod large;
+mod packed;
 
 use crate::support::{ALL, Case, bytes_of};
 use tidegate_store::{Commit, Route};

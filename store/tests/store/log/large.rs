@@ -25,7 +25,7 @@ fn small(options: &mut Options) {
 }
 
 /// Sequences that are told of as missing, by the opening and by readers.
-fn damage_of(store: &Store) -> BTreeSet<u64> {
+pub(super) fn damage_of(store: &Store) -> BTreeSet<u64> {
     let (report, stats) = (store.open_report(), store.stats());
     let damage = report.damage.iter().chain(&stats.damage);
     damage
@@ -34,7 +34,7 @@ fn damage_of(store: &Store) -> BTreeSet<u64> {
 }
 
 /// The files of this name in the generations.
-fn files(dir: &Path, name: &str) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path, name: &str) -> Vec<PathBuf> {
     let generations = fs::read_dir(dir.join("generations")).unwrap().flatten();
     let mut found: Vec<_> = generations.map(|g| g.path().join(name)).collect();
     found.retain(|path| path.exists());
@@ -42,12 +42,12 @@ fn files(dir: &Path, name: &str) -> Vec<PathBuf> {
     found
 }
 
-fn length(path: &Path) -> u64 {
+pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
 /// Everything there is, which must be all, in order and byte for byte.
-fn check(case: &Case, sizes: &[usize]) {
+pub(super) fn check(case: &Case, sizes: &[usize]) {
     let mut from = 1;
     while from < case.store().end() {
         let batch = case.store().scan(from, u64::MAX, ALL).unwrap();
@@ -67,7 +67,13 @@ fn check(case: &Case, sizes: &[usize]) {
 }
 
 /// Commits one record of each size, together or each by itself, with a mark or without.
-fn append(case: &mut Case, sizes: &[usize], routes: &[Route], together: bool, marked: bool) {
+pub(super) fn append(
+    case: &mut Case,
+    sizes: &[usize],
+    routes: &[Route],
+    together: bool,
+    marked: bool,
+) {
     let step = if together { sizes.len() } else { 1 };
     for sizes in sizes.chunks(step) {
         let mut commit = Commit::new();
@@ -191,7 +197,7 @@ fn what_a_crash_left_behind_the_last_frame_is_cut_off() {
 }
 
 /// A way to harm a value log of two frames, each in a commit of its own.
-type Harm = fn(&mut Vec<u8>);
+pub(super) type Harm = fn(&mut Vec<u8>);
 
 #[test]
 fn damage_in_a_value_log_is_told_and_alters_nothing() {
