@@ -8,7 +8,7 @@ use super::Failure;
 use super::arguments::{OutputFormat, PlaceArgument};
 use super::gateway::control_client::ControlClient;
 use super::terminal::table::printable;
-use crate::control::reload::ReloadReport;
+use crate::control::ReloadReport;
 
 /// What `tidegate reload` takes.
 #[derive(Debug, clap::Args)]

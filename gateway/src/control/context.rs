@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::health;
 use super::history::{self, HistoryError};
-use super::reload::ReloadRequest;
+use super::request::reload::ReloadRequest;
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::Letters;
 use crate::intake::Redrive;

@@ -19,7 +19,7 @@ use super::config::in_force::InForce;
 use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
 use super::health::HealthWatch;
-use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
+use super::pipeline::channels::{ChangeChannels, IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
 use super::rules::LoadedRules;
 use super::rules::keeper::RulesOrders;
@@ -30,8 +30,7 @@ use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
 use super::{RunError, event_store, systemd};
 use crate::config::WhenTooMany;
-use crate::control::reload::ReloadRequest;
-use crate::control::{Answers, ApiContext};
+use crate::control::{Answers, ApiContext, ReloadRequest};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::inlet::Inlet;
@@ -40,7 +39,7 @@ use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
-use crate::intake::{Inputs, Settings};
+use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
@@ -116,9 +115,7 @@ impl Gateway {
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
         let stop_forward = stop_upstreams.subscribe();
-        let api = api(&context, &loaded, &pipeline, started).with_redrive(channels.redrive);
-        let (reload, reloads) = mpsc::channel(1);
-        let api = api.with_reload(reload);
+        let (api, reloads) = api(&context, &loaded, &pipeline, channels.redrive, started);
         let upstreams_context = upstreams_context(&context, &pipeline, way);
         upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
         let mut sources = sources(&context, channels.inlet);
@@ -127,15 +124,13 @@ impl Gateway {
         api.set_upstreams(upstreams.status(&upstreams_context));
         api.set_sources(sources.status());
         answers.open(Arc::clone(&api));
-        let in_force = Arc::new(InForce::open(&store));
-        in_force.settle(&config, loaded.files(), None);
-        let auditor = Auditor {
-            in_force: Arc::clone(&in_force),
-            observe: Arc::clone(&observe),
-            offers: channels.audits,
-            awaited: channels.awaited,
-        };
-        tasks.spawn("audit", auditor.run(stop_forward.clone()));
+        let in_force = audited(
+            &context,
+            &loaded,
+            channels.changes,
+            &mut tasks,
+            &stop_forward,
+        );
         let folder = config.gateway.rules.as_deref();
         let rules = loaded.watch(folder, &mut tasks, &observe, &in_force, &stopping);
         let credentials = CredentialsWatch::start(&mut tasks, &stopping);
@@ -184,6 +179,26 @@ impl Gateway {
         watch_store(tasks, &self.store, quarantined, observe, stopping);
         self.credentials.watch(&self.sources, &self.upstreams);
     }
+}
+
+/// What is in force, with the audit of what changed it since the last run.
+fn audited(
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    changes: ChangeChannels,
+    tasks: &mut Tasks,
+    stop: &watch::Receiver<bool>,
+) -> Arc<InForce> {
+    let in_force = Arc::new(InForce::open(of.store));
+    in_force.settle(of.config, rules.files(), None);
+    let auditor = Auditor {
+        in_force: Arc::clone(&in_force),
+        observe: Arc::clone(of.observe),
+        offers: changes.audits,
+        awaited: changes.awaited,
+    };
+    tasks.spawn("audit", auditor.run(stop.clone()));
+    in_force
 }
 
 fn upstreams_context(of: &PipelineContext<'_>, pipeline: &Pipeline, way: Way) -> UpstreamsContext {
@@ -240,15 +255,17 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// The API over what is held: the store, the log, the dead letters, the rules.
+/// The API over what is held: the store, the log, the dead letters, the rules; and who asks over it for a reload.
 fn api(
     of: &PipelineContext<'_>,
     rules: &LoadedRules,
     pipeline: &Pipeline,
+    redrive: mpsc::Sender<Redrive>,
     started: Instant,
-) -> ApiContext {
+) -> (ApiContext, mpsc::Receiver<ReloadRequest>) {
     let status = rules.status.subscribe();
-    ApiContext::new(
+    let (reload, reloads) = mpsc::channel(1);
+    let api = ApiContext::new(
         of.config.gateway.id.clone(),
         started,
         Arc::clone(of.observe),
@@ -260,6 +277,9 @@ fn api(
     .with_wear(Arc::clone(&pipeline.wear))
     .with_rules_report(pipeline.rules_report())
     .with_rules(move || status.borrow().clone())
+    .with_redrive(redrive)
+    .with_reload(reload);
+    (api, reloads)
 }
 
 /// The metrics of what is there before anything runs.

@@ -9,6 +9,8 @@ use tidegate_tests::{mqtt, port, wait};
 
 use super::{ONE, add, arrives, edit, publish};
 
+const TWO: &str = "[upstreams.two]\ntype = \"file\"\npath = \"two.jsonl\"\n";
+
 /// Asks for it; the exit code and all that it says.
 fn reload(gateway: &Gateway) -> (Option<i32>, String) {
     let output = gateway.ask(&["reload"]);
@@ -26,7 +28,6 @@ fn reload_says_what_was_taken_what_needs_a_restart_and_what_is_refused() {
     assert!(said.contains("no gateway runs"), "{said}");
     gateway.start();
     let mut stands = mqtt::connect(gateway.address, "sensor", true).expect("it listens");
-    let two = "[upstreams.two]\ntype = \"file\"\npath = \"two.jsonl\"\n";
     let busy = TcpListener::bind(port::free()).expect("an address");
     let address = busy.local_addr().expect("an address");
     let late = format!("[sources.late]\ntype = \"http\"\nlisten = \"{address}\"\n");
@@ -42,7 +43,7 @@ fn reload_says_what_was_taken_what_needs_a_restart_and_what_is_refused() {
                 "upstreams  as before",
             ],
         ),
-        (&|| add(&gateway, two), 0, &["upstreams  +two"]),
+        (&|| add(&gateway, TWO), 0, &["upstreams  +two"]),
         (
             &|| edit(&gateway, "two.jsonl", "dos.jsonl"),
             0,
@@ -84,14 +85,24 @@ fn reload_says_what_was_taken_what_needs_a_restart_and_what_is_refused() {
     ];
     for (number, (change, code, words)) in cases.into_iter().enumerate() {
         change();
-        let (ended, said) = reload(&gateway);
-        assert_eq!(ended, Some(code), "{number}: {said}");
-        for word in words {
-            assert!(said.contains(word), "{number}: {word} in {said}");
-        }
+        says(&gateway, number, code, words);
         publish(&mut stands, &format!("after/{number}"));
         arrives(&gateway, "one.jsonl", &format!("after/{number}"));
     }
+    told_by_whom(&gateway);
+}
+
+/// What it ends with and says.
+fn says(gateway: &Gateway, number: usize, code: i32, words: &[&str]) {
+    let (ended, said) = reload(gateway);
+    assert_eq!(ended, Some(code), "{number}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{number}: {word} in {said}");
+    }
+}
+
+/// The audit names who asked, and the report can be read by programs.
+fn told_by_whom(gateway: &Gateway) {
     let output = gateway.ask(&["reload", "--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["refused"], serde_json::json!([]), "{report}");

@@ -10,7 +10,7 @@ use tidegate_rules::diagnostic::Diagnostic;
 
 use super::credentials::{CREDENTIALS, read_again};
 use super::{Gateway, way};
-use crate::control::reload::{ReloadReport, ReloadRequest};
+use crate::control::{ReloadReport, ReloadRequest};
 use crate::observe::audit::who::Who;
 use crate::observe::process::configuration::{
     Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT,

@@ -23,10 +23,16 @@ const REDRIVES_MAX: usize = 64;
 pub(in crate::run) struct IntakeChannels {
     pub(in crate::run) inlet: Inlet,
     pub(in crate::run) redrive: mpsc::Sender<Redrive>,
-    pub(in crate::run) audits: mpsc::Sender<(SystemEvent, Ack)>,
-    /// Changes that somebody waits for, which nobody takes yet.
-    pub(in crate::run) awaited: mpsc::Receiver<Awaited>,
+    pub(in crate::run) changes: ChangeChannels,
     pub(in crate::run) receivers: IntakeReceivers,
+}
+
+/// The ways of changes into the log.
+pub(in crate::run) struct ChangeChannels {
+    /// Their events, into the intake.
+    pub(in crate::run) audits: mpsc::Sender<(SystemEvent, Ack)>,
+    /// Those that somebody waits for, which nobody takes yet.
+    pub(in crate::run) awaited: mpsc::Receiver<Awaited>,
 }
 
 /// The ends that the intake reads.
@@ -50,8 +56,7 @@ impl IntakeChannels {
         IntakeChannels {
             inlet,
             redrive,
-            audits,
-            awaited,
+            changes: ChangeChannels { audits, awaited },
             receivers: IntakeReceivers {
                 offers,
                 system,
