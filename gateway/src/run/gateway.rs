@@ -114,23 +114,17 @@ impl Gateway {
         let counts = upstreams.counts();
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
-        let stop_forward = stop_upstreams.subscribe();
+        let stop = stop_upstreams.subscribe();
         let (api, reloads) = api(&context, &loaded, &pipeline, channels.redrive, started);
         let upstreams_context = upstreams_context(&context, &pipeline, way);
-        upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
+        upstreams.start(&mut tasks, &upstreams_context, &stop)?;
         let mut sources = sources(&context, channels.inlet);
         sources.start(&mut tasks, &config).await?;
         let api = Arc::new(api.with_dead_letter_lane(upstreams.dead_letters_status(&store)));
         api.set_upstreams(upstreams.status(&upstreams_context));
         api.set_sources(sources.status());
         answers.open(Arc::clone(&api));
-        let in_force = audited(
-            &context,
-            &loaded,
-            channels.changes,
-            &mut tasks,
-            &stop_forward,
-        );
+        let in_force = audited(&context, &loaded, channels.changes, &mut tasks, &stop);
         let folder = config.gateway.rules.as_deref();
         let rules = loaded.watch(folder, &mut tasks, &observe, &in_force, &stopping);
         let credentials = CredentialsWatch::start(&mut tasks, &stopping);
@@ -155,7 +149,7 @@ impl Gateway {
             pipeline,
             held_back,
         };
-        gateway.look_after(quarantined, &stopping, stop_forward);
+        gateway.look_after(quarantined, &stopping, stop);
         Ok(gateway)
     }
 
