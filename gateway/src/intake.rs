@@ -35,7 +35,7 @@ use crate::event::ack::{Ack, Refusal, Verdict};
 use crate::event::arrival::{Arrival, Identity, SENDER_ID, SetAside};
 use crate::event::committed_log::Note;
 use crate::event::dead_letter::BY_SOURCE;
-use crate::event::delivery::expiry::ExpiryClock;
+use crate::event::delivery::expiry::{CLOCK_KEY, ExpiryClock};
 use crate::event::inlet::Offer;
 use crate::event::record::{Record, Routed};
 use crate::event::system_topic::SYSTEM_TOPIC;
@@ -228,6 +228,11 @@ impl Intake {
         let mut full = std::mem::replace(&mut self.group, next);
         if let Some(starts) = self.starts.as_ref().filter(|_| !full.commit.is_empty()) {
             full.commit.mark(STARTS_KEY.as_bytes(), starts);
+        }
+        if !full.commit.is_empty()
+            && let Some(reading) = self.settings.expiry.to_keep(full.has_interval, now)
+        {
+            full.commit.mark(CLOCK_KEY.as_bytes(), &reading);
         }
         self.settings.pacing.handed_over(&full, now);
         // A commit thread that is gone drops the group, which refuses its acks.

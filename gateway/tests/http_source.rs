@@ -118,6 +118,7 @@ const BAD_EVENTS: &[(&str, u16, &str)] = &[
     ("[1]", 400, "it is no JSON object"),
     (r#"{"id":"a"}"#, 400, "`specversion` is missing"),
     (r#"{@,"id":""}"#, 400, "`id` is empty"),
+    (r#"{@,"id":"b"}"#, 400, "`id` stands there twice"),
     (r#"{@,"time":"noon"}"#, 400, "not an RFC 3339 time"),
     (r#"{@,"Big":"x"}"#, 400, "no name of an attribute"),
     (r#"{@,"x":[1]}"#, 400, "`x` is no text"),
@@ -125,12 +126,12 @@ const BAD_EVENTS: &[(&str, u16, &str)] = &[
     (r#"{@,"data_base64":"","data":1}"#, 400, "both"),
     (r#"{@,"topic":"a/#"}"#, 400, "no topic to publish to"),
     (
-        r#"{@,"topic":"$tidegate/x","source":"plant-a/x"}"#,
+        r#"{"specversion":"1.0","id":"a","type":"t","topic":"$tidegate/x","source":"plant-a/x"}"#,
         403,
         "the gateway's own",
     ),
     (
-        r#"{@,"type":"dev.tidegate.x","source":"plant-a"}"#,
+        r#"{"specversion":"1.0","id":"a","type":"dev.tidegate.x","source":"plant-a"}"#,
         403,
         "the gateway's own",
     ),

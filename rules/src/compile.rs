@@ -5,6 +5,7 @@
 
 mod call;
 pub(crate) mod closure;
+mod copy;
 mod dynamic;
 mod logic;
 mod number;
@@ -198,5 +199,6 @@ pub(crate) fn constant(compiled: &Eval<Value>) -> Result<Value, NoValue> {
         slots: &[],
         captures: &[],
         locals: &[],
+        written: &[],
     })
 }

@@ -418,3 +418,61 @@ fn a_set_leaves_every_other_byte_as_it_came() {
         assert_eq!(changed, Some(expected), "{shown}");
     }
 }
+
+#[test]
+fn what_a_set_takes_over_keeps_its_bytes() {
+    let payload = r#"{"f": 1.10, "n": 7, "big": 18446744073709551616, "far": 1e400, "at": "2026-01-02T03:04:05.1000+05:30", "s": "\u00e9\/", "half": "\ud800", "nothing": null, "no": NaN, "o": {"b": 1, "a": -0, "b": {"x": 1E+2}}, "l": [ 1.0, {"c": 2.50}], "\u0065": 0.10}"#;
+    let declared =
+        "event d { topic \"t\" f float n int s text default \"none\" o object l list }\n";
+    for (on, expression, expected) in [
+        ("\"t\"", "big", "18446744073709551616"),
+        ("\"t\"", "f", "1.10"),
+        ("d", "f", "1.10"),
+        ("\"t\"", "far", "1e400"),
+        ("\"t\"", "at", r#""2026-01-02T03:04:05.1000+05:30""#),
+        ("d", "s", r#""\u00e9\/""#),
+        ("\"t\"", "half", r#""\ud800""#),
+        ("\"t\"", "e", "0.10"),
+        ("d", "o", r#"{"b": 1, "a": -0, "b": {"x": 1E+2}}"#),
+        ("\"t\"", "o.a", "-0"),
+        ("d", "o.b.x", "1E+2"),
+        ("\"t\"", "o.b", r#"{"x": 1E+2}"#),
+        ("\"t\"", "o[\"a\"]", "-0"),
+        ("d", "l", r#"[ 1.0, {"c": 2.50}]"#),
+        ("\"t\"", "l[0]", "1.0"),
+        ("d", "l[1].c", "2.50"),
+        (
+            "\"t\"",
+            "[f, n, big, 1 + 1]",
+            "[1.10,7,18446744073709551616,2]",
+        ),
+        (
+            "\"t\"",
+            "{x: f, y: nothing, z: l[0]}",
+            r#"{"x":1.10,"z":1.0}"#,
+        ),
+        ("\"t\"", "missing ?? f", "1.10"),
+        ("\"t\"", "far ?? f", "1.10"),
+        ("d", "if f > 1 then f else 0.0", "1.10"),
+        ("\"t\"", "if f > 2 then f else 0.5", "0.5"),
+        ("d", "f * 1", "1.1"),
+        ("\"t\"", "nothing", "undefined"),
+        ("\"t\"", "missing", "undefined"),
+        ("\"t\"", "no", "undefined"),
+        ("\"t\"", "o.missing", "undefined"),
+        ("\"t\"", "l[9]", "undefined"),
+    ] {
+        let rule = format!(
+            "{declared}rule r {{ on {on} set copy = {expression}\n set again = copy\n rename again to last\n send to cloud }}"
+        );
+        let decision = decide(&rules(&rule), &event("t", payload));
+        let changed = decision.outputs[0].output.data.clone();
+        let changed = changed.map(|data| String::from_utf8_lossy(&data).into_owned());
+        let before = payload.trim_end_matches('}');
+        let whole = match expected {
+            "undefined" => payload.to_owned(),
+            json => format!(r#"{before},"copy":{json},"last":{json}}}"#),
+        };
+        assert_eq!(changed.as_deref(), Some(&*whole), "{on} {expression}");
+    }
+}

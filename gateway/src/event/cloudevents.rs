@@ -20,7 +20,8 @@ mod tests;
 
 use std::borrow::Cow;
 
-use tidegate_rules::event::{Event, EventTime, Extension, ExtensionKind};
+use tidegate_rules::event::content_type::is_json;
+use tidegate_rules::event::{Event, EventTime, Extension, ExtensionKind, UnixMs};
 
 use super::delivery::Delivery;
 use super::way::{self, PATH};
@@ -183,6 +184,9 @@ pub fn read(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
 pub fn read_extension(event: &mut Event, name: &str, value: &str) -> Result<(), Wrong> {
     check_value(name, value)?;
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if name == "data" {
+        return bad("`data` is the name of the payload, and of no attribute");
+    }
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
         return bad(format!(
             "{name:.200?} is no name of an attribute: up to {NAME_BYTES_MAX} lower-case letters and digits"
@@ -241,6 +245,18 @@ pub fn within(event: Event, payload_bytes_max: usize) -> Result<Event, Wrong> {
     }
 }
 
+/// Whether a message of binary mode says nothing: an empty payload is data only under a type that has empty texts.
+pub fn is_without_data(event: &Event) -> bool {
+    event.data.is_empty() && event.content_type.as_deref().is_none_or(is_json)
+}
+
+/// The content type of a message of binary mode with this payload. Where there is no data, one that would make an empty text
+/// of it is left out.
+pub fn binary_content_type<'e>(event: &'e Event, payload: &[u8]) -> Option<&'e str> {
+    let kind = event.content_type.as_deref();
+    kind.filter(|kind| !event.without_data || !payload.is_empty() || is_json(kind))
+}
+
 /// A time as RFC 3339 in UTC; what no calendar holds becomes the epoch.
 fn rfc3339(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms)
@@ -256,13 +272,33 @@ fn time(event: &Event) -> Cow<'_, str> {
 
 /// An RFC 3339 time with every digit that it has.
 fn event_time(text: &str) -> Option<EventTime> {
-    let time: jiff::Timestamp = short_fraction(text).parse().ok()?;
-    let ms = time.as_millisecond();
+    let text_read = short_fraction(text);
+    let time = text_read.parse::<jiff::Timestamp>().ok();
+    let ms = match time {
+        Some(time) => time.as_millisecond(),
+        None => last_days(&text_read)?,
+    };
     let text = as_rfc3339(text).filter(|text| rfc3339(ms) != *text);
     Some(EventTime {
         ms,
         text: text.map(Into::into),
     })
+}
+
+/// The last days of the year 9999, which RFC 3339 has and the library's moments have not. They often stand for "never".
+fn last_days(text: &str) -> Option<UnixMs> {
+    let text = as_rfc3339(text).filter(|text| text.starts_with("9999-12-"))?;
+    let (moment, zone) = text.split_at(text.rfind(['Z', '+', '-'])?);
+    let moment: jiff::civil::DateTime = moment.parse().ok()?;
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    let (hours, minutes) = zone
+        .get(1..)
+        .and_then(|zone| zone.split_once(':'))
+        .unwrap_or(("0", "0"));
+    let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+    let offset_ms = minutes * 60_000 * if zone.starts_with('-') { -1 } else { 1 };
+    let ms = i64::try_from(moment.duration_since(epoch).as_millis()).ok()?;
+    Some(ms - offset_ms)
 }
 
 /// The same in the letters that every reader takes; `None` where more is read than RFC 3339 allows.

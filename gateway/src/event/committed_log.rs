@@ -11,7 +11,7 @@ use tidegate_store::{ReadBatch, ReadError, ReadLimit, Sequence, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::delivery::expiry::ExpiryClock;
+use super::delivery::expiry::{CLOCK_KEY, ExpiryClock};
 use super::record::{self, Record};
 use crate::time::clock;
 pub use notes::Note;
@@ -63,7 +63,12 @@ impl CommittedLog {
             followers: AtomicUsize::new(0),
             notes: Mutex::default(),
             times: CommitTimes::new(store.end()),
-            expiry: ExpiryClock::new(store.running_ms(), clock::now()),
+            expiry: ExpiryClock::new(
+                store.running_ms(),
+                store.mark(CLOCK_KEY.as_bytes()).as_deref(),
+                clock::boot(),
+                clock::now(),
+            ),
             store,
         }))
     }

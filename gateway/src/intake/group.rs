@@ -41,6 +41,8 @@ pub struct CommitGroup {
     pub dropped: u64,
     /// Records routed, by lane.
     pub routed: Vec<(LaneId, u64)>,
+    /// Whether one of its messages has an interval after which it expires.
+    pub has_interval: bool,
     /// Payload bytes taken.
     pub payload_bytes: u64,
     buffer: Vec<u8>,
@@ -87,6 +89,10 @@ impl CommitGroup {
             }
         }
         self.payload_bytes += event.data.len() as u64;
+        self.has_interval |= event
+            .mqtt
+            .as_ref()
+            .is_some_and(|mqtt| mqtt.expiry.is_some());
         self.tag(event);
         let append = Append {
             routes: &self.routes,
@@ -130,6 +136,7 @@ impl CommitGroup {
         self.taken = 0;
         self.dropped = 0;
         self.payload_bytes = 0;
+        self.has_interval = false;
     }
 }
 

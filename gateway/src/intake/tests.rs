@@ -129,7 +129,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
         start: mint::StartMark::of(1),
         pacing: Pacing::new(Duration::ZERO, Duration::ZERO),
         way: Way::new(mint::StartMark::of(1).text(), b"", Default::default()),
-        expiry: ExpiryClock::new(0, clock::now()),
+        expiry: ExpiryClock::new(0, None, None, clock::now()),
     };
     let ends = CommitEnds {
         commits,

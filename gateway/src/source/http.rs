@@ -47,6 +47,8 @@ use login::{LoginDoor, Visit};
 
 /// How long a connection may idle.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Silence after which a client is asked whether it is still there, while it waits for an answer.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of a request line and its headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long a TLS handshake may take.
@@ -157,7 +159,7 @@ impl HttpListener {
         };
         HttpListener {
             name: name.into(),
-            acceptor: Acceptor::new(socket, config.connections_max, &observe, &metrics),
+            acceptor: Acceptor::new(socket, config.connections_max, SILENCE, &observe, &metrics),
             connections_per_ip_max: config.connections_per_ip_max,
             credentials: credentials.clone(),
             endpoint: Arc::new(HttpEndpoint {

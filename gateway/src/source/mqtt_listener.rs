@@ -146,7 +146,13 @@ impl MqttListenerSource {
         observe: Arc<Observe>,
         metrics: SourceMetrics,
     ) -> MqttListenerSource {
-        let acceptor = Acceptor::new(socket, limits.connections_max, &observe, &metrics);
+        let acceptor = Acceptor::new(
+            socket,
+            limits.connections_max,
+            limits.tcp_keepalive,
+            &observe,
+            &metrics,
+        );
         let per_address = ConnectionLimit::new(limits.connections_per_ip_max);
         let limits = Arc::new(limits);
         let listener = ListenerContext {

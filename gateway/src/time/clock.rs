@@ -29,6 +29,32 @@ pub struct Now {
     pub unix_ms: UnixMs,
 }
 
+/// Which boot of the machine this is, and the time since: no program's end and no step of the wall clock changes either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Boot {
+    /// Drawn at random at each boot.
+    pub id: u64,
+    /// Milliseconds since then, asleep or not.
+    pub since_ms: u64,
+}
+
+/// The boot that this is, where the kernel tells.
+pub fn boot() -> Option<Boot> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = id
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(16)
+        .collect();
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(since.tv_sec).ok()?;
+    let ms = u64::try_from(since.tv_nsec / 1_000_000).ok()?;
+    Some(Boot {
+        id: u64::from_str_radix(&digits, 16).ok()?,
+        since_ms: seconds.saturating_mul(1000).saturating_add(ms),
+    })
+}
+
 /// Reads both clocks.
 pub fn now() -> Now {
     Now {

@@ -24,6 +24,8 @@ pub(crate) struct Context<'c> {
     /// Bytes of the topic by capture; `None` where the matching source has none.
     pub(crate) captures: &'c [Option<Range<usize>>],
     pub(crate) locals: &'c [Option<Value>],
+    /// Those of them that were taken over, as they are written.
+    pub(crate) written: &'c [Option<String>],
 }
 
 /// Why there is no value.

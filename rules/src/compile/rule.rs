@@ -40,6 +40,8 @@ pub(crate) enum Step {
         name: Arc<str>,
         local: usize,
         value: Eval<Value>,
+        /// What it takes over as it is written.
+        copy: Option<Eval<String>>,
     },
     Drop(Vec<Arc<str>>),
     Rename(Arc<str>, Arc<str>),
@@ -153,6 +155,7 @@ fn step(compiler: &mut Compiler<'_>, clause: &Clause) -> Step {
             name: name.clone(),
             local: *local,
             value: compiler.value(value),
+            copy: compiler.copy(value),
         },
         Clause::Drop(names) => Step::Drop(names.clone()),
         Clause::Rename(from, to) => Step::Rename(from.clone(), to.clone()),

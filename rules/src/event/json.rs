@@ -12,7 +12,7 @@ mod wanted;
 
 use std::fmt;
 
-pub(crate) use members::{Edit, raw_member, rewrite};
+pub(crate) use members::{Edit, is_json, raw_element, raw_member, rewrite};
 pub(crate) use scan::{decode, text_of};
 pub(crate) use wanted::{FieldId, Wanted};
 

@@ -245,6 +245,8 @@ impl<'r> Evaluation<'r> {
     ) -> Result<RuleOutcome, NoValue> {
         self.state.locals.clear();
         self.state.locals.resize(rule.locals, None);
+        self.state.written.clear();
+        self.state.written.resize(rule.locals, None);
         let mut edits: Vec<Edit<'r>> = Vec::new();
         let mut changed: Option<Bytes> = None;
         for step in &rule.steps {
@@ -255,20 +257,28 @@ impl<'r> Evaluation<'r> {
                     }
                     continue;
                 }
-                Step::Set { name, local, value } => {
+                Step::Set {
+                    name,
+                    local,
+                    value,
+                    copy,
+                } => {
                     let value = match value(&self.cx(captures)) {
-                        Err(NoValue::Undefined(undefined)) => {
-                            let counts = &mut self.state.rules[at];
-                            *counts.undefined_names.entry(undefined).or_default() += 1;
-                            None
-                        }
-                        decided => Some(decided?),
+                        Err(NoValue::Undefined(undefined)) => Err(undefined),
+                        decided => Ok(decided?),
                     };
-                    edits.push(match &value {
-                        Some(value) => Edit::Set(name, value.to_json()),
-                        None => Edit::Drop(name),
+                    let written = copy.as_ref().and_then(|copy| copy(&self.cx(captures)).ok());
+                    edits.push(match (&value, &written) {
+                        (_, Some(json)) => Edit::Set(name, json.clone()),
+                        (Ok(value), None) => Edit::Set(name, value.to_json()),
+                        (Err(undefined), None) => {
+                            let counts = &mut self.state.rules[at];
+                            *counts.undefined_names.entry(*undefined).or_default() += 1;
+                            Edit::Drop(name)
+                        }
                     });
-                    self.state.locals[*local] = value;
+                    self.state.locals[*local] = value.ok();
+                    self.state.written[*local] = written;
                 }
                 Step::Drop(names) => edits.extend(names.iter().map(|name| Edit::Drop(name))),
                 Step::Rename(from, to) => edits.push(Edit::Rename(from, to)),
@@ -293,6 +303,7 @@ impl<'r> Evaluation<'r> {
             slots: &self.state.slots,
             captures,
             locals: &self.state.locals,
+            written: &self.state.written,
         }
     }
 

@@ -19,6 +19,7 @@ pub struct State {
     pub(crate) routes: RouteCache,
     pub(crate) slots: Vec<Slot>,
     pub(crate) locals: Vec<Option<Value>>,
+    pub(crate) written: Vec<Option<String>>,
     pub(crate) rules: Vec<RuleCounts>,
     pub(crate) totals: Totals,
     pub(crate) timers: Timers,

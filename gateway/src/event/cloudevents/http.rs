@@ -70,11 +70,24 @@ pub fn read_headers(event: &mut Event, headers: &HeaderMap) -> Result<(), Wrong>
         let text = percent_decoded(&unquoted(text)).ok_or_else(|| wrong("it is no UTF-8"))?;
         read(event, name, &text).map_err(|what| what.at("headers"))?;
     }
-    let kind = headers.get(CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok());
+    let kind = headers.get(CONTENT_TYPE).map(|kind| {
+        let what = "header content-type: it is no UTF-8";
+        std::str::from_utf8(kind.as_bytes()).map_err(|_| Wrong::Bad(what.into()))
+    });
+    let kind = kind.transpose()?;
     // An empty one says as little as none.
     if let Some(kind) = kind.filter(|kind| !kind.trim().is_empty()) {
         read(event, "datacontenttype", kind).map_err(|what| what.at("headers"))?;
+    }
+    for name in headers.keys() {
+        let is_read = *name == CONTENT_TYPE || name.as_str().starts_with(PREFIX);
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        if is_read && values.any(|other| Some(other) != first) {
+            return Err(Wrong::Bad(format!(
+                "header {name}: it stands there more than once, with other values"
+            )));
+        }
     }
     Ok(())
 }

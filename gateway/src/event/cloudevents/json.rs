@@ -2,9 +2,11 @@
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
 //!
 //! What is JSON stands in a document byte for byte, and a reader takes it out so; what is none must not come out as a JSON
-//! text. White space around a payload that is JSON is no part of it to a reader.
+//! text. White space around a payload that is JSON is no part of it to other readers; ours finds it ([`space`]).
 
 mod document;
+mod raw_members;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::event::delivery::Delivery;
 pub use document::{Document, payload_apart, payload_text};
+use raw_members::RawMembers;
 
 /// The content type of one document.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -174,13 +177,16 @@ pub(crate) fn beginning(bytes: &[u8]) -> String {
 /// # Errors
 /// What is wrong, and where.
 pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong> {
-    let members: BTreeMap<String, &RawValue> =
-        serde_json::from_slice(document).map_err(|error| {
-            Wrong::Bad(format!(
-                "it is no JSON object: {error}; it begins with {}",
-                beginning(document)
-            ))
-        })?;
+    let members: RawMembers<'_> = serde_json::from_slice(document).map_err(|error| {
+        Wrong::Bad(format!(
+            "it is no JSON object: {error}; it begins with {}",
+            beginning(document)
+        ))
+    })?;
+    let RawMembers {
+        by_name: members,
+        twice,
+    } = members;
     complete(members.keys().map(String::as_str))?;
     let mut event = template.clone();
     event.content_type = None;
@@ -191,17 +197,21 @@ pub fn read_structured(document: &[u8], template: &Event) -> Result<Event, Wrong
         }
     }
     let (data, encoded) = (members.get("data"), members.get("data_base64"));
+    let encoded = encoded.filter(|encoded| encoded.get() != "null");
     event.without_data = data.is_none() && encoded.is_none();
     event.data = match (data, encoded) {
         (Some(_), Some(_)) => return bad("it has both `data` and `data_base64`"),
-        (Some(data), None) => data_of(&event, data.get()),
+        (Some(data), None) => data_of(&event, document, data.get())?,
         (None, Some(text)) => decoded(text.get())?,
         (None, None) => Bytes::new(),
     };
     if data.is_some() && event.content_type.is_none() {
         event.content_type = Some("application/json".into());
     }
-    Ok(event)
+    match twice {
+        None => Ok(event),
+        Some(name) => bad(format!("`{name:.100}` stands there twice")),
+    }
 }
 
 fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {
@@ -225,12 +235,20 @@ fn member(event: &mut Event, name: &str, json: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// JSON stays byte for byte; text under another content type is the payload itself.
-fn data_of(event: &Event, json: &str) -> Bytes {
+/// JSON stays byte for byte, with the white space around it that is its own; text under another content type is the payload
+/// itself.
+fn data_of(event: &Event, document: &[u8], json: &str) -> Result<Bytes, Wrong> {
     let is_json = event.content_type.as_deref().is_none_or(is_json);
     match serde_json::from_str::<String>(json) {
-        Ok(text) if !is_json => text.into(),
-        _ => Bytes::copy_from_slice(json.as_bytes()),
+        Ok(text) if !is_json => Ok(text.into()),
+        Err(_) if !is_json && json.starts_with('"') => {
+            bad("`data` is no text: it has half a surrogate pair in it")
+        }
+        _ => {
+            let document = std::str::from_utf8(document).unwrap_or_default();
+            let json = space::with_its_own(document, json);
+            Ok(Bytes::copy_from_slice(json.as_bytes()))
+        }
     }
 }
 

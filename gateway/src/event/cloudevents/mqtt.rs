@@ -1,17 +1,19 @@
-//! The binary mode of the MQTT binding: attributes in user properties of MQTT 5
+//! The MQTT binding: attributes in user properties of MQTT 5 (binary mode), or in a document that is the payload
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/mqtt-protocol-binding.md>).
 //!
 //! The topic is that of the packet, the publisher the client: neither is a property. A user property that is no attribute is
 //! kept in its place among the extensions, as [`ExtensionKind::Property`], and leaves over MQTT 5 only.
 
 pub mod publish;
+mod structured;
 
 use std::borrow::Cow;
 
 use tidegate_rules::event::{Event, Extension, ExtensionKind};
 
 use super::{
-    Attribute, SPEC_VERSION, continue_way, defined, of_delivery_with, read, read_extension,
+    Attribute, SPEC_VERSION, continue_way, defined, is_without_data, of_delivery_with, of_event,
+    read, read_extension,
 };
 use crate::event::arrival::SENDER_ID;
 use crate::event::delivery::Delivery;
@@ -78,6 +80,37 @@ pub fn is_retained(event: &Event) -> bool {
     event.mqtt.as_ref().is_some_and(|mqtt| mqtt.retain)
 }
 
+/// Takes what a publish says: the event in its document, where its payload is one, and its user properties. Whether it was
+/// a document, and what of it is too much to be kept, in words.
+pub fn read_publish<'a>(
+    event: &mut Event,
+    properties: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> (bool, Result<(), String>) {
+    if !structured::open(event) {
+        let read = read_properties(event, properties);
+        event.without_data = is_without_data(event);
+        return (false, read);
+    }
+    let said = event.clone();
+    let mut attributes = of_event(&said);
+    attributes.push(VERSION);
+    attributes.extend(
+        said.content_type
+            .as_deref()
+            .map(|kind| ("datacontenttype", Cow::Borrowed(kind))),
+    );
+    // They may stand beside the document once more (section 3.2.3 of the binding).
+    let others = properties.filter(|(name, value)| {
+        let name = attribute(name);
+        !attributes.contains(&(name, Cow::Borrowed(*value)))
+    });
+    // The time of an event that says none is that of its arrival.
+    let names = attributes.iter().map(|(name, _)| *name);
+    let had = names.filter(|name| *name != "time" || said.time.is_some());
+    let had = had.collect();
+    (true, take_properties(event, others, true, had))
+}
+
 /// Takes the user properties of a publish as attributes of the event. Devices send properties of their own beside
 /// CloudEvents: what is no attribute, or has stood before, is kept as a property in its place. An `id` of a device that does
 /// not speak CloudEvents may be anything, and names no event: it becomes the extension `senderid`.
@@ -94,11 +127,20 @@ pub fn read_properties<'a>(
         let attribute = attribute(name);
         attribute == "specversion" || attribute != name
     });
-    if is_retained(event) {
+    take_properties(event, properties, speaks, Vec::new())
+}
+
+/// Of a sender that `speaks` CloudEvents or does not, beside the attributes that it `had`.
+fn take_properties<'h, 'a: 'h>(
+    event: &mut Event,
+    properties: impl Iterator<Item = (&'a str, &'a str)>,
+    speaks: bool,
+    mut had: Vec<&'h str>,
+) -> Result<(), String> {
+    if is_retained(event) && event.extension(RETAIN).is_none() {
         event.extensions.push(Extension::text(RETAIN, "true"));
     }
     let typed = event.content_type.is_some();
-    let mut had: Vec<&str> = Vec::new();
     let mut property_bytes = 0;
     for (property, value) in properties {
         let name = attribute(property);

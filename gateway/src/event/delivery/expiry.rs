@@ -1,14 +1,23 @@
 //! How long a message is worth sending: its Message Expiry Interval (MQTT 5, section 3.3.2.3.3), counted from its arrival.
 //!
-//! It is counted on the store's running time, which no step of the wall clock moves. The time that the gateway was switched
-//! off counts by the wall clock, and only where that could be trusted at the arrival and can be now.
+//! It is counted on the running time of the gateway, which no step of the wall clock moves, and which goes on where the store
+//! kept it last. Time in which the machine was switched off counts by the wall clock, for what arrived before it, and only
+//! where that clock could be trusted at the arrival, was not stepped behind it in that boot, and can be trusted now.
+
+mod kept;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_rules::event::{Event, UnixMs};
 
-use crate::time::clock::{BUILT_UNIX_S, Now};
+use crate::time::clock::{BUILT_UNIX_S, Boot, Now};
+use kept::Kept;
+
+/// Key of the store's mark that keeps a reading of the clock.
+pub const CLOCK_KEY: &str = "expiry-clock";
+/// How old the reading may be that is kept, where commits come anyway.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// A wall clock that goes further from the monotonic one was stepped: this and a thousandth of the time between two
 /// readings, which a clock that is only slewed stays within.
@@ -45,8 +54,10 @@ pub struct ExpiryClock(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     opened: Now,
-    opened_running_ms: u64,
+    kept: Kept,
     trust: Mutex<Trust>,
+    /// When a reading was last given to be kept; never where no message has an interval.
+    given: Mutex<Option<Instant>>,
 }
 
 /// Whether the wall clock can be trusted.
@@ -58,25 +69,63 @@ struct Trust {
 }
 
 impl ExpiryClock {
-    /// That of a store whose running time is `running_ms` now.
-    pub fn new(running_ms: u64, now: Now) -> ExpiryClock {
+    /// That of a store whose running time is `running_ms` now, and which keeps this reading of an earlier run.
+    pub fn new(running_ms: u64, kept: Option<&[u8]>, boot: Option<Boot>, now: Now) -> ExpiryClock {
+        let is_known = kept.is_some();
+        let kept = kept.and_then(Kept::of_bytes).unwrap_or_default();
+        let kept = kept.go_on(running_ms, boot);
+        let of_this_boot = kept.boot_running_ms.max(1)..;
+        let since_step_ms = kept.running_ms.saturating_sub(kept.stepped_ms);
+        let is_unsteady = of_this_boot.contains(&kept.stepped_ms)
+            && Duration::from_millis(since_step_ms) < STEADY;
         let built_s: UnixMs = BUILT_UNIX_S.parse().unwrap_or(0);
         ExpiryClock(Arc::new(Shared {
             opened: now,
-            opened_running_ms: running_ms,
+            given: Mutex::new(is_known.then_some(now.instant)),
+            kept,
             trust: Mutex::new(Trust {
                 built_ms: built_s.saturating_mul(1000),
                 last: now,
-                stepped: None,
+                stepped: is_unsteady.then_some(now),
             }),
         }))
+    }
+
+    /// The reading to keep with a commit: every second where messages with an interval come, else now and then.
+    pub fn to_keep(&self, brings_interval: bool, now: Instant) -> Option<[u8; kept::BYTES]> {
+        let mut given = self.0.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = given.map(|at| now.saturating_duration_since(at));
+        let is_due = match (age, brings_interval) {
+            (None, brings_interval) => brings_interval,
+            (Some(age), true) => age >= Duration::from_millis(kept::UNKNOWN_MS_MAX),
+            (Some(age), false) => age >= KEEP_EVERY,
+        };
+        if !is_due {
+            return None;
+        }
+        *given = Some(now);
+        let kept = &self.0.kept;
+        let running_ms = self.running_ms(now);
+        let since_ms = running_ms - kept.running_ms;
+        let trust = self.0.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        let stepped_ms = trust.stepped.map(|at| self.running_ms(at.instant));
+        let reading = Kept {
+            running_ms,
+            boot: Boot {
+                since_ms: kept.boot.since_ms.saturating_add(since_ms),
+                ..kept.boot
+            },
+            stepped_ms: stepped_ms.unwrap_or(kept.stepped_ms),
+            ..*kept
+        };
+        Some(reading.to_bytes())
     }
 
     /// Notes in an event that arrives by when its time is counted.
     pub fn stamp(&self, event: &mut Event, now: Now) {
         let expiry = event.mqtt.as_mut().and_then(|mqtt| mqtt.expiry.as_mut());
         if let Some(expiry) = expiry {
-            expiry.running_ms = self.running_ms(now);
+            expiry.running_ms = self.running_ms(now.instant);
             expiry.clock_trusted = self.is_trusted(now);
         }
     }
@@ -91,8 +140,14 @@ impl ExpiryClock {
         if expiry.seconds == 0 {
             return Remaining::Seconds(0);
         }
-        let mut waited_ms = self.running_ms(now).saturating_sub(expiry.running_ms);
-        if expiry.clock_trusted && self.is_trusted(now) {
+        let running_ms = self.running_ms(now.instant);
+        let mut waited_ms = running_ms.saturating_sub(expiry.running_ms);
+        let kept = &self.0.kept;
+        // Within a boot the running time is exact; a step behind the arrival, before that boot ended, says that the clock
+        // was wrong then.
+        let was_set = (expiry.running_ms.max(1)..kept.boot_running_ms).contains(&kept.stepped_ms);
+        let by_wall_clock = expiry.running_ms < kept.boot_running_ms && !was_set;
+        if by_wall_clock && expiry.clock_trusted && self.is_trusted(now) {
             let by_wall = now.unix_ms.saturating_sub(event.received);
             waited_ms = waited_ms.max(u64::try_from(by_wall).unwrap_or(0));
         }
@@ -103,11 +158,10 @@ impl ExpiryClock {
         }
     }
 
-    fn running_ms(&self, now: Now) -> u64 {
-        let opened = &self.0.opened;
-        let since = now.instant.saturating_duration_since(opened.instant);
+    fn running_ms(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.0.opened.instant);
         let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.0.opened_running_ms.saturating_add(since_ms)
+        self.0.kept.running_ms.saturating_add(since_ms)
     }
 
     fn is_trusted(&self, now: Now) -> bool {
@@ -158,6 +212,10 @@ mod tests {
         }
     }
 
+    fn boot(id: u64) -> Option<Boot> {
+        Some(Boot { id, since_ms: 77 })
+    }
+
     fn later(now: Now, passed_ms: u64, stepped_ms: i64) -> Now {
         Now {
             instant: now.instant + Duration::from_millis(passed_ms),
@@ -167,7 +225,7 @@ mod tests {
 
     /// What is left of an event that arrived at `arrived` in this run.
     fn left(seconds: u32, start: Now, arrived: Now, now: Now) -> Remaining {
-        let clock = ExpiryClock::new(7_000, start);
+        let clock = ExpiryClock::new(7_000, None, None, start);
         let mut event = with_expiry(seconds);
         clock.stamp(&mut event, arrived);
         event.received = arrived.unix_ms;
@@ -186,6 +244,8 @@ mod tests {
             (10, 9_000, HOUR_MS, Remaining::Seconds(1)),
             (10, 9_000, -HOUR_MS, Remaining::Seconds(1)),
             (10, 10_000, -HOUR_MS, Remaining::Expired),
+            // A clock that was set is trusted again after an hour, and says nothing of what arrived before it was set.
+            (9_000, 7_200_000, 24 * HOUR_MS, Remaining::Seconds(1_800)),
             (0, 99_000, 0, Remaining::Seconds(0)),
             (u32::MAX, 99_000, 0, Remaining::Seconds(u32::MAX - 99)),
         ] {
@@ -194,7 +254,7 @@ mod tests {
             assert_eq!(found, expected, "{seconds} {passed_ms} {stepped_ms}");
         }
         assert_eq!(
-            ExpiryClock::new(0, start).remaining(&Event::default(), start),
+            ExpiryClock::new(0, None, None, start).remaining(&Event::default(), start),
             Remaining::Unlimited
         );
     }
@@ -207,18 +267,21 @@ mod tests {
             unix_ms: 5_000,
             ..start
         };
+        // A start of the machine takes a second at least.
         for (name, before, after, steps_ms, expected) in [
             ("both trusted", start, later(start, 0, 8_000), 0, 2),
             ("off for longer", start, later(start, 0, day_ms), 0, 0),
-            ("1970 before", of_1970, start, 0, 10),
-            ("1970 after", start, of_1970, 0, 10),
-            ("back in time", start, later(start, 0, -day_ms), 0, 10),
-            ("set after the start", start, start, day_ms, 10),
+            ("1970 before", of_1970, start, 0, 9),
+            ("1970 after", start, of_1970, 0, 9),
+            ("back in time", start, later(start, 0, -day_ms), 0, 9),
+            ("set after the start", start, start, day_ms, 9),
         ] {
             let mut event = with_expiry(10);
-            ExpiryClock::new(50_000, before).stamp(&mut event, before);
+            let first = ExpiryClock::new(50_000, None, boot(1), before);
+            first.stamp(&mut event, before);
             event.received = before.unix_ms;
-            let clock = ExpiryClock::new(50_000, after);
+            let kept = first.to_keep(true, before.instant);
+            let clock = ExpiryClock::new(0, kept.as_ref().map(|kept| &kept[..]), boot(2), after);
             let now = later(after, 1, steps_ms);
             let left = match clock.remaining(&event, now) {
                 Remaining::Expired => 0,
@@ -244,7 +307,7 @@ mod tests {
             (86_400_000, -43_000, true),
             (86_400_000, 90_000, false),
         ] {
-            let clock = ExpiryClock::new(0, start);
+            let clock = ExpiryClock::new(0, None, None, start);
             // The build may be but an instant ago.
             let lower = |trust: &mut Trust| trust.built_ms = 0;
             clock
@@ -256,6 +319,72 @@ mod tests {
             let now = later(start, passed_ms, off_ms);
             assert_eq!(clock.is_trusted(now), trusted, "{passed_ms} {off_ms}");
             assert_eq!(clock.is_trusted(later(now, 1, 0)), trusted);
+        }
+    }
+
+    /// What is left of an event of `seconds` that arrived an hour after the start, `steps_ms` before the clock was set by so
+    /// much, when the gateway was ended after two hours and started again, `off_ms` later, in this boot.
+    fn left_after(seconds: u32, steps_ms: i64, id: u64, off_ms: u64) -> Remaining {
+        let start = clock::now();
+        let first = ExpiryClock::new(0, None, boot(1), start);
+        let arrived = later(start, HOUR_MS as u64, 0);
+        let mut event = with_expiry(seconds);
+        first.stamp(&mut event, arrived);
+        event.received = arrived.unix_ms;
+        first.to_keep(true, arrived.instant);
+        let set = later(arrived, 1, steps_ms);
+        first.stamp(&mut with_expiry(1), set);
+        let end = later(set, HOUR_MS as u64, 0);
+        let kept = first.to_keep(false, end.instant).expect("a reading");
+        let again = later(end, off_ms, 0);
+        let now_boot = Boot {
+            id,
+            since_ms: 77 + 2 * HOUR_MS as u64 + off_ms,
+        };
+        // Nothing was sealed: the store knows of no time.
+        ExpiryClock::new(0, Some(&kept), Some(now_boot), again).remaining(&event, again)
+    }
+
+    #[test]
+    fn a_reading_that_is_kept_is_gone_on_with_and_no_step_before_it_counts() {
+        let day_ms = 24 * HOUR_MS;
+        for (name, seconds, steps_ms, id, off_ms, expected) in [
+            ("killed", 7_200, 0, 1, 600_000, Remaining::Seconds(3_000)),
+            ("killed and over", 3_600, 0, 1, 0, Remaining::Expired),
+            (
+                "killed, set before",
+                7_200,
+                day_ms,
+                1,
+                600_000,
+                Remaining::Seconds(3_000),
+            ),
+            ("power cut", 7_200, 0, 2, 600_000, Remaining::Seconds(3_000)),
+            (
+                "power cut, set before",
+                7_200,
+                day_ms,
+                2,
+                600_000,
+                Remaining::Seconds(3_600),
+            ),
+            (
+                "power cut and over",
+                3_600,
+                day_ms,
+                2,
+                0,
+                Remaining::Expired,
+            ),
+        ] {
+            let left = left_after(seconds, steps_ms, id, off_ms);
+            let about = |left: Remaining| left.seconds().map(|left| left.div_ceil(5));
+            assert_eq!(about(left), about(expected), "{name}: {left:?}");
+            assert_eq!(
+                left == Remaining::Expired,
+                expected == Remaining::Expired,
+                "{name}"
+            );
         }
     }
 }

@@ -155,6 +155,7 @@ fn credentials(headers: &HeaderMap) -> Option<Login> {
     let colon = memchr::memchr(b':', &name)?;
     let password = name.split_off(colon + 1);
     name.truncate(colon);
-    let name = String::from_utf8(name).ok()?;
+    // One in another encoding is a wrong name, and no missing one.
+    let name = String::from_utf8_lossy(&name).into_owned();
     Some(Login::Basic { name, password })
 }

@@ -16,7 +16,7 @@ use hyper::header::CONTENT_TYPE;
 use tidegate_rules::event::Event;
 use tidegate_rules::topic::is_valid_topic_name;
 
-use crate::event::cloudevents::{Wrong, http, json, within};
+use crate::event::cloudevents::{Wrong, http, is_without_data, json, within};
 use crate::source::id_field;
 
 /// Bytes of a topic, as over MQTT: what came in there and is sent on is taken here.
@@ -135,7 +135,7 @@ impl EventRequest {
         let mut event = template.clone();
         event.data = body;
         http::read_headers(&mut event, &self.headers)?;
-        event.without_data = event.data.is_empty() && event.content_type.is_none();
+        event.without_data = is_without_data(&event);
         if let RequestTarget::Topic(topic) = &self.target {
             event.topic = topic.as_str().into();
         }

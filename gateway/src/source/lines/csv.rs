@@ -20,6 +20,8 @@ pub(super) struct CsvReader {
     reader: Reader,
     /// What the cell at hand says, without its quotes.
     unquoted: Vec<u8>,
+    /// Quotes were not closed in a line, and none came since.
+    is_open: bool,
 }
 
 /// A cell.
@@ -40,6 +42,7 @@ impl CsvReader {
             decimal: format.decimal,
             reader: ReaderBuilder::new().delimiter(format.delimiter).build(),
             unquoted: Vec::new(),
+            is_open: false,
         }
     }
 
@@ -48,6 +51,21 @@ impl CsvReader {
     /// # Errors
     /// What is wrong with the line, in words.
     pub(super) fn object(&mut self, line: &str) -> Result<String, String> {
+        let quotes = line.matches('"').count();
+        let read = self.cells(line);
+        // A line is a reading; the rest of a cell that has an end of line in it must not pass for one.
+        if self.is_open && quotes % 2 == 1 && read.is_ok() {
+            self.is_open = false;
+            return Err(
+                "it closes the quotes of a line before, and a cell ends with its line".into(),
+            );
+        }
+        self.is_open &= quotes == 0;
+        self.is_open |= read.as_ref().is_err_and(|why| why.starts_with(NOT_CLOSED));
+        read
+    }
+
+    fn cells(&mut self, line: &str) -> Result<String, String> {
         let line = line.strip_prefix('\u{feff}').unwrap_or(line);
         self.reader.reset();
         // A cell is never longer than what is written of it.

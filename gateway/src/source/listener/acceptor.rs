@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -19,10 +20,14 @@ use crate::time::clock;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// So often a silent client is asked.
+const PROBES: u32 = 4;
+
 /// A listening socket and what it may hold open.
 pub(in crate::source) struct Acceptor {
     socket: TcpListener,
     slots: Slots,
+    keepalive: Duration,
     observe: Arc<Observe>,
     source: String,
 }
@@ -31,12 +36,14 @@ impl Acceptor {
     pub(in crate::source) fn new(
         socket: TcpListener,
         connections_max: usize,
+        keepalive: Duration,
         observe: &Arc<Observe>,
         metrics: &SourceMetrics,
     ) -> Acceptor {
         let subject = metrics.subject();
         Acceptor {
             socket,
+            keepalive,
             slots: Slots::new(
                 subject.clone(),
                 "max_connections",
@@ -64,7 +71,13 @@ impl Acceptor {
                 Ok((stream, _)) if process::is_reserved(stream.as_raw_fd()) => {
                     process::descriptors_short(&self.observe, clock::monotonic());
                 }
-                Ok((stream, peer)) => return (stream, peer, permit),
+                Ok((stream, peer)) => {
+                    if let Err(error) = watch_over(&stream, self.keepalive) {
+                        let source = &*self.source;
+                        tracing::debug!(source, %error, "no TCP keepalive for a connection");
+                    }
+                    return (stream, peer, permit);
+                }
                 Err(error) => {
                     let source = &*self.source;
                     tracing::warn!(source, %error, "a connection could not be accepted");
@@ -89,4 +102,17 @@ impl Acceptor {
         );
         self.slots.tell_for_a_while("connections_per_ip", &what);
     }
+}
+
+/// Has the kernel find out whether a silent client is still there: one that lost its power says no goodbye, and would hold
+/// its place for ever where its protocol asks for no sign of life. It is asked after `silence`, and is gone when it has not
+/// answered for as long again; so is one that takes no bytes for that long.
+fn watch_over(stream: &TcpStream, silence: Duration) -> Result<(), rustix::io::Errno> {
+    let interval = (silence / PROBES).max(Duration::from_secs(1));
+    sockopt::set_tcp_keepidle(stream, silence)?;
+    sockopt::set_tcp_keepintvl(stream, interval)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    let most = u32::try_from((silence * 2).as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, most)?;
+    sockopt::set_socket_keepalive(stream, true)
 }

@@ -82,9 +82,9 @@ impl MqttClient {
         event.mqtt = says_more.then(|| Box::new(message.mqtt));
         let user = message.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
-        let read = mqtt::read_properties(&mut event, user.clone());
-        event.without_data = event.data.is_empty() && event.content_type.is_none();
-        if let Some(field) = &self.config.id_field {
+        let (is_document, read) = mqtt::read_publish(&mut event, user.clone());
+        // A document has an id of its own.
+        if let Some(field) = self.config.id_field.as_ref().filter(|_| !is_document) {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));
         }

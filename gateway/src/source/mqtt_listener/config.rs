@@ -26,6 +26,7 @@ keys! {
         max_connections_per_ip: Count<usize> = count(0, 100_000).default("0", "connections at once of one address; 0 for no limit of its own"),
         connect_timeout: Duration = duration("100ms", "10m").default("10s", "from the connection to its CONNECT"),
         keep_alive_max: Duration = duration("1s", "18h").default("1h", "longest keep-alive of MQTT 5: a longer one, or none, is answered with this; MQTT 3 clients keep their own"),
+        tcp_keepalive: Duration = duration("1s", "2h").default("1m", "silence after which a client is asked whether it is still there (TCP keepalive); without an answer for as long again its connection ends"),
         receive_max: Count<u16> = count(1, 65_535).default("256", "QoS 1 and 2 publishes under way per connection"),
         max_subscriptions: Count<usize> = count(0, 65_535).default("64", "subscriptions per connection"),
         max_topic_levels: Count<usize> = count(1, 200).default("32", "levels of a topic"),
@@ -56,6 +57,8 @@ pub struct MqttListener {
     pub connect_timeout: Duration,
     /// `keep_alive_max` (1h): longer or absent keep-alives of MQTT 5 are answered with it (Server Keep Alive)
     pub keep_alive_max: Duration,
+    /// `tcp_keepalive` (1m)
+    pub tcp_keepalive: Duration,
     /// `receive_max` (256): QoS 1 and 2 publishes under way per connection
     pub receive_max: u16,
     /// `max_subscriptions` (64) per connection
@@ -86,6 +89,7 @@ impl Kind for MqttListener {
         let connections_per_ip_max = section.read(&KEYS.max_connections_per_ip);
         let connect_timeout = section.read(&KEYS.connect_timeout);
         let keep_alive_max = section.read(&KEYS.keep_alive_max);
+        let tcp_keepalive = section.read(&KEYS.tcp_keepalive);
         let receive_max = section.read(&KEYS.receive_max);
         let subscriptions_max = section.read(&KEYS.max_subscriptions);
         let topic_levels_max = section.read(&KEYS.max_topic_levels);
@@ -102,6 +106,7 @@ impl Kind for MqttListener {
             connections_per_ip_max,
             connect_timeout,
             keep_alive_max,
+            tcp_keepalive,
             receive_max,
             subscriptions_max,
             topic_levels_max,

@@ -3,7 +3,7 @@
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::event::cloudevents::{http, json};
+use crate::event::cloudevents::{binary_content_type, http, json};
 use crate::upstream::Delivery;
 use crate::upstream::format::Format;
 
@@ -59,7 +59,7 @@ fn headers(content_type: &str, key: &str) -> HeaderMap {
 /// The payload as it is, the attributes in `ce-` headers.
 fn binary(delivery: &Delivery) -> WebhookRequest {
     let event = &delivery.event;
-    let content_type = event.content_type.as_deref();
+    let content_type = binary_content_type(event, delivery.payload());
     let mut headers = headers(
         content_type.unwrap_or("application/octet-stream"),
         &idempotency_key(delivery),

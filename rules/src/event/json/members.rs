@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
 use super::scan::Scanner;
 use super::{JsonError, Slot, text_of};
 
@@ -62,6 +65,17 @@ pub(crate) fn raw_member<'t>(text: &'t str, name: &str) -> Option<&'t str> {
         Ok(())
     });
     read.ok().and(found)
+}
+
+/// An element of a list as it is written.
+pub(crate) fn raw_element(text: &str, place: usize) -> Option<&str> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    elements.get(place).map(|element| element.get())
+}
+
+/// Whether a value is JSON to every reader.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The object in `text` with the `edits` made in their order. `bytes` is what `text` was made of, byte for byte: what is

@@ -67,6 +67,32 @@ fn events_on_the_way() -> Vec<(String, String, &'static str)> {
     ]
 }
 
+/// Content types that a proxy would hardly touch, and documents without data.
+fn content_types_on_the_way() -> Vec<(String, String, &'static str)> {
+    let without = |id: &str, kind: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","datacontenttype":"{kind}","without":"{id}"}}"#
+        )
+    };
+    vec![
+        (
+            "Content-Type: text/plain; by=\"é\"\r\n".into(),
+            "11".into(),
+            r#"text/plain; by=\"é\""#,
+        ),
+        (
+            STRUCTURED.into(),
+            without("w1", "text/plain"),
+            r#""without":"w1""#,
+        ),
+        (
+            STRUCTURED.into(),
+            without("w2", "application/json"),
+            r#""without":"w2""#,
+        ),
+    ]
+}
+
 const RULES: &str = "rule all { on \"#\" send to central }\n\
     rule derived { on \"#\" send to central topic \"derived/all\" key \"k\" }\n";
 
@@ -88,7 +114,8 @@ fn a_gateway_takes_whatever_another_one_sends() {
             .replace("type = \"mqtt-listener\"", deep);
         std::fs::write(&config, text).expect("a configuration");
         start(&mut edge, hooks);
-        let events = events_on_the_way();
+        let mut events = events_on_the_way();
+        events.extend(content_types_on_the_way());
         for (headers, body, what) in &events {
             let answer = post(hooks, "/events", headers, body.as_bytes());
             assert!(
@@ -108,6 +135,16 @@ fn a_gateway_takes_whatever_another_one_sends() {
             assert!(letters.is_empty(), "{lane}: {letters:?}");
             (listed.len() == sent).then_some(()).ok_or(listed.len())
         });
+        let without = listed
+            .iter()
+            .filter(|event| !event["event"]["without"].is_null());
+        for event in without {
+            let document = event["event"].as_object().expect("a document");
+            let has_data = document
+                .keys()
+                .any(|name| matches!(&**name, "data" | "data_base64"));
+            assert!(!has_data, "{lane} {event}");
+        }
         for (_, _, what) in &events {
             let shows = |event: &&serde_json::Value| event.to_string().contains(what);
             assert_eq!(

@@ -3,6 +3,7 @@
 mod bodies;
 mod chain;
 mod halves;
+mod heads;
 mod tokens;
 
 use std::io::{Read, Write};
@@ -30,14 +31,20 @@ pub(crate) fn start(gateway: &mut Gateway, hooks: SocketAddr) {
 
 /// Posts to `path`; the answer with its head.
 pub(crate) fn post(address: SocketAddr, path: &str, headers: &str, body: &[u8]) -> String {
+    post_bytes(address, path, headers.as_bytes(), body)
+}
+
+/// The same with headers that are no text.
+pub(crate) fn post_bytes(address: SocketAddr, path: &str, headers: &[u8], body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let length = match headers.contains("Transfer-Encoding") {
+    let is_chunked = String::from_utf8_lossy(headers).contains("Transfer-Encoding");
+    let length = match is_chunked {
         true => String::new(),
         false => format!("Content-Length: {}\r\n", body.len()),
     };
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{length}{headers}\r\n");
-    stream.write_all(head.as_bytes()).expect("a head");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{length}");
+    let head = [head.as_bytes(), headers, b"\r\n"].concat();
+    stream.write_all(&head).expect("a head");
     // The other end may answer and close before it has read everything.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();

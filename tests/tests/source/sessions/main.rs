@@ -6,6 +6,7 @@ mod keep_alive;
 mod logins;
 mod retained;
 mod topics;
+mod vanished;
 mod versions;
 mod wills;
 

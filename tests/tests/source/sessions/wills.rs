@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tidegate_tests::gateway::{End, Gateway};
 use tidegate_tests::mqtt::raw::{
-    DISCONNECT, Hello, LEVELS, RawClient, V5, V31, V311, Will, publish,
+    DISCONNECT, Hello, LEVELS, RawClient, V5, V31, V311, Will, publish, subscribe,
 };
 use tidegate_tests::{peer, wait};
 
@@ -236,6 +236,32 @@ fn a_will_is_stored_with_all_that_it_has() {
         if level == V5 {
             assert_eq!(event["datacontenttype"], "text/plain", "{event}");
             assert_eq!(event["room"], "7", "{event}");
+        }
+    }
+}
+
+#[test]
+fn a_will_reaches_subscribers_with_the_qos_that_it_has() {
+    let gateway = start("");
+    let mut subscriber = RawClient::connect(gateway.address, &Hello::new(V5, "subscriber"));
+    subscriber.send(&subscribe(V5, 1, "will/#", 1));
+    assert_eq!(subscriber.packet().map(|it| it.0), Some(0x90));
+    for level in LEVELS {
+        for qos in 0..=2 {
+            let mut packet = Hello::new(level, "w").with_will("will/x").packet();
+            // The connect flags stand behind the name of the protocol and the level; the will has QoS 1 there.
+            let flags = 2 + 2 + if level == V31 { 6 } else { 4 } + 1;
+            packet[flags] = packet[flags] & !0x18 | qos << 3;
+            let mut client = RawClient::dial(gateway.address);
+            client.send(&packet);
+            client.await_connack();
+            client.reset();
+            let (first, body) = subscriber.packet().expect("the will");
+            assert_eq!((first >> 1) & 3, qos.min(1), "level {level}, QoS {qos}");
+            if qos > 0 {
+                let id = [body[8], body[9]];
+                subscriber.send(&[&[0x40, 2][..], &id].concat());
+            }
         }
     }
 }

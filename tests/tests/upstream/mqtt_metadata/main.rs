@@ -1,6 +1,7 @@
 //! What MQTT 5 says beside a payload goes through as it came: from the listener and the `mqtt` source to the listener's
 //! subscribers and to the broker of an `mqtt` upstream.
 
+mod documents;
 mod expiry;
 mod random;
 mod retain;

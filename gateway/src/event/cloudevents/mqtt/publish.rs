@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use tidegate_rules::event::Event;
 
-use crate::event::cloudevents::Attribute;
+use crate::event::cloudevents::{Attribute, binary_content_type};
 use crate::event::delivery::expiry::Remaining;
 
 const PAYLOAD_FORMAT: u8 = 0x01;
@@ -51,7 +51,7 @@ impl<'a> PublishProperties<'a> {
         PublishProperties {
             payload_format: format.filter(is_so),
             expiry_s: remaining.seconds(),
-            content_type: event.content_type.as_deref(),
+            content_type: binary_content_type(event, payload),
             response_topic: mqtt.and_then(|mqtt| mqtt.response_topic.as_deref()),
             correlation_data: mqtt.and_then(|mqtt| mqtt.correlation_data.as_deref()),
             user,

@@ -193,3 +193,29 @@ fn a_type_says_what_a_cell_is() {
     let why = reader(&["t float"], ';', Decimal::Point).object("secret");
     assert_eq!(why, Err("column `t` is no number".into()));
 }
+
+#[test]
+fn the_rest_of_a_cell_with_an_end_of_line_in_it_is_no_reading() {
+    const OPEN: &str = "a quote is missing at the end of column 1";
+    const REST: &str = "it closes the quotes of a line before, and a cell ends with its line";
+    let ok = |object: &'static str| Ok(object.to_owned());
+    let err = |why: &str| Err(why.to_owned());
+    let mut reader = reader(&["a", "b"], ',', Decimal::Point);
+    for (line, expected) in [
+        ("\"x", err(OPEN)),
+        ("y\",1", err(REST)),
+        ("2,3", ok(r#"{"a":2,"b":3}"#)),
+        ("\"x", err(OPEN)),
+        ("1,2", ok(r#"{"a":1,"b":2}"#)),
+        ("y\",1", err(REST)),
+        // Quotes that are closed again say that the line before was cut.
+        ("\"x", err(OPEN)),
+        ("\"z\",1", ok(r#"{"a":"z","b":1}"#)),
+        ("5\",1", ok(r#"{"a":"5\"","b":1}"#)),
+        ("\"x", err(OPEN)),
+        ("\"x", err(OPEN)),
+        ("\"x\",1", ok(r#"{"a":"x","b":1}"#)),
+    ] {
+        assert_eq!(reader.object(line), expected, "{line}");
+    }
+}

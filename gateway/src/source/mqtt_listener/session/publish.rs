@@ -303,12 +303,12 @@ impl ClientSession {
         };
         let user = publish.user.iter();
         let mut user = user.map(|(name, value)| (name.as_str(), value.as_str()));
-        let read = mqtt::read_properties(&mut event, user.clone());
+        let (is_document, read) = mqtt::read_publish(&mut event, user.clone());
         let excess = read
             .err()
             .map(|why| Objection::new(reason::QUOTA_EXCEEDED, "user properties", why));
-        event.without_data = event.data.is_empty() && event.content_type.is_none();
-        if let Some(field) = &self.limits.id_field {
+        // A document has an id of its own.
+        if let Some(field) = self.limits.id_field.as_ref().filter(|_| !is_document) {
             let named = user.find(|(name, _)| name == field);
             id_field::read(&mut event, field, named.map(|(_, value)| value));
         }

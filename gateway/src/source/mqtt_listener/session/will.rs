@@ -10,6 +10,7 @@ impl ClientSession {
     pub fn take_will(&mut self) -> Option<Arrival> {
         let will = self.will.take()?;
         let objection = self.objection(&will, will.payload.len() as u64);
+        let at_most_once = will.qos == 0;
         let (event, excess) = self.event(will);
         let objection = objection.or(excess);
         let arrival = match objection.or_else(|| self.posing(&event)) {
@@ -17,7 +18,7 @@ impl ClientSession {
                 event,
                 ack: Ack::none(),
                 identity: Identity::None,
-                at_most_once: true,
+                at_most_once,
                 set_aside: None,
             },
             Some(objection) => {
