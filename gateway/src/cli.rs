@@ -20,6 +20,7 @@ mod check;
 mod demo;
 mod gateway;
 mod history;
+mod reload;
 mod rules;
 mod run;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
+    /// Have the running gateway read its configuration again, as SIGHUP does, and say what came of it
+    Reload(reload::Arguments),
     /// Show how the running gateway is
     Status(status::Arguments),
     /// Look at accepted events and what became of them
@@ -76,6 +79,7 @@ pub fn main() -> Result<(), Failure> {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),

@@ -17,6 +17,7 @@ pub(crate) mod section;
 mod store;
 pub(crate) mod value;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
 pub use context::ReadFile;
 pub use gateway::Gateway;
+pub(crate) use gateway::store_dir;
 pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;
@@ -59,6 +61,8 @@ pub struct Config<S, U> {
     pub upstreams: Vec<UpstreamSection<U>>,
     /// The text of the file.
     pub text: Arc<str>,
+    /// The variables of the environment that it names, with the digests of what they hold.
+    pub variables: BTreeMap<String, String>,
     /// What is probably not meant, though it can be run.
     pub warnings: Vec<Diagnostic>,
     /// What is wrong where the rules folder is not there; see [`load::load_to_run`].

@@ -65,6 +65,8 @@ pub struct Inputs {
     pub offers: mpsc::Receiver<Offer>,
     /// System events of all rooms.
     pub system: mpsc::Receiver<SystemEvent>,
+    /// System events that somebody waits for.
+    pub audits: mpsc::Receiver<(SystemEvent, Ack)>,
     /// Dead letters to send again.
     pub redrives: mpsc::Receiver<Redrive>,
     /// The rules in force; a new set decides about the next offer, also where that joins a group that has begun.
@@ -176,7 +178,10 @@ impl Intake {
                     }
                 },
                 Some(event) = self.inputs.system.recv(), if gathering => {
-                    self.raise(event, clock::unix_ms());
+                    self.raise(event, Ack::none(), clock::unix_ms());
+                }
+                Some((event, ack)) = self.inputs.audits.recv(), if gathering => {
+                    self.raise(event, ack, clock::unix_ms());
                 }
                 Some(redrive) = self.inputs.redrives.recv(), if gathering => {
                     self.redrive(redrive, clock::unix_ms());
@@ -416,12 +421,15 @@ impl Intake {
     fn raise_rest(&mut self, now: UnixMs) {
         for _ in 0..self.inputs.system.len() {
             if let Ok(event) = self.inputs.system.try_recv() {
-                self.raise(event, now);
+                self.raise(event, Ack::none(), now);
             }
+        }
+        while let Ok((event, ack)) = self.inputs.audits.try_recv() {
+            self.raise(event, ack, now);
         }
     }
 
-    fn raise(&mut self, system: SystemEvent, now: UnixMs) {
+    fn raise(&mut self, system: SystemEvent, ack: Ack, now: UnixMs) {
         self.inputs.rules.refresh();
         let short = system.kind.trim_start_matches("dev.tidegate.");
         let topic = format!("{SYSTEM_TOPIC}/{}", short.replace('.', "/"));
@@ -440,7 +448,7 @@ impl Intake {
             data: system.data.to_string().into(),
             ..Event::default()
         };
-        self.decide(&event, Ack::none(), now);
+        self.decide(&event, ack, now);
     }
 }
 

@@ -48,6 +48,7 @@ pub struct SystemEvent {
 pub struct Observe {
     registry: Mutex<Registry>,
     system: OnceLock<mpsc::Sender<SystemEvent>>,
+    changes: OnceLock<mpsc::Sender<audit::Awaited>>,
     /// What a person should look at.
     pub troubles: trouble::Troubles,
     /// Why events are refused.
@@ -67,6 +68,7 @@ impl Default for Observe {
         Observe {
             registry: Mutex::new(registry),
             system: OnceLock::new(),
+            changes: OnceLock::new(),
             troubles,
             refusing: refusing::Refusing::default(),
             looks: Mutex::default(),

@@ -25,6 +25,7 @@ use crate::engine::disk;
 use crate::engine::failure::EngineError;
 use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
+use crate::engine::sled::looking::Looking;
 use crate::engine::sled::{Engine, Writes};
 use crate::format::directory::{dead_letters_dir, quarantine_dir};
 use database::{Database, copy_entries, mark_complete};
@@ -45,6 +46,8 @@ pub(crate) struct Place {
     /// Bytes that they may take on the disk.
     pub(crate) disk_bytes_max: u64,
     pub(crate) read_only: bool,
+    /// Copies are opened, and nothing is written or moved.
+    pub(crate) looking: Option<Arc<Looking>>,
 }
 
 /// See the module.
@@ -54,6 +57,7 @@ pub(crate) struct DeadLetters {
     cache_bytes: u64,
     disk_bytes_max: u64,
     read_only: bool,
+    looking: Option<Arc<Looking>>,
     space: Arc<FreeSpace>,
     database: Mutex<Database>,
     count: AtomicU64,
@@ -76,6 +80,7 @@ impl DeadLetters {
             cache_bytes: at.cache_bytes,
             disk_bytes_max: at.disk_bytes_max,
             read_only: at.read_only,
+            looking: at.looking,
             space,
             database: Mutex::default(),
             count: AtomicU64::new(0),

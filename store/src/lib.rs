@@ -54,7 +54,8 @@ pub use room::give_up::GapWriter;
 pub use room::shed::Shed;
 pub use store::Store;
 pub use store::documents::DOCUMENT_BYTES_MAX;
-pub use store::open::{inspect, open, open_telling, restore};
+pub use store::group::let_group_look;
+pub use store::open::{inspect, look, open, open_telling, restore};
 pub use store::writer::Writer;
 
 /// A record's place in the log: 1, 2, 3 … without gaps, assigned when its commit is made, never reused.

@@ -19,9 +19,10 @@ use crate::engine::clock;
 use crate::engine::database_files::has_failed;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
+use crate::engine::sled::looking::How;
 use crate::format::directory::quarantine_dir;
 use crate::generation::high_water::HighWater;
-use crate::generation::quarantine::isolate;
+use crate::generation::quarantine::{described, isolate};
 use crate::generation::ranges::Ranges;
 use crate::generation::running_time::{self, RunningTime};
 use crate::generation::summary::Summary;
@@ -63,15 +64,14 @@ pub(crate) struct Recovery<'a> {
     holes: Ranges,
     told: &'a mut dyn FnMut(OpenProgress),
     progress: OpenProgress,
-    /// What the disk has no room to open is read from a copy in memory.
-    copies: bool,
+    how: How<'a>,
 }
 
 impl<'a> Recovery<'a> {
     pub(crate) fn new(
         options: &'a Options,
         report: OpenReport,
-        copies: bool,
+        how: How<'a>,
         told: &'a mut dyn FnMut(OpenProgress),
     ) -> Recovery<'a> {
         let high_water = HighWater::load(&options.dir).unwrap_or_default();
@@ -83,12 +83,12 @@ impl<'a> Recovery<'a> {
             holes: holes::load(&options.dir),
             told,
             progress: OpenProgress::default(),
-            copies,
+            how,
         }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
-        let mut found = directories::find(self.options, &mut self.report)?;
+        let mut found = directories::find(self.options, self.looks(), &mut self.report)?;
         self.progress.generations = found.len() as u64;
         (self.told)(self.progress);
         let highest = found
@@ -117,7 +117,7 @@ impl<'a> Recovery<'a> {
             // copy: a new one begins where the count goes on.
             let whole = newest.scan.summary.end == catalog.next && newest.survivors.is_none();
             let writable = !newest.engine.is_copy() && !has_failed(&newest.found.dir);
-            let goes_on = whole && writable;
+            let goes_on = whole && (writable || self.looks());
             generation = if goes_on { newest.found.id } else { highest };
             engine = self.adopt(&mut catalog, newest, goes_on)?;
         }
@@ -162,7 +162,7 @@ impl<'a> Recovery<'a> {
                 // A crash came while it was begun: nothing in it was ever acknowledged.
                 Ok(_) if candidate.id > self.high_water.generation => {
                     drop(engine);
-                    discard(&candidate.dir)?;
+                    self.discard(&candidate)?;
                 }
                 Ok(_) => {
                     drop(engine);
@@ -178,11 +178,20 @@ impl<'a> Recovery<'a> {
     }
 
     fn open_engine(&self, found: &GenerationDir) -> Result<Result<Engine, String>, OpenError> {
-        let open = match self.copies {
-            true => Engine::open_or_copy,
-            false => Engine::open,
-        };
-        self.usable(found, open(&found.dir, self.options.cache_bytes))
+        let opened = self.how.open(&found.dir, self.options.cache_bytes);
+        self.usable(found, opened)
+    }
+
+    fn looks(&self) -> bool {
+        matches!(self.how, How::ToLook(_))
+    }
+
+    /// Deletes a generation that holds nothing, unless nothing may be written.
+    fn discard(&self, found: &GenerationDir) -> Result<(), OpenError> {
+        match self.looks() {
+            true => Ok(()),
+            false => discard(&found.dir),
+        }
     }
 
     /// Damage is an answer, to be dealt with; a failing disk ends the opening.
@@ -212,7 +221,10 @@ impl<'a> Recovery<'a> {
         why: &str,
     ) -> Result<(), OpenError> {
         let to = quarantine_dir(&self.options.dir);
-        let isolated = isolate(&found.dir, &to, last, why);
+        let isolated = match self.looks() {
+            true => Ok(described(&found.dir, found.first, last, why)),
+            false => isolate(&found.dir, &to, last, why),
+        };
         self.report
             .quarantined
             .push(isolated.map_err(|error| OpenError::io(&found.dir, &error))?);
@@ -312,7 +324,7 @@ impl<'a> Recovery<'a> {
                 .or(newest)
                 .unwrap_or(Sequence::MAX);
             if behind <= candidate.first {
-                discard(&candidate.dir)?;
+                self.discard(candidate)?;
                 continue;
             }
             let of_this = |s: &Summary| s.first == candidate.first && s.end <= behind;
@@ -351,7 +363,9 @@ impl<'a> Recovery<'a> {
         match scanned {
             Ok(scan) => {
                 self.report.rescanned += 1;
-                let _ = scan.summary.save(&found.dir);
+                if !self.looks() {
+                    let _ = scan.summary.save(&found.dir);
+                }
                 // sled takes what it cannot read at the end of its log for the end.
                 let cut_off = scan.summary.end < behind && survivors.is_none();
                 Ok(Some((scan.summary, scan.damaged || cut_off)))
@@ -455,7 +469,7 @@ impl<'a> Recovery<'a> {
         generation.survivors = survivors.map(Arc::new);
         (generation.begun_ms, generation.newest_ms) =
             (catalog.running_time.now_ms(), catalog.running_time.now_ms());
-        if goes_on {
+        if goes_on && !engine.is_copy() {
             // Behind it is what a crash left of a commit.
             let cut = engine.values().cut(scan.values_end);
             cut.map_err(|error| OpenError::io(&found.dir, &error))?;
@@ -472,6 +486,6 @@ impl<'a> Recovery<'a> {
             .then(|| (generation.summary.time_max_ms, clock::now()));
         unacknowledged::from_cursors(catalog, &small_keys);
         catalog.generations.push_back(generation);
-        Ok(goes_on.then_some(engine))
+        Ok((goes_on && !engine.is_copy()).then_some(engine))
     }
 }

@@ -3,6 +3,7 @@
 mod dir_lock;
 pub(crate) mod documents;
 mod format_version;
+pub(crate) mod group;
 pub(crate) mod open;
 mod stats;
 pub(crate) mod writer;
@@ -45,7 +46,7 @@ pub struct Store {
     report: Arc<OpenReport>,
     documents: Arc<Documents>,
     /// Last field: the directory is free for others when everything else is closed.
-    _lock: Arc<DirLock>,
+    _lock: Option<Arc<DirLock>>,
 }
 
 impl Store {

@@ -1,6 +1,7 @@
 //! One configuration file while it is read: its text, its surroundings, and the diagnostics so far.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(crate) struct Context<'a> {
     untold: Cell<usize>,
     rules_missing: RefCell<Option<Diagnostic>>,
     read_files: RefCell<Vec<ReadFile>>,
+    /// Variables that were expanded, with what they hold.
+    expanded: RefCell<BTreeMap<String, String>>,
     /// Whether parts of the file were left out, which were no TOML: what is missing may have been there.
     pub(super) is_incomplete: bool,
     held: &'a [ReadFile],
@@ -77,6 +80,7 @@ impl<'a> Context<'a> {
             untold: Cell::new(0),
             rules_missing: RefCell::new(None),
             read_files: RefCell::default(),
+            expanded: RefCell::default(),
             is_incomplete: false,
             held,
         }
@@ -156,6 +160,11 @@ impl<'a> Context<'a> {
         files
     }
 
+    /// The variables that were expanded until now, with what they hold.
+    pub(super) fn variables(&self) -> BTreeMap<String, String> {
+        self.expanded.borrow().clone()
+    }
+
     /// Everything reported, in the order of the file.
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut reported = self.reported.into_inner();
@@ -200,7 +209,11 @@ impl<'a> Context<'a> {
             };
             let name = &rest[at + 2..at + end];
             match (self.variables)(name) {
-                Some(value) => expanded.push_str(&value),
+                Some(value) => {
+                    let mut all = self.expanded.borrow_mut();
+                    all.insert(name.to_owned(), value.clone());
+                    expanded.push_str(&value);
+                }
                 None => {
                     self.report_unset(name, span);
                     complete = false;

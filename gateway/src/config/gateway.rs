@@ -15,7 +15,7 @@ keys! {
     pub(super) GATEWAY: GatewayKeys {
         id: Option<Text> = text().required("prefix of every event's CloudEvents `source`; letters, digits, `.`, `_`, `-`"),
         data_dir: Option<PathBuf> = path().required("folder of the event store and the control socket"),
-        group: Option<Text> = text().optional("its owner and root alone", "whose members may look at the running gateway: the control socket and its folder are given to this group"),
+        group: Option<Text> = text().optional("its owner and root alone", "whose members may look: the control socket, its folder and the store are given to this group"),
         rules: Option<PathBuf> = path().optional("every event goes to every upstream", "folder of `*.rules` files"),
         shutdown_max: Duration = duration("0s", "10m").default("10s", "how long forwarders may finish what is in flight"),
         dedup_window: Count<usize> = count(0, 16_777_216).default("65536", "events remembered whose senders give ids of their own"),
@@ -29,7 +29,7 @@ pub struct Gateway {
     pub id: String,
     /// `data_dir`
     pub data_dir: PathBuf,
-    /// `group`: whose members may look at the running gateway.
+    /// `group`: whose members may look.
     pub group: Option<String>,
     /// Where that stands in the file.
     pub data_dir_span: std::ops::Range<usize>,
@@ -42,7 +42,7 @@ pub struct Gateway {
 }
 
 /// The folder of the event store in `data_dir`.
-pub(super) fn store_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("store")
 }
 

@@ -7,6 +7,7 @@ mod redact;
 pub(crate) mod sketch;
 mod syntax;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
@@ -66,7 +67,10 @@ pub(crate) fn load_again<S: Kinds, U: Kinds>(
     path: &Path,
     id: Option<&str>,
 ) -> Result<Config<S, U>, Vec<Diagnostic>> {
-    let text = text_of(path)?;
+    let text = match id {
+        None => text_of(path)?,
+        Some(_) => text_again(path)?,
+    };
     parse_to_run(path, &text, &|name| std::env::var(name).ok(), (id, &[]))
 }
 
@@ -85,6 +89,16 @@ pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
     parse_to_run(path, text, &variables, (Some(id), held))
 }
 
+/// The text of the file `path` for a gateway that runs, which must not wait for a pipe.
+fn text_again(path: &Path) -> Result<String, Vec<Diagnostic>> {
+    let bytes = files::bytes_of_file(path, FILE_BYTES_MAX).map_err(|error| {
+        let file = path.display().to_string();
+        let message = format!("cannot read {file}: {}", files::plain(&error));
+        vec![Diagnostic::error(&file, "", 0..0, message)]
+    })?;
+    decoded(path, bytes)
+}
+
 /// The text of the file `path`.
 fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
     let file = path.display().to_string();
@@ -95,7 +109,12 @@ fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
     }
     let bytes = std::fs::read(path)
         .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
+    decoded(path, bytes)
+}
+
+fn decoded(path: &Path, bytes: Vec<u8>) -> Result<String, Vec<Diagnostic>> {
     text::utf8(bytes).map_err(|error| {
+        let file = path.display().to_string();
         let text = String::from_utf8_lossy(&error.bytes);
         let span = error.at..error.at + 1;
         vec![Diagnostic::error(&file, &text, span, error.to_string())]
@@ -141,10 +160,14 @@ fn parse_to_run<S: Kinds, U: Kinds>(
     let context = Context::new(path, &file, text, variables, held).with_errors(errors);
     let config = config(&context, path, document.as_table(), id);
     let rules_missing = context.rules_missing();
+    let variables = context.variables().into_iter();
+    let variables = variables.map(|(name, value)| (name, files::digest(value.as_bytes())));
+    let variables = variables.collect();
     let mut found = context.into_diagnostics();
     match config {
         Some(config) if !found.iter().any(Diagnostic::is_error) => Ok(Config {
             text: text.into(),
+            variables,
             warnings: found,
             rules_missing,
             ..config
@@ -222,6 +245,7 @@ fn config<S: Kinds, U: Kinds>(
             .map(|(upstream, lane)| upstream.into_upstream(lane))
             .collect(),
         text: "".into(),
+        variables: BTreeMap::new(),
         warnings: Vec::new(),
         rules_missing: None,
     })

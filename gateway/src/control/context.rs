@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::blocking::Turn;
 use super::health;
 use super::history::{self, HistoryError};
+use super::request::reload::ReloadRequest;
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::Letters;
 use crate::intake::Redrive;
@@ -54,6 +55,7 @@ pub struct ApiContext {
     wear: Option<Arc<Meter>>,
     pub(super) log: Option<CommittedLog>,
     pub(super) redrive: Option<mpsc::Sender<Redrive>>,
+    pub(super) reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 impl ApiContext {
@@ -76,6 +78,7 @@ impl ApiContext {
             wear: None,
             log: None,
             redrive: None,
+            reload: None,
             intake: Box::new(|_| IntakeReport::default()),
         }
     }
@@ -164,6 +167,13 @@ impl ApiContext {
     #[must_use]
     pub fn with_log(mut self, log: CommittedLog) -> Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Hands in the way of those who ask for a reload.
+    #[must_use]
+    pub fn with_reload(mut self, reload: mpsc::Sender<ReloadRequest>) -> Self {
+        self.reload = Some(reload);
         self
     }
 

@@ -1,5 +1,7 @@
 //! `/store`: the figures of the event store, its verification, and a copy of it.
 
+pub(super) mod lanes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;

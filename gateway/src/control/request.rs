@@ -2,3 +2,4 @@
 
 pub(super) mod peer;
 pub(super) mod query;
+pub(super) mod reload;

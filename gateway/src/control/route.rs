@@ -6,10 +6,11 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::blocking::{Panicked, Turn, in_turn, off_thread};
+use super::event_store::lanes;
 use super::request::peer::Peer;
 use super::request::query::{QueryString, percent_decoded};
 use super::response::{self, ApiResponse};
-use super::{ApiContext, dead_letters, event_store, events, lanes};
+use super::{ApiContext, dead_letters, event_store, events, reload};
 use crate::time::clock::{self, Now};
 
 /// Prometheus asks for this type; the text is OpenMetrics.
@@ -36,6 +37,7 @@ pub(super) async fn over_socket(
         }
         (&Method::POST, "/store/verify") => event_store::start_verify(&context),
         (&Method::POST, "/store/backup") => event_store::start_backup(&context, &query),
+        (&Method::POST, "/reload") => reload::reload(context, peer).await,
         (&Method::GET, path) if path.starts_with("/events/") => {
             let id = percent_decoded(path.trim_start_matches("/events/"));
             reading(move || events::show(&context, &id)).await

@@ -120,6 +120,7 @@ fn intake(rules: &Evaluator) -> (Intake, Inlet, Receiver<CommitGroup>) {
     let inputs = Inputs {
         offers,
         system: mpsc::channel(1).1,
+        audits: mpsc::channel(1).1,
         redrives: mpsc::channel(1).1,
         rules: rules.clone(),
     };

@@ -16,6 +16,7 @@ pub mod who;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
 
 use super::log::repeats::always;
 use super::{Happening, Observe, SystemEvent};
@@ -94,6 +95,15 @@ pub struct Change {
     pub why: Option<String>,
     /// Of several in one: others that it was about or came from, the first ones.
     pub others: Vec<String>,
+}
+
+/// A change that somebody waits for.
+#[derive(Debug)]
+pub struct Awaited {
+    /// What was changed.
+    pub change: Change,
+    /// Told when that is on disk.
+    pub done: oneshot::Sender<()>,
 }
 
 impl Change {
@@ -205,14 +215,23 @@ impl Observe {
         always(|| self.emit(change));
     }
 
-    /// The same, once there is a place for its system event: for what somebody waits for. Many of them in a row may
-    /// repeat each other in the log, which counts them.
+    /// The same, and returns when it is on disk: for what somebody waits for. Many of them in a row may repeat each other in
+    /// the log, which counts them.
     pub async fn audited_surely(&self, change: &Change) {
-        change.log();
-        if let (Some(event), Some(sender)) = (change.system_event(), self.system.get()) {
-            // An intake that is gone takes none: the gateway is stopping.
-            let _ = sender.send(event).await;
+        if let Some(sender) = self.changes.get() {
+            let (done, is_done) = oneshot::channel();
+            let change = change.clone();
+            if sender.send(Awaited { change, done }).await.is_ok() && is_done.await.is_ok() {
+                return;
+            }
         }
+        // Nobody takes them: the gateway is stopping.
+        self.emit(change);
+    }
+
+    /// Who takes the changes that somebody waits for from now on; set once.
+    pub fn route_changes(&self, sender: mpsc::Sender<Awaited>) {
+        let _ = self.changes.set(sender);
     }
 
     /// Tells of what was refused, and counts what comes too often. The log line is the caller's.

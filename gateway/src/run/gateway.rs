@@ -1,6 +1,7 @@
 //! One gateway: started in the order of what leads to what, watched over, and stopped in the
 //! order of an event's way.
 
+mod audit;
 mod credentials;
 mod reload;
 mod way;
@@ -11,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tidegate_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::config::Config;
 use super::config::in_force::InForce;
 use super::event_store::opening::{Opened, Telling};
 use super::event_store::recall::recall;
 use super::health::HealthWatch;
-use super::pipeline::channels::{IntakeChannels, IntakeReceivers};
+use super::pipeline::channels::{ChangeChannels, IntakeChannels, IntakeReceivers};
 use super::pipeline::{Pipeline, PipelineContext};
 use super::rules::LoadedRules;
 use super::rules::keeper::RulesOrders;
@@ -29,7 +30,7 @@ use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
 use super::{RunError, event_store, systemd};
 use crate::config::WhenTooMany;
-use crate::control::{Answers, ApiContext};
+use crate::control::{Answers, ApiContext, ReloadRequest};
 use crate::event::committed_log::CommittedLog;
 use crate::event::dead_letter::letters::{Bounds, Letters};
 use crate::event::inlet::Inlet;
@@ -38,10 +39,11 @@ use crate::intake::dedup::Dedup;
 use crate::intake::evaluator::Evaluator;
 use crate::intake::mint::StartMark;
 use crate::intake::pacing::Pacing;
-use crate::intake::{Inputs, Settings};
+use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
+use audit::Auditor;
 use credentials::CredentialsWatch;
 use reload::Told;
 
@@ -65,6 +67,8 @@ pub(super) struct Gateway {
     lanes: Lanes,
     credentials: CredentialsWatch,
     in_force: Arc<InForce>,
+    /// Who asks for a reload over the control socket.
+    reloads: mpsc::Receiver<ReloadRequest>,
     /// Something could not be taken and is tried again.
     is_behind: bool,
     stop_sources: watch::Sender<bool>,
@@ -110,18 +114,17 @@ impl Gateway {
         let counts = upstreams.counts();
         let pipeline = Pipeline::start(&context, writer, settings, inputs, dedup, counts, started)?;
         let (stop_sources, stopping) = watch::channel(false);
-        let stop_forward = stop_upstreams.subscribe();
-        let api = api(&context, &loaded, &pipeline, started).with_redrive(channels.redrive);
+        let stop = stop_upstreams.subscribe();
+        let (api, reloads) = api(&context, &loaded, &pipeline, channels.redrive, started);
         let upstreams_context = upstreams_context(&context, &pipeline, way);
-        upstreams.start(&mut tasks, &upstreams_context, &stop_forward)?;
+        upstreams.start(&mut tasks, &upstreams_context, &stop)?;
         let mut sources = sources(&context, channels.inlet);
         sources.start(&mut tasks, &config).await?;
         let api = Arc::new(api.with_dead_letter_lane(upstreams.dead_letters_status(&store)));
         api.set_upstreams(upstreams.status(&upstreams_context));
         api.set_sources(sources.status());
         answers.open(Arc::clone(&api));
-        let in_force = Arc::new(InForce::open(&store, &observe));
-        in_force.settle(&config, loaded.files(), None);
+        let in_force = audited(&context, &loaded, channels.changes, &mut tasks, &stop);
         let folder = config.gateway.rules.as_deref();
         let rules = loaded.watch(folder, &mut tasks, &observe, &in_force, &stopping);
         let credentials = CredentialsWatch::start(&mut tasks, &stopping);
@@ -139,13 +142,14 @@ impl Gateway {
             rules,
             lanes,
             credentials,
+            reloads,
             is_behind: false,
             stop_sources,
             stop_upstreams,
             pipeline,
             held_back,
         };
-        gateway.look_after(quarantined, &stopping, stop_forward);
+        gateway.look_after(quarantined, &stopping, stop);
         Ok(gateway)
     }
 
@@ -169,6 +173,26 @@ impl Gateway {
         watch_store(tasks, &self.store, quarantined, observe, stopping);
         self.credentials.watch(&self.sources, &self.upstreams);
     }
+}
+
+/// What is in force, with the audit of what changed it since the last run.
+fn audited(
+    of: &PipelineContext<'_>,
+    rules: &LoadedRules,
+    changes: ChangeChannels,
+    tasks: &mut Tasks,
+    stop: &watch::Receiver<bool>,
+) -> Arc<InForce> {
+    let in_force = Arc::new(InForce::open(of.store));
+    in_force.settle(of.config, rules.files(), None);
+    let auditor = Auditor {
+        in_force: Arc::clone(&in_force),
+        observe: Arc::clone(of.observe),
+        offers: changes.audits,
+        awaited: changes.awaited,
+    };
+    tasks.spawn("audit", auditor.run(stop.clone()));
+    in_force
 }
 
 fn upstreams_context(of: &PipelineContext<'_>, pipeline: &Pipeline, way: Way) -> UpstreamsContext {
@@ -225,15 +249,17 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// The API over what is held: the store, the log, the dead letters, the rules.
+/// The API over what is held: the store, the log, the dead letters, the rules; and who asks over it for a reload.
 fn api(
     of: &PipelineContext<'_>,
     rules: &LoadedRules,
     pipeline: &Pipeline,
+    redrive: mpsc::Sender<Redrive>,
     started: Instant,
-) -> ApiContext {
+) -> (ApiContext, mpsc::Receiver<ReloadRequest>) {
     let status = rules.status.subscribe();
-    ApiContext::new(
+    let (reload, reloads) = mpsc::channel(1);
+    let api = ApiContext::new(
         of.config.gateway.id.clone(),
         started,
         Arc::clone(of.observe),
@@ -245,6 +271,9 @@ fn api(
     .with_wear(Arc::clone(&pipeline.wear))
     .with_rules_report(pipeline.rules_report())
     .with_rules(move || status.borrow().clone())
+    .with_redrive(redrive)
+    .with_reload(reload);
+    (api, reloads)
 }
 
 /// The metrics of what is there before anything runs.
@@ -291,6 +320,7 @@ fn for_intake(
     let inputs = Inputs {
         offers: receivers.offers,
         system: receivers.system,
+        audits: receivers.audits,
         redrives: receivers.redrives,
         rules: Evaluator::new(rules.active.subscribe()).of_gateway(&config.gateway.id),
     };
@@ -374,8 +404,9 @@ impl Gateway {
             let told = tokio::select! {
                 told = signals.next() => match told {
                     signals::Told::End => return None,
-                    signals::Told::Reload => Told::Reload,
+                    signals::Told::Reload => Told::Reload(None),
                 },
+                Some(request) = self.reloads.recv() => Told::Reload(Some(request)),
                 () = self.credentials.changed() => Told::Credentials,
                 _ = again.tick(), if self.is_behind => Told::Again,
                 Some(exit) = self.tasks.next() => {

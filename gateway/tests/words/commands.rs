@@ -25,7 +25,8 @@ fn gateway(more: &str) -> (Gateway, SocketAddr) {
 
 /// Posts this; the answer.
 pub(crate) fn post(address: SocketAddr, path: &str, headers: &[u8], body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    // It comes up beside the listener that the harness waits for.
+    let mut stream = wait::find("it listens", || TcpStream::connect(address));
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()

@@ -35,6 +35,8 @@ pub enum OpenError {
         /// What the system said.
         why: String,
     },
+    /// There is no room anywhere for the copies that looking at a store takes.
+    NoRoomToLook(String),
     /// The directory cannot be used. Check that it exists, its owner and the disk's health.
     Io {
         /// What could not be read or written.
@@ -86,6 +88,7 @@ impl fmt::Display for OpenError {
                     dir.display()
                 )
             }
+            OpenError::NoRoomToLook(why) => f.write_str(why),
             OpenError::Io { path, why } => write!(f, "cannot use {}: {why}", path.display()),
         }
     }

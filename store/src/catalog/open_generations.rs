@@ -10,6 +10,8 @@ use crate::engine::failure::EngineError;
 use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
 use crate::engine::sled::Engine;
+use crate::engine::sled::looking::Looking;
+use crate::generation::quarantine::described;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub(crate) struct OpenGenerations {
     space: Arc<FreeSpace>,
     quarantine: Arc<Quarantine>,
     cache_bytes: u64,
+    /// Copies are opened, and nothing is written or moved.
+    looking: Option<Arc<Looking>>,
     /// Held while one is opened, replaced or deleted.
     opening: Mutex<()>,
 }
@@ -35,12 +39,14 @@ impl OpenGenerations {
         space: Arc<FreeSpace>,
         quarantine: Arc<Quarantine>,
         cache_bytes: u64,
+        looking: Option<Arc<Looking>>,
     ) -> OpenGenerations {
         OpenGenerations {
             catalog,
             space,
             quarantine,
             cache_bytes,
+            looking,
             opening: Mutex::new(()),
         }
     }
@@ -63,6 +69,11 @@ impl OpenGenerations {
             }
             generation.dir.clone()
         };
+        if let Some(looking) = &self.looking
+            && let Err(disturbed) = looking.check()
+        {
+            return Err(ReadError::Failed(disturbed.to_string()));
+        }
         if matches!(dir.try_exists(), Ok(false)) {
             self.quarantine(id, &EngineError::Damaged("its directory is gone".into()));
             return Ok(None);
@@ -81,6 +92,9 @@ impl OpenGenerations {
 
     /// On a full disk once more with the ballast's room, then with that of the snapshots, and at last a copy in memory.
     fn open_dir(&self, dir: &Path) -> Result<Engine, EngineError> {
+        if let Some(looking) = &self.looking {
+            return Engine::open_to_look(dir, self.cache_bytes, looking);
+        }
         let mut opened = Engine::open(dir, self.cache_bytes);
         if is_no_space(&opened) && self.space.release_ballast() {
             opened = Engine::open(dir, self.cache_bytes);
@@ -146,6 +160,12 @@ impl OpenGenerations {
         let Some(mut generation) = taken else { return };
         drop(generation.engine.take());
         let last = generation.summary.end.saturating_sub(1);
+        if self.looking.is_some() {
+            let first = generation.summary.first;
+            let left = described(&generation.dir, first, last, &error.to_string());
+            locked(&self.catalog).quarantined.push(left);
+            return;
+        }
         // Where it cannot be moved to quarantine it stays, and the next opening finds it.
         let _ = self
             .quarantine

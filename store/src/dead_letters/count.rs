@@ -10,6 +10,7 @@
 //! The count is never too high, whatever a power cut leaves: it is raised after a dead letter is durable, and lowered, durably,
 //! before one is removed.
 
+use crate::engine::disk;
 use crate::format::checksummed::{verified, with_checksum};
 use std::fs::File;
 use std::io;
@@ -36,11 +37,16 @@ pub(crate) fn lower(dir: &Path, count: u64) -> io::Result<()> {
 }
 
 fn write(dir: &Path, count: u64) -> io::Result<File> {
+    let path = dir.join(FILE);
+    let is_new = !path.exists();
     let file = File::options()
         .create(true)
         .write(true)
         .truncate(false)
-        .open(dir.join(FILE))?;
+        .open(&path)?;
+    if is_new {
+        disk::share(&path);
+    }
     file.write_all_at(&with_checksum(count.to_le_bytes().to_vec()), 0)?;
     Ok(file)
 }

@@ -7,7 +7,7 @@ use crate::engine::disk;
 use crate::engine::failure::EngineError;
 use crate::engine::lock::locked;
 use crate::engine::sled::{Engine, Writes};
-use crate::generation::quarantine::{copy_dead_letters, move_dead_letters};
+use crate::generation::quarantine::{copy_dead_letters, described, move_dead_letters};
 use crate::generation::removal::delete_dir;
 use std::io;
 use std::ops::ControlFlow;
@@ -73,6 +73,10 @@ impl DeadLetters {
 
     /// Where there is no room for it, a copy in memory is opened, which can only be read.
     fn open_files(&self, dir: &Path) -> Result<Engine, EngineError> {
+        if let Some(looking) = &self.looking {
+            return Engine::open_to_look(dir, self.cache_bytes, looking);
+        }
+        disk::create_part(&self.dir)?;
         match Engine::open(dir, self.cache_bytes) {
             Err(EngineError::NoSpace(_)) if self.space.release_ballast() => {
                 Engine::open_or_copy(dir, self.cache_bytes)
@@ -87,7 +91,6 @@ impl DeadLetters {
             database.number = 1;
         }
         let dir = self.path(database.number);
-        disk::create_dir(&self.dir).map_err(|error| failed(error.into()))?;
         let engine = self.open_files(&dir).map_err(failed)?;
         if !engine.is_copy() {
             mark_complete(&dir).map_err(|error| failed(error.into()))?;
@@ -120,8 +123,11 @@ impl DeadLetters {
         let noted = count::noted(&dir).unwrap_or(0);
         match self.reopen(database) {
             Err(DeadLetterError::Damaged(why)) => {
-                let moved = move_dead_letters(&dir, &self.quarantine, &why);
-                let moved = moved.map_err(|error| failed(error.into()))?;
+                let moved = match self.looking.is_some() {
+                    true => described(&dir, 1, 0, &why),
+                    false => move_dead_letters(&dir, &self.quarantine, &why)
+                        .map_err(|error| failed(error.into()))?,
+                };
                 locked(&self.isolated).push(moved);
                 self.begin_anew(database);
                 Ok(())

@@ -86,6 +86,12 @@ fn give_back_room_ahead(database: &Path, bytes: u64, used_bytes: u64) {
     }
 }
 
+/// What sled made there is for whom the folder is; see [`disk::share`].
+pub(crate) fn share_files(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.for_each(|entry| disk::share(&entry.path()));
+}
+
 /// sled picks the snapshot whose name sorts last, even one that it had not finished writing.
 pub(crate) fn remove_torn_snapshots(dir: &Path) -> io::Result<()> {
     for path in snapshots(dir)?.filter(|path| path.extension().is_some_and(|e| e == "generating")) {
@@ -113,14 +119,15 @@ pub(crate) fn set_snapshots_aside(dir: &Path) -> io::Result<()> {
 }
 
 fn snapshots(dir: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
-    let is_snapshot = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with("snap."))
-    };
     Ok(fs::read_dir(dir)?
         .flatten()
         .map(|entry| entry.path())
-        .filter(is_snapshot))
+        .filter(|path| path.file_name().is_some_and(is_snapshot)))
+}
+
+/// True for a snapshot of sled's, finished or not.
+pub(crate) fn is_snapshot(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"snap.")
 }
 
 /// True if sled put pages into files that it never syncs; the block size is chosen so that it does not.

@@ -2,9 +2,10 @@
 //! fail (no room, damaged, failed) are told apart. The only file that names sled's types.
 
 mod aside;
+pub(crate) mod looking;
 
 use super::database_files::{
-    note_failure, read_through, remove_torn_snapshots, set_snapshots_aside,
+    note_failure, read_through, remove_torn_snapshots, set_snapshots_aside, share_files,
 };
 use super::disk;
 use super::failure::{EngineError, fenced};
@@ -14,6 +15,7 @@ use super::value_log::{Placed, ValueLog};
 use super::watchdog::Watchdog;
 use aside::Aside;
 use bytes::Bytes;
+use looking::Looking;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -127,7 +129,7 @@ pub(crate) struct Engine {
     dir: PathBuf,
     values: ValueLog,
     room_ahead: Mutex<Option<RoomAhead>>,
-    /// It is a copy in memory.
+    /// It is a copy.
     aside: bool,
 }
 
@@ -156,7 +158,23 @@ impl Engine {
     /// Opens a copy in memory; `why` there is no room on the disk.
     fn open_copy(dir: &Path, cache_bytes: u64, why: String) -> Result<Engine, EngineError> {
         let copy = Aside::of(dir).map_err(|_| EngineError::NoSpace(why))?;
+        Engine::of_copy(dir, &copy, cache_bytes)
+    }
+
+    /// Opens a copy of a database to look at it; nothing of it is written.
+    pub(crate) fn open_to_look(
+        dir: &Path,
+        cache_bytes: u64,
+        looking: &Looking,
+    ) -> Result<Engine, EngineError> {
+        let copy = Aside::to_look(dir);
+        looking.check()?;
+        Engine::of_copy(dir, &copy?, cache_bytes)
+    }
+
+    fn of_copy(dir: &Path, copy: &Aside, cache_bytes: u64) -> Result<Engine, EngineError> {
         remove_torn_snapshots(copy.dir())?;
+        read_through(copy.dir())?;
         Ok(Engine {
             trees: Some(open_trees_or_replay(copy.dir(), cache_bytes)?),
             // It is only read, and sled does not know of it: no copy is needed.
@@ -348,7 +366,7 @@ impl Drop for Engine {
 
 fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
     let created = !dir.exists();
-    disk::create_dir(dir)?;
+    disk::create_part(dir)?;
     remove_torn_snapshots(dir)?;
     read_through(dir)?;
     let engine = Engine {
@@ -358,6 +376,7 @@ fn open_engine(dir: &Path, cache_bytes: u64) -> Result<Engine, EngineError> {
         dir: dir.to_path_buf(),
         aside: false,
     };
+    share_files(dir);
     if created {
         engine.sync_names()?;
     }

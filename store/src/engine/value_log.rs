@@ -111,14 +111,15 @@ impl ValueLog {
         let mut appending = locked(&self.appending);
         let Appending { file, is_new } = match appending.take() {
             Some(found) => found,
-            None => Appending {
-                file: File::options()
+            None => {
+                let file = File::options()
                     .create(true)
                     .write(true)
                     .truncate(false)
-                    .open(&self.path)?,
-                is_new: true,
-            },
+                    .open(&self.path)?;
+                disk::share(&self.path);
+                Appending { file, is_new: true }
+            }
         };
         let mut end = self.end();
         let mut run = Run::default();

@@ -14,7 +14,7 @@ const EARLIER: &str = "found in an earlier run";
 
 /// Moves a generation's directory into quarantine; its name there ends in the last sequence that it may hold.
 pub(crate) fn move_dir(dir: &Path, quarantine: &Path, last: Sequence) -> io::Result<String> {
-    disk::create_dir(quarantine)?;
+    disk::create_part(quarantine)?;
     let own = dir
         .file_name()
         .unwrap_or_default()
@@ -38,18 +38,24 @@ pub(crate) fn isolate(
     why: &str,
 ) -> io::Result<Quarantined> {
     let name = move_dir(dir, quarantine, last)?;
-    let disk_bytes = disk::allocated_bytes(&quarantine.join(&name));
     let first = dir
         .file_name()
         .and_then(|name| parse_name(&name.to_string_lossy()))
         .map_or(0, |(_, first)| first);
-    Ok(Quarantined {
-        name,
+    let moved = quarantine.join(&name);
+    Ok(described(&moved, first, last, why))
+}
+
+/// Describes a directory that is in quarantine, or would go there if it might be moved.
+pub(crate) fn described(dir: &Path, first: Sequence, last: Sequence, why: &str) -> Quarantined {
+    let name = dir.file_name().unwrap_or_default();
+    Quarantined {
+        name: name.to_string_lossy().into_owned(),
         first,
         last,
-        disk_bytes,
+        disk_bytes: disk::allocated_bytes(dir),
         why: why.to_owned(),
-    })
+    }
 }
 
 /// Moves a database of dead letters into quarantine.
@@ -58,7 +64,7 @@ pub(crate) fn move_dead_letters(
     quarantine: &Path,
     why: &str,
 ) -> io::Result<Quarantined> {
-    disk::create_dir(quarantine)?;
+    disk::create_part(quarantine)?;
     let name = free_name(quarantine, dir);
     disk::rename(dir, &quarantine.join(&name))?;
     Ok(dead_letters(quarantine, name, why))
@@ -70,10 +76,10 @@ pub(crate) fn copy_dead_letters(
     quarantine: &Path,
     why: &str,
 ) -> io::Result<Quarantined> {
-    disk::create_dir(quarantine)?;
+    disk::create_part(quarantine)?;
     let name = free_name(quarantine, dir);
     let to = quarantine.join(&name);
-    disk::create_dir(&to)?;
+    disk::create_part(&to)?;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {

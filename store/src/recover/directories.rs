@@ -8,6 +8,7 @@ use crate::format::directory::generations_dir;
 use crate::generation::name::parse_revision;
 use crate::generation::removal::delete_dir;
 use crate::generation::survivors::Survivors;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A generation's directory as found.
@@ -19,13 +20,18 @@ pub(super) struct GenerationDir {
     pub(super) dir: PathBuf,
 }
 
-/// All of them, by age; what was to be deleted is.
+/// All of them, by age; what was to be deleted is, unless it is only looked.
 pub(super) fn find(
     options: &Options,
+    looks: bool,
     report: &mut OpenReport,
 ) -> Result<Vec<GenerationDir>, OpenError> {
     let parent = generations_dir(&options.dir);
-    let entries = std::fs::read_dir(&parent).map_err(|error| OpenError::io(&parent, &error))?;
+    let entries = match std::fs::read_dir(&parent) {
+        // A backup of an empty store, or a store of which no more than the folder was made.
+        Err(error) if looks && error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| OpenError::io(&parent, &error))?,
+    };
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| OpenError::io(&parent, &error))?;
@@ -41,13 +47,14 @@ pub(super) fn find(
         }
     }
     found.sort_by_key(|found| (found.id, found.revision));
-    finish_rewriting(&found, report)
+    finish_rewriting(&found, looks, report)
 }
 
 /// Of a generation that was being rewritten one revision stays: the newest that is complete. What was to be deleted
 /// from the middle of the log is.
 fn finish_rewriting(
     found: &[GenerationDir],
+    looks: bool,
     report: &mut OpenReport,
 ) -> Result<Vec<GenerationDir>, OpenError> {
     let mut left = Vec::new();
@@ -58,7 +65,7 @@ fn finish_rewriting(
         for candidate in group {
             if chosen.is_some_and(|chosen| chosen.revision == candidate.revision) {
                 left.push(candidate.clone());
-            } else {
+            } else if !looks {
                 discard(&candidate.dir)?;
                 report.finished_deletions += 1;
             }

@@ -1,10 +1,16 @@
 //! The lock on the store's directory: one process has it open.
 
 use crate::api::error::OpenError;
+use crate::engine::disk;
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the lock may be another's: who only looks has it for a moment, and a process that ends a little longer.
+const PATIENCE: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The directory's lock. It is let go expressly: closing the file would leave it to a child process that is just being
 /// started and has the descriptor until it executes its program.
@@ -50,9 +56,24 @@ impl Drop for DirLock {
     }
 }
 
+/// Where the lock is.
+pub(super) fn lock_file(dir: &Path) -> PathBuf {
+    dir.join("lock")
+}
+
+/// That another process has the directory, and which one says that it has.
+pub(super) fn in_use(dir: &Path) -> OpenError {
+    let mut text = String::new();
+    let read = File::open(lock_file(dir)).and_then(|file| file.take(20).read_to_string(&mut text));
+    OpenError::InUse {
+        dir: dir.to_path_buf(),
+        pid: read.ok().and_then(|_| text.trim().parse().ok()),
+    }
+}
+
 /// Takes the directory for this process; the lock file says who has it.
 pub(super) fn take_lock(dir: &Path) -> Result<DirLock, OpenError> {
-    let path = dir.join("lock");
+    let path = lock_file(dir);
     let io = |error: io::Error| OpenError::io(&path, &error);
     let mut file = File::options()
         .read(true)
@@ -61,15 +82,21 @@ pub(super) fn take_lock(dir: &Path) -> Result<DirLock, OpenError> {
         .truncate(false)
         .open(&path)
         .map_err(io)?;
-    match file.try_lock() {
+    disk::share(&path);
+    let mut patience = PATIENCE;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            other => break other,
+        }
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut text);
-            return Err(OpenError::InUse {
-                dir: dir.to_path_buf(),
-                pid: text.trim().parse().ok(),
-            });
+            return Err(in_use(dir));
         }
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }

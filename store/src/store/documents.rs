@@ -1,5 +1,5 @@
 //! Documents that are kept beside the log, each replaced as a whole: small, rarely written, and there even where the log
-//! takes nothing. They are no part of a backup.
+//! takes nothing. They are no part of a backup, and their owner's alone: there may be keys among them.
 
 use crate::engine::disk;
 use crate::format::checksummed::{verified, with_checksum};
@@ -19,10 +19,12 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) fn new(store: &Path, read_only: bool) -> Documents {
-        Documents {
-            dir: documents_dir(store),
-            read_only,
+        let dir = documents_dir(store);
+        if !read_only && dir.exists() {
+            // Earlier releases left it open to whoever came as far.
+            let _ = disk::make_private(&dir);
         }
+        Documents { dir, read_only }
     }
 
     /// Replaces the document `name`: after a crash there is the old one or the new one.
@@ -36,7 +38,8 @@ impl Documents {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
         disk::create_dir(&self.dir)?;
-        disk::write_atomically(&self.dir.join(name), &with_checksum(bytes.to_vec()))
+        disk::make_private(&self.dir)?;
+        disk::write_private(&self.dir.join(name), &with_checksum(bytes.to_vec()))
     }
 
     /// The document `name`, if there is one.

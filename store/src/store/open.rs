@@ -2,7 +2,7 @@
 //! from them.
 
 use super::Store;
-use super::dir_lock::{DirLock, take_lock};
+use super::dir_lock::{DirLock, in_use, lock_file, take_lock};
 use super::documents::Documents;
 use super::format_version::check_format;
 use super::stats::Statistics;
@@ -21,6 +21,7 @@ use crate::engine::ballast::Ballast;
 use crate::engine::failure::EngineError;
 use crate::engine::free_space::FreeSpace;
 use crate::engine::lock::locked;
+use crate::engine::sled::looking::{How, Looking};
 use crate::engine::{clock, disk, self_test};
 use crate::format::compression::Compressor;
 use crate::format::directory::{
@@ -45,6 +46,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Attempts to look while others open the store.
+const LOOKS_MAX: usize = 3;
 
 /// Opens the store, or creates it. Blocks while it recovers from a crash.
 pub fn open(options: Options) -> Result<(Writer, Store), OpenError> {
@@ -62,20 +67,47 @@ pub fn open_telling(
 }
 
 /// Opens an existing store to look at it while no gateway runs: nothing can be appended or removed through it, and what
-/// is read moves no cursor on disk.
+/// is read moves no cursor on disk. It takes the directory for as long as the handle lives, and tidies it.
 pub fn inspect(dir: impl Into<PathBuf>) -> Result<Store, OpenError> {
-    let dir = dir.into();
-    if !format_file(&dir).exists() {
-        return Err(OpenError::Io {
+    let options = existing(dir.into())?;
+    Ok(Parts::find(options, true, &mut |_| {})?.store())
+}
+
+/// Looks at an existing store without writing to its directory: for who may only read it, where the disk is full or
+/// mounted to be read, and without keeping anybody from opening it. What is read is copied, a generation at a time, to a
+/// folder for temporary files. Once somebody opens the store, reading what is not copied yet fails.
+pub fn look(dir: impl Into<PathBuf>) -> Result<Store, OpenError> {
+    let options = existing(dir.into())?;
+    let dir = options.dir.clone();
+    let lock = lock_file(&dir);
+    for _ in 0..LOOKS_MAX {
+        let begun = Looking::begin(&lock).map_err(|error| OpenError::io(&lock, &error))?;
+        let looking = Arc::new(begun.ok_or_else(|| in_use(&dir))?);
+        let found = Parts::look(options.clone(), looking.clone());
+        if looking.is_undisturbed() {
+            return found.map(Parts::store).map_err(|error| match error {
+                OpenError::NoSpace { why, .. } => OpenError::NoRoomToLook(why),
+                other => other,
+            });
+        }
+    }
+    Err(in_use(&dir))
+}
+
+/// The settings to look at the store in `dir`.
+fn existing(dir: PathBuf) -> Result<Options, OpenError> {
+    let format = format_file(&dir);
+    match format.try_exists() {
+        Ok(true) => Ok(Options {
+            max_size_bytes: u64::MAX,
+            ..Options::new(dir)
+        }),
+        Ok(false) => Err(OpenError::Io {
             path: dir,
             why: "there is no store here".into(),
-        });
+        }),
+        Err(error) => Err(OpenError::io(&format, &error)),
     }
-    let options = Options {
-        max_size_bytes: u64::MAX,
-        ..Options::new(dir)
-    };
-    Ok(Parts::find(options, true, &mut |_| {})?.store())
 }
 
 /// Makes a store in `to`, which must be absent or empty, from the backup in `from`. `progress` is told bytes done and
@@ -85,8 +117,21 @@ pub fn restore(
     to: &Path,
     progress: impl FnMut(u64, u64),
 ) -> Result<BackupReport, BackupError> {
-    let backup = inspect(from).map_err(BackupError::Unusable)?;
+    // It may lie where nothing can be written.
+    let backup = look(from).or_else(|error| match error {
+        OpenError::NoRoomToLook(_) => inspect(from),
+        other => Err(other),
+    });
+    let backup = backup.map_err(BackupError::Unusable)?;
     backup.backup(to, progress)
+}
+
+/// How the directory is held, and since when.
+struct Held {
+    lock: Option<Arc<DirLock>>,
+    looking: Option<Arc<Looking>>,
+    read_only: bool,
+    started: Instant,
 }
 
 /// What the handles are made of.
@@ -103,7 +148,8 @@ struct Parts {
     acknowledging: Arc<Acknowledging>,
     report: Arc<OpenReport>,
     device_bytes_at_open: Option<u64>,
-    lock: Arc<DirLock>,
+    /// Who only looks holds none.
+    lock: Option<Arc<DirLock>>,
 }
 
 impl Parts {
@@ -121,7 +167,7 @@ impl Parts {
         told(OpenProgress::default());
         check_format(&dir, read_only)?;
         self_test::self_test(&dir.join("generations.selftest")).map_err(OpenError::NoBarrier)?;
-        disk::create_dir(&generations_dir(&dir)).map_err(io)?;
+        disk::create_part(&generations_dir(&dir)).map_err(io)?;
         let mut report = OpenReport {
             ignored: unknown_names(&dir),
             ..OpenReport::default()
@@ -129,40 +175,77 @@ impl Parts {
         report.finished_deletions = finish_deletions(&dir).map_err(io)?;
         let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
         let space = Arc::new(FreeSpace::new(dir.clone(), options.free_bytes_min, ballast));
-        let mut recovered = recover(&options, &space, &report, told)?;
+        let recovered = recover(&options, &space, &report, told)?;
         if !read_only {
             // What it says is said again to the first commit.
             let _ = space.check();
         }
+        let held = Held {
+            lock: Some(Arc::new(lock)),
+            looking: None,
+            read_only,
+            started,
+        };
+        Parts::with_dead_letters(options, recovered, space, held)
+    }
+
+    /// Recovers what is there, from copies.
+    fn look(options: Options, looking: Arc<Looking>) -> Result<Parts, OpenError> {
+        let started = clock::now();
+        let dir = options.dir.clone();
+        check_format(&dir, true)?;
+        let report = OpenReport {
+            ignored: unknown_names(&dir),
+            ..OpenReport::default()
+        };
+        let ballast = Ballast::new(dir.join("ballast"), options.ballast_bytes);
+        let space = Arc::new(FreeSpace::new(dir, options.free_bytes_min, ballast));
+        let how = How::ToLook(&looking);
+        let recovered = Recovery::new(&options, report, how, &mut |_| {}).run()?;
+        let held = Held {
+            lock: None,
+            looking: Some(looking.clone()),
+            read_only: true,
+            started,
+        };
+        Parts::with_dead_letters(options, recovered, space, held)
+    }
+
+    fn with_dead_letters(
+        options: Options,
+        mut recovered: Recovered,
+        space: Arc<FreeSpace>,
+        held: Held,
+    ) -> Result<Parts, OpenError> {
+        let dir = options.dir.clone();
         let at = Place {
             store: dir.clone(),
             cache_bytes: options.cache_bytes,
             disk_bytes_max: options.max_size_bytes / 8,
-            read_only,
+            read_only: held.read_only,
+            looking: held.looking.clone(),
         };
         let (dead_letters, aside) =
             DeadLetters::open(at, space.clone()).map_err(|error| dead_letter_error(&dir, error))?;
         recovered.report.quarantined.extend(aside);
-        recovered.report.micros = clock::micros_since(started);
+        recovered.report.micros = clock::micros_since(held.started);
         recovered.catalog.quarantined = quarantine::list(&quarantine_dir(&dir));
-        Ok(Parts::new(
-            options,
-            read_only,
-            recovered,
-            dead_letters,
-            space,
-            lock,
-        ))
+        Ok(Parts::new(options, recovered, dead_letters, space, held))
     }
 
     fn new(
         options: Options,
-        read_only: bool,
         recovered: Recovered,
         dead_letters: DeadLetters,
         space: Arc<FreeSpace>,
-        lock: DirLock,
+        held: Held,
     ) -> Parts {
+        let Held {
+            lock,
+            looking,
+            read_only,
+            started: _,
+        } = held;
         let catalog = Arc::new(Mutex::new(recovered.catalog));
         let quarantine = Arc::new(Quarantine::new(catalog.clone(), &options.dir));
         let open = Arc::new(OpenGenerations::new(
@@ -170,6 +253,7 @@ impl Parts {
             space.clone(),
             quarantine.clone(),
             options.cache_bytes,
+            looking,
         ));
         let leftovers = Arc::new(Leftovers::default());
         let rotation = Rotation {
@@ -205,7 +289,7 @@ impl Parts {
             acknowledging: Arc::new(acknowledging),
             report: Arc::new(recovered.report),
             device_bytes_at_open: disk::device_bytes_written(),
-            lock: Arc::new(lock),
+            lock,
         }
     }
 
@@ -345,13 +429,13 @@ fn recover(
     report: &OpenReport,
     told: &mut dyn FnMut(OpenProgress),
 ) -> Result<Recovered, OpenError> {
-    let mut run = |copies| Recovery::new(options, report.clone(), copies, &mut *told).run();
-    let mut recovered = run(false);
+    let mut run = |how| Recovery::new(options, report.clone(), how, &mut *told).run();
+    let mut recovered = run(How::InPlace);
     if is_no_space(&recovered) && space.release_ballast() {
-        recovered = run(false);
+        recovered = run(How::InPlace);
     }
     match is_no_space(&recovered) {
-        true => run(true),
+        true => run(How::OrCopy),
         false => recovered,
     }
 }

@@ -27,7 +27,7 @@ pub struct Writer {
     /// The store's directory.
     pub(super) dir: PathBuf,
     /// Last field: the directory is free for others when everything else is closed.
-    pub(super) lock: Arc<DirLock>,
+    pub(super) lock: Option<Arc<DirLock>>,
 }
 
 impl Writer {
@@ -50,7 +50,7 @@ impl Writer {
                 sync_micros: 0,
             });
         }
-        let in_place = self.lock.in_place();
+        let in_place = self.lock.as_ref().map_or(Ok(()), |lock| lock.in_place());
         in_place.map_err(|why| CommitError::Failed {
             replaced: false,
             why,

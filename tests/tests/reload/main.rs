@@ -1,6 +1,7 @@
 //! SIGHUP: what the configuration says now is taken over while all else goes on, and what it cannot be changes
 //! nothing.
 
+mod asked;
 mod delivery;
 mod hour;
 mod places;

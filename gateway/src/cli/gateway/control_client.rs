@@ -134,7 +134,9 @@ impl ControlClient {
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
-        let stream = UnixStream::connect(&self.socket).await?;
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| went_away(&error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| went_away(&error))?;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::cli::Failure;
 
@@ -32,14 +33,24 @@ pub(in crate::cli) fn not_to_look(path: &Path) -> String {
     )
 }
 
-/// What in the store at `folder` keeps this user from opening it, if anything does. An opening writes too.
+/// What in the store at `folder` keeps this user from looking at it, if anything does.
+pub(in crate::cli) fn not_to_read(folder: &Path) -> Option<String> {
+    let closed = closed_folder(&folder.join("format"));
+    let what = closed.or_else(|| Walk::to_read().first_closed(folder, DEPTH_MAX))?;
+    Some(format!(
+        "{what}; {} may not look at this store: run this as {}, or as a member of the group that `group` in [gateway] \
+         names: the gateway gives it to them when it starts",
+        this_user(),
+        owner_of(folder)
+    ))
+}
+
+/// What in the store at `folder` keeps this user from changing it, if anything does.
 pub(in crate::cli) fn not_to_open(folder: &Path) -> Option<String> {
     let closed = closed_folder(&folder.join("format"));
-    let mut files = FILES_MAX;
-    let what = closed.or_else(|| first_closed(folder, DEPTH_MAX, &mut files))?;
+    let what = closed.or_else(|| Walk::to_write().first_closed(folder, DEPTH_MAX))?;
     Some(format!(
-        "{what}; {} may not open this store, which writes to it: run this as {}. While the gateway runs it is asked \
-         instead, and members of `group` in [gateway] may look",
+        "{what}; {} may not change this store: run this as {}. Members of `group` in [gateway] may look",
         this_user(),
         owner_of(folder)
     ))
@@ -89,26 +100,63 @@ fn closed_folder(path: &Path) -> Option<String> {
     Some(format!("{} {}", closed.display(), belongs(&found)))
 }
 
-/// The first file or folder at or below `path` that this user may not read and write.
-fn first_closed(path: &Path, depth: usize, files: &mut usize) -> Option<String> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    let wanted = match found.is_dir() {
-        true => Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
-        false => Access::READ_OK | Access::WRITE_OK,
-    };
-    if rustix::fs::access(path, wanted).is_err() {
-        return Some(format!("{} {}", path.display(), belongs(&found)));
-    }
-    if !found.is_dir() || depth == 0 {
-        return None;
-    }
-    for entry in std::fs::read_dir(path).ok()?.flatten() {
-        *files = files.checked_sub(1)?;
-        if let Some(closed) = first_closed(&entry.path(), depth - 1, files) {
-            return Some(closed);
+/// A look at the files of a store, one after the other.
+struct Walk {
+    files: usize,
+    of_folders: Access,
+    of_files: Access,
+    /// Beginnings of names that are not looked at.
+    but: &'static [&'static str],
+}
+
+impl Walk {
+    /// Whether all can be read that is looked at: not the documents, the reserve, or what can be done without.
+    fn to_read() -> Walk {
+        Walk {
+            files: FILES_MAX,
+            of_folders: Access::READ_OK | Access::EXEC_OK,
+            of_files: Access::READ_OK,
+            but: &["documents", "ballast", "quarantine", "aside", "snap."],
         }
     }
-    None
+
+    /// Whether all can be read and written.
+    fn to_write() -> Walk {
+        Walk {
+            files: FILES_MAX,
+            of_folders: Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+            of_files: Access::READ_OK | Access::WRITE_OK,
+            but: &[],
+        }
+    }
+
+    /// The first file or folder at or below `path` that this user may not use so.
+    fn first_closed(&mut self, path: &Path, depth: usize) -> Option<String> {
+        let found = std::fs::metadata(path).ok()?;
+        let wanted = match found.is_dir() {
+            true => self.of_folders,
+            false => self.of_files,
+        };
+        // On a disk that is mounted to be read nobody may write: that is said by what fails.
+        if rustix::fs::access(path, wanted).is_err_and(|error| error != Errno::ROFS) {
+            return Some(format!("{} {}", path.display(), belongs(&found)));
+        }
+        if !found.is_dir() || depth == 0 {
+            return None;
+        }
+        for entry in std::fs::read_dir(path).ok()?.flatten() {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            if self.but.iter().any(|but| name.starts_with(but.as_bytes())) {
+                continue;
+            }
+            self.files = self.files.checked_sub(1)?;
+            if let Some(closed) = self.first_closed(&entry.path(), depth - 1) {
+                return Some(closed);
+            }
+        }
+        None
+    }
 }
 
 /// `belongs to tidegate:ops (mode 0750)`

@@ -11,7 +11,7 @@ use super::envelope::{write_envelope, write_json};
 use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
-use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::event_store::{self, EventStore};
 use crate::cli::gateway::{known_names, permission};
 use crate::cli::terminal::table::{Table, printable};
 use crate::cli::terminal::{color, figures, question};
@@ -217,6 +217,9 @@ fn drop_letters(
     format: OutputFormat,
 ) -> Result<(), Failure> {
     let store = EventStore::find(place)?;
+    if let EventStore::OnDisk(_, folder) = &store {
+        event_store::check_owner(folder)?;
+    }
     if which.all && which.upstream.is_none() {
         ask_to_drop(held(&store)?, "", yes)?;
         return drop_all(store, place, format);

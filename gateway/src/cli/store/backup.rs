@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
 use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
-use crate::cli::gateway::event_store::EventStore;
+use crate::cli::gateway::event_store;
 use crate::cli::gateway::permission;
 use crate::cli::terminal::figures;
 use crate::cli::terminal::progress_bar::ProgressBar;
@@ -21,11 +21,12 @@ pub(super) fn back_up(place: &Place, folder: &Path, format: OutputFormat) -> Res
     // The gateway works in a folder of its own.
     let folder = std::path::absolute(folder)?;
     let bar = ProgressBar::new();
-    let copied = match EventStore::find(place)? {
-        EventStore::OnDisk(store, _) => {
+    let copied = match ControlClient::connect(&place.data_dir)? {
+        None => {
+            let store = event_store::held(&place.store_dir())?;
             backup(&store, &folder, |done, all| bar.advance(done, all)).map_err(Failure::new)?
         }
-        EventStore::Served(client) => by_gateway(&client, &folder, &bar)?,
+        Some(client) => by_gateway(&client, &folder, &bar)?,
     };
     bar.finish();
     write_copied("backed up", &copied, &folder, format)

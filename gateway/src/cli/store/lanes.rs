@@ -4,7 +4,9 @@ use std::io::Write;
 
 use clap::Subcommand;
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tidegate_rules::decision::Destinations;
+use tidegate_store::Store;
 
 use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
@@ -12,6 +14,7 @@ use crate::cli::gateway::control_client::{ControlClient, percent_encoded};
 use crate::cli::gateway::event_store::EventStore;
 use crate::cli::gateway::known_names;
 use crate::cli::terminal::table::printable;
+use crate::observe::status::StrandedLane;
 use crate::run::config::Place;
 
 /// What `tidegate store lanes` takes.
@@ -34,7 +37,7 @@ pub(super) enum Command {
     },
 }
 
-/// Carries it out through the running gateway.
+/// Carries it out through the running gateway; what waits is shown without one, too.
 ///
 /// # Errors
 /// When none runs, or it refuses.
@@ -44,11 +47,14 @@ pub(super) fn run(command: &Command, place: &Place, format: OutputFormat) -> Res
         let known = known_names::of_upstreams(&store, place)?;
         known_names::check("upstream", to, &known)?;
     }
-    let EventStore::Served(client) = store else {
-        let message = "only a running gateway knows what waits behind no upstream: start it first";
-        return Err(Failure::new(message));
+    let answer = match (&store, command) {
+        (EventStore::Served(client), _) => ask(client, command)?,
+        (EventStore::OnDisk(store, _), Command::List) => stranded(store, place),
+        (EventStore::OnDisk(..), _) => {
+            let message = "only a running gateway can move or drop what waits: start it first";
+            return Err(Failure::new(message));
+        }
     };
-    let answer = ask(&client, command)?;
     let mut output = std::io::stdout().lock();
     if format == OutputFormat::Json {
         writeln!(output, "{answer:#}")?;
@@ -74,6 +80,25 @@ pub(super) fn run(command: &Command, place: &Place, format: OutputFormat) -> Res
         Command::Drop { .. } => writeln!(output, "{} dropped", count("dropped"))?,
     }
     Ok(())
+}
+
+/// What waits behind names that the configuration has no upstream for.
+fn stranded(store: &Store, place: &Place) -> Value {
+    if place.config.is_none() {
+        eprintln!(
+            "without a configuration it is not known which upstreams there are: all that waits is shown"
+        );
+    }
+    let is_known = |name: &str| place.upstreams.iter().any(|known| known == name);
+    let lanes = store.lanes().into_iter();
+    let lanes =
+        lanes.filter(|lane| lane.name != Destinations::DEAD_LETTER && !is_known(&lane.name));
+    let waiting = lanes.map(|lane| StrandedLane {
+        waiting: store.backlog(lane.id).events,
+        name: lane.name,
+    });
+    let waiting: Vec<_> = waiting.filter(|lane| lane.waiting > 0).collect();
+    json!({ "stranded": waiting })
 }
 
 fn ask(client: &ControlClient, command: &Command) -> Result<Value, Failure> {

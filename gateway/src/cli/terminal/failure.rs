@@ -36,6 +36,12 @@ impl Failure {
         Failure::Said(BAD_CONFIG)
     }
 
+    /// A bad configuration in one line, on standard error.
+    pub(in crate::cli) fn bad_config(message: &str) -> Failure {
+        eprintln!("tidegate: {message}");
+        Failure::Said(BAD_CONFIG)
+    }
+
     /// What the command line lacks, on standard error.
     pub(in crate::cli) fn wrong_command_line(message: &str) -> Failure {
         eprintln!("tidegate: {message}");

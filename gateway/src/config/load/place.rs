@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use tidegate_rules::diagnostic::Diagnostic;
 use toml_edit::{Document, Item};
 
-use super::syntax::document;
-use super::{ROOT, text_of};
+use super::{FILE_BYTES_MAX, ROOT, syntax, text_of};
 use crate::config::context::{Context, Variables};
 use crate::config::gateway::GATEWAY;
 use crate::config::key::AnyKey;
@@ -56,14 +55,30 @@ impl Place {
 /// # Errors
 /// What keeps it from being known, and nothing else.
 pub fn place(path: &Path) -> Result<Place, Vec<Diagnostic>> {
-    let text = text_of(path)?;
+    let text = text_of(path).or_else(|refused| match std::fs::read(path) {
+        // Where what is no text stands elsewhere, the one folder can be read all the same.
+        Ok(bytes) if bytes.len() as u64 <= FILE_BYTES_MAX => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            match names_no_text(&text) {
+                true => Err(refused),
+                false => Ok(text),
+            }
+        }
+        _ => Err(refused),
+    })?;
     place_in(path, &text, &|name| std::env::var(name).ok())
 }
 
 fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let document = document(&file, text)?;
-    let context = Context::new(path, &file, text, variables, &[]);
+    let (sound, mistakes) = syntax::sound(&file, text);
+    let Ok(document) = Document::parse(sound.as_str()) else {
+        return Err(mistakes);
+    };
+    if leaves_out(text, &sound, GATEWAY.data_dir.name) {
+        return Err(mistakes);
+    }
+    let context = Context::new(path, &file, text, variables, &[]).with_errors(mistakes);
     let data_dir = only(&context, &document, &ROOT.gateway)
         .table(&ROOT.gateway)
         .and_then(|section| section.read(&GATEWAY.data_dir));
@@ -78,11 +93,24 @@ fn place_in(path: &Path, text: &str, variables: Variables<'_>) -> Result<Place, 
     Ok(Place {
         config: Some(path.to_owned()),
         data_dir,
-        max_size_bytes: max_size_bytes.filter(|_| is_read),
+        max_size_bytes: max_size_bytes
+            .filter(|_| is_read && !leaves_out(text, &sound, STORE.max_size.name)),
         id: id_in(&document),
         sources: names(&document, &ROOT.sources),
         upstreams: names(&document, &ROOT.upstreams),
     })
+}
+
+/// Whether a line that may say where the data lies is no text.
+fn names_no_text(text: &str) -> bool {
+    let mut lines = text.lines();
+    lines.any(|line| line.contains(GATEWAY.data_dir.name) && line.contains('\u{fffd}'))
+}
+
+/// Whether one of the lines that were left out speaks of `key`: then nobody knows what is meant.
+fn leaves_out(text: &str, sound: &str, key: &str) -> bool {
+    let mut lines = text.lines().zip(sound.lines());
+    lines.any(|(line, left)| line != left && line.contains(key))
 }
 
 fn id_in(document: &Document<&str>) -> Option<String> {
@@ -159,6 +187,22 @@ mod tests {
                 None,
             ),
             ("data_dir = \"/d\"\n[sources]\na = 1", "/d", None),
+            ("id = = 1\ndata_dir = \"/d\"", "/d", None),
+            ("id = \"open\ndata_dir = \"/d\"", "/d", None),
+            ("id = 1\nid = 2\ndata_dir = \"/d\"", "/d", None),
+            ("data_dir = \"/d\"\n[store\nmax_size = \"4MiB\"", "/d", None),
+            ("data_dir = \"/d\"\n[store]\nmax_size = 4MiB", "/d", None),
+            (
+                "data_dir = \"/d\"\n[sources.a\ntype = 1\n[upstreams.b]\n",
+                "/d",
+                None,
+            ),
+            ("data_dir = \"/d\"\n\0\u{7}\n", "/d", None),
+            (
+                "data_dir = \"/d\"\n[sources.a]\nx = \"\"\"\nno end",
+                "/d",
+                None,
+            ),
         ];
         for (text, folder, max) in fine {
             let text = format!("[gateway]\n{text}\n");
@@ -175,6 +219,16 @@ mod tests {
             ("[gateway]\ndata_dir = 3", "data_dir"),
             ("[gateway]\ndata_dir = \"${NOT_SET}\"", "NOT_SET"),
             ("[gateway\ndata_dir = \"/d\"", ""),
+            ("[gateway]\ndata_dir = \"/d", ""),
+            ("[gateway]\ndata_dir = /d", ""),
+            (
+                "[gateway]\ndata_dir = \"/d\"\ndata_dir = \"/e\"",
+                "duplicate key",
+            ),
+            (
+                "[gateway]\nid = 1\n[gateway]\ndata_dir = \"/d\"",
+                "duplicate key",
+            ),
         ];
         for (text, word) in wrong {
             let said = found(text).expect_err(text);

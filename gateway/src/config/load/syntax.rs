@@ -8,20 +8,6 @@ use crate::config::context::Span;
 /// Errors shown at once; a file with more is hardly one of ours.
 const ERRORS_MAX: usize = 20;
 
-/// `text` as TOML, all of it.
-///
-/// # Errors
-/// The first thing that is none.
-pub(super) fn document<'t>(
-    file: &str,
-    text: &'t str,
-) -> Result<Document<&'t str>, Vec<Diagnostic>> {
-    Document::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        vec![Diagnostic::error(file, text, span, one_line(&error))]
-    })
-}
-
 /// What the library says, on one line.
 fn one_line(error: &TomlError) -> String {
     error.message().lines().collect::<Vec<_>>().join(", ")
@@ -49,7 +35,7 @@ fn left_out(file: &str, text: &str, errors: &mut Vec<Diagnostic>) -> String {
             errors.push(told(file, text, &sound, 0..0, one_line(&error)));
             break;
         };
-        let lines = lines_at(&sound, span.start);
+        let lines = unclosed(&sound, span.start).unwrap_or_else(|| lines_at(&sound, span.start));
         if left_out_to != Some(lines.start) {
             errors.push(told(file, text, &sound, span, one_line(&error)));
         }
@@ -76,6 +62,17 @@ fn told(file: &str, text: &str, sound: &str, span: Span, message: String) -> Dia
     let line = sound[..first.start].matches('\n').count() + 1;
     let message = format!("duplicate key; the first one is in line {line}");
     Diagnostic::error(file, text, span, message).with_place(first, "the first one is here")
+}
+
+/// All from the line on where a text of several lines begins that has no end.
+fn unclosed(text: &str, at: usize) -> Option<Span> {
+    if !text.get(at..)?.trim().is_empty() {
+        return None;
+    }
+    let quotes = ["\"\"\"", "'''"].map(|quotes| text.rfind(quotes));
+    let opened = quotes.into_iter().flatten().max()?;
+    let start = text[..opened].rfind('\n').map_or(0, |end| end + 1);
+    Some(start..text.len())
 }
 
 /// The lines to leave out where something at `at` is wrong: that one, or the whole section where it is its heading.
@@ -192,6 +189,20 @@ mod tests {
                 said.len() == 1 && said[0].contains(&expected),
                 "{text}: {said:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_text_without_an_end_takes_all_behind_it_and_nothing_before() {
+        for quotes in ["\"\"\"", "'''"] {
+            let text = format!("[a]\nx = 1\n[b]\ny = {quotes}\nmore\n[c]\nz = 3\n");
+            let (sound, errors) = sound("f", &text);
+            assert_eq!(errors.len(), 1, "{errors:#?}");
+            let document = Document::parse(sound.as_str()).expect("TOML");
+            let table = document.as_table();
+            assert_eq!(table["a"]["x"].as_integer(), Some(1));
+            assert!(table.get("c").is_none());
+            assert_eq!(sound.len(), text.len());
         }
     }
 

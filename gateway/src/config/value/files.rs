@@ -3,7 +3,9 @@
 //! They are looked at when the configuration is read, so that a missing file or an open secret
 //! is found by `tidegate check` and not by the first connection at night.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -163,13 +165,12 @@ fn read(
         section.context.has_read(held.clone());
         return Some(Arc::clone(&held.text));
     }
-    let size = std::fs::metadata(path).map(|metadata| metadata.len());
-    if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
-        section.report(key, format!("{} is too large to be meant", path.display()));
-        return None;
-    }
-    let bytes = match std::fs::read(path) {
+    let bytes = match bytes_of_file(path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            section.report(key, format!("{} is too large to be meant", path.display()));
+            return None;
+        }
         Err(error) => {
             let why = plain(&error);
             section.report(key, format!("cannot read {}: {why}", path.display()));
@@ -198,8 +199,37 @@ fn read(
     (by == Reader::Anybody || is_closed(section, key, path)).then_some(text)
 }
 
+/// The bytes of a file, which is one: reading a pipe or a device may never end.
+pub(in crate::config) fn bytes_of_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut options = File::options();
+    // A pipe would be waited for while it is opened, until somebody writes to it.
+    options.read(true).custom_flags(O_NONBLOCK);
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !found.is_file() {
+        return Err(std::io::Error::other(
+            "it is no file but a pipe or a device",
+        ));
+    }
+    if found.len() > bytes_max {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    match read as u64 > bytes_max {
+        true => Err(ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
+}
+
+/// As the system calls it.
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
 /// What tells one content of a file from another.
-fn digest(bytes: &[u8]) -> String {
+pub(in crate::config) fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::unistd::Group;
 use tokio::net::UnixListener;
 
+use crate::config::store_dir;
 use crate::control::{ControlError, fresh_socket};
 use crate::observe::Observe;
 
@@ -41,7 +42,9 @@ impl SocketFile {
     ) -> SocketFile {
         let given = group.map(|name| {
             let gid = number_of(name)?;
-            open_folder(path.parent().unwrap_or(Path::new(".")), name, gid)?;
+            let folder = path.parent().unwrap_or(Path::new("."));
+            open_folder(folder, name, gid)?;
+            open_store(folder, name, gid, observe);
             Ok::<u32, String>(gid)
         });
         let group = match given.transpose() {
@@ -173,6 +176,26 @@ fn open_folder(folder: &Path, name: &str, gid: u32) -> Result<(), String> {
         )),
     }
 }
+
+/// Lets the group look at the store in `folder` while no gateway runs.
+fn open_store(folder: &Path, name: &str, gid: u32, observe: &Observe) {
+    let store = store_dir(folder);
+    match tidegate_store::let_group_look(&store, gid) {
+        Ok(()) => observe.clear("gateway", CLOSED_STORE),
+        Err(error) => {
+            let shown = store.display();
+            let what = format!(
+                "while no gateway runs the group `{name}` may not look at the store: something in {shown} cannot be given \
+                 to it: {error}; run `chown -R --reference={} {shown}` and restart the gateway",
+                folder.display()
+            );
+            observe.raise("gateway", CLOSED_STORE, &what);
+        }
+    }
+}
+
+/// The kind of trouble.
+const CLOSED_STORE: &str = "group_store";
 
 /// Changes the group of a file that has another one.
 fn give(path: &Path, gid: u32) -> std::io::Result<()> {

@@ -34,7 +34,7 @@ thread_local! {
 }
 
 /// Lets `write` write its line however often it does: whoever calls this bounds it.
-pub(in crate::observe) fn always(write: impl FnOnce()) {
+pub(crate) fn always(write: impl FnOnce()) {
     let before = ALWAYS.replace(true);
     write();
     ALWAYS.set(before);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::observe::{Happening, SystemEvent};
@@ -10,7 +11,7 @@ use crate::observe::{Happening, SystemEvent};
 pub const SUBJECT: &str = "configuration";
 
 /// Names of sources or upstreams that are others than before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// They are new.
     pub added: Vec<String>,
@@ -22,7 +23,7 @@ pub struct Changes {
 
 impl Changes {
     /// `+new -gone ~other`; `as before` where nothing is.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let signed = |sign: char, names: &[String]| {
             let signed = names.iter().map(|name| format!("{sign}{name}"));
             signed.collect::<Vec<_>>()

@@ -10,6 +10,7 @@ use tidegate_rules::diagnostic::Diagnostic;
 
 use super::credentials::{CREDENTIALS, read_again};
 use super::{Gateway, way};
+use crate::control::{ReloadReport, ReloadRequest};
 use crate::observe::audit::who::Who;
 use crate::observe::process::configuration::{
     Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT,
@@ -27,10 +28,10 @@ const RESTART: &str = "restart";
 const MISTAKES_MAX: usize = 3;
 
 /// What a gateway that runs is told to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Told {
-    /// Read the configuration again.
-    Reload,
+    /// Read the configuration again, and say what came of it to who asks.
+    Reload(Option<ReloadRequest>),
     /// Read certificates and secrets again.
     Credentials,
     /// Try again what could not be taken.
@@ -41,10 +42,17 @@ impl Gateway {
     /// Does what it is told.
     pub(super) async fn obey(&mut self, told: Told) {
         match told {
-            Told::Reload => {
+            Told::Reload(request) => {
                 systemd::reloading();
-                self.reload().await;
+                let who = request.as_ref().map(|request| request.who.clone());
+                let report = self
+                    .reload(who.unwrap_or_else(|| Who::signal("SIGHUP")))
+                    .await;
                 systemd::ready(&self.config.gateway.id);
+                if let Some(request) = request {
+                    // Who asked may have gone.
+                    let _ = request.report.send(report);
+                }
             }
             Told::Credentials => self.read_credentials().await,
             Told::Again => self.take_all().await,
@@ -52,7 +60,7 @@ impl Gateway {
         self.credentials.watch(&self.sources, &self.upstreams);
     }
 
-    async fn reload(&mut self) {
+    async fn reload(&mut self, who: Who) -> ReloadReport {
         let running = Arc::clone(&self.config);
         let read = tokio::task::spawn_blocking(move || {
             config::load_again(&running).map_err(|mistakes| {
@@ -61,16 +69,25 @@ impl Gateway {
             })
         });
         let taken = match read.await {
-            Ok(Ok(config)) => self.take(config).await,
+            Ok(Ok(config)) => self.take(config, &who).await,
             Ok(Err(mistakes)) => Err(mistakes),
             Err(error) => Err(vec![format!("it could not be read: {error}")]),
         };
+        let config = self.config.path.display().to_string();
         match taken {
-            Ok(()) => {
+            Ok(report) => {
                 self.observe.clear(SUBJECT, REFUSED);
                 self.observe.clear_kind(CREDENTIALS);
+                ReloadReport { config, ..report }
             }
-            Err(errors) => self.refuse(&errors),
+            Err(refused) => {
+                self.refuse(&refused);
+                ReloadReport {
+                    config,
+                    refused,
+                    ..ReloadReport::default()
+                }
+            }
         }
     }
 
@@ -114,7 +131,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Why it cannot be run; nothing has changed then.
-    async fn take(&mut self, config: Config) -> Result<(), Vec<String>> {
+    async fn take(&mut self, config: Config, who: &Who) -> Result<ReloadReport, Vec<String>> {
         let keys = config.keys_for_a_restart(&self.started_with);
         self.take_rules(&config).await?;
         for warning in &config.warnings {
@@ -124,20 +141,27 @@ impl Gateway {
         let before = std::mem::replace(&mut self.config, config);
         self.take_all().await;
         health::check_limits(&self.config, &self.observe);
-        let who = Who::signal("SIGHUP");
-        self.in_force.configuration(&self.config, Some(&who));
+        self.in_force.configuration(&self.config, Some(who));
         let restart = restart(&keys);
         match &restart {
             Some(what) => self.observe.raise(SUBJECT, RESTART, what),
             None => self.observe.clear(SUBJECT, RESTART),
         }
+        let sources = changes(&before.sources, &self.config.sources, |of| &of.name);
+        let upstreams = changes(&before.upstreams, &self.config.upstreams, |of| &of.name);
         self.observe.emit_change(&ConfigurationTaken {
             path: &self.config.path,
-            sources: changes(&before.sources, &self.config.sources, |of| &of.name),
-            upstreams: changes(&before.upstreams, &self.config.upstreams, |of| &of.name),
+            sources: sources.clone(),
+            upstreams: upstreams.clone(),
             restart: &keys,
         });
-        Ok(())
+        Ok(ReloadReport {
+            sources,
+            upstreams,
+            restart_needed: keys,
+            is_behind: self.is_behind,
+            ..ReloadReport::default()
+        })
     }
 
     /// Rules are put in force for the upstreams to come, before any of these comes or goes: what is decided from

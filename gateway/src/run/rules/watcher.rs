@@ -251,7 +251,7 @@ mod tests {
             active,
             status: watch::Sender::new(RulesStatus::default()),
             told: Told::new(rules, &observe),
-            in_force: Arc::new(InForce::open(&store, &observe)),
+            in_force: Arc::new(InForce::open(&store)),
             store: store.clone(),
         };
         let running = tokio::spawn(async move { watcher.watch().await });

@@ -38,7 +38,8 @@ fn connect(address: SocketAddr, user: Option<&str>, password: Option<&str>) {
 
 /// Posts with these logins over one connection; none is let in.
 fn post(address: SocketAddr, login: &str, times: u64) {
-    let stream = TcpStream::connect(address).expect("it listens");
+    // It comes up beside the listener that the harness waits for.
+    let stream = wait::find("it listens", || TcpStream::connect(address));
     let mut answers = std::io::BufReader::new(stream.try_clone().expect("a stream"));
     let mut stream = stream;
     for _ in 0..times {

@@ -1,6 +1,7 @@
 //! Issue 12, number 9: each change of rules, configuration, secrets, lanes and dead letters, and each refused login, is one
 //! system event with who made it and the digests before and after; a flood of refusals is a few events and its count.
 
+mod durable;
 mod logins;
 
 use std::os::unix::fs::PermissionsExt;

@@ -6,12 +6,12 @@ use hyper::StatusCode;
 use serde_json::json;
 use tidegate_store::{LaneId, ReadBatch, ReadLimit, Sequence, Store};
 
-use super::ApiContext;
-use super::blocking::{Panicked, off_thread};
-use super::dead_letters::{RetryError, commit, lane_of};
-use super::history::HistoryError;
-use super::request::peer::Peer;
-use super::response::{self, ApiResponse};
+use crate::control::ApiContext;
+use crate::control::blocking::{Panicked, off_thread};
+use crate::control::dead_letters::{RetryError, commit, lane_of};
+use crate::control::history::HistoryError;
+use crate::control::request::peer::Peer;
+use crate::control::response::{self, ApiResponse};
 use crate::event::dead_letter::outputs::in_their_places;
 use crate::event::record::{self, Record, Routed};
 use crate::observe::audit::{Change, What};
@@ -25,7 +25,7 @@ const PIECE: ReadLimit = ReadLimit {
 const CLASSES: u8 = 4;
 
 /// `GET /store/lanes`
-pub(super) fn list(context: &ApiContext) -> ApiResponse {
+pub(in crate::control) fn list(context: &ApiContext) -> ApiResponse {
     response::of_history(Ok(json!({ "stranded": context.stranded() })))
 }
 
@@ -43,7 +43,11 @@ fn stranded(context: &ApiContext, name: &str) -> Result<LaneId, HistoryError> {
 }
 
 /// `DELETE /store/lanes/NAME`: what waits there is given up for good.
-pub(super) async fn drop(context: Arc<ApiContext>, name: String, peer: Peer) -> ApiResponse {
+pub(in crate::control) async fn drop(
+    context: Arc<ApiContext>,
+    name: String,
+    peer: Peer,
+) -> ApiResponse {
     let dropped = off_thread({
         let (context, name) = (Arc::clone(&context), name.clone());
         move || {
@@ -67,7 +71,7 @@ pub(super) async fn drop(context: Arc<ApiContext>, name: String, peer: Peer) -> 
 
 /// `POST /store/lanes/NAME/move?to=UPSTREAM`: commits what waits anew for an upstream. A crash meanwhile repeats a piece
 /// and loses nothing.
-pub(super) async fn move_to(
+pub(in crate::control) async fn move_to(
     context: Arc<ApiContext>,
     name: &str,
     to: &str,
