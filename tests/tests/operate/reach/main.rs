@@ -353,7 +353,7 @@ fn number_8_where_the_group_cannot_be_let_in_that_is_said() {
     }
     // The group, what is changed before the start, and words of the trouble.
     type Case = (&'static str, fn(&Gateway), &'static [&'static str]);
-    let cases: [Case; 4] = [
+    let cases: [Case; 3] = [
         (
             "group = \"no-such-group\"",
             |_| (),
@@ -368,7 +368,6 @@ fn number_8_where_the_group_cannot_be_let_in_that_is_said() {
                 "chgrp audio",
             ],
         ),
-        ("group = \"\"", |_| (), &["no group ``"]),
         (
             "group = \"games\"",
             |gateway| {
