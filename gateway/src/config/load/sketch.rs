@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Item};
 
-use super::syntax;
+use super::{FILE_BYTES_MAX, syntax};
+use crate::config::value::files::bytes_of_file;
 
 /// The rules of a configuration, and the upstreams that they may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// What the file at `path` tells, if it names a rules folder.
     pub(crate) fn of(path: &Path) -> Option<Sketch> {
-        let text = std::fs::read_to_string(path).ok()?;
+        let bytes = bytes_of_file(path, FILE_BYTES_MAX).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
         let (sound, _) = syntax::sound("", &text);
         let document = Document::parse(sound.as_str()).ok()?;
         let rules = document.as_table().get("gateway")?.get("rules")?.as_str()?;
