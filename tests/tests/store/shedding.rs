@@ -49,7 +49,7 @@ fn urgent_events_all_arrive_while_low_ones_are_shed_and_accounted_for() {
     let Some(mut broker) = Mosquitto::new(TEST) else {
         return;
     };
-    let mut gateway = shedding("max_size = \"8MiB\"\nkeep_for = \"0s\"", &broker);
+    let mut gateway = shedding("max_size = \"3MiB\"\nkeep_for = \"0s\"", &broker);
     gateway.start();
     let mut alarms = BTreeSet::new();
     alarms.extend(publish(&gateway, ALARM..ALARM + 1, 500).acknowledged);
