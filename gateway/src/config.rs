@@ -31,7 +31,7 @@ pub use connection::port::{Parity, PortMatch, PortSettings};
 pub use connection::server_tls::ServerTls;
 pub use context::ReadFile;
 pub use gateway::Gateway;
-pub(crate) use gateway::store_dir;
+pub(crate) use gateway::{SOCKET, store_dir};
 pub use key::{AnyKey, Takes, unit};
 pub use lane::{Backfill, LaneSettings};
 pub use load::render;

@@ -27,17 +27,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use crate::config::Api;
 use crate::config::value::address::cannot_listen;
+use crate::config::{Api, SOCKET};
 pub use context::{ApiContext, Named};
 pub use request::reload::{ReloadReport, ReloadRequest};
 use server::allowed_hosts::AllowedHosts;
 pub use server::answers::Answers;
 pub(crate) use server::socket::is_no_space;
 use server::socket::{SOCKET_PATH_BYTES_MAX, SocketFile};
-
-/// The socket's name in the data directory.
-pub const SOCKET: &str = "tidegate.sock";
 
 /// How often the API's address is tried where another program has it.
 const API_AGAIN: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ pub(crate) mod bloom;
 pub(crate) mod checksummed;
 pub(crate) mod compression;
 pub(crate) mod directory;
+pub(crate) mod frame;
 pub(crate) mod large;
 pub(crate) mod pack;
 pub(crate) mod route;

@@ -41,6 +41,9 @@ pub struct Gateway {
     pub dedup_window: usize,
 }
 
+/// The control socket's name in `data_dir`.
+pub(crate) const SOCKET: &str = "tidegate.sock";
+
 /// The folder of the event store in `data_dir`.
 pub(crate) fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("store")

@@ -8,6 +8,7 @@ pub(crate) mod sketch;
 mod syntax;
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use tidegate_rules::diagnostic::{Diagnostic, Sources, render_all};
@@ -91,30 +92,29 @@ pub(crate) fn read_files_again<S: Kinds, U: Kinds>(
 
 /// The text of the file `path` for a gateway that runs, which must not wait for a pipe.
 fn text_again(path: &Path) -> Result<String, Vec<Diagnostic>> {
-    let bytes = files::bytes_of_file(path, FILE_BYTES_MAX).map_err(|error| {
-        let file = path.display().to_string();
-        let message = format!("cannot read {file}: {}", files::plain(&error));
-        vec![Diagnostic::error(&file, "", 0..0, message)]
-    })?;
-    decoded(path, bytes)
+    decoded(path, files::bytes_of_file(path, FILE_BYTES_MAX))
 }
 
 /// The text of the file `path`.
 fn text_of(path: &Path) -> Result<String, Vec<Diagnostic>> {
-    let file = path.display().to_string();
-    let refused = |message: String| vec![Diagnostic::error(&file, "", 0..0, message)];
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if size > FILE_BYTES_MAX {
-        return Err(refused(format!("{file} is too large to be meant")));
-    }
-    let bytes = std::fs::read(path)
-        .map_err(|error| refused(format!("cannot read {file}: {}", files::plain(&error))))?;
-    decoded(path, bytes)
+    let read = match size > FILE_BYTES_MAX {
+        true => Err(ErrorKind::FileTooLarge.into()),
+        false => std::fs::read(path),
+    };
+    decoded(path, read)
 }
 
-fn decoded(path: &Path, bytes: Vec<u8>) -> Result<String, Vec<Diagnostic>> {
+fn decoded(path: &Path, read: io::Result<Vec<u8>>) -> Result<String, Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    let bytes = read.map_err(|error| {
+        let message = match error.kind() {
+            ErrorKind::FileTooLarge => format!("{file} is too large to be meant"),
+            _ => format!("cannot read {file}: {}", files::plain(&error)),
+        };
+        vec![Diagnostic::error(&file, "", 0..0, message)]
+    })?;
     text::utf8(bytes).map_err(|error| {
-        let file = path.display().to_string();
         let text = String::from_utf8_lossy(&error.bytes);
         let span = error.at..error.at + 1;
         vec![Diagnostic::error(&file, &text, span, error.to_string())]

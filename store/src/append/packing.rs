@@ -1,4 +1,4 @@
-//! A commit packed into blocks, and its large records into parts or into frames of the value log.
+//! A commit packed into blocks, and what of it goes into parts or into frames of the value log.
 
 use crate::Sequence;
 use crate::append::commit::Commit;
@@ -7,10 +7,18 @@ use crate::catalog::tail::TailBlock;
 use crate::engine::sled::Writes;
 use crate::format::block::{self, BlockPlace};
 use crate::format::compression::Compressor;
-use crate::format::large::{self, FRAME_HEADER_BYTES};
+use crate::format::frame::{FRAME_HEADER_BYTES, frame};
 use crate::format::pack::{self, Block, RecordIn};
 use crate::generation::summary::Summary;
 use bytes::Bytes;
+
+/// Large records of one commit that come to so many bytes go to the value log. For fewer, one more wait for the disk
+/// costs more than sled's rewriting.
+const BESIDE_BYTES_MIN: usize = 16 << 10;
+/// Small records of one commit that come to so many bytes go there too, a block of them to a frame.
+const PACKED_BESIDE_BYTES_MIN: usize = 24 << 10;
+/// The same with small keys in the commit: the value log is synced before these are written, one wait for the disk more.
+const PACKED_BESIDE_SYNCED_BYTES_MIN: usize = 64 << 10;
 
 /// Packs the records of a commit whose first one gets `first` into `writes`. They are one batch there where it must be
 /// whole on the disk or absent: with small keys, and with a large record in parts.
@@ -22,8 +30,12 @@ pub(crate) fn pack(
     writes: &mut Writes,
 ) -> PackedCommit {
     let large_bytes = commit.large_bytes();
-    let beside = large_bytes >= large::BESIDE_BYTES_MIN;
-    let packed_beside = commit.bytes() - large_bytes >= packed_beside_min(with_small_keys);
+    let beside = large_bytes >= BESIDE_BYTES_MIN;
+    let packed_beside_min = match with_small_keys {
+        true => PACKED_BESIDE_SYNCED_BYTES_MIN,
+        false => PACKED_BESIDE_BYTES_MIN,
+    };
+    let packed_beside = commit.bytes() - large_bytes >= packed_beside_min;
     let mut packing = Packing {
         writes,
         beside,
@@ -70,15 +82,6 @@ pub(crate) fn pack(
     packed
 }
 
-/// Bytes of small records from which on they go to the value log. With small keys in the commit that takes one wait for the
-/// disk more.
-fn packed_beside_min(with_small_keys: bool) -> usize {
-    match with_small_keys {
-        true => large::PACKED_BESIDE_SYNCED_BYTES_MIN,
-        false => large::PACKED_BESIDE_BYTES_MIN,
-    }
-}
-
 /// Where packed records go.
 struct Packing<'a> {
     writes: &'a mut Writes,
@@ -119,7 +122,7 @@ impl Packing<'_> {
             }
             return (large.head, Bytes::copy_from_slice(record.bytes));
         }
-        let frame = large::frame(place.first, stored);
+        let frame = frame(place.first, stored);
         self.payload_bytes += frame.len() as u64;
         self.large_bytes += frame.len() as u64;
         let bytes = match large.stored {

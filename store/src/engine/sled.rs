@@ -210,7 +210,7 @@ impl Engine {
         *locked(&self.room_ahead) = room.ok();
     }
 
-    /// The large records beside the database.
+    /// The value log beside the database.
     pub(crate) fn values(&self) -> &ValueLog {
         &self.values
     }

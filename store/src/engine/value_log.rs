@@ -1,6 +1,6 @@
-//! The value log of a generation: a file beside its database that large records, and the records of large commits, are appended to,
-//! so that they are written once. `format/large.rs` defines its frames. What stands behind the last frame that the database names is what a crash
-//! left, and is cut off before anything is appended.
+//! The value log of a generation: a file beside its database that large records, and the records of large commits, are
+//! appended to, so that they are written once. `format/frame.rs` defines its frames. What stands behind the last frame that
+//! the database names is what a crash left, and is cut off before anything is appended.
 
 use super::disk;
 use super::failure::EngineError;

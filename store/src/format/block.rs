@@ -27,7 +27,7 @@
 //! ```
 //!
 //! Version 1 had no filter, no compression, and neither codec nor second length in a large head; version 2 had no value log
-//! (`large.rs`), version 3 no packed records in it.
+//! (`frame.rs`), version 3 no packed records in it.
 //!
 //! Fixed integers are little endian, keys big endian so that sled's order is the log's order. The key is part of the
 //! checksum: a block found under another's key is damaged. `commit_offset` is the distance to the first sequence of

@@ -8,7 +8,8 @@ use crate::format::block::{
 };
 use crate::format::bloom;
 use crate::format::compression::{self, Codec, Compressor};
-use crate::format::large::{self, BEGINNING_BYTES};
+use crate::format::frame::frame;
+use crate::format::large::BEGINNING_BYTES;
 use crate::format::route::RouteMasks;
 use crate::format::varint::{put_varint, varint_len};
 use bytes::Bytes;
@@ -94,7 +95,7 @@ pub(crate) fn packed_block(
 /// Moves the records of a packed block into a frame at this offset of the value log, and leaves their place in it.
 pub(crate) fn move_beside(block: &mut Block, frame_at: u64) -> Bytes {
     let first = block.header.place.first;
-    let frame = large::frame(first, &block.value[block.header.body..]);
+    let frame = frame(first, &block.value[block.header.body..]);
     let stored_bytes = block.value.len() - block.header.body;
     block.value.truncate(block.header.body);
     put_varint(&mut block.value, frame_at);

@@ -8,7 +8,8 @@ use crate::format::block::{
 };
 use crate::format::bloom::may_have;
 use crate::format::compression::{Codec, Compressor};
-use crate::format::large::{FRAME_HEADER_BYTES, Place, frame, read_large, unframed};
+use crate::format::frame::{FRAME_HEADER_BYTES, frame, unframed};
+use crate::format::large::{Place, read_large};
 use crate::format::route::{route_byte, route_parts};
 use proptest::prelude::*;
 

@@ -7,7 +7,7 @@ use crate::catalog::tail::TailBlock;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
 use crate::engine::value_log::ValueLog;
-use crate::format::block::{self, BlockHeader};
+use crate::format::block::{self, BlockHeader, BlockKind};
 use crate::format::large::{self, LargeRecord, Place};
 use crate::generation::beginnings::Beginnings;
 use crate::read::frames::{body_of, read_frame};
@@ -170,7 +170,9 @@ impl<'a> Collector<'a> {
         if header.kind.is_head() {
             return self.take_large(values, header, &body);
         }
-        self.scanned_bytes += body.len();
+        if header.kind == BlockKind::ValuePacked {
+            self.scanned_bytes += body.len();
+        }
         self.take_records(header, &Bytes::from(body.into_owned()))
     }
 

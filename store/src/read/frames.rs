@@ -1,14 +1,26 @@
-//! The frame of the value log that a block names.
+//! The frames of the value log that blocks name.
 
 use crate::Sequence;
 use crate::engine::failure::EngineError;
 use crate::engine::sled::Engine;
 use crate::engine::value_log::{Placed, ValueLog};
 use crate::format::block::{self, BlockHeader, BlockKind, header_of};
-use crate::format::large::{self, FRAME_HEADER_BYTES, LargeRecord, Place};
+use crate::format::frame::{FRAME_HEADER_BYTES, frame_bytes, unframed};
+use crate::format::large::{self, LargeRecord, Place};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
+
+/// The frame of this sequence, whole; `None` if it is not there as it was written.
+fn sound_frame(
+    values: &ValueLog,
+    sequence: Sequence,
+    offset: u64,
+    stored_bytes: u64,
+) -> Result<Option<Bytes>, EngineError> {
+    let frame = values.read(offset, frame_bytes(stored_bytes))?;
+    Ok(frame.filter(|frame| unframed(sequence, frame.clone()).is_some()))
+}
 
 /// A large record from the value log; `None` if it is not there as it was written.
 pub(super) fn read_frame(
@@ -17,9 +29,8 @@ pub(super) fn read_frame(
     offset: u64,
     large: &LargeRecord,
 ) -> Result<Option<Bytes>, EngineError> {
-    let frame = values.read(offset, large::frame_bytes(large.stored_bytes))?;
-    let stored = frame.and_then(|frame| large::unframed(sequence, frame));
-    Ok(stored.and_then(|stored| large.record(stored)))
+    let frame = sound_frame(values, sequence, offset, large.stored_bytes)?;
+    Ok(frame.and_then(|frame| large.record(frame.slice(FRAME_HEADER_BYTES..))))
 }
 
 /// The records of a block as they were before compression, wherever they are; `None` if they are not there as they were
@@ -32,26 +43,14 @@ pub(crate) fn body_of<'a>(
     if header.kind != BlockKind::ValuePacked {
         return Ok(header.body(value).ok());
     }
-    let Some((_, frame)) = packed_frame(values, header, value)? else {
-        return Ok(None);
-    };
-    let stored = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
-    let unpacked = header.unpacked(stored).ok();
-    Ok(unpacked.map(|body| Cow::Owned(body.into_owned())))
-}
-
-/// The frame of a block that has its records in the value log; `None` if it is not there as it was written.
-fn packed_frame(
-    values: &ValueLog,
-    header: &BlockHeader,
-    value: &[u8],
-) -> Result<Option<Placed>, EngineError> {
     let Some((offset, bytes)) = header.packed_frame(value) else {
         return Ok(None);
     };
-    let frame = values.read(offset, large::frame_bytes(bytes))?;
-    let sound = |frame: &Bytes| large::unframed(header.place.first, frame.clone()).is_some();
-    Ok(frame.filter(sound).map(|frame| (offset, frame)))
+    let frame = sound_frame(values, header.place.first, offset, bytes)?;
+    Ok(frame.and_then(|frame| {
+        let unpacked = header.unpacked(&frame[FRAME_HEADER_BYTES..]).ok()?;
+        Some(Cow::Owned(unpacked.into_owned()))
+    }))
 }
 
 /// What a block names in the value log.
@@ -69,29 +68,28 @@ pub(super) fn named_by(
     header: &BlockHeader,
     value: &[u8],
 ) -> Result<Named, EngineError> {
-    match header.kind {
-        BlockKind::ValueHead => {}
-        BlockKind::ValuePacked => {
-            let frame = packed_frame(engine.values(), header, value)?;
-            return Ok(frame.map_or(Named::Missing, Named::Frame));
-        }
+    let place = match header.kind {
+        BlockKind::ValueHead => large_frame(header, value),
+        BlockKind::ValuePacked => header.packed_frame(value),
         _ => return Ok(Named::Nothing),
-    }
-    let body = header.body(value).unwrap_or_default();
-    let record = block::records(header, &body).next().and_then(Result::ok);
-    let tail = record.and_then(|record| body.get(record.start..record.end));
-    let large = tail.and_then(|tail| large::read_large(header.version, header.kind, tail).ok());
-    let Some((large, _)) = large else {
+    };
+    let Some((offset, bytes)) = place else {
         return Ok(Named::Missing);
     };
-    let Place::Frame(offset) = large.place else {
-        return Ok(Named::Nothing);
-    };
-    let bytes = large::frame_bytes(large.stored_bytes);
-    let frame = engine.values().read(offset, bytes)?;
-    let sound = |frame: &Bytes| large::unframed(header.place.first, frame.clone()).is_some();
-    let frame = frame.filter(sound);
+    let frame = sound_frame(engine.values(), header.place.first, offset, bytes)?;
     Ok(frame.map_or(Named::Missing, |frame| Named::Frame((offset, frame))))
+}
+
+/// Where a head says that its large record is in the value log: offset and bytes of the frame's contents.
+fn large_frame(header: &BlockHeader, value: &[u8]) -> Option<(u64, u64)> {
+    let body = header.body(value).ok()?;
+    let record = block::records(header, &body).next()?.ok()?;
+    let tail = body.get(record.start..record.end)?;
+    let (large, _) = large::read_large(header.version, header.kind, tail).ok()?;
+    match large.place {
+        Place::Frame(offset) => Some((offset, large.stored_bytes)),
+        Place::Parts(_) => None,
+    }
 }
 
 /// True if every frame is there that the blocks of these records name.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidegate_store::{
     Append, Commit, CommitError, Committed, LaneId, Options, ReadLimit, Route, Store, Writer, open,
+    restore,
 };
 
 /// No limit worth speaking of.
@@ -63,6 +64,17 @@ impl Case {
     pub(crate) fn reopen(&mut self) {
         self.close();
         self.open = Some(open(self.options.clone()).unwrap());
+    }
+
+    /// Goes on in a store restored from a backup of this one.
+    pub(crate) fn restore_a_copy(&mut self) {
+        let copy = self.dir().with_file_name("copy");
+        self.store().backup(&copy, |_, _| {}).unwrap();
+        let restored = self.dir().with_file_name("restored");
+        restore(&copy, &restored, |_, _| {}).unwrap();
+        self.close();
+        self.options.dir = restored;
+        self.reopen();
     }
 
     /// Appends one record in a commit of its own.

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::permission;
 use crate::cli::Failure;
-use crate::control::SOCKET;
+use crate::config::SOCKET;
 
 /// Bytes of a response that is read as a whole.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;

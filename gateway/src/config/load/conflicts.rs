@@ -86,36 +86,39 @@ pub(super) fn check<S: Kinds, U: Kinds>(
 fn check_loops<S: Kinds, U: Kinds>(root: &Section<'_>, sources: &[Read<S>], upstreams: &[Read<U>]) {
     for upstream in upstreams {
         for source in sources {
-            if let (Some(gives), Some(Claim::Address(listens))) =
-                (upstream.kind.at_broker(), source.kind.claim())
+            let Some(gives) = upstream.kind.at_broker() else {
+                continue;
+            };
+            let (to, from) = (&upstream.name, &source.name.value);
+            let warn = |message: String, note: &str| {
+                let warning = root.context.warning(to.span.clone(), message);
+                root.context.report(warning.with_note(note));
+            };
+            if let Some(Claim::Address(listens)) = source.kind.claim()
                 && gives.is_at(listens)
             {
-                let (to, from) = (&upstream.name, &source.name.value);
                 let message = format!(
                     "[upstreams.{}] publishes to this gateway's own [sources.{from}]",
                     to.value
                 );
-                let warning = root.context.warning(to.span.clone(), message);
-                root.context.report(warning.with_note(
+                warn(
+                    message,
                     "events go round unless rules keep them apart; give the address of another broker in `url`",
-                ));
+                );
             }
-            let (Some(gives), Some(takes)) = (upstream.kind.at_broker(), source.kind.at_broker())
-            else {
-                continue;
-            };
-            if !gives.is_beside(&takes) || !goes_round(takes.filters, gives.topic) {
-                continue;
+            if let Some(takes) = source.kind.at_broker()
+                && gives.is_beside(&takes)
+                && goes_round(takes.filters, gives.topic)
+            {
+                let message = format!(
+                    "what [upstreams.{}] publishes comes in again by [sources.{from}]: both are at one broker, and its `topics` match",
+                    to.value
+                );
+                warn(
+                    message,
+                    "events go round unless rules keep them apart; publish under another `topic`, or subscribe to less",
+                );
             }
-            let (to, from) = (&upstream.name, &source.name.value);
-            let message = format!(
-                "what [upstreams.{}] publishes comes in again by [sources.{from}]: both are at one broker, and its `topics` match",
-                to.value
-            );
-            let warning = root.context.warning(to.span.clone(), message);
-            root.context.report(warning.with_note(
-                "events go round unless rules keep them apart; publish under another `topic`, or subscribe to less",
-            ));
         }
     }
 }

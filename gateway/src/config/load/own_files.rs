@@ -4,15 +4,9 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Read;
-use crate::config::Gateway;
 use crate::config::context::Context;
 use crate::config::kinds::{Claim, Kinds};
-
-/// Folder of the store and name of the control socket in `data_dir`.
-const IN_DATA_DIR: [(&str, &str); 2] = [
-    ("store", "the event store"),
-    ("tidegate.sock", "the control socket"),
-];
+use crate::config::{Gateway, SOCKET, store_dir};
 
 /// Links to links that are followed where nothing is at their end.
 const LINKS_MAX: usize = 8;
@@ -81,9 +75,11 @@ fn own(file: &Path, config: &Path, gateway: &Gateway) -> Option<&'static str> {
         return Some("the configuration");
     }
     let data_dir = named(&gateway.data_dir);
-    let within = |(name, _): &&(&str, &str)| file.starts_with(data_dir.join(name));
-    if let Some((_, what)) = IN_DATA_DIR.iter().find(within) {
-        return Some(what);
+    if file.starts_with(store_dir(&data_dir)) {
+        return Some("the event store");
+    }
+    if file.starts_with(data_dir.join(SOCKET)) {
+        return Some("the control socket");
     }
     let rules = named(gateway.rules.as_deref()?);
     let is_rules = file.starts_with(rules) && file.extension().is_some_and(|end| end == "rules");

@@ -10,10 +10,8 @@ use tidegate_rules::diagnostic::Diagnostic;
 use super::Config;
 use crate::config::kinds::{Claim, Kinds};
 use crate::config::value::address::cannot_listen;
+use crate::config::{SOCKET, store_dir};
 use crate::control;
-
-/// The folder of the store in `data_dir`.
-const STORE: &str = "store";
 
 /// What keeps the gateway from starting: its folder cannot be used. `check` and `run` both say it.
 pub(crate) fn objections(config: &Config) -> Vec<Diagnostic> {
@@ -35,7 +33,7 @@ pub(crate) fn objections(config: &Config) -> Vec<Diagnostic> {
 /// What a gateway would start with and tell as a trouble: somebody else has an address. Nobody has where the gateway
 /// itself runs.
 pub(crate) fn warnings(config: &Config) -> Vec<Diagnostic> {
-    let socket = config.gateway.data_dir.join(control::SOCKET);
+    let socket = config.gateway.data_dir.join(SOCKET);
     if std::os::unix::net::UnixStream::connect(socket).is_ok() {
         return Vec::new();
     }
@@ -100,7 +98,7 @@ fn link_objection(data_dir: &Path) -> Option<(String, String)> {
 /// What stands in `data_dir` where the gateway's own should be.
 fn inside_objection(data_dir: &Path) -> Option<(String, String)> {
     let note = |path: &Path| format!("move it away: `mv {0} {0}.old`", path.display());
-    let (store, socket) = (data_dir.join(STORE), data_dir.join(control::SOCKET));
+    let (store, socket) = (store_dir(data_dir), data_dir.join(SOCKET));
     if std::fs::symlink_metadata(&store).is_ok() && !store.is_dir() {
         let message = format!("{} is no folder, and the store is one", store.display());
         return Some((message, note(&store)));

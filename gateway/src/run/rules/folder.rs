@@ -9,7 +9,7 @@ use tidegate_rules::diagnostic::Diagnostic;
 use tidegate_rules::{Checked, Destinations, RuleFile, RuleSet};
 
 use super::ignored::{self, Ignored};
-use crate::config::value::text::utf8;
+use crate::config::value::text::{BYTE_ORDER_MARK, utf8};
 
 /// The largest rule file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -141,11 +141,7 @@ pub(super) fn error(path: &Path, message: String) -> FolderError {
 }
 
 fn failed(path: &Path, error: &io::Error) -> FolderError {
-    let message = match error.kind() {
-        io::ErrorKind::InvalidData => "it is not UTF-8: save it as UTF-8".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    };
-    self::error(path, message)
+    self::error(path, format!("cannot be read: {error}"))
 }
 
 fn is_rule_file(path: &Path) -> bool {
@@ -204,7 +200,7 @@ pub(super) fn lines(found: &[Diagnostic]) -> Vec<String> {
 pub(super) fn emptied<'f>(files: &'f [RuleFile], before: &[RuleFile]) -> Option<&'f str> {
     let is_blank = |file: &RuleFile| {
         // A byte order mark is no word.
-        let no_word = |c: char| c.is_whitespace() || c == '\0' || c == '\u{feff}';
+        let no_word = |c: char| c.is_whitespace() || c == '\0' || c == BYTE_ORDER_MARK;
         file.text.chars().all(no_word)
     };
     let had_words = |path: &str| {

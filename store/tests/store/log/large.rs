@@ -113,13 +113,7 @@ fn records_of_every_size_come_back_from_memory_from_disk_and_from_a_copy() {
             case.reopen();
             check(&case, &SIZES);
             assert_eq!(case.read_all(route.lane, 1).len(), SIZES.len());
-            let copy = case.dir().with_file_name("copy");
-            case.store().backup(&copy, |_, _| {}).unwrap();
-            let restored = case.dir().with_file_name("restored");
-            restore(&copy, &restored, |_, _| {}).unwrap();
-            case.close();
-            case.options.dir = restored;
-            case.reopen();
+            case.restore_a_copy();
             check(&case, &SIZES);
             let verified = case.store().verify(|_, _| {});
             assert!(verified.is_sound(), "{verified:?}");

@@ -4,7 +4,7 @@ use super::large::{Harm, append, check, damage_of, files, length};
 use crate::damage::harm::copy_dir;
 use crate::support::{ALL, Case, bytes_of};
 use std::fs;
-use tidegate_store::{Commit, Route, restore};
+use tidegate_store::{Commit, Route};
 
 /// From so many bytes on they go to the value log; with marks in the commit from the second on.
 const BESIDE: [usize; 2] = [24 << 10, 64 << 10];
@@ -47,13 +47,7 @@ fn from_a_size_on_they_are_in_the_value_log_and_come_back_from_everywhere() {
             let found = case.store().scan_beginnings(third, end, ALL).unwrap();
             assert_eq!(found.records[0].sequence, third);
             assert_eq!(found.records[0].bytes, bytes_of(third, 200));
-            let copy = case.dir().with_file_name("copy");
-            case.store().backup(&copy, |_, _| {}).unwrap();
-            let restored = case.dir().with_file_name("restored");
-            restore(&copy, &restored, |_, _| {}).unwrap();
-            case.close();
-            case.options.dir = restored;
-            case.reopen();
+            case.restore_a_copy();
             check(&case, &sizes);
             let verified = case.store().verify(|_, _| {});
             assert!(verified.is_sound(), "{verified:?}");
