@@ -27,10 +27,10 @@ mod setup;
 mod status;
 mod store;
 mod terminal;
-#[cfg(not(feature = "demo"))]
-mod without_demo;
 
 use history::{dead_letters, events};
+#[cfg(not(feature = "demo"))]
+use setup::without_demo;
 use setup::{completions, hash_password};
 pub use terminal::failure::Failure;
 

@@ -73,12 +73,19 @@ pub(crate) fn build_command(missing: &str) -> String {
         ("http", cfg!(feature = "http")),
         ("demo", cfg!(feature = "demo")),
     ];
-    let is_wanted = |(name, built): &(&str, bool)| *built || *name == missing;
-    let wanted = DEFAULT.into_iter().filter(is_wanted);
-    let wanted: Vec<&str> = wanted.map(|(name, _)| name).collect();
-    let features = match wanted.len() == DEFAULT.len() {
-        true => String::new(),
-        false => format!(" --no-default-features --features {}", wanted.join(",")),
+    let built = DEFAULT.into_iter().filter(|(_, built)| *built);
+    let mut wanted: Vec<&str> = built.map(|(name, _)| name).collect();
+    if !wanted.contains(&missing) {
+        wanted.push(missing);
+    }
+    let has_default = DEFAULT.iter().all(|(name, _)| wanted.contains(name));
+    if has_default {
+        wanted.retain(|wanted| DEFAULT.iter().all(|(name, _)| name != wanted));
+    }
+    let features = match (has_default, wanted.join(",")) {
+        (true, none) if none.is_empty() => String::new(),
+        (true, more) => format!(" --features {more}"),
+        (false, all) => format!(" --no-default-features --features {all}"),
     };
     format!("cargo build --release -p tidegate{features}")
 }

@@ -1,11 +1,11 @@
 //! `tidegate demo` of a program that was built without it: how to get one.
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::config::kinds::build_command;
 
 /// Whatever the demo takes.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _ignored: Vec<String>,
 }
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// Always: exit code 1.
-pub(super) fn run() -> Result<(), Failure> {
+pub(in crate::cli) fn run() -> Result<(), Failure> {
     let command = build_command("demo");
     let words = format!("this tidegate was built without the demo; build it with `{command}`");
     Err(Failure::new(words))
