@@ -42,7 +42,9 @@ pub(super) struct Measured {
 /// Why a delay is proposed, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The disk is memory, or does not wear out.
+    /// There is no disk.
+    NoDisk,
+    /// What the disk is does not wear out, or nobody knows.
     NoWear,
     /// It lasts long enough as it is.
     LastsLongEnough,
@@ -128,7 +130,7 @@ fn proposal(measured: &Measured) -> (Duration, Reason) {
 
 /// A group gathers for as long as a sync takes, so that the disk is idle for half of the time.
 fn slow_sync(measured: &Measured) -> Duration {
-    let sync = measured.sync.percentile(50);
+    let sync = measured.sync.mean();
     if sync < SLOW_SYNC || measured.medium == Some(Medium::Memory) {
         return Duration::ZERO;
     }
@@ -146,10 +148,10 @@ fn sparing(measured: &Measured) -> (Duration, Reason) {
     let endurance = measured
         .endurance_bytes
         .or_else(|| medium.endurance_assumed());
-    if medium == Medium::Memory || measured.bytes_per_event <= 0.0 {
-        return (Duration::ZERO, Reason::NoWear);
+    if medium == Medium::Memory {
+        return (Duration::ZERO, Reason::NoDisk);
     }
-    let Some(endurance) = endurance else {
+    let Some(endurance) = endurance.filter(|_| measured.bytes_per_event > 0.0) else {
         return (Duration::ZERO, Reason::NoWear);
     };
     let per_day = bytes_per_day(measured.rate, measured.bytes_per_event);
@@ -218,7 +220,7 @@ mod tests {
         check(&measured(Medium::Card, 2, 4), 0, Reason::TooFarApart);
         check(&measured(Medium::Ssd, 1, 10), 0, Reason::LastsLongEnough);
         check(&measured(Medium::Ssd, 1, 1_000), 5, Reason::SparesDisk);
-        check(&measured(Medium::Memory, 0, 1_000), 0, Reason::NoWear);
+        check(&measured(Medium::Memory, 0, 1_000), 0, Reason::NoDisk);
         check(&measured(Medium::Virtual, 1, 1_000), 0, Reason::NoWear);
     }
 
@@ -228,6 +230,14 @@ mod tests {
         check(&measured(Medium::Card, 90, 1_000), 100, Reason::SlowSync);
         check(&measured(Medium::Virtual, 4_000, 10), 500, Reason::SlowSync);
         check(&measured(Medium::Card, 40, 10), 200, Reason::SparesDisk);
+        // Some syncs at once, and then none for a while.
+        let mut bursts = vec![Duration::from_millis(1); 9];
+        bursts.push(Duration::from_millis(90));
+        let throttled = Measured {
+            sync: SyncLatency::of(bursts),
+            ..measured(Medium::Virtual, 1, 10)
+        };
+        check(&throttled, 10, Reason::SlowSync);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::config::unit;
 const LINE_WIDTH: usize = 100;
 /// `commit_delay_max` where nothing else is said.
 const DELAY_MAX: Duration = Duration::from_millis(5);
+/// No card and no turning disk writes in less.
+const SYNC_MIN: Duration = Duration::from_micros(50);
 const DAYS_PER_YEAR: f64 = 365.25;
 
 /// See the module.
@@ -82,6 +84,7 @@ impl Report {
             "sync": {
                 "p50_ms": ms(sync.percentile(50)),
                 "p99_ms": ms(sync.percentile(99)),
+                "mean_ms": ms(sync.mean()),
                 "samples": sync.count(),
             },
             "events_per_s": events,
@@ -91,6 +94,7 @@ impl Report {
             "commit_delay_max": unit::duration_text(delay.max(DELAY_MAX)),
             "reason": self.reason(),
             "lifetime": lifetime,
+            "warnings": [self.unsynced(), self.warning()].iter().flatten().collect::<Vec<_>>(),
             "few_samples": self.has_few_samples,
         })
     }
@@ -103,9 +107,10 @@ impl Report {
         writeln!(output, "{}", self.place())?;
         writeln!(
             output,
-            "sync               p50 {} ms, p99 {} ms",
+            "sync               p50 {} ms, p99 {} ms, {} ms in the mean",
             ms(sync.percentile(50)),
-            ms(sync.percentile(99))
+            ms(sync.percentile(99)),
+            ms(sync.mean())
         )?;
         writeln!(
             output,
@@ -131,9 +136,14 @@ impl Report {
             self.measured.rate
         )?;
         writeln!(output)?;
-        for sentence in [self.lifetime(), self.proposal(), self.warning()]
-            .iter()
-            .flatten()
+        for sentence in [
+            self.lifetime(),
+            self.proposal(),
+            self.unsynced(),
+            self.warning(),
+        ]
+        .iter()
+        .flatten()
         {
             for line in wrapped(sentence, LINE_WIDTH) {
                 writeln!(output, "{}", line.trim_start())?;
@@ -226,6 +236,7 @@ impl Report {
         let rate = self.measured.rate;
         let delay = self.judgement.commit_delay.as_millis();
         match self.judgement.reason {
+            Reason::NoDisk => "there is no disk to be spared".to_owned(),
             Reason::NoWear => {
                 "a sync is fast, and no flash of a known kind is to be spared".to_owned()
             }
@@ -244,10 +255,34 @@ impl Report {
                 "several events share a commit and the disk is written less; an acknowledgement takes up to {delay} ms longer"
             ),
             Reason::SlowSync => format!(
-                "a sync takes {} ms: commits that gather for as long leave the disk time to breathe",
-                ms(self.measured.sync.percentile(50))
+                "a sync takes {} ms in the mean: commits that gather for as long leave the disk time to breathe",
+                ms(self.measured.sync.mean())
             ),
         }
+    }
+
+    /// A sync that is too fast to be true.
+    fn unsynced(&self) -> Option<String> {
+        let option = self.mount.as_ref().and_then(Mount::without_barriers);
+        if let Some(option) = option {
+            return Some(format!(
+                "Its file system is mounted with `{option}`: a sync does not reach the disk, a power cut may take acknowledged \
+                 events, and these figures are better than they would be (`tidegate doctor` says what to do)."
+            ));
+        }
+        let medium = self.disk.as_ref().map(|disk| disk.medium)?;
+        let is_slow_kind = matches!(
+            medium,
+            Medium::Card | Medium::Emmc | Medium::UsbStick | Medium::HardDisk
+        );
+        let sync = self.measured.sync.percentile(50);
+        (is_slow_kind && sync < SYNC_MIN).then(|| {
+            format!(
+                "No {} syncs in {} ms: something answers in its place, and a power cut may take acknowledged events.",
+                medium.name(),
+                ms(sync)
+            )
+        })
     }
 
     fn warning(&self) -> Option<String> {

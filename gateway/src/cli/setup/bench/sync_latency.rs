@@ -41,6 +41,12 @@ impl SyncLatency {
         self.samples.get(at.min(last)).copied().unwrap_or_default()
     }
 
+    /// In the mean, which tells more where a disk takes some at once and then none for a while.
+    pub(super) fn mean(&self) -> Duration {
+        let count = u32::try_from(self.samples.len()).unwrap_or(u32::MAX).max(1);
+        self.samples.iter().sum::<Duration>() / count
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.samples.len()
@@ -97,6 +103,7 @@ mod tests {
         assert_eq!((at(1, 50), at(1, 99)), (1, 1));
         assert_eq!((at(3, 50), at(3, 99)), (2, 3));
         assert_eq!(at(0, 99), 0);
+        assert_eq!(of(3).mean(), Duration::from_millis(2));
     }
 
     #[test]
