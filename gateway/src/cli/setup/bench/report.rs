@@ -76,6 +76,10 @@ impl Report {
         let mut lifetime = json!(judgement.lifetime);
         lifetime["with_commit_delay"] = json!(judgement.with_delay);
         let delay = judgement.commit_delay;
+        let warnings: Vec<String> = [self.unsynced(), self.warning()]
+            .into_iter()
+            .flatten()
+            .collect();
         json!({
             "data_dir": self.folder,
             "file_system": self.mount.as_ref().map(|mount| &mount.kind),
@@ -94,7 +98,7 @@ impl Report {
             "commit_delay_max": unit::duration_text(delay.max(DELAY_MAX)),
             "reason": self.reason(),
             "lifetime": lifetime,
-            "warnings": [self.unsynced(), self.warning()].iter().flatten().collect::<Vec<_>>(),
+            "warnings": warnings,
             "few_samples": self.has_few_samples,
         })
     }
