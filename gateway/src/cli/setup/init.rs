@@ -112,20 +112,30 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(wrong(&why));
     }
     let is_measured = arguments.bench || (is_asked && questions::offers_bench()?);
-    write(&answers, &found, is_measured)
+    write(&answers, &found, is_measured, is_asked)
 }
 
 fn wrong(message: &str) -> Failure {
     Failure::wrong_command_line(&format!("{message}; nothing was written"))
 }
 
-fn write(answers: &Answers, found: &Found, is_measured: bool) -> Result<(), Failure> {
+fn write(
+    answers: &Answers,
+    found: &Found,
+    is_measured: bool,
+    was_asked: bool,
+) -> Result<(), Failure> {
     let mut written = Written::begin(answers, found)?;
     let mut answers = answers.clone();
     if is_measured {
         answers.commit_delay = Some(measured(&answers)?);
     }
     written.write(&answers, found)?;
+    if !was_asked {
+        for line in found.lines(&answers.data_dir) {
+            writeln!(std::io::stdout(), "{line}")?;
+        }
+    }
     tell(&answers, found, &written)?;
     Ok(())
 }
@@ -148,9 +158,6 @@ fn tell(answers: &Answers, found: &Found, written: &Written) -> std::io::Result<
     let mut output = std::io::stdout().lock();
     let config = found.dir.join(CONFIG);
     let shown = |path: &Path| printable(&path.display().to_string());
-    for line in found.lines() {
-        writeln!(output, "{line}")?;
-    }
     writeln!(output, "wrote    {}", shown(&config))?;
     match written.kept_rules() {
         true => writeln!(

@@ -101,8 +101,8 @@ impl Found {
     }
 
     /// What of it a person should know.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    pub(super) fn lines(&self, data_dir: &Path) -> Vec<String> {
+        let mut lines = vec![format!("found    {}", self.disk_words(data_dir))];
         for (port, user) in &self.serial {
             let used = match user {
                 Some(user) => format!(", which {user} has open"),

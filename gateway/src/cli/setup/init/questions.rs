@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: u64 = 4096;
 /// When the terminal is closed: nothing was written.
 pub(super) fn ask(answers: &mut Answers, given: &Given<'_>, found: &Found) -> Result<(), Failure> {
     let mut terminal = std::io::stderr();
-    for line in found.lines() {
+    for line in found.lines(&answers.data_dir) {
         writeln!(terminal, "{line}")?;
     }
     for question in QUESTIONS {
