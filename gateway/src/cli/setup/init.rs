@@ -1,12 +1,13 @@
 //! `tidegate init`: a first configuration, from five questions or flags, and from what is there.
 //!
-//! `found` looks at the machine, `questions` asks, `answers` is what was said, `configuration` makes the text of it, and
+//! `found` looks at the machine, `questions` asks, `taking` takes flags and answers, `answers` is what was said, `configuration` makes the text of it, and
 //! `writing` puts it into place, whole or not at all. What was there before is never changed.
 
 mod answers;
 mod configuration;
 mod found;
 mod questions;
+mod taking;
 mod writing;
 
 use std::ffi::OsString;
@@ -19,8 +20,9 @@ use super::machine::Machine;
 use crate::cli::Failure;
 use crate::cli::terminal::table::printable;
 use crate::config::unit;
-use answers::{Answers, Given};
+use answers::Answers;
 use found::Found;
+use taking::Given;
 use writing::Written;
 
 /// Where a service of the system has its configuration.

@@ -133,7 +133,8 @@ fn cannot_write(folder: &Path, error: &std::io::Error) -> Failure {
             "run this as the user whose it is (`sudo -u USER tidegate bench --data-dir {shown}`), or as root"
         ),
         ErrorKind::ReadOnlyFilesystem => {
-            "mount it for writing, or name another folder with --data-dir".to_owned()
+            "mount it for writing (`mount -o remount,rw`), or name another folder with --data-dir"
+                .to_owned()
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room".to_owned(),
         _ => "name another folder with --data-dir".to_owned(),

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use crate::time::clock;
+
 /// Bytes of a payload.
 const PAYLOAD_BYTES: usize = 200;
 /// Publishes that a sender has under way at once.
@@ -35,14 +37,14 @@ pub(super) async fn flood(to: SocketAddr, senders: u16, lasting: Duration) -> Re
     for number in 0..senders {
         connected.push(Sender::connect(to, &format!("flood-{senders}-{number}")).await?);
     }
-    let began = Instant::now();
+    let began = now();
     let end = began + lasting;
     let mut tasks = JoinSet::new();
     for sender in connected {
         tasks.spawn(sender.flood(end, Arc::clone(&acknowledged)));
     }
     sleep(lasting.mul_f64(WARM_UP)).await;
-    let (before, counted_from) = (acknowledged.load(Ordering::Relaxed), Instant::now());
+    let (before, counted_from) = (acknowledged.load(Ordering::Relaxed), now());
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(Error::other)??;
     }
@@ -57,7 +59,7 @@ pub(super) async fn flood(to: SocketAddr, senders: u16, lasting: Duration) -> Re
 pub(super) async fn pace(to: SocketAddr, rate: u32, lasting: Duration) -> Result<u64> {
     let senders = PACED.min(rate);
     let every = Duration::from_secs_f64(f64::from(senders) / f64::from(rate));
-    let began = Instant::now();
+    let began = now();
     let mut tasks = JoinSet::new();
     for number in 0..senders {
         let sender = Sender::connect(to, &format!("pace-{number}")).await?;
@@ -70,6 +72,10 @@ pub(super) async fn pace(to: SocketAddr, rate: u32, lasting: Duration) -> Result
         acknowledged += ended.map_err(Error::other)??;
     }
     Ok(acknowledged)
+}
+
+fn now() -> Instant {
+    Instant::from_std(clock::monotonic())
 }
 
 /// One connection.

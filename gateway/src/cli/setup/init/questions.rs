@@ -3,9 +3,10 @@
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
-use super::answers::{Answers, Given, Listen, QUESTIONS, Question, Speech, Upstream};
+use super::answers::{Answers, Listen, Speech, Upstream};
 use super::configuration;
 use super::found::Found;
+use super::taking::{Given, QUESTIONS, Question};
 use crate::cli::Failure;
 use crate::cli::terminal::table::printable;
 
