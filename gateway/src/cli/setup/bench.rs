@@ -243,8 +243,12 @@ async fn paced(gateway: &GatewayProcess, rate: u32, lasting: Duration) -> Result
     let before = gateway.written_bytes();
     let acknowledged = senders::pace(address, rate, lasting * 4 / 5);
     let acknowledged = acknowledged.await.map_err(failed)?;
+    if acknowledged == 0 {
+        let why = "nothing was acknowledged: the disk is full, or too slow for any event";
+        return Err(failed(std::io::Error::other(why)));
+    }
     let written = gateway.written_bytes().saturating_sub(before);
-    Ok(written as f64 / acknowledged.max(1) as f64)
+    Ok(written as f64 / acknowledged as f64)
 }
 
 fn absolute(folder: &Path) -> PathBuf {

@@ -48,8 +48,7 @@ fn look(item: &Item, at: &str, folder: &Path, secrets: &mut Secrets) {
             if let Some(path) = expanded(text) {
                 secrets.files.push(folder.join(path));
             }
-        } else if (HASHES.contains(&key)
-            || (is_header && HEADERS.iter().any(|word| names_secret(&word))))
+        } else if (HASHES.contains(&key) || (is_header && HEADERS.iter().any(names_secret)))
             && !text.contains("${")
         {
             secrets.inline.push(format!("`{key}` in [{at}]"));

@@ -45,7 +45,7 @@ impl Subject {
     /// A machine on which nothing is configured yet, as `tidegate init` would have it.
     pub(super) fn without_configuration(machine: Machine) -> Subject {
         let unit = machine.unit();
-        let user = machine.service_user(None, true);
+        let user = machine.service_user(None, Path::new(DATA_DIR), true);
         Subject {
             config: None,
             data_dir: DATA_DIR.into(),
@@ -98,7 +98,7 @@ impl Subject {
         let kinds = config.sources.iter().map(|source| &source.kind);
         Subject {
             unit: empty.unit.filter(|_| is_of_system),
-            user: machine.service_user(running, is_of_system),
+            user: machine.service_user(running, &data_dir, is_of_system),
             config: Some(path.to_owned()),
             data_dir,
             listens,

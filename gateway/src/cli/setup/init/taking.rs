@@ -108,7 +108,11 @@ impl Given<'_> {
 impl Answers {
     /// What is answered where nobody says anything.
     pub(super) fn of_found(found: &Found) -> Answers {
-        let free = found.serial.iter().filter(|(_, user)| user.is_none());
+        let is_built = cfg!(feature = "serial");
+        let free = found
+            .serial
+            .iter()
+            .filter(|(_, user)| is_built && user.is_none());
         Answers {
             id: found.id.clone(),
             data_dir: found.data_dir.clone(),

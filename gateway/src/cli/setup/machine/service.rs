@@ -97,11 +97,12 @@ impl Machine {
         Some(unit)
     }
 
-    /// As whom the gateway runs, or will: the one that runs; of a configuration of the system the unit's user, and for root
+    /// As whom the gateway runs, or will: the one that runs, or whose data it is; of a configuration of the system the unit's user, and for root
     /// the package's; else this one.
     pub(in crate::cli::setup) fn service_user(
         &self,
         running: Option<RunningGateway>,
+        data_dir: &Path,
         is_of_system: bool,
     ) -> User {
         if let Some(running) = running {
@@ -113,6 +114,12 @@ impl Machine {
             };
         }
         let now = self.user_now();
+        let owner = self.access(data_dir).map(|folder| folder.uid);
+        // Whoever may not ask it still sees whose it is; and root runs what is another's as that.
+        let is_of_owner = self.has_gateway(data_dir) || (now.uid == 0 && !is_of_system);
+        if let Some(uid) = owner.filter(|uid| is_of_owner && *uid != now.uid) {
+            return self.user_numbered(uid);
+        }
         let unit = self.unit().filter(|_| is_of_system);
         let named = unit.as_ref().and_then(|unit| unit.user.as_deref());
         let meant = named.or((now.uid == 0 && is_of_system).then_some(USER));
