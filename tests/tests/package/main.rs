@@ -1,0 +1,18 @@
+//! Issue 13, number 2: the package. What is in it, and what becomes of it on a fresh Debian.
+
+use tidegate_tests::debian::Manager;
+use tidegate_tests::debian::base::{self, Architecture};
+use tidegate_tests::debian::lifecycle::Machine;
+
+#[test]
+fn ten_thousand_events_outlive_an_upgrade_and_go_only_where_a_purge_is_told_so() {
+    if !base::possible("package") {
+        return;
+    }
+    let machine = Machine::fresh(Architecture::Amd64, Manager::Systemd);
+    machine.is_installed_and_runs();
+    machine.is_upgraded_over_a_backlog(10_000);
+    machine.is_downgraded_only_by_force();
+    machine.is_removed_and_comes_back();
+    machine.is_purged_as_answered();
+}
