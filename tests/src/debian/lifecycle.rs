@@ -11,7 +11,10 @@ const OLDER: &str = "0.0.8-1";
 const NEWER: &str = "0.0.9-1";
 /// Broker of one's own, at another address than the gateway's listener. It keeps what waits for `central`.
 const BROKER: &str = "listener 1883 127.0.0.2\nallow_anonymous true\npersistence true\n\
-                      persistence_location /var/lib/mosquitto/\nmax_queued_messages 0\npid_file /run/broker.pid\n";
+                      persistence_location /var/lib/mosquitto/\nmax_queued_messages 0\npid_file /var/lib/mosquitto/broker.pid\n";
+/// Its end, with all that it keeps on the disk.
+const BROKER_ENDS: &str = "pid=$(cat /var/lib/mosquitto/broker.pid); kill -TERM $pid; \
+                           while kill -0 $pid 2>/dev/null; do sleep 0.1; done";
 const UPSTREAM: &str = "\n[upstreams.central]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.2:1883\"\n";
 
 /// A root, and the package in two versions.
@@ -48,10 +51,12 @@ impl Machine {
         shown.trim().to_owned()
     }
 
-    /// How the gateway is.
-    fn status(&self) -> Value {
+    /// How many events wait for an upstream.
+    fn waiting(&self, upstream: &str) -> Option<u64> {
         let said = self.root.done("tidegate status --format json");
-        serde_json::from_str(&said).expect("JSON")
+        let status: Value = serde_json::from_str(&said).expect("JSON");
+        let mut upstreams = status["upstreams"].as_array()?.iter();
+        upstreams.find(|one| one["name"] == upstream)?["waiting"].as_u64()
     }
 
     /// Installed, the service runs as its user with what the package brings, and an event goes through it.
@@ -88,16 +93,17 @@ impl Machine {
     pub fn is_upgraded_over_a_backlog(&self, events: u32) {
         let root = &self.root;
         root.write("/etc/mosquitto/own.conf", BROKER);
-        root.done("chown mosquitto /var/lib/mosquitto; mosquitto -d -c /etc/mosquitto/own.conf");
-        root.done("until timeout 60 mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -E; do sleep 0.2; done");
-        root.done("kill -TERM $(cat /run/broker.pid); while [ -e /proc/$(cat /run/broker.pid)/exe ]; do sleep 0.1; done");
+        root.done("mosquitto -d -c /etc/mosquitto/own.conf");
+        let subscribed = "mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -E";
+        wait::until("the broker keeps what comes", || root.holds(subscribed));
+        root.done(BROKER_ENDS);
         let config = root.done("cat /etc/tidegate/gateway.toml") + UPSTREAM;
         root.write("/etc/tidegate/gateway.toml", &config);
         root.done("systemctl restart tidegate");
         root.done(&format!(
             "seq 1 {events} | sed 's/.*/{{\"n\": &}}/' | mosquitto_pub -i press -q 1 -t load/press -l"
         ));
-        let waiting = || self.status()["upstreams"]["central"]["waiting"].as_u64();
+        let waiting = || self.waiting("central");
         wait::until("all of it waits", || waiting() == Some(events.into()));
         let before = self.process();
 
@@ -110,9 +116,13 @@ impl Machine {
         assert_eq!(waiting(), Some(events.into()));
 
         root.done("mosquitto -d -c /etc/mosquitto/own.conf");
-        let came = root.done(&format!(
-            "until timeout 600 mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -C {events} 2>/dev/null; do sleep 0.2; done"
-        ));
+        let gets =
+            format!("mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -C {events} -W 240");
+        let came = wait::find("the broker gives them out", || {
+            let output = root.run(&gets);
+            let came = String::from_utf8_lossy(&output.stdout).into_owned();
+            output.status.success().then_some(came).ok_or("not yet")
+        });
         let came: Vec<&str> = came.lines().collect();
         let sent: Vec<String> = (1..=events).map(|n| format!("{{\"n\": {n}}}")).collect();
         assert!(came == sent, "{} of {events}, or out of order", came.len());
