@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `base` | a root as debootstrap leaves it, kept for the next time |
 //! | `lifecycle` | what the package goes through in one |
+//! | `sandbox` | what it does below its unit |
 //! | `deb` | the package |
 
 pub mod base;
 pub mod deb;
 pub mod lifecycle;
+pub mod sandbox;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

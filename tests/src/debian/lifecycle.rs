@@ -213,4 +213,26 @@ impl Machine {
         let user = self.root.done("getent shadow tidegate");
         assert!(user.starts_with("tidegate:!"), "{user}");
     }
+
+    /// Installed, upgraded and purged where no service manager runs.
+    ///
+    /// # Panics
+    /// When a script fails, or something runs.
+    pub fn comes_and_goes_without_a_service(&self) {
+        for package in [&self.older, &self.newer] {
+            self.root.done(&format!("dpkg -i {package}"));
+        }
+        assert_eq!(self.version(), format!("ii {NEWER}"));
+        self.root.done("tidegate check && getent passwd tidegate");
+        self.root.refused("tidegate status");
+        let enabled = "/etc/systemd/system/multi-user.target.wants/tidegate.service";
+        assert!(
+            self.root.holds(&format!("[ -L {enabled} ]")),
+            "it starts when the image does"
+        );
+        self.root.done("dpkg --purge tidegate");
+        self.root.done(&format!(
+            "[ ! -e {enabled} ] && [ ! -e /etc/tidegate ] && [ ! -e /var/lib/tidegate ]"
+        ));
+    }
 }
