@@ -5,9 +5,14 @@
 set -e
 export root=$1 mode=$3 qemu=$4
 
-users=
 if [ -n "$qemu" ]; then
-	users='--user --map-users=0,0,65536 --map-groups=0,0,65536'
+	# All users of the root are those of this machine; only from outside more than one may be named.
+	outside=$(readlink "/proc/$$/ns/user")
+	(
+		while [ "$(readlink "/proc/$$/ns/user")" = "$outside" ]; do sleep 0.1; done
+		echo 0 0 65536 >"/proc/$$/uid_map"
+		echo 0 0 65536 >"/proc/$$/gid_map"
+	) &
 elif [ "$mode" = boot ]; then
 	for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
 		[ -e "$tree/cgroup.procs" ] || continue
@@ -16,7 +21,7 @@ elif [ "$mode" = boot ]; then
 	done
 fi
 
-exec unshare $users --mount --pid --net --ipc --uts --cgroup --fork --kill-child sh -ec '
+export inside='
 mount --make-rprivate /
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
@@ -62,3 +67,8 @@ fi
 # What loses its parent is buried here.
 exec unshare --root="$root" sh -c "while :; do sleep 1; done"
 '
+set -- unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child sh -ec "$inside"
+if [ -n "$qemu" ]; then
+	set -- unshare --user sh -ec 'while ! grep -q . /proc/self/gid_map; do sleep 0.1; done; exec "$@"' sh "$@"
+fi
+exec "$@"
