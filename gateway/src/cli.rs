@@ -29,6 +29,8 @@ mod store;
 mod terminal;
 
 use history::{dead_letters, events};
+#[cfg(not(feature = "demo"))]
+use setup::without_demo;
 use setup::{completions, hash_password};
 pub use terminal::failure::Failure;
 
@@ -47,6 +49,10 @@ enum Command {
     /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Say how to get the demo, which this program was built without
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Demo(without_demo::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
     /// Have the running gateway read its configuration again, as SIGHUP does, and say what came of it
@@ -83,6 +89,8 @@ pub fn main() -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(not(feature = "demo"))]
+        Command::Demo(_) => without_demo::run(),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -2,3 +2,5 @@
 
 pub(super) mod completions;
 pub(super) mod hash_password;
+#[cfg(not(feature = "demo"))]
+pub(super) mod without_demo;

@@ -9,7 +9,7 @@ use tidegate_tests::gateway::binary::tidegate;
 use tidegate_tests::{peer, tidy};
 
 /// What a user looks for in it; the rest of each line of `dpkg-deb -c` stands before.
-const HOLDS: [&str; 14] = [
+const HOLDS: [&str; 15] = [
     "-rwxr-xr-x root/root ./usr/bin/tidegate",
     "-rwxr-xr-x root/root ./usr/lib/tidegate/start-gate",
     "-rw-r--r-- root/root ./usr/lib/systemd/system/tidegate.service",
@@ -19,6 +19,7 @@ const HOLDS: [&str; 14] = [
     "-rw-r--r-- root/root ./etc/tidegate/gateway.toml",
     "-rw-r--r-- root/root ./etc/tidegate/rules/example.rules",
     "-rw-r--r-- root/root ./etc/logrotate.d/tidegate",
+    "-rw-r--r-- root/root ./usr/share/doc/tidegate/tidegate.cdx.json",
     "-rw-r--r-- root/root ./usr/share/man/man1/tidegate.1.gz",
     "-rw-r--r-- root/root ./usr/share/man/man1/tidegate-store-backup.1.gz",
     "-rw-r--r-- root/root ./usr/share/bash-completion/completions/tidegate",
