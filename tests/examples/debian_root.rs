@@ -6,9 +6,9 @@
 
 use std::time::Instant;
 
-use tidegate_tests::debian::Manager;
-use tidegate_tests::debian::base::{self, Architecture};
-use tidegate_tests::debian::lifecycle::Machine;
+use tidegate_tests::peer::debian::Manager;
+use tidegate_tests::peer::debian::base::{self, Architecture};
+use tidegate_tests::peer::debian::lifecycle::Machine;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

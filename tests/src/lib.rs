@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `gateway` | one gateway process; every test that runs the program has it from here |
 //! | `peer` | other programs, and a real broker |
-//! | `debian` | a Debian in a folder, and the package in it |
 //! | `mqtt` | an MQTT of our own: publishers, subscribers and their load |
 //! | `node` | a simulated sensor node on a serial line |
 //! | `babbler` | what talks without end at a serial port |
@@ -20,7 +19,6 @@
 pub mod babbler;
 pub mod books;
 pub mod crash;
-pub mod debian;
 pub mod gateway;
 pub mod mqtt;
 pub mod node;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tidegate_tests::debian::base::Architecture;
-use tidegate_tests::debian::deb;
 use tidegate_tests::gateway::binary::tidegate;
+use tidegate_tests::peer::debian::base::Architecture;
+use tidegate_tests::peer::debian::deb;
 use tidegate_tests::{peer, tidy};
 
 /// What a user looks for in it; the rest of each line of `dpkg-deb -c` stands before.

@@ -1,7 +1,7 @@
 //! The README's way for a Pi, word for word: from nothing to a sensor's event at a broker of one's own.
 
-use tidegate_tests::debian::base::{self, Architecture};
-use tidegate_tests::debian::{Manager, Root, deb};
+use tidegate_tests::peer::debian::base::{self, Architecture};
+use tidegate_tests::peer::debian::{Manager, Root, deb};
 use tidegate_tests::wait;
 
 const README: &str = include_str!("../../../gateway/README.md");

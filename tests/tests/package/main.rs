@@ -5,9 +5,9 @@ mod first_event;
 
 use std::time::Instant;
 
-use tidegate_tests::debian::Manager;
-use tidegate_tests::debian::base::{self, Architecture};
-use tidegate_tests::debian::lifecycle::Machine;
+use tidegate_tests::peer::debian::Manager;
+use tidegate_tests::peer::debian::base::{self, Architecture};
+use tidegate_tests::peer::debian::lifecycle::Machine;
 
 #[test]
 fn ten_thousand_events_outlive_an_upgrade_and_go_only_where_a_purge_is_told_so() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use crate::debian::{Manager, Root};
+use crate::peer::debian::{Manager, Root};
 use crate::{peer, tidy};
 
 const MIRROR: &str = "http://deb.debian.org/debian";

@@ -1,6 +1,6 @@
 //! What a user does with a service in the sandbox of its unit.
 
-use crate::debian::lifecycle::Machine;
+use crate::peer::debian::lifecycle::Machine;
 use crate::wait;
 
 impl Machine {

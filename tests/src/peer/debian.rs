@@ -19,7 +19,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::debian::base::Architecture;
+use crate::peer::debian::base::Architecture;
 use crate::wait::{self, PATIENCE};
 
 /// Holds a root in namespaces: what is mounted is gone with its process.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::debian::base::Architecture;
-use crate::debian::{Manager, Root, deb};
+use crate::peer::debian::base::Architecture;
+use crate::peer::debian::{Manager, Root, deb};
 use crate::wait;
 
 /// The older and the newer version of the package.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::debian::base::{self, Architecture};
 use crate::gateway::binary;
+use crate::peer::debian::base::{self, Architecture};
 use crate::tidy;
 
 /// The package of a version, by the same `cargo deb` that a release is packed with; the program in it is that of the
