@@ -1,11 +1,9 @@
 //! The package, made of the program that is tested.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::gateway::binary;
+use crate::peer::cargo;
 use crate::peer::debian::base::{self, Architecture};
-use crate::tidy;
 
 /// The package of a version, by the same `cargo deb` that a release is packed with; the program in it is that of the
 /// development profile, whatever the version says.
@@ -14,21 +12,19 @@ use crate::tidy;
 /// When it cannot be made.
 pub fn package(architecture: Architecture, version: &str) -> PathBuf {
     let target = ["--target", architecture.target()];
-    if architecture == Architecture::Amd64 {
-        binary::tidegate();
-    } else {
-        let build = cargo()
-            .args(["build", "-q", "--locked", "-p", "tidegate"])
-            .args(target)
-            .status();
-        assert!(
-            build.expect("cargo runs").success(),
-            "{architecture:?}: the build fails"
-        );
-    }
+    let foreign = architecture != Architecture::Amd64;
+    // For this machine just as for every other test, which uses what was built.
+    let build = cargo::command()
+        .args(["build", "--quiet", "--workspace", "--bin", "tidegate"])
+        .args(foreign.then_some(target).into_iter().flatten())
+        .status();
+    assert!(
+        build.expect("cargo runs").success(),
+        "{architecture:?}: the build fails"
+    );
     let name = format!("tidegate_{version}_{}.deb", architecture.debian());
     let into = base::kept().join(name);
-    let packed = cargo()
+    let packed = cargo::command()
         .args([
             "deb",
             "-q",
@@ -40,12 +36,7 @@ pub fn package(architecture: Architecture, version: &str) -> PathBuf {
             "--profile",
             "dev",
         ])
-        .args(
-            (architecture != Architecture::Amd64)
-                .then_some(target)
-                .into_iter()
-                .flatten(),
-        )
+        .args(foreign.then_some(target).into_iter().flatten())
         .args(["--deb-version", version, "-o"])
         .arg(&into)
         .output()
@@ -53,10 +44,4 @@ pub fn package(architecture: Architecture, version: &str) -> PathBuf {
     let said = String::from_utf8_lossy(&packed.stderr);
     assert!(packed.status.success(), "cargo deb: {said}");
     into
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(tidy::root());
-    cargo
 }
