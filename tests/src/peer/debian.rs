@@ -80,8 +80,10 @@ impl Root {
                 });
             }
             Manager::StandIn => {
-                root.write("/usr/local/sbin/systemctl", STAND_IN);
-                root.done("chmod 755 /usr/local/sbin/systemctl; mkdir -p /run/systemd/system");
+                // In its place: apt has a PATH of its own, without /usr/local.
+                std::fs::remove_file(root.path.join("usr/bin/systemctl")).expect("it is there");
+                root.write("/usr/bin/systemctl", STAND_IN);
+                root.done("chmod 755 /usr/bin/systemctl; mkdir -p /run/systemd/system");
             }
             Manager::Nobody => {}
         }
