@@ -81,7 +81,7 @@ impl Root {
             }
             Manager::StandIn => {
                 // In its place: apt has a PATH of its own, without /usr/local.
-                std::fs::remove_file(root.path.join("usr/bin/systemctl")).expect("it is there");
+                root.done("mv /usr/bin/systemctl /usr/bin/systemctl.real");
                 root.write("/usr/bin/systemctl", STAND_IN);
                 root.done("chmod 755 /usr/bin/systemctl; mkdir -p /run/systemd/system");
             }

@@ -48,10 +48,8 @@ start) start ;;
 stop) stop ;;
 restart) stop && start ;;
 is-active) runs ;;
-is-enabled)
-	[ -L /etc/systemd/system/multi-user.target.wants/tidegate.service ] || exit 1
-	echo enabled
-	;;
 show) cat "$pid_file" ;;
-*) exit 0 ;;
+daemon-reload) exit 0 ;;
+# What is written down needs no manager: that is the real one's.
+*) exec /usr/bin/systemctl.real "$@" ;;
 esac
