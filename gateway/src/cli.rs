@@ -79,6 +79,11 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// The command line as it is declared: for what is written from it, such as manual pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line and carries it out.
 ///
 /// # Errors

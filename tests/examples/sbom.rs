@@ -1,6 +1,6 @@
 //! Writes what a `tidegate` program consists of, as a CycloneDX document: `target/tidegate.cdx.json`.
 //!
-//! `cargo run -p tidegate-tests --example sbom`
+//! `cargo run -p tidegate-tests --example sbom`; the build of the gateway writes it too, for the package.
 //!
 //! Packages and their versions are those of `Cargo.lock` that go into the program with its default features, on any of the
 //! machines it is built for. The same lock file gives the same document, byte by byte.
@@ -36,7 +36,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(root: &Path) -> Result<String, String> {
+/// Writes it below the target folder; where, and of how many parts.
+///
+/// # Errors
+/// What cargo or the disk says.
+pub(crate) fn write(root: &Path) -> Result<String, String> {
     let mut parts = Parts::default();
     for target in TARGETS {
         parts.take(&metadata(root, target)?)?;

@@ -1,5 +1,7 @@
 //! Real peers: a test runs where its peer is installed, and says so loudly where it is not.
 
+pub mod cargo;
+pub mod debian;
 pub mod failing_disk;
 pub mod mosquitto;
 pub mod small_disk;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::peer::cargo;
+
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
 static BREACHING: OnceLock<PathBuf> = OnceLock::new();
 
@@ -57,28 +59,14 @@ fn build(name: &str, features: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     // target/<profile>/deps/<test>
     let profile = test.ancestors().nth(2).expect("a test lies in deps");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut cargo = cargo::command();
     // With the whole workspace named, the dependencies that the tests were built with serve here too.
     cargo.args(["build", "--quiet", "--workspace", "--bin", name]);
     cargo.args(features);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    for name in of_this_package() {
-        cargo.env_remove(name);
-    }
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let built = cargo.status().expect("cargo runs");
     assert!(built.success(), "{name} does not build");
     profile.join(name)
-}
-
-/// The variables in which cargo tells a test about its package. Build scripts that watch them
-/// would run again, and with them half of the dependencies be built again, at every change
-/// between `cargo build` by hand and here.
-fn of_this_package() -> impl Iterator<Item = String> {
-    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
-    std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }

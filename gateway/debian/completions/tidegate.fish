@@ -1,0 +1,2 @@
+# Written by the program itself, so that it is of the version that is installed.
+tidegate completions fish | source
