@@ -6,6 +6,7 @@
 //! | `demo` | the main job on one machine |
 //! | `gateway` | how the gateway, or the store it left, is reached |
 //! | `history` | events and dead letters |
+//! | `itself` | another program in the place of this one |
 //! | `setup` | what a person needs once, before anything runs |
 //! | `store` | the store on disk |
 //! | `terminal` | what people read: tables, figures, colours, messages |
@@ -20,6 +21,7 @@ mod check;
 mod demo;
 mod gateway;
 mod history;
+mod itself;
 mod reload;
 mod rules;
 mod run;
@@ -61,6 +63,9 @@ enum Command {
     Rules(rules::Arguments),
     /// Look at the event store on disk, back it up, restore it
     Store(store::Arguments),
+    /// Look at another release of this program before it is installed, and guard its first starts
+    #[command(name = "self")]
+    Itself(itself::Arguments),
     /// Hash a password for `password_hash`, read from the terminal or standard input
     HashPassword,
     /// Print shell completions
@@ -85,6 +90,7 @@ pub fn main() -> Result<(), Failure> {
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
+        Command::Itself(arguments) => itself::run(&arguments),
         Command::HashPassword => hash_password::run(),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
     }

@@ -47,4 +47,5 @@ pub mod observe;
 pub mod run;
 pub mod source;
 pub mod time;
+pub mod update;
 pub mod upstream;

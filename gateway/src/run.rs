@@ -18,12 +18,15 @@ mod event_store;
 mod gateway;
 mod health;
 mod pipeline;
+mod readiness;
 pub mod rules;
 pub mod signals;
 mod sources;
 pub mod systemd;
 mod tasks;
 mod upstreams;
+
+use std::sync::Arc;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;
@@ -34,6 +37,7 @@ use rules::folder::FolderError;
 use signals::{Hangup, Signals};
 
 use crate::observe::log::repeats::Repeats;
+use crate::update::standing::Standing;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -81,19 +85,26 @@ impl std::fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// Runs one gateway until it is told to end by SIGTERM or SIGINT, and at once by a second one; SIGHUP has it
-/// read its configuration again. `held_back` is what repeats in its log.
+/// read its configuration again. `held_back` is what repeats in its log; `standing` is left the
+/// mark once it is ready.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config, held_back: Repeats, hangup: Hangup) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    held_back: Repeats,
+    hangup: Hangup,
+    standing: Arc<Standing>,
+) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let mut signals = Signals::hear(hangup)?;
     health::raise_limits();
-    let config = std::sync::Arc::new(config);
+    let config = Arc::new(config);
     let opened = event_store::opening::open(&config, &mut signals).await?;
     let Some(opened) = opened else {
+        standing.leave_words("it waited for room on the disk and was told to end", true);
         return Ok(());
     };
     let gateway = Gateway::start(config, held_back, opened).await?;
-    gateway.run_until(signals).await
+    gateway.run_until(signals, &standing).await
 }

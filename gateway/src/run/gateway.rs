@@ -28,7 +28,7 @@ use super::sources::{SOURCES_MAX, Sources, SourcesContext};
 use super::tasks::Tasks;
 use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
-use super::{RunError, event_store, systemd};
+use super::{RunError, event_store, readiness, systemd};
 use crate::config::WhenTooMany;
 use crate::control::{Answers, ApiContext, ReloadRequest};
 use crate::event::committed_log::CommittedLog;
@@ -43,6 +43,7 @@ use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
+use crate::update::standing::Standing;
 use audit::Auditor;
 use credentials::CredentialsWatch;
 use reload::Told;
@@ -338,7 +339,22 @@ type EndedByItself = Option<(String, String)>;
 impl Gateway {
     /// Runs until it is told to end, then takes everything apart in the order of an event's way; told once more,
     /// it ends at once.
-    pub(super) async fn run_until(mut self, mut signals: Signals) -> Result<(), RunError> {
+    pub(super) async fn run_until(
+        mut self,
+        mut signals: Signals,
+        standing: &Arc<Standing>,
+    ) -> Result<(), RunError> {
+        match readiness::leave_mark(standing, &self.observe, &mut signals).await {
+            Ok(true) => {}
+            Ok(false) => return self.take_apart(None).await,
+            Err(why) => {
+                let ended = Some(("the mark of readiness".to_owned(), why));
+                return self.take_apart(ended).await;
+            }
+        }
+        if let Some(begin) = self.pipeline.begin.take() {
+            let _ = begin.send(());
+        }
         systemd::ready(&self.config.gateway.id);
         tracing::info!(
             gateway = self.config.gateway.id,
@@ -375,6 +391,7 @@ impl Gateway {
         self.stop_sources.send_replace(true);
         self.sources.stop();
         end_all(&mut self.tasks, "source", SOURCES_MAX, &mut ended).await;
+        drop(self.pipeline.begin);
         // With the last way into the intake it knows that nothing more comes.
         drop(self.sources);
         join_thread("intake", self.pipeline.intake_thread, &mut ended).await;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tidegate_store::{Sequence, Store, Writer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::RunError;
 use super::config::Config;
@@ -32,6 +32,8 @@ pub(super) struct Pipeline {
     pub(super) durable: watch::Receiver<Sequence>,
     pub(super) times: CommitTimes,
     pub(super) finish: watch::Sender<bool>,
+    /// Lets the intake begin: before, nothing is stored or acknowledged. Dropped, it never does.
+    pub(super) begin: Option<oneshot::Sender<()>>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
     evaluator: Evaluator,
@@ -101,13 +103,20 @@ impl Pipeline {
             Arc::clone(&metrics),
             Arc::clone(observe),
         );
+        let (begin, begun) = oneshot::channel();
+        let intake = async move {
+            if begun.await.is_ok() {
+                intake.run().await;
+            }
+        };
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
-            intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
+            intake_thread: thread("intake", move || runtime.block_on(intake))?,
             durable: log.durable(),
             times: log.times(),
             finish,
+            begin: Some(begin),
             wear,
             metrics,
             evaluator,
