@@ -25,6 +25,7 @@ use super::formats::Formats;
 use super::image;
 use super::mark::{LastWords, ReadyMark};
 pub use program::Programs;
+use store_copy::StoreCopy;
 use state::{Program, PutBack, State, StoreFate, Trial};
 
 /// Starts that a new program has to become ready.
@@ -167,11 +168,11 @@ impl Gate<'_> {
     /// The present program is one that works.
     fn confirm(&self, mut state: State, present: String) -> Result<Outcome, Halfway> {
         let before = state.clone();
-        if let Some(trial) = state.trial.take()
-            && trial.program.digest != present
-        {
-            // Somebody took the failed program back by hand: what it made of the store is not for this one.
-            let format = trial.store_format;
+        let copy = StoreCopy::of(&self.data_dir);
+        state.trial = None;
+        if let Some(format) = copy.format_before() {
+            // No program was ready since the backup. So somebody took a failed one back by hand, and what that made of the
+            // store is not for this one.
             match (self.step)(Step::Check(format)) {
                 Ok(_) => {
                     let restored = (self.step)(Step::Restore(format));
@@ -187,6 +188,8 @@ impl Gate<'_> {
         state.confirmed = Some(present);
         if state != before {
             self.remember(&state);
+        }
+        if copy.is_there() {
             self.forget();
         }
         Ok(Outcome::Known)
@@ -230,7 +233,9 @@ impl Gate<'_> {
         let store = crate::config::store_dir(&self.data_dir);
         let store_format = match &before {
             Some(before) => before.store_format,
-            None => tidegate_store::format_of(&store),
+            None => StoreCopy::of(&self.data_dir)
+                .format_before()
+                .unwrap_or_else(|| tidegate_store::format_of(&store)),
         };
         let program = |digest, formats: Option<Formats>| Program {
             digest,

@@ -1,6 +1,7 @@
 //! `tidegate self store-step`: what the gate does at the store, in a process of the store's owner.
 
 use clap::ValueEnum;
+use rustix::process::Signal;
 
 use crate::cli::Failure;
 use crate::cli::arguments::PlaceArgument;
@@ -46,6 +47,8 @@ pub(super) fn arguments(step: Step) -> Vec<String> {
 pub(super) fn run(arguments: &Arguments, place: &PlaceArgument) -> Result<(), Failure> {
     let place = place.find()?;
     permission::become_owner(&place.data_dir)?;
+    // Where the gate is killed, the next one must not find this one at work.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let step = match arguments.step {
         Name::BackUp => Step::BackUp,
         Name::Check => Step::Check(arguments.store_format),

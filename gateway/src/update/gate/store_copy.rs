@@ -189,9 +189,15 @@ impl StoreCopy {
         Ok(StoreFate::Restored)
     }
 
-    /// Whether there is a backup.
+    /// The format of the store when the backup was made, unless a gateway was ready since.
+    pub fn format_before(&self) -> Option<Option<u32>> {
+        let about = self.about()?;
+        self.is_of_now(&about).then_some(about.store_format)
+    }
+
+    /// Whether there is a backup, or a part of one.
     pub fn is_there(&self) -> bool {
-        self.backup().exists()
+        self.backup().exists() || self.partial().exists()
     }
 
     fn is_begun(&self) -> bool {

@@ -1,0 +1,1 @@
+//! What `tidegate self check` says of other programs and packages.
