@@ -11,14 +11,16 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit
 
 use crate::time::clock;
 
-/// How long it may take.
-const WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to say what it is.
+pub const TO_ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take to look at a configuration and its rules.
+pub const TO_CHECK: Duration = Duration::from_secs(150);
 /// Bytes of each output that are heard.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Memory, bytes written to a file, and seconds of the processor that it may have.
 const MEMORY_BYTES_MAX: u64 = 2 << 30;
 const FILE_BYTES_MAX: u64 = 1 << 20;
-const CPU_SECONDS_MAX: u64 = 60;
+const CPU_SECONDS_MAX: u64 = 150;
 
 /// As whom it runs: user and group.
 pub type Identity = (u32, u32);
@@ -39,8 +41,8 @@ pub struct Said {
 pub enum Unheard {
     /// It could not be started.
     NotStarted(String),
-    /// It went on for too long and was killed.
-    Hung,
+    /// It went on for longer than this and was killed.
+    Hung(Duration),
     /// It said more than anybody reads and was killed.
     Flooded,
 }
@@ -49,10 +51,10 @@ impl std::fmt::Display for Unheard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Unheard::NotStarted(why) => write!(f, "it cannot be started: {why}"),
-            Unheard::Hung => write!(
+            Unheard::Hung(within) => write!(
                 f,
                 "it gave no answer within {} s and was killed",
-                WITHIN.as_secs()
+                within.as_secs()
             ),
             Unheard::Flooded => write!(
                 f,
@@ -71,6 +73,7 @@ pub fn ask(
     program: &Path,
     arguments: &[&std::ffi::OsStr],
     identity: Option<Identity>,
+    within: Duration,
 ) -> Result<Said, Unheard> {
     let mut command = Command::new(program);
     command
@@ -94,10 +97,10 @@ pub fn ask(
             .unwrap_or_else(|_| Err(io::Error::other("no thread")))
     });
     let child = spawned.map_err(|error| Unheard::NotStarted(error.to_string()))?;
-    hear(child)
+    hear(child, within)
 }
 
-fn hear(mut child: Child) -> Result<Said, Unheard> {
+fn hear(mut child: Child, within: Duration) -> Result<Said, Unheard> {
     let pid = Pid::from_child(&child);
     for (what, most) in [
         (Resource::As, MEMORY_BYTES_MAX),
@@ -119,9 +122,9 @@ fn hear(mut child: Child) -> Result<Said, Unheard> {
         listen(errors, Stream::Errors, sender.clone());
     }
     drop(sender);
-    let heard = gather(&pieces);
+    let heard = gather(&pieces, within);
     let ended = match &heard {
-        Ok(_) => wait(&mut child),
+        Ok(_) => wait(&mut child, within),
         Err(_) => None,
     };
     if ended.is_none() {
@@ -130,7 +133,7 @@ fn hear(mut child: Child) -> Result<Said, Unheard> {
         let _ = child.wait();
     }
     let (output, errors) = heard?;
-    let status = ended.ok_or(Unheard::Hung)?;
+    let status = ended.ok_or(Unheard::Hung(within))?;
     Ok(Said {
         status,
         output,
@@ -161,12 +164,15 @@ fn listen(
 }
 
 /// Both outputs to their end.
-fn gather(pieces: &Receiver<(bool, Vec<u8>)>) -> Result<(Vec<u8>, Vec<u8>), Unheard> {
+fn gather(
+    pieces: &Receiver<(bool, Vec<u8>)>,
+    within: Duration,
+) -> Result<(Vec<u8>, Vec<u8>), Unheard> {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let began = clock::monotonic();
     loop {
         let passed = clock::monotonic().saturating_duration_since(began);
-        match pieces.recv_timeout(WITHIN.saturating_sub(passed)) {
+        match pieces.recv_timeout(within.saturating_sub(passed)) {
             Ok((is_output, piece)) => {
                 let to = if is_output { &mut output } else { &mut errors };
                 to.extend(piece);
@@ -175,18 +181,18 @@ fn gather(pieces: &Receiver<(bool, Vec<u8>)>) -> Result<(Vec<u8>, Vec<u8>), Unhe
                 }
             }
             Err(RecvTimeoutError::Disconnected) => return Ok((output, errors)),
-            Err(RecvTimeoutError::Timeout) => return Err(Unheard::Hung),
+            Err(RecvTimeoutError::Timeout) => return Err(Unheard::Hung(within)),
         }
-        if passed > WITHIN {
-            return Err(Unheard::Hung);
+        if passed > within {
+            return Err(Unheard::Hung(within));
         }
     }
 }
 
 /// It closed its outputs: it has ended, or does so now.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let began = clock::monotonic();
-    while clock::monotonic().saturating_duration_since(began) < WITHIN {
+    while clock::monotonic().saturating_duration_since(began) < within {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(status);
         }

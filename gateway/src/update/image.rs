@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
 
-use super::bounded::{Identity, Said, Unheard, ask, ending};
+use super::bounded::{Identity, Said, TO_ANSWER, Unheard, ask, ending};
 use super::digest::OWN;
 use super::formats::Formats;
 
@@ -51,9 +52,10 @@ impl Image {
         &self,
         arguments: &[&std::ffi::OsStr],
         identity: Option<Identity>,
+        within: Duration,
     ) -> Result<Said, Unheard> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        ask(&path, arguments, identity)
+        ask(&path, arguments, identity, within)
     }
 
     /// Its version and formats.
@@ -63,7 +65,7 @@ impl Image {
     pub fn formats(&self, identity: Option<Identity>) -> Result<Formats, String> {
         let arguments = ["self", "formats", "--format", "json"].map(std::ffi::OsStr::new);
         let said = self
-            .ask(&arguments, identity)
+            .ask(&arguments, identity, TO_ANSWER)
             .map_err(|error| error.to_string())?;
         if !said.status.success() {
             return Err(format!("{}{}", ending(said.status), first_line(&said.errors)));
@@ -74,7 +76,7 @@ impl Image {
 
     /// The version that `--version` says, which every release has.
     pub fn version(&self, identity: Option<Identity>) -> Option<String> {
-        let said = self.ask(&["--version".as_ref()], identity).ok()?;
+        let said = self.ask(&["--version".as_ref()], identity, TO_ANSWER).ok()?;
         let text = String::from_utf8(said.output).ok()?;
         let version = text.strip_prefix("tidegate ")?.trim();
         (!version.is_empty() && version.len() < 64).then(|| version.to_owned())

@@ -4,8 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tidegate_tests::gateway::told::troubles;
+use tidegate_tests::gateway::user::OtherUser;
 use tidegate_tests::wait::{self, PATIENCE};
-use tidegate_tests::{mqtt, trace};
+use tidegate_tests::{mqtt, peer, trace};
 
 use crate::site::Site;
 
@@ -272,4 +273,38 @@ fn what_the_gate_says_is_for_programs_too() {
     let help = Command::new(site.previous()).args(["self", "--help"]).output();
     let help = String::from_utf8(help.expect("it runs").stdout).expect("UTF-8");
     assert!(!help.contains("store-step"), "{help}");
+}
+
+#[test]
+fn what_root_puts_back_stays_the_property_of_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        return peer::skip("what_root_puts_back", "this takes root");
+    }
+    let owner = OtherUser::named("daemon", None);
+    let mut site = Site::bare();
+    site.open_to_all();
+    std::os::unix::fs::chown(site.data(""), Some(1), Some(1)).expect("root may");
+    site.gateway.under(owner.words());
+    site.install_bytes(&std::fs::read(tidegate_tests::gateway::binary::tidegate()).expect("a program"));
+    site.start();
+    site.publish(30);
+    assert!(site.gateway.terminate().success());
+    site.keep();
+    site.install(MIGRATES);
+    site.passed();
+    is_put_back_after_first(&mut site);
+    let foreign = Command::new("find").arg(site.data("")).args(["-not", "-user", "daemon"]).output();
+    assert_eq!(String::from_utf8_lossy(&foreign.expect("find runs").stdout), "");
+    // Whose data it is may lead root nowhere.
+    assert!(site.gateway.terminate().success());
+    site.install(MIGRATES);
+    for _ in 0..3 {
+        site.fails();
+    }
+    let victim = site.gateway.path("victim");
+    std::fs::create_dir(&victim).expect("a folder");
+    std::fs::remove_dir_all(site.data("store")).expect("it is there");
+    std::os::unix::fs::symlink(&victim, site.data("store")).expect("a link");
+    site.gate();
+    assert!(victim.exists());
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::identity;
 use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
-use crate::update::bounded::{Identity, ending};
+use crate::update::bounded::{Identity, TO_CHECK, ending};
 use crate::update::formats::{Formats, STORE};
 use crate::update::image::{self, Image};
 use crate::update::package;
@@ -225,7 +225,7 @@ fn look_at_configuration(
         }
     };
     let arguments = [OsStr::new("check"), OsStr::new("--config"), config.as_os_str()];
-    let said = match image.ask(&arguments, identity) {
+    let said = match image.ask(&arguments, identity, TO_CHECK) {
         Ok(said) => said,
         Err(why) => {
             report.error(
