@@ -78,6 +78,8 @@ enum Command {
 /// What failed, with its exit code. A wrong command line ends the process with code 2 at once.
 pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
+    // What the store fences is no panic of a task.
+    crate::task::note_panics();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),

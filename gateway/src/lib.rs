@@ -46,6 +46,7 @@ pub mod intake;
 pub mod observe;
 pub mod run;
 pub mod source;
+pub mod task;
 pub mod time;
 pub mod update;
 pub mod upstream;

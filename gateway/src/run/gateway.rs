@@ -43,6 +43,7 @@ use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
 use crate::time::clock;
+use crate::task;
 use crate::update::standing::Standing;
 use audit::Auditor;
 use credentials::CredentialsWatch;
@@ -50,6 +51,9 @@ use reload::Told;
 
 /// How often it is tried again what could not be taken of a configuration.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long an end may take beyond `shutdown_max` once something panicked.
+const LAST_RESORT: Duration = Duration::from_secs(30);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
@@ -294,7 +298,7 @@ async fn recalled(
         store.clone(),
         Telling::new(answers.clone()),
     );
-    let recalled = tokio::task::spawn_blocking(move || {
+    let recalled = task::blocking("the reading of the last events", move || {
         let gateway = &config.gateway;
         recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
     });
@@ -407,7 +411,7 @@ impl Gateway {
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");
-        match ended {
+        match ended.or_else(task::has_panicked) {
             None => Ok(()),
             Some((task, why)) => Err(RunError::EndedByItself { task, why }),
         }
@@ -426,6 +430,10 @@ impl Gateway {
                 Some(request) = self.reloads.recv() => Told::Reload(Some(request)),
                 () = self.credentials.changed() => Told::Credentials,
                 _ = again.tick(), if self.is_behind => Told::Again,
+                found = task::panicked() => {
+                    task::end_within(self.config.gateway.shutdown_max + LAST_RESORT);
+                    return Some(found);
+                }
                 Some(exit) = self.tasks.next() => {
                     let why = exit.result.err().unwrap_or_else(|| "it returned".into());
                     return Some((exit.task, why));
@@ -472,7 +480,7 @@ async fn join_thread<T: Send + 'static>(
     thread: JoinHandle<T>,
     ended: &mut EndedByItself,
 ) {
-    let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+    let joined = task::blocking("the end of a thread", move || thread.join().is_ok()).await;
     if !joined.unwrap_or(false) {
         ended.get_or_insert((name.into(), "it panicked".into()));
     }

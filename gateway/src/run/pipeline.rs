@@ -23,6 +23,7 @@ use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
 use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
+use crate::task;
 use crate::time::clock::Now;
 
 /// The commit thread, the intake thread, and what the rest of the gateway sees of them.
@@ -112,7 +113,7 @@ impl Pipeline {
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
-            intake_thread: thread("intake", move || runtime.block_on(intake))?,
+            intake_thread: thread("intake", move || runtime.block_on(task::named("intake", intake)))?,
             durable: log.durable(),
             times: log.times(),
             finish,
@@ -153,11 +154,9 @@ fn meter(config: &Config, metrics: &IntakeMetrics, observe: &Observe, now: Insta
 }
 
 fn thread<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, RunError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
+    task::thread(name, body)
         .map_err(|error| RunError::Bind(format!("the {name} thread cannot be started: {error}")))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tidegate_rules::diagnostic::Diagnostic;
@@ -10,6 +10,7 @@ use tidegate_rules::{Checked, Destinations, Handover, RuleFile};
 use tokio::sync::oneshot;
 
 use super::folder;
+use crate::task;
 use crate::intake::evaluator::ActiveRules;
 
 /// How long a set may take: more than the largest takes that the limits of files and rules allow.
@@ -57,7 +58,7 @@ impl Compiling {
                 let _ = sender.send(outcome);
             }
         };
-        let thread = Builder::new().name("rules".into()).spawn(work);
+        let thread = task::thread("rules", task::contained(work));
         let thread =
             thread.inspect_err(|error| tracing::error!(%error, "no thread to compile the rules"));
         Compiling {
@@ -89,7 +90,7 @@ impl Compiling {
         self.given_up.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic of it is in the log.
-            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+            let _ = task::blocking("the end of a compiler", || thread.join()).await;
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
 use crate::time::clock;
 use crate::upstream::format::Format;
+use crate::task;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Bytes of an answer's body that are read: enough for a reason, and to use the connection again.
@@ -88,10 +89,12 @@ impl HttpOut {
         let batched = self.config.batch_max > 1;
         let post = request::post(&deliveries, self.config.format, batched);
         let server = Arc::clone(&self.server);
-        self.requests.spawn(async move {
+        let request = async move {
             let answer = server.ask(post).await;
             (deliveries, answer)
-        });
+        };
+        self.requests
+            .spawn(task::named("a request of an http upstream", request));
     }
 
     /// What an answer settles; a refused batch comes apart instead.
