@@ -1,6 +1,7 @@
 //! Real peers: a test runs where its peer is installed, and says so loudly where it is not.
 
 pub mod failing_disk;
+pub mod memory_group;
 pub mod mosquitto;
 pub mod small_disk;
 pub mod webhook;

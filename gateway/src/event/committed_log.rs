@@ -21,7 +21,7 @@ pub use times::{CommitTime, CommitTimes};
 /// What a follower reads at once.
 const READ: ReadLimit = ReadLimit {
     records: 256,
-    bytes: 256 << 10,
+    bytes: 64 << 10,
 };
 
 /// The log, shared by the commit thread and all that follow.

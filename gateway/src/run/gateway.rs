@@ -435,6 +435,10 @@ impl Gateway {
                     return Some(found);
                 }
                 Some(exit) = self.tasks.next() => {
+                    if let Some(found) = task::has_panicked() {
+                        task::end_within(self.config.gateway.shutdown_max + LAST_RESORT);
+                        return Some(found);
+                    }
                     let why = exit.result.err().unwrap_or_else(|| "it returned".into());
                     return Some((exit.task, why));
                 }

@@ -2,13 +2,15 @@
 //! that was acknowledged. No task is dead while the rest goes on.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use tidegate_tests::gateway::{Gateway, binary};
 use tidegate_tests::{mqtt, port, wait};
 
 const PASSWORD: &str = "correct horse battery staple";
+
+const RULES: &str = "rule all { on \"#\" send to archive send to cloud }\n";
 
 /// The tasks, as a gateway calls them.
 const TASKS: [&str; 20] = [
@@ -35,7 +37,9 @@ const TASKS: [&str; 20] = [
 ];
 
 /// A gateway with a task of each kind.
-fn gateway() -> (Gateway, std::net::SocketAddr) {
+fn gateway() -> (Gateway, std::net::SocketAddr, TcpListener) {
+    // Somebody who never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let (hooks, floor) = (port::free(), port::free());
     let hash = binary::password_hash(PASSWORD);
     let dir = tempfile::tempdir().expect("a folder");
@@ -47,21 +51,25 @@ fn gateway() -> (Gateway, std::net::SocketAddr) {
          [sources.hooks.users]\npress = {{ password_hash = '{hash}', publish = [\"#\"] }}\n\n\
          [sources.plant]\ntype = \"mqtt\"\nurl = \"mqtt://{floor}\"\ntopics = [\"none/#\"]\n\n\
          [upstreams.archive]\ntype = \"file\"\npath = \"out.jsonl\"\n\n\
-         [upstreams.cloud]\ntype = \"http\"\nurl = \"http://127.0.0.1:9/\"\n",
-        port::free()
+         [upstreams.cloud]\ntype = \"http\"\nurl = \"http://{}/\"\n",
+        port::free(),
+        silent.local_addr().expect("an address")
     );
     std::fs::create_dir(dir.path().join("data")).expect("a folder");
     std::fs::write(dir.path().join("gateway.toml"), config).expect("a configuration");
     let gateway = Gateway::configured(dir, floor);
-    gateway.write("rules/a.rules", "rule all { on \"#\" send to archive, cloud }\n");
-    (gateway, hooks)
+    gateway.write("rules/a.rules", RULES);
+    (gateway, hooks, silent)
 }
 
 /// Has each task do something; what of it fails does not matter.
 fn poke(gateway: &Gateway, hooks: std::net::SocketAddr) {
     if let Ok(mut stream) = mqtt::connect(gateway.address, "poke", true) {
         let _ = stream.write_all(&mqtt::publish("hall/poke", 1, b"{}"));
+        let _ = stream.write_all(&mqtt::publish("none/poke", 2, b"{}"));
     }
+    let turn = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
+    gateway.write("rules/a.rules", &format!("{RULES}# {turn}\n"));
     if let Ok(mut stream) = TcpStream::connect(hooks) {
         // press and its password
         let head = "POST /topics/hall/poke HTTP/1.1\r\nHost: localhost\r\n\
@@ -80,7 +88,8 @@ fn poke(gateway: &Gateway, hooks: std::net::SocketAddr) {
 #[test]
 fn whatever_task_panics_the_gateway_says_which_and_ends_and_has_all_it_acknowledged() {
     for task in TASKS {
-        let (mut gateway, hooks) = gateway();
+        eprintln!("{task}");
+        let (mut gateway, hooks, _silent) = gateway();
         gateway.program(binary::breaching());
         gateway.variable("TIDEGATE_NULL_CONTROL", &format!("panic:{task}"));
         let trigger = gateway.path("trigger");
@@ -117,7 +126,7 @@ fn whatever_task_panics_the_gateway_says_which_and_ends_and_has_all_it_acknowled
 
 #[test]
 fn no_panic_can_be_asked_for_in_a_build_for_users() {
-    let (mut gateway, _) = gateway();
+    let (mut gateway, _, _silent) = gateway();
     gateway.program(binary::tidegate());
     gateway.variable("TIDEGATE_NULL_CONTROL", "panic:");
     let here = gateway.path("gateway.toml").display().to_string();
