@@ -14,7 +14,9 @@ fn main() {
         _ => 1,
     };
     let number: u64 = number.parse().expect("such as 90s, 10m or 1h");
-    let flooders = std::env::args().nth(2).map_or(20, |count| count.parse().expect("a number"));
+    let flooders = std::env::args()
+        .nth(2)
+        .map_or(20, |count| count.parse().expect("a number"));
     let found = overload::run(Duration::from_secs(number * seconds), flooders, "overload");
     println!("{:#?}", found.expect("a memory group, which takes root"));
 }

@@ -79,7 +79,9 @@ pub fn run(length: Duration, flooders: usize, test: &str) -> Option<Overload> {
         assert!(gateway.is_running(), "{}", gateway.log());
     }
     stop.store(true, Ordering::Relaxed);
-    others.into_iter().for_each(|thread| thread.join().expect("it floods"));
+    others
+        .into_iter()
+        .for_each(|thread| thread.join().expect("it floods"));
     drop(subscribers);
     load.enough();
     load.give_up();

@@ -56,7 +56,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Hangup::hear().map_err(|error| failure(error, None))?
     };
     let path = arguments.config.path()?;
-    let standing = config::place(&path).ok().map(|place| Standing::find(&place.data_dir));
+    let standing = config::place(&path)
+        .ok()
+        .map(|place| Standing::find(&place.data_dir));
     let standing = standing.transpose().map_err(Failure::new)?.map(Arc::new);
     let ended = configuration(&path).and_then(|config| {
         let standing = match &standing {

@@ -16,8 +16,8 @@ use tidegate_store::LaneId;
 use tokio::sync::{Notify, watch};
 
 use crate::event::record::Routed;
-use crate::task;
 use crate::event::system_topic::{is_of_gateway, is_system_topic};
+use crate::task;
 
 /// The rules in force, with the lanes their destinations stand for.
 pub struct ActiveRules {

@@ -113,7 +113,9 @@ impl Pipeline {
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
-            intake_thread: thread("intake", move || runtime.block_on(task::named("intake", intake)))?,
+            intake_thread: thread("intake", move || {
+                runtime.block_on(task::named("intake", intake))
+            })?,
             durable: log.durable(),
             times: log.times(),
             finish,

@@ -28,7 +28,8 @@ pub(super) async fn leave_mark(
     let mut is_told = false;
     loop {
         let of_thread = Arc::clone(standing);
-        let left = crate::task::blocking("the mark of readiness", move || of_thread.leave_mark()).await;
+        let left =
+            crate::task::blocking("the mark of readiness", move || of_thread.leave_mark()).await;
         let error = match left.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(told) => {
                 if let Some(told) = told {

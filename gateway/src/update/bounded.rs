@@ -147,11 +147,7 @@ enum Stream {
 }
 
 /// Hands on what comes, a piece at a time; the thread ends with the stream, or with whoever listens.
-fn listen(
-    mut from: impl Read + Send + 'static,
-    which: Stream,
-    to: SyncSender<(bool, Vec<u8>)>,
-) {
+fn listen(mut from: impl Read + Send + 'static, which: Stream, to: SyncSender<(bool, Vec<u8>)>) {
     let is_output = matches!(which, Stream::Output);
     std::thread::spawn(move || {
         let mut piece = vec![0; 16 << 10];

@@ -25,8 +25,8 @@ use super::formats::Formats;
 use super::image;
 use super::mark::{LastWords, ReadyMark};
 pub use program::Programs;
-use store_copy::StoreCopy;
 use state::{Program, PutBack, State, StoreFate, Trial};
+use store_copy::StoreCopy;
 
 /// Starts that a new program has to become ready.
 pub const STARTS_MAX: u32 = 3;
@@ -266,9 +266,8 @@ impl Gate<'_> {
         if trial.starts == 0 {
             return trial;
         }
-        let words = LastWords::read(&self.data_dir).filter(|words| {
-            words.program == trial.program.digest && words.attempt == trial.starts
-        });
+        let words = LastWords::read(&self.data_dir)
+            .filter(|words| words.program == trial.program.digest && words.attempt == trial.starts);
         let is_cut_off = trial.boot != self.boot;
         match words {
             Some(words) if words.told_to_end => {}

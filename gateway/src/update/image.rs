@@ -68,7 +68,11 @@ impl Image {
             .ask(&arguments, identity, TO_ANSWER)
             .map_err(|error| error.to_string())?;
         if !said.status.success() {
-            return Err(format!("{}{}", ending(said.status), first_line(&said.errors)));
+            return Err(format!(
+                "{}{}",
+                ending(said.status),
+                first_line(&said.errors)
+            ));
         }
         serde_json::from_slice(&said.output)
             .map_err(|_| "what it says of itself is nothing that a tidegate says".to_owned())
@@ -76,7 +80,9 @@ impl Image {
 
     /// The version that `--version` says, which every release has.
     pub fn version(&self, identity: Option<Identity>) -> Option<String> {
-        let said = self.ask(&["--version".as_ref()], identity, TO_ANSWER).ok()?;
+        let said = self
+            .ask(&["--version".as_ref()], identity, TO_ANSWER)
+            .ok()?;
         let text = String::from_utf8(said.output).ok()?;
         let version = text.strip_prefix("tidegate ")?.trim();
         (!version.is_empty() && version.len() < 64).then(|| version.to_owned())

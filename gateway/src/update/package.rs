@@ -154,7 +154,11 @@ fn program(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
         let is_file = matches!(head[156], b'0' | 0);
         if head[156] == b'L' && size <= NAME_BYTES_MAX {
             let mut name = body(from, size)?;
-            name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
+            name.truncate(
+                name.iter()
+                    .position(|byte| *byte == 0)
+                    .unwrap_or(name.len()),
+            );
             long_name = Some(name);
             continue;
         }

@@ -68,7 +68,10 @@ fn poke(gateway: &Gateway, hooks: std::net::SocketAddr) {
         let _ = stream.write_all(&mqtt::publish("hall/poke", 1, b"{}"));
         let _ = stream.write_all(&mqtt::publish("none/poke", 2, b"{}"));
     }
-    let turn = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
+    let turn = std::time::UNIX_EPOCH
+        .elapsed()
+        .expect("after 1970")
+        .as_nanos();
     gateway.write("rules/a.rules", &format!("{RULES}# {turn}\n"));
     if let Ok(mut stream) = TcpStream::connect(hooks) {
         // press and its password
@@ -114,7 +117,10 @@ fn whatever_task_panics_the_gateway_says_which_and_ends_and_has_all_it_acknowled
         assert_eq!(ended.code(), Some(1), "{task}: {log}");
         let said = format!("tidegate: {task}");
         assert!(log.contains(&said), "{task}: {log}");
-        assert!(log.contains("ended by itself: it panicked at "), "{task}: {log}");
+        assert!(
+            log.contains("ended by itself: it panicked at "),
+            "{task}: {log}"
+        );
 
         std::fs::remove_file(&trigger).expect("it is there");
         gateway.start();

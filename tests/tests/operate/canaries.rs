@@ -33,7 +33,9 @@ fn marks() -> Vec<String> {
     for shift in 0..3 {
         let bytes = [&[0; 2][..shift], MARK.as_bytes()].concat();
         let whole = bytes.chunks_exact(3).map(|three| {
-            let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+            let number = three
+                .iter()
+                .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
             let digit = |at: u32| char::from(DIGITS[(number >> (18 - 6 * at) & 63) as usize]);
             (0..4).map(digit).collect::<String>()
         });
@@ -61,7 +63,10 @@ fn none_below(folder: &Path) {
         match path.is_dir() {
             true => none_below(&path),
             // Sockets and the like hold nothing.
-            false => none_in(&path.display().to_string(), &std::fs::read(&path).unwrap_or_default()),
+            false => none_in(
+                &path.display().to_string(),
+                &std::fs::read(&path).unwrap_or_default(),
+            ),
         }
     }
 }
@@ -87,7 +92,10 @@ fn site(broker: SocketAddr) -> Site {
     let (password, token, echoed) = (canaries.next(), canaries.next(), canaries.next());
     // A server that says what it was told.
     let answer = format!("Authorization: Bearer {echoed} is not known here");
-    let answer = format!("HTTP/1.1 422 No\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+    let answer = format!(
+        "HTTP/1.1 422 No\r\nContent-Length: {}\r\n\r\n{answer}",
+        answer.len()
+    );
     let answer: &'static str = Box::leak(answer.into_boxed_str());
     let echo = webhook::that(move |_| Reaction::Answer(answer));
     let silent = webhook::that(|_| Reaction::Status(200));
@@ -159,7 +167,13 @@ headers = {{ X-Key = "${{KEY}}", X-Other = "${{OTHER}}" }}
         secret_file(&gateway, name, &canaries.next());
     }
     gateway.start();
-    Site { gateway, hooks, canaries, password, token }
+    Site {
+        gateway,
+        hooks,
+        canaries,
+        password,
+        token,
+    }
 }
 
 /// A CONNECT of MQTT with a login; whatever the answer is.
@@ -208,7 +222,12 @@ fn base64(text: &str) -> String {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("base64 runs");
-    child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+    child
+        .stdin
+        .take()
+        .expect("its input")
+        .write_all(text.as_bytes())
+        .expect("it reads");
     String::from_utf8(child.wait_with_output().expect("it ends").stdout).expect("UTF-8")
 }
 
@@ -257,25 +276,58 @@ fn visit(site: &Site) {
         connect(floor, level, &twice, &twice, "");
         connect(floor, level, &canaries.next(), "", "");
     }
-    post(hooks, "/topics/hall", &format!("Authorization: Bearer {}", site.token));
+    post(
+        hooks,
+        "/topics/hall",
+        &format!("Authorization: Bearer {}", site.token),
+    );
     let right = base64(&format!("oven:{}", site.password));
-    post(hooks, "/topics/hall", &format!("Authorization: Basic {right}"));
+    post(
+        hooks,
+        "/topics/hall",
+        &format!("Authorization: Basic {right}"),
+    );
     for _ in 0..10 {
-        post(hooks, "/topics/hall", &format!("Authorization: Bearer {}", canaries.next()));
+        post(
+            hooks,
+            "/topics/hall",
+            &format!("Authorization: Bearer {}", canaries.next()),
+        );
         let wrong = base64(&format!("oven:{}", canaries.next()));
-        post(hooks, "/topics/hall", &format!("Authorization: Basic {wrong}"));
+        post(
+            hooks,
+            "/topics/hall",
+            &format!("Authorization: Basic {wrong}"),
+        );
         let swapped = base64(&format!("{}:oven", canaries.next()));
-        post(hooks, "/topics/hall", &format!("Authorization: Basic {swapped}"));
-        post(hooks, "/topics/hall", &format!("Authorization: {}", canaries.next()));
-        post(hooks, "/topics/hall", &format!("Cookie: session={}", canaries.next()));
-        post(hooks, &format!("/topics/hall?access_token={}", canaries.next()), "X: y");
+        post(
+            hooks,
+            "/topics/hall",
+            &format!("Authorization: Basic {swapped}"),
+        );
+        post(
+            hooks,
+            "/topics/hall",
+            &format!("Authorization: {}", canaries.next()),
+        );
+        post(
+            hooks,
+            "/topics/hall",
+            &format!("Cookie: session={}", canaries.next()),
+        );
+        post(
+            hooks,
+            &format!("/topics/hall?access_token={}", canaries.next()),
+            "X: y",
+        );
     }
 }
 
 /// Configurations with a mistake beside a secret.
 fn broken(canaries: &Canaries) -> Vec<String> {
     let mut all = Vec::new();
-    let upstream = "\n[upstreams.more]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:9\"\nuser = \"x\"\n";
+    let upstream =
+        "\n[upstreams.more]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:9\"\nuser = \"x\"\n";
     for line in [
         "password = \"{}\"",
         "password = '{}'",
@@ -293,7 +345,10 @@ fn broken(canaries: &Canaries) -> Vec<String> {
         "url = \"mqtt://user:{}@127.0.0.1\"",
         "url = \"mqtt://{}@127.0.0.1\"",
     ] {
-        all.push(format!("{upstream}{}\n", line.replace("{}", &canaries.next())));
+        all.push(format!(
+            "{upstream}{}\n",
+            line.replace("{}", &canaries.next())
+        ));
     }
     let hook = "\n[upstreams.more]\ntype = \"http\"\n";
     for line in [
@@ -319,15 +374,23 @@ fn a_hundred_secrets_come_out_nowhere() {
     visit(&site);
     wait::find("something is set aside with what the server said", || {
         let letters = site.gateway.dead_letters();
-        (!letters.is_empty()).then_some(()).ok_or(site.gateway.log())
+        (!letters.is_empty())
+            .then_some(())
+            .ok_or(site.gateway.log())
     });
     look(&site);
 
     // Secrets that change, and are not what a secret is.
     for (name, text) in [
-        ("cloud.password", format!("{}\n{}\n", site.canaries.next(), site.canaries.next())),
+        (
+            "cloud.password",
+            format!("{}\n{}\n", site.canaries.next(), site.canaries.next()),
+        ),
         ("old.password", format!("\u{feff}{}", site.canaries.next())),
-        ("echo.token", format!("{} {}", site.canaries.next(), site.canaries.next())),
+        (
+            "echo.token",
+            format!("{} {}", site.canaries.next(), site.canaries.next()),
+        ),
         ("cloud.password", site.canaries.next()),
         ("old.password", site.canaries.next()),
     ] {
@@ -338,19 +401,29 @@ fn a_hundred_secrets_come_out_nowhere() {
     let sound = std::fs::read_to_string(&config).expect("a configuration");
     for more in broken(&site.canaries) {
         std::fs::write(&config, format!("{sound}{more}")).expect("a configuration");
-        for arguments in [&["check"][..], &["check", "--format", "json"], &["check", "--format", "short"], &["reload"]] {
+        for arguments in [
+            &["check"][..],
+            &["check", "--format", "json"],
+            &["check", "--format", "short"],
+            &["reload"],
+        ] {
             let said = site.gateway.ask(arguments);
             let what = format!("{} of {more}", arguments.join(" "));
             none_in(&what, &said.stdout);
             none_in(&what, &said.stderr);
         }
-        let ran = site.gateway.command().stderr(std::process::Stdio::piped()).output();
+        let ran = site
+            .gateway
+            .command()
+            .stderr(std::process::Stdio::piped())
+            .output();
         none_in(&format!("run of {more}"), &ran.expect("it runs").stderr);
     }
     std::fs::write(&config, &sound).expect("a configuration");
     look(&site);
     let backup = site.gateway.path("backup");
-    site.gateway.ask(&["store", "backup", backup.to_str().expect("UTF-8")]);
+    site.gateway
+        .ask(&["store", "backup", backup.to_str().expect("UTF-8")]);
     none_below(&backup);
     assert!(site.gateway.terminate().success());
     none_in("its log", site.gateway.whole_log().as_bytes());

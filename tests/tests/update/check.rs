@@ -65,7 +65,10 @@ fn the_same_program_would_do_and_changes_nothing() {
     let (code, text) = said(&gateway, &binary::tidegate());
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("store: writes 4, as now"), "{text}");
-    assert!(text.contains("the configuration is valid under it"), "{text}");
+    assert!(
+        text.contains("the configuration is valid under it"),
+        "{text}"
+    );
     let (report, ids) = ids(&gateway, &binary::tidegate());
     assert_eq!(report["configuration_valid"], true);
     assert!(ids.is_empty(), "{ids:?}");
@@ -123,7 +126,11 @@ fn what_is_no_program_for_this_machine_is_told() {
         assert_eq!(code, 1, "{name}: {text}");
         assert!(text.contains(words), "{name}: {text}");
     }
-    for (file, words) in [("/nowhere/tidegate", "No such file"), ("/", "no file"), ("/dev/zero", "no file")] {
+    for (file, words) in [
+        ("/nowhere/tidegate", "No such file"),
+        ("/", "no file"),
+        ("/dev/zero", "no file"),
+    ] {
         let (code, text) = said(&gateway, Path::new(file));
         assert_eq!(code, 1, "{file}: {text}");
         assert!(text.contains(words), "{file}: {text}");
@@ -137,7 +144,11 @@ fn a_program_that_hangs_floods_or_crashes_is_told() {
         ("hangs", "loop { std::thread::park() }", "gave no answer"),
         ("floods", "loop { println!(\"yes\") }", "was killed"),
         ("crashes", "std::process::abort()", "signal 6"),
-        ("other", "println!(\"hello\")", "nothing that a tidegate says"),
+        (
+            "other",
+            "println!(\"hello\")",
+            "nothing that a tidegate says",
+        ),
     ];
     for (name, main, words) in cases {
         let file = compiled(&gateway, name, main);
@@ -146,7 +157,9 @@ fn a_program_that_hangs_floods_or_crashes_is_told() {
         assert!(text.contains(words), "{name}: {text}");
     }
     // None of it is left behind.
-    let left = Command::new("pgrep").args(["-f", "self formats --format json"]).output();
+    let left = Command::new("pgrep")
+        .args(["-f", "self formats --format json"])
+        .output();
     assert!(left.expect("pgrep runs").stdout.is_empty());
 }
 
@@ -181,7 +194,11 @@ fn package(gateway: &Gateway, name: &str, program: Option<&Path>) -> PathBuf {
     std::fs::write(tree.join("DEBIAN/control"), fields).expect("a file");
     // It must not run.
     let script = tree.join("DEBIAN/preinst");
-    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\n", gateway.path("ran").display())).expect("a file");
+    std::fs::write(
+        &script,
+        format!("#!/bin/sh\ntouch {}\n", gateway.path("ran").display()),
+    )
+    .expect("a file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode).expect("it is ours");
     if let Some(program) = program {
@@ -222,8 +239,14 @@ fn packages_are_opened_and_none_of_their_scripts_runs() {
         (half, "fetch it again"),
         (empty, "it is no package"),
         (rubbish, "it is no package"),
-        (package(&gateway, "mosquitto", Some(&program)), "it is the package `mosquitto`"),
-        (package(&gateway, "tidegate", None), "there is no /usr/bin/tidegate in it"),
+        (
+            package(&gateway, "mosquitto", Some(&program)),
+            "it is the package `mosquitto`",
+        ),
+        (
+            package(&gateway, "tidegate", None),
+            "there is no /usr/bin/tidegate in it",
+        ),
     ];
     for (file, words) in cases {
         let (code, text) = said(&gateway, &file);

@@ -7,7 +7,8 @@ use tidegate_tests::peer;
 use crate::site::{Site, copy};
 
 /// Calls that change what is on the disk.
-const CALLS: &str = "rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,mkdir,mkdirat,fsync,fdatasync";
+const CALLS: &str =
+    "rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,mkdir,mkdirat,fsync,fdatasync";
 /// More than any gate makes.
 const CALLS_MAX: usize = 600;
 /// What the gate works at.
@@ -80,8 +81,14 @@ fn a_gate_that_is_cut_off_while_it_puts_back_does_the_rest() {
         site.start();
         assert!(site.is_old(), "cut off at call {number}");
         assert_eq!(site.waiting(), 30, "cut off at call {number}");
-        assert!(!site.data("store.refused").exists(), "cut off at call {number}");
-        assert!(!site.data("before-upgrade").exists(), "cut off at call {number}");
+        assert!(
+            !site.data("store.refused").exists(),
+            "cut off at call {number}"
+        );
+        assert!(
+            !site.data("before-upgrade").exists(),
+            "cut off at call {number}"
+        );
         assert!(!site.gateway.path("bin/tidegate.gate").exists());
         site.gateway.kill();
     });

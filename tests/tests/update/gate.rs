@@ -42,13 +42,16 @@ fn a_release_that_is_never_ready_in_three_starts_is_put_back_and_told_everywhere
 
     let gateway = &site.gateway;
     let found = troubles(gateway);
-    let told = |line: &String| line.contains("was not ready in three starts") && line.contains("dpkg -l");
+    let told =
+        |line: &String| line.contains("was not ready in three starts") && line.contains("dpkg -l");
     assert!(found.iter().any(told), "{found:?}");
     assert!(gateway.whole_log().contains("was put back in its place"));
     let events = || gateway.events(&["--type", "dev.tidegate.gateway.put_back"]);
     wait::find("the event", || {
         let events = events();
-        (events.len() == 1).then_some(()).ok_or(format!("{events:?}"))
+        (events.len() == 1)
+            .then_some(())
+            .ok_or(format!("{events:?}"))
     });
     assert!(site.gateway.path("lib/previous/refused").exists());
     assert!(!site.data("before-upgrade").exists());
@@ -58,7 +61,12 @@ fn a_release_that_is_never_ready_in_three_starts_is_put_back_and_told_everywhere
     assert!(site.start().contains("ready before"));
     site.publish(1);
     assert!(troubles(&site.gateway).iter().any(told));
-    assert_eq!(site.gateway.events(&["--type", "dev.tidegate.gateway.put_back"]).len(), 1);
+    assert_eq!(
+        site.gateway
+            .events(&["--type", "dev.tidegate.gateway.put_back"])
+            .len(),
+        1
+    );
 
     // Whoever installs something has seen it.
     assert!(site.gateway.terminate().success());
@@ -246,7 +254,16 @@ fn nothing_is_acknowledged_before_the_mark_is_on_the_disk() {
         return;
     };
     let before = std::fs::read(&mark).expect("a mark");
-    let tracer = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=rename", "-e"];
+    let tracer = [
+        "strace",
+        "-D",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=rename",
+        "-e",
+    ];
     let tracer = tracer.map(Into::into).into_iter();
     let tracer = tracer.chain(["inject=rename:delay_enter=3000000".into(), "-P".into()]);
     let traced = tracer.chain([mark.clone().into_os_string()]).collect();
@@ -265,12 +282,17 @@ fn what_the_gate_says_is_for_programs_too() {
     let site = Site::with_events(1);
     site.install("exit 1");
     let mut command = site.gate_command();
-    let said = command.args(["--format", "json"]).stderr(Stdio::null()).output();
+    let said = command
+        .args(["--format", "json"])
+        .stderr(Stdio::null())
+        .output();
     let said: serde_json::Value =
         serde_json::from_slice(&said.expect("it runs").stdout).expect("JSON");
     assert_eq!(said["outcome"], "starts");
     assert_eq!(said["start"], 1);
-    let help = Command::new(site.previous()).args(["self", "--help"]).output();
+    let help = Command::new(site.previous())
+        .args(["self", "--help"])
+        .output();
     let help = String::from_utf8(help.expect("it runs").stdout).expect("UTF-8");
     assert!(!help.contains("store-step"), "{help}");
 }
@@ -285,7 +307,9 @@ fn what_root_puts_back_stays_the_property_of_its_owner() {
     site.open_to_all();
     std::os::unix::fs::chown(site.data(""), Some(1), Some(1)).expect("root may");
     site.gateway.under(owner.words());
-    site.install_bytes(&std::fs::read(tidegate_tests::gateway::binary::tidegate()).expect("a program"));
+    site.install_bytes(
+        &std::fs::read(tidegate_tests::gateway::binary::tidegate()).expect("a program"),
+    );
     site.start();
     site.publish(30);
     assert!(site.gateway.terminate().success());
@@ -293,8 +317,14 @@ fn what_root_puts_back_stays_the_property_of_its_owner() {
     site.install(MIGRATES);
     site.passed();
     is_put_back_after_first(&mut site);
-    let foreign = Command::new("find").arg(site.data("")).args(["-not", "-user", "daemon"]).output();
-    assert_eq!(String::from_utf8_lossy(&foreign.expect("find runs").stdout), "");
+    let foreign = Command::new("find")
+        .arg(site.data(""))
+        .args(["-not", "-user", "daemon"])
+        .output();
+    assert_eq!(
+        String::from_utf8_lossy(&foreign.expect("find runs").stdout),
+        ""
+    );
     // Whose data it is may lead root nowhere.
     assert!(site.gateway.terminate().success());
     site.install(MIGRATES);

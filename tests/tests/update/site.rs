@@ -158,7 +158,9 @@ impl Site {
 
     /// Events that wait for the upstream.
     pub(crate) fn waiting(&self) -> usize {
-        let events = self.gateway.events(&["--topic", "hall/#", "--limit", "10000"]);
+        let events = self
+            .gateway
+            .events(&["--topic", "hall/#", "--limit", "10000"]);
         events.len()
     }
 

@@ -87,11 +87,7 @@ impl Report {
 ///
 /// # Errors
 /// When it would not do: 1, or 78 where only the configuration is in the way.
-pub(super) fn run(
-    file: &Path,
-    place: &PlaceArgument,
-    format: OutputFormat,
-) -> Result<(), Failure> {
+pub(super) fn run(file: &Path, place: &PlaceArgument, format: OutputFormat) -> Result<(), Failure> {
     let mut report = Report {
         file: file.to_owned(),
         package: None,
@@ -117,7 +113,11 @@ pub(super) fn run(
     write(&report, format)?;
     let mut errors = report.findings.iter();
     let is_error = |finding: &&Finding| finding.severity == Severity::Error;
-    let ids: Vec<&str> = errors.by_ref().filter(is_error).map(|found| found.id).collect();
+    let ids: Vec<&str> = errors
+        .by_ref()
+        .filter(is_error)
+        .map(|found| found.id)
+        .collect();
     match ids.as_slice() {
         [] => Ok(()),
         ["configuration"] => Err(Failure::said_bad_config()),
@@ -142,7 +142,9 @@ fn look_at_formats(image: &Image, identity: Option<Identity>, report: &mut Repor
             report.version = image.version(identity);
             let (message, remedy) = match &report.version {
                 Some(version) => (
-                    format!("it is tidegate {version}, which does not say what formats it reads: {why}"),
+                    format!(
+                        "it is tidegate {version}, which does not say what formats it reads: {why}"
+                    ),
                     "a release from before `tidegate self` cannot be checked; make `tidegate store backup` before, and expect \
                      that it cannot open this store",
                 ),
@@ -224,7 +226,11 @@ fn look_at_configuration(
             return;
         }
     };
-    let arguments = [OsStr::new("check"), OsStr::new("--config"), config.as_os_str()];
+    let arguments = [
+        OsStr::new("check"),
+        OsStr::new("--config"),
+        config.as_os_str(),
+    ];
     let said = match image.ask(&arguments, identity, TO_CHECK) {
         Ok(said) => said,
         Err(why) => {
@@ -291,7 +297,11 @@ fn write(report: &Report, format: OutputFormat) -> Result<(), Failure> {
     }
     for format in &report.formats {
         let number = |version: Option<u32>| version.map_or("none".to_owned(), |of| of.to_string());
-        let same = if format.writes == format.present { ", as now" } else { "" };
+        let same = if format.writes == format.present {
+            ", as now"
+        } else {
+            ""
+        };
         writeln!(
             output,
             "  {}: writes {}{same}{}",

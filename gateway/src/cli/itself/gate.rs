@@ -30,7 +30,11 @@ pub(super) struct Programs {
     #[arg(long, value_name = "FILE", default_value = "/usr/bin/tidegate")]
     program: PathBuf,
     /// The program that was kept from before
-    #[arg(long, value_name = "FILE", default_value = "/usr/lib/tidegate/previous/tidegate")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/lib/tidegate/previous/tidegate"
+    )]
     previous: PathBuf,
     /// Folder of what is remembered [default: $TIDEGATE_GATE_STATE or /var/lib/tidegate-gate]
     #[arg(long, value_name = "DIR")]
@@ -58,7 +62,10 @@ pub(super) fn start(
     // The configuration may say it in another way each time.
     let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
     if let Ok(Some(_)) = ControlClient::connect(&data_dir) {
-        println!("a gateway runs over {}: there is nothing to decide", data_dir.display());
+        println!(
+            "a gateway runs over {}: there is nothing to decide",
+            data_dir.display()
+        );
         return Ok(());
     }
     let outcome = with_gate(programs, &data_dir, |gate| gate.start());
@@ -85,7 +92,11 @@ pub(super) fn keep(
     let mut output = std::io::stdout().lock();
     match (format, kept) {
         (OutputFormat::Json, kept) => writeln!(output, "{}", json!({ "kept": kept }))?,
-        (_, true) => writeln!(output, "{} is kept as {previous}", programs.program.display())?,
+        (_, true) => writeln!(
+            output,
+            "{} is kept as {previous}",
+            programs.program.display()
+        )?,
         (_, false) => writeln!(
             output,
             "{} was never ready, so {previous} stays the program to go back to",
@@ -132,7 +143,10 @@ fn take(step: Step, data_dir: &Path) -> Result<StoreFate, String> {
             Err(error) => return Err(error.to_string()),
         }
         if looks % MORE_TIME_EVERY == 0 {
-            systemd::waiting(MORE_TIME, "a backup of the store is made before a new program");
+            systemd::waiting(
+                MORE_TIME,
+                "a backup of the store is made before a new program",
+            );
         }
         looks = looks.wrapping_add(1);
         std::thread::sleep(LOOKS_EVERY);
@@ -150,7 +164,10 @@ fn take(step: Step, data_dir: &Path) -> Result<StoreFate, String> {
         (true, "restored") => Ok(StoreFate::Restored),
         (true, _) => Ok(StoreFate::Untouched),
         (false, _) if errors.is_empty() => Err(format!("the process for the store: {ended}")),
-        (false, _) => Err(errors.strip_prefix("tidegate: ").unwrap_or(&errors).to_owned()),
+        (false, _) => Err(errors
+            .strip_prefix("tidegate: ")
+            .unwrap_or(&errors)
+            .to_owned()),
     }
 }
 
@@ -174,7 +191,10 @@ fn write(outcome: &Outcome, programs: &Programs, format: OutputFormat) -> Result
         )?,
         Outcome::PutBack(put_back) => {
             writeln!(output, "{}", put_back.sentence())?;
-            let (present, refused) = (&programs.program, programs.previous.with_file_name("refused"));
+            let (present, refused) = (
+                &programs.program,
+                programs.previous.with_file_name("refused"),
+            );
             writeln!(
                 output,
                 "{} is {} again; the other one is kept as {}",

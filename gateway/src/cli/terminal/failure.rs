@@ -62,7 +62,9 @@ impl Failure {
     pub(in crate::cli) fn to_be_tried_again(self) -> Failure {
         match self.say() {
             BAD_CONFIG | WRONG_COMMAND_LINE => {
-                eprintln!("tidegate: this program is on trial (`tidegate self gate`): it is tried again");
+                eprintln!(
+                    "tidegate: this program is on trial (`tidegate self gate`): it is tried again"
+                );
                 Failure::Said(FAILED)
             }
             code => Failure::Said(code),

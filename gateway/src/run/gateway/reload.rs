@@ -63,12 +63,15 @@ impl Gateway {
 
     async fn reload(&mut self, who: Who) -> ReloadReport {
         let running = Arc::clone(&self.config);
-        let read = task::blocking("the reading of the configuration", task::contained(move || {
-            config::load_again(&running).map_err(|mistakes| {
-                let of_rules = rules::folder::lines_beside(&running.path);
-                [config::lines(&mistakes), of_rules].concat()
-            })
-        }));
+        let read = task::blocking(
+            "the reading of the configuration",
+            task::contained(move || {
+                config::load_again(&running).map_err(|mistakes| {
+                    let of_rules = rules::folder::lines_beside(&running.path);
+                    [config::lines(&mistakes), of_rules].concat()
+                })
+            }),
+        );
         let taken = match read.await {
             Ok(Ok(config)) => self.take(config, &who).await,
             Ok(Err(mistakes)) => Err(mistakes),

@@ -10,8 +10,8 @@ use tidegate_rules::{Checked, Destinations, Handover, RuleFile};
 use tokio::sync::oneshot;
 
 use super::folder;
-use crate::task;
 use crate::intake::evaluator::ActiveRules;
+use crate::task;
 
 /// How long a set may take: more than the largest takes that the limits of files and rules allow.
 pub(super) const COMPILE_MAX: Duration = Duration::from_secs(120);

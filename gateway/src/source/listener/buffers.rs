@@ -54,7 +54,9 @@ impl BufferShare {
 
     /// Whether more is held than each connection has for itself.
     pub(in crate::source) fn is_large(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.num_permits() > 0)
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.num_permits() > 0)
     }
 }
 

@@ -104,7 +104,10 @@ impl Logins {
         };
         let given = given.to_vec();
         let _slot = self.slots.acquire().await;
-        let right = crate::task::blocking("the check of a password", move || password::verify(&hash, &given)).await;
+        let right = crate::task::blocking("the check of a password", move || {
+            password::verify(&hash, &given)
+        })
+        .await;
         let user = user.filter(|_| right.unwrap_or(false))?;
         lock().insert(name.to_owned(), print);
         Some(user)

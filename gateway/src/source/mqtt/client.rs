@@ -17,8 +17,8 @@ use tokio::task::AbortHandle;
 use crate::config::secret::Secret;
 use crate::config::{Broker, ClientTls, MqttVersion};
 use crate::event::arrival::KeptPayload;
-use crate::task;
 use crate::source::credentials::Credentials;
+use crate::task;
 
 /// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
 /// again for ever. Of a payload over `max_payload` the first part is kept at once.
@@ -104,7 +104,10 @@ impl BrokerClient {
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V311(client),
-                    task::spawn("an mqtt source's connection", listen(events, sender, payload_bytes_max, tls_of)),
+                    task::spawn(
+                        "an mqtt source's connection",
+                        listen(events, sender, payload_bytes_max, tls_of),
+                    ),
                 )
             }
             MqttVersion::V5 => {

@@ -167,7 +167,8 @@ impl StoreCopy {
             if tidegate_store::format_of(&self.store()) == format {
                 return Ok(StoreFate::Untouched);
             }
-            self.rename(&self.store(), &self.refused()).map_err(failed)?;
+            self.rename(&self.store(), &self.refused())
+                .map_err(failed)?;
         }
         if backup.exists() {
             self.rename(&backup, &self.store()).map_err(failed)?;

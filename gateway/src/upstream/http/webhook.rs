@@ -15,12 +15,12 @@ use tokio_rustls::TlsConnector;
 use super::config::HttpUpstream;
 use super::request::{self, WebhookRequest};
 use super::response::{self, RequestOutcome};
-use crate::config::secret::Secret;
 use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
+use crate::config::secret::Secret;
+use crate::task;
 use crate::time::clock;
 use crate::upstream::format::Format;
-use crate::task;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Bytes of an answer's body that are read: enough for a reason, and to use the connection again.
@@ -393,7 +393,9 @@ async fn understood(mut response: Response, secrets: &[Secret]) -> RequestOutcom
 
 /// What a server says of a request it may quote: not our secrets.
 fn without(secrets: &[Secret], text: &str) -> String {
-    let hidden = secrets.iter().filter(|secret| secret.reveal().len() >= SECRET_BYTES_MIN);
+    let hidden = secrets
+        .iter()
+        .filter(|secret| secret.reveal().len() >= SECRET_BYTES_MIN);
     hidden.fold(text.to_owned(), |text, secret| {
         text.replace(secret.reveal(), "***")
     })

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use super::{ClientConnection, ENVELOPE_BYTES_MAX};
 use crate::event::arrival::Arrival;
 use crate::event::inlet::Closed;
+use crate::source::listener::buffers::BufferShare;
 use crate::source::mqtt_listener::codec::decode::{self, Decoded};
 use crate::source::mqtt_listener::codec::packet::Packet;
 use crate::source::mqtt_listener::codec::reason;
@@ -16,7 +17,6 @@ use crate::source::mqtt_listener::disconnect::Disconnect;
 use crate::source::mqtt_listener::oversized::OversizedPublish;
 use crate::source::mqtt_listener::session::ClientSession;
 use crate::source::mqtt_listener::subscriber::Subscriber;
-use crate::source::listener::buffers::BufferShare;
 use crate::time::clock;
 
 /// Bytes asked of the socket at once.
@@ -177,7 +177,9 @@ pub(super) async fn read_more<S: AsyncRead + Unpin>(
         // What a large packet took is not kept for the next one.
         *buffer = BytesMut::new();
     }
-    share.hold(offered_bytes + buffer.len() + READ_BYTES).await?;
+    share
+        .hold(offered_bytes + buffer.len() + READ_BYTES)
+        .await?;
     if buffer.capacity() - buffer.len() < READ_BYTES / 4 {
         buffer.reserve(READ_BYTES);
     }
