@@ -6,7 +6,6 @@
 //! | `demo` | the main job on one machine |
 //! | `gateway` | how the gateway, or the store it left, is reached |
 //! | `history` | events and dead letters |
-//! | `itself` | another program in the place of this one |
 //! | `setup` | what a person needs once, before anything runs |
 //! | `store` | the store on disk |
 //! | `terminal` | what people read: tables, figures, colours, messages |
@@ -21,7 +20,6 @@ mod check;
 mod demo;
 mod gateway;
 mod history;
-mod itself;
 mod reload;
 mod rules;
 mod run;
@@ -31,7 +29,7 @@ mod store;
 mod terminal;
 
 use history::{dead_letters, events};
-use setup::{completions, hash_password};
+use setup::{completions, hash_password, itself};
 pub use terminal::failure::Failure;
 
 /// An IoT edge event gateway: an acknowledged event is never lost.
@@ -79,7 +77,7 @@ enum Command {
 pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
     // What the store fences is no panic of a task.
-    crate::task::note_panics();
+    crate::time::task::note_panics();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),

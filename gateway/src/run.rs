@@ -13,17 +13,16 @@
 //! password's hash.
 
 pub mod config;
-mod difference;
 mod event_store;
 mod gateway;
 mod health;
 mod pipeline;
-mod readiness;
 pub mod rules;
 pub mod signals;
 mod sources;
 pub mod systemd;
 mod tasks;
+pub mod update;
 mod upstreams;
 
 use std::sync::Arc;
@@ -37,7 +36,7 @@ use rules::folder::FolderError;
 use signals::{Hangup, Signals};
 
 use crate::observe::log::repeats::Repeats;
-use crate::update::standing::Standing;
+use crate::run::update::standing::Standing;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]

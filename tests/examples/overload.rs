@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidegate_tests::overload;
+use tidegate_tests::crash::overload;
 
 fn main() {
     let length = std::env::args().nth(1).unwrap_or_else(|| "10m".to_owned());

@@ -10,7 +10,6 @@
 //! | `books` | what was acknowledged against what arrived |
 //! | `crash` | plans of kills, and what is left after them |
 //! | `trace` | what a system-call trace says about acknowledgements |
-//! | `overload` | more than a small machine can take |
 //! | `wait` | waiting for something, with a limit |
 //! | `port` | ports that nobody else takes |
 //! | `tidy` | the house rules |
@@ -23,7 +22,6 @@ pub mod crash;
 pub mod gateway;
 pub mod mqtt;
 pub mod node;
-pub mod overload;
 pub mod peer;
 pub mod port;
 pub mod tidy;

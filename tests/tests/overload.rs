@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidegate_tests::overload;
+use tidegate_tests::crash::overload;
 
 #[test]
 fn twice_what_a_small_machine_sustains_kills_nothing_and_loses_nothing() {

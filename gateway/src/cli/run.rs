@@ -16,7 +16,7 @@ use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
 use crate::run::config::{self, Config, preflight};
 use crate::run::signals::Hangup;
-use crate::update::standing::Standing;
+use crate::run::update::standing::Standing;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

@@ -2,3 +2,4 @@
 
 pub(super) mod completions;
 pub(super) mod hash_password;
+pub(super) mod itself;

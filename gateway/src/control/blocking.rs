@@ -1,6 +1,6 @@
 //! Work on threads that may wait for the disk: it must not hold up the other connections. And changes, one after the other.
 
-use crate::task;
+use crate::time::task;
 use std::future::Future;
 use std::sync::Arc;
 

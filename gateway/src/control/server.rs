@@ -20,8 +20,8 @@ use super::request::peer::Peer;
 use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
-use crate::task;
 use crate::time::clock;
+use crate::time::task;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
 

@@ -197,7 +197,7 @@ impl Follower {
                     if !self.log.store.is_in_memory(self.next) {
                         let (store, next) = (self.log.store.clone(), self.next);
                         let read = move || store.scan(next, end, READ);
-                        self.reading = Some(crate::task::blocking("a read of the log", read));
+                        self.reading = Some(crate::time::task::blocking("a read of the log", read));
                         continue;
                     }
                     self.take(self.log.store.scan(self.next, end, READ))?

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::event::record::Routed;
 use crate::event::system_topic::{is_of_gateway, is_system_topic};
-use crate::task;
+use crate::time::task;
 
 /// The rules in force, with the lanes their destinations stand for.
 pub struct ActiveRules {

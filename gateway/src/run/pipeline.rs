@@ -23,8 +23,8 @@ use crate::observe::Observe;
 use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
 use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
-use crate::task;
 use crate::time::clock::Now;
+use crate::time::task;
 
 /// The commit thread, the intake thread, and what the rest of the gateway sees of them.
 pub(super) struct Pipeline {
@@ -105,16 +105,11 @@ impl Pipeline {
             Arc::clone(observe),
         );
         let (begin, begun) = oneshot::channel();
-        let intake = async move {
-            if begun.await.is_ok() {
-                intake.run().await;
-            }
-        };
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
             intake_thread: thread("intake", move || {
-                runtime.block_on(task::named("intake", intake))
+                runtime.block_on(task::named("intake", once_begun(begun, intake)))
             })?,
             durable: log.durable(),
             times: log.times(),
@@ -140,6 +135,13 @@ impl Pipeline {
     pub(super) fn report(&self) -> impl Fn(Now) -> IntakeReport + Send + Sync + use<> {
         let metrics = Arc::clone(&self.metrics);
         move |now| metrics.report(now.instant)
+    }
+}
+
+/// The intake from the word on that it may begin; never where that does not come.
+async fn once_begun(begun: oneshot::Receiver<()>, intake: Intake) {
+    if begun.await.is_ok() {
+        intake.run().await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use crate::task;
+use crate::time::task;
 
 /// All long-running tasks of a gateway.
 #[derive(Default)]

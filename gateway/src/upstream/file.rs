@@ -64,7 +64,7 @@ impl FileOut {
         let open = self.open.take()?;
         let batch = std::mem::take(&mut self.queued);
         let config = self.config.clone();
-        Some(crate::task::blocking(
+        Some(crate::time::task::blocking(
             "a file upstream's write",
             move || write(open, &batch, &config),
         ))

@@ -101,7 +101,30 @@ fn site(broker: SocketAddr) -> Site {
     let silent = webhook::that(|_| Reaction::Status(200));
     let hooks = port::free();
     let hash = binary::password_hash(&password);
-    let config = format!(
+    let config = config(&hash, hooks, broker, &echo, &silent);
+    let mut gateway = Gateway::new(&config);
+    for variable in ["PLANT", "CLOUD", "HOOK", "KEY", "OTHER"] {
+        gateway.variable(variable, &canaries.next());
+    }
+    gateway.variable("RUST_LOG", "trace");
+    secret_file(&gateway, "press.token", &token);
+    secret_file(&gateway, "echo.token", &echoed);
+    for name in ["old.password", "cloud.password", "away.password"] {
+        secret_file(&gateway, name, &canaries.next());
+    }
+    gateway.start();
+    Site {
+        gateway,
+        hooks,
+        canaries,
+        password,
+        token,
+    }
+}
+
+/// Its configuration.
+fn config(hash: &str, hooks: SocketAddr, broker: SocketAddr, echo: &str, silent: &str) -> String {
+    format!(
         r##"
 [sources.floor.users.press]
 password_hash = '{hash}'
@@ -155,25 +178,7 @@ url = "{silent}"
 bearer = "${{HOOK}}"
 headers = {{ X-Key = "${{KEY}}", X-Other = "${{OTHER}}" }}
 "##
-    );
-    let mut gateway = Gateway::new(&config);
-    for variable in ["PLANT", "CLOUD", "HOOK", "KEY", "OTHER"] {
-        gateway.variable(variable, &canaries.next());
-    }
-    gateway.variable("RUST_LOG", "trace");
-    secret_file(&gateway, "press.token", &token);
-    secret_file(&gateway, "echo.token", &echoed);
-    for name in ["old.password", "cloud.password", "away.password"] {
-        secret_file(&gateway, name, &canaries.next());
-    }
-    gateway.start();
-    Site {
-        gateway,
-        hooks,
-        canaries,
-        password,
-        token,
-    }
+    )
 }
 
 /// A CONNECT of MQTT with a login; whatever the answer is.

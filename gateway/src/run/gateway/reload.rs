@@ -15,12 +15,12 @@ use crate::observe::audit::who::Who;
 use crate::observe::process::configuration::{
     Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT,
 };
+use crate::run::config::difference::NOT_USABLE;
 use crate::run::config::{self, Config};
-use crate::run::difference::NOT_USABLE;
 use crate::run::upstreams::lanes::{Lanes, destinations};
 use crate::run::{health, rules, systemd};
-use crate::task;
 use crate::time::clock;
+use crate::time::task;
 
 /// The troubles of a configuration: it is refused, keys need a restart.
 const REFUSED: &str = "refused";

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::folder;
 use crate::intake::evaluator::ActiveRules;
-use crate::task;
+use crate::time::task;
 
 /// How long a set may take: more than the largest takes that the limits of files and rules allow.
 pub(super) const COMPILE_MAX: Duration = Duration::from_secs(120);

@@ -22,8 +22,8 @@ use crate::observe::rules::RulesActivated;
 use crate::observe::status::RulesStatus;
 use crate::run::config::in_force::InForce;
 use crate::run::upstreams::lanes::Lanes;
-use crate::task;
 use crate::time::shutdown::stopped;
+use crate::time::task;
 
 /// Where orders are given.
 pub(in crate::run) struct RulesOrders(mpsc::Sender<Order>);

@@ -97,7 +97,7 @@ impl Bodies {
 
 /// Away from the threads that serve connections: it computes for as long as the body is large.
 async fn decoded(coding: Coding, body: Bytes, bytes_max: usize) -> Result<Bytes, Rejection> {
-    let task = crate::task::blocking("the decoding of a body", move || {
+    let task = crate::time::task::blocking("the decoding of a body", move || {
         coding.undo(&body, bytes_max)
     });
     match task.await {

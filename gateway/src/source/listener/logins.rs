@@ -104,7 +104,7 @@ impl Logins {
         };
         let given = given.to_vec();
         let _slot = self.slots.acquire().await;
-        let right = crate::task::blocking("the check of a password", move || {
+        let right = crate::time::task::blocking("the check of a password", move || {
             password::verify(&hash, &given)
         })
         .await;

@@ -18,7 +18,7 @@ use crate::config::secret::Secret;
 use crate::config::{Broker, ClientTls, MqttVersion};
 use crate::event::arrival::KeptPayload;
 use crate::source::credentials::Credentials;
-use crate::task;
+use crate::time::task;
 
 /// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
 /// again for ever. Of a payload over `max_payload` the first part is kept at once.

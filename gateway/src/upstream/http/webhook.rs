@@ -18,8 +18,8 @@ use super::response::{self, RequestOutcome};
 use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
 use crate::config::secret::Secret;
-use crate::task;
 use crate::time::clock;
+use crate::time::task;
 use crate::upstream::format::Format;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 

@@ -13,4 +13,5 @@ pub mod gate;
 pub mod image;
 pub mod mark;
 pub mod package;
+pub(super) mod readiness;
 pub mod standing;

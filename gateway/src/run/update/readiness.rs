@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::signals::Signals;
-use super::systemd;
 use crate::observe::{Happening, Observe, SystemEvent};
-use crate::update::gate::state::PutBack;
-use crate::update::standing::{Standing, Told};
+use crate::run::signals::Signals;
+use crate::run::systemd;
+use crate::run::update::gate::state::PutBack;
+use crate::run::update::standing::{Standing, Told};
 
 /// How long to wait before the mark of a program on trial is written again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// In words, why a program on trial cannot leave it.
-pub(super) async fn leave_mark(
+pub(in crate::run) async fn leave_mark(
     standing: &Arc<Standing>,
     observe: &Observe,
     signals: &mut Signals,
@@ -29,7 +29,8 @@ pub(super) async fn leave_mark(
     loop {
         let of_thread = Arc::clone(standing);
         let left =
-            crate::task::blocking("the mark of readiness", move || of_thread.leave_mark()).await;
+            crate::time::task::blocking("the mark of readiness", move || of_thread.leave_mark())
+                .await;
         let error = match left.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(told) => {
                 if let Some(told) = told {

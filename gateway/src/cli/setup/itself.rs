@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::Failure;
-use super::arguments::{OutputFormat, PlaceArgument};
-use crate::update::bounded::Identity;
+use crate::cli::Failure;
+use crate::cli::arguments::{OutputFormat, PlaceArgument};
+use crate::run::update::bounded::Identity;
 
 /// User and group that own nothing.
 const NOBODY: Identity = (65_534, 65_534);
 
 /// What `tidegate self` takes.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -54,7 +54,7 @@ enum Command {
 ///
 /// # Errors
 /// An objection, or what failed.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Check { file } => check::run(file, &arguments.place, arguments.format),
         Command::Formats => formats::run(arguments.format),

@@ -1,6 +1,7 @@
 //! `tidegate self check`: whether another program would do here. It is asked as a user without rights, for a while, and
 //! from a copy; nothing of a package runs but the program in it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use serde::Serialize;
 use super::identity;
 use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
-use crate::update::bounded::{Identity, TO_CHECK, ending};
-use crate::update::formats::{Formats, STORE};
-use crate::update::image::{self, Image};
-use crate::update::package;
+use crate::run::update::bounded::{Identity, TO_CHECK, ending};
+use crate::run::update::formats::{Formats, STORE};
+use crate::run::update::image::{self, Image};
+use crate::run::update::package;
 
 /// The exit code of a bad configuration.
 const BAD_CONFIG: i32 = 78;
@@ -158,18 +159,7 @@ fn look_at_formats(image: &Image, identity: Option<Identity>, report: &mut Repor
         }
     };
     report.version = Some(new.version.clone());
-    let writes = |of: &Formats, name: &str| of.formats.get(name).map(|format| format.writes);
-    let names = own.formats.keys().chain(new.formats.keys());
-    let mut names: Vec<&String> = names.collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        report.formats.push(Beside {
-            name: name.clone(),
-            writes: writes(&new, name),
-            present: writes(&own, name),
-        });
-    }
+    report.formats = beside(&new, &own);
     let mut unread = Vec::new();
     for (name, present) in &own.formats {
         // The store says itself what it is; it may be older than what this program would write.
@@ -204,6 +194,18 @@ fn look_at_formats(image: &Image, identity: Option<Identity>, report: &mut Repor
             "make `tidegate store backup FOLDER` before; where the service's unit calls `tidegate self gate`, that makes one too",
         );
     }
+}
+
+/// The formats of both, by name.
+fn beside(new: &Formats, own: &Formats) -> Vec<Beside> {
+    let writes = |of: &Formats, name: &str| of.formats.get(name).map(|format| format.writes);
+    let names: BTreeSet<&String> = own.formats.keys().chain(new.formats.keys()).collect();
+    let both = names.into_iter().map(|name| Beside {
+        name: name.clone(),
+        writes: writes(new, name),
+        present: writes(own, name),
+    });
+    both.collect()
 }
 
 fn look_at_configuration(

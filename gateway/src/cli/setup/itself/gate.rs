@@ -12,9 +12,9 @@ use crate::cli::Failure;
 use crate::cli::arguments::{OutputFormat, PlaceArgument};
 use crate::cli::gateway::control_client::ControlClient;
 use crate::run::systemd;
-use crate::update::digest::OWN;
-use crate::update::gate::state::{self, StoreFate};
-use crate::update::gate::{self, Gate, Halfway, Outcome, STARTS_MAX, Step};
+use crate::run::update::digest::OWN;
+use crate::run::update::gate::state::{self, StoreFate};
+use crate::run::update::gate::{self, Gate, Halfway, Outcome, STARTS_MAX, Step};
 
 /// How often the service manager is asked for more time, and how much.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);

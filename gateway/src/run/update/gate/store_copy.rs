@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::state::StoreFate;
 use crate::config::store_dir;
-use crate::update::durable;
-use crate::update::mark::ReadyMark;
+use crate::run::update::durable;
+use crate::run::update::mark::ReadyMark;
 
 /// What a backup is of.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::cli::Failure;
 use crate::cli::arguments::OutputFormat;
-use crate::update::formats::Formats;
+use crate::run::update::formats::Formats;
 
 /// Writes them.
 ///

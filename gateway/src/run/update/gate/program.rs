@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::update::{digest, durable};
+use crate::run::update::{digest, durable};
 
 /// Where they lie.
 #[derive(Debug, Clone)]

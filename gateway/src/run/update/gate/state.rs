@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::update::durable;
+use crate::run::update::durable;
 
 /// The layout that is written; others are not read.
 const VERSION: u32 = 1;

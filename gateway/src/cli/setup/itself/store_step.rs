@@ -7,9 +7,9 @@ use crate::cli::Failure;
 use crate::cli::arguments::PlaceArgument;
 use crate::cli::gateway::permission;
 use crate::run::config::Place;
-use crate::update::gate::Step;
-use crate::update::gate::state::StoreFate;
-use crate::update::gate::store_copy::StoreCopy;
+use crate::run::update::gate::Step;
+use crate::run::update::gate::state::StoreFate;
+use crate::run::update::gate::store_copy::StoreCopy;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
