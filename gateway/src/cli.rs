@@ -29,7 +29,9 @@ mod store;
 mod terminal;
 
 use history::{dead_letters, events};
-use setup::{completions, hash_password, itself};
+#[cfg(not(feature = "demo"))]
+use setup::without_demo;
+use setup::{bench, completions, doctor, hash_password, init, itself};
 pub use terminal::failure::Failure;
 
 /// An IoT edge event gateway: an acknowledged event is never lost.
@@ -42,11 +44,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: five questions, or flags
+    Init(init::Arguments),
+    /// Say what of a set-up will bite, and what to do about it
+    Doctor(doctor::Arguments),
+    /// Measure this machine, and what that means for its card
+    Bench(bench::Arguments),
     /// Run the gateway until SIGTERM or Ctrl-C
     Run(run::Arguments),
     /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Say how to get the demo, which this program was built without
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Demo(without_demo::Arguments),
     /// Check the configuration and the rules without running anything
     Check(check::Arguments),
     /// Have the running gateway read its configuration again, as SIGHUP does, and say what came of it
@@ -80,9 +92,14 @@ pub fn main() -> Result<(), Failure> {
     crate::time::task::note_panics();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(not(feature = "demo"))]
+        Command::Demo(_) => without_demo::run(),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -15,7 +15,7 @@
 pub mod config;
 mod event_store;
 mod gateway;
-mod health;
+pub(crate) mod health;
 mod pipeline;
 pub mod rules;
 pub mod signals;

@@ -1,7 +1,9 @@
 //! Ports of this machine that nobody else takes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::wait;
 
 /// A loopback address that was free a moment ago.
 ///
@@ -18,4 +20,12 @@ pub fn free() -> SocketAddr {
             return socket.local_addr().expect("its address");
         }
     }
+}
+
+/// A connection to a listener, which may open a moment after the others of its gateway.
+///
+/// # Panics
+/// When nobody listens there for too long.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    wait::find("somebody listens", || TcpStream::connect(address))
 }

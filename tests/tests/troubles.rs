@@ -29,7 +29,7 @@ fn post_refused(address: SocketAddr, login: Option<&str>) {
     let request = format!(
         "POST /topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n{login}\r\n1"
     );
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -116,7 +116,7 @@ fn a_client_that_asks_for_the_login_first_is_no_trouble() {
     let http = format!("[sources.hooks]\ntype = \"http\"\nlisten = \"{hooks}\"\n");
     let mut gateway = Gateway::new(&format!("{http}{}{ARCHIVE}", user("hooks")));
     gateway.start();
-    let mut stream = TcpStream::connect(hooks).expect("it listens");
+    let mut stream = port::connect(hooks);
     let post = |stream: &mut TcpStream, more: &str, answer: &str| {
         let request =
             format!("POST /topics/t HTTP/1.1\r\nHost: x\r\n{more}Content-Length: 1\r\n\r\n1");
@@ -180,7 +180,7 @@ fn all_connections_that_are_allowed_being_open_is_told_until_they_are_fewer() {
         ),
     ];
     let hold = |address: SocketAddr, count| {
-        let dial = |_| TcpStream::connect(address).expect("it listens");
+        let dial = |_| port::connect(address);
         (0..count).map(dial).collect::<Vec<_>>()
     };
     let held: Vec<_> = cases
@@ -224,9 +224,7 @@ fn running_out_of_file_descriptors_is_told_and_leaves_some_to_the_store() {
         kind: "descriptors",
         words: &["turned away", "120", "LimitNOFILE"],
     };
-    let held: Vec<_> = (0..200)
-        .map(|_| TcpStream::connect(gateway.address).expect("it listens"))
-        .collect();
+    let held: Vec<_> = (0..200).map(|_| port::connect(gateway.address)).collect();
     short.everywhere(&gateway);
     let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid()));
     let open = open.expect("it runs").count();

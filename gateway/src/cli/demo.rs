@@ -20,6 +20,7 @@ mod mqtt_sensors;
 mod relay;
 mod scenario;
 mod serial_nodes;
+mod settling;
 mod view;
 
 use std::io::Write;
@@ -94,13 +95,18 @@ fn verdict(balance: &Balance) -> String {
         dead_letters,
         lost,
         invented,
+        held,
     } = balance;
     let word = if balance.holds() {
         "every acknowledged event arrived"
     } else {
         "ACKNOWLEDGED EVENTS ARE MISSING OR WERE INVENTED"
     };
+    let kept = match held {
+        0 => String::new(),
+        _ => format!("not acknowledged, and kept by their devices: {held} readings\n"),
+    };
     format!(
-        "accepted {accepted}   alarms derived {derived}   delivered {delivered}\nduplicates {duplicates}   dead letters {dead_letters}   invented {invented}\nlost = {lost}: {word}"
+        "accepted {accepted}   alarms derived {derived}   delivered {delivered}\nduplicates {duplicates}   dead letters {dead_letters}   invented {invented}\n{kept}lost = {lost}: {word}"
     )
 }

@@ -66,6 +66,30 @@ pub(crate) struct Feature {
     pub(crate) built: bool,
 }
 
+/// The command that builds this program with one more feature, for a message that says that it lacks it.
+pub(crate) fn build_command(missing: &str) -> String {
+    const DEFAULT: [(&str, bool); 3] = [
+        ("serial", cfg!(feature = "serial")),
+        ("http", cfg!(feature = "http")),
+        ("demo", cfg!(feature = "demo")),
+    ];
+    let built = DEFAULT.into_iter().filter(|(_, built)| *built);
+    let mut wanted: Vec<&str> = built.map(|(name, _)| name).collect();
+    if !wanted.contains(&missing) {
+        wanted.push(missing);
+    }
+    let has_default = DEFAULT.iter().all(|(name, _)| wanted.contains(name));
+    if has_default {
+        wanted.retain(|wanted| DEFAULT.iter().all(|(name, _)| name != wanted));
+    }
+    let features = match (has_default, wanted.join(",")) {
+        (true, none) if none.is_empty() => String::new(),
+        (true, more) => format!(" --features {more}"),
+        (false, all) => format!(" --no-default-features --features {all}"),
+    };
+    format!("cargo build --release -p tidegate{features}")
+}
+
 /// What only one source or upstream can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim<'a> {
@@ -189,7 +213,7 @@ impl<K: Kinds> Listed<K> {
     pub(crate) fn read(&self, section: &Section<'_>, entry: &Entry<'_>) -> Option<K> {
         if let Some(feature) = self.feature.filter(|feature| !feature.built) {
             let message = format!("this tidegate was built without {}", feature.brings);
-            let note = format!("build it with `--features {}`", feature.name);
+            let note = format!("build it with `{}`", build_command(feature.name));
             let error = section.error(K::TYPE, message);
             section.context.report(error.with_note(note));
         }

@@ -98,5 +98,8 @@ impl Drop for Writer {
 }
 
 #[cfg(test)]
+#[path = "beyond_32_bits_tests.rs"]
+mod beyond_32_bits_tests;
+#[cfg(test)]
 #[path = "writer_tests.rs"]
 mod tests;

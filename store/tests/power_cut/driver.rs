@@ -192,22 +192,22 @@ impl Driver {
     fn harm(&mut self, dir: &Path, store: Store) {
         let generations = store.stats().generations;
         drop(store);
+        let folders = std::fs::read_dir(dir.join("generations")).unwrap();
+        let folders: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
+        // One that is needed no more may have been removed meanwhile.
+        let there = |info: &GenerationInfo| {
+            let of_it = format!("{:020}", info.first);
+            let mut folders = folders.iter();
+            folders.find(|folder| folder.to_string_lossy().ends_with(&of_it))
+        };
         let sealed = |info: &&GenerationInfo| info.state != GenerationState::Writing;
-        let Some(oldest) = generations.iter().find(sealed) else {
+        let mut complete = generations.iter().filter(sealed);
+        let Some((oldest, folder)) = complete.find_map(|info| Some((info, there(info)?))) else {
             return;
         };
-        let folders = std::fs::read_dir(dir.join("generations")).unwrap();
-        let folders = folders.map(|entry| entry.unwrap().path());
-        let of_it = format!("{:020}", oldest.first);
-        let folder = folders
-            .into_iter()
-            .find(|folder| folder.to_string_lossy().ends_with(&of_it));
         let (first, last) = (oldest.first, oldest.end - 1);
         self.note(Happened::Harmed { first, last });
-        let database = File::options()
-            .write(true)
-            .open(folder.unwrap().join("db"))
-            .unwrap();
+        let database = File::options().write(true).open(folder.join("db")).unwrap();
         let bytes = database.metadata().unwrap().len() as usize;
         database.write_all_at(&vec![0x5a; bytes], 0).unwrap();
         database.sync_all().unwrap();

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::mqtt;
+use tidegate_tests::port;
 use tidegate_tests::wait::PATIENCE;
 
 const ARCHIVE: &str = "[upstreams.archive]\ntype = \"file\"\npath = \"archive.jsonl\"\n";
@@ -82,7 +83,7 @@ fn a_second_gateway_on_the_same_data_directory_is_refused_and_the_first_unharmed
 
 /// A CONNECT of MQTT 5, which is told why its connection ends.
 fn connect_5(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     stream.write_all(&connect_packet()).expect("it reads");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut head = [0; 2];
@@ -166,7 +167,7 @@ fn a_first_packet_that_is_no_connect_closes_the_connection_unanswered() {
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
         vec![0x10, 0xff, 0xff, 0xff, 0x7f],
     ] {
-        let stream = TcpStream::connect(gateway.address).expect("it listens");
+        let stream = port::connect(gateway.address);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         assert_eq!(reason(stream, &sent), None, "{sent:?}");
         assert!(is_acknowledged(&mut bystander, "a/b"), "after {sent:?}");

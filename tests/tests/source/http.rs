@@ -34,7 +34,7 @@ fn post(stream: &mut TcpStream, id: &str) -> std::io::Result<bool> {
 
 /// Posts until the gateway is gone, telling what was answered with 200.
 fn send(address: SocketAddr, sender: u32, acknowledged: &mpsc::Sender<String>) {
-    let mut stream = TcpStream::connect(address).expect("the source listens");
+    let mut stream = port::connect(address);
     for number in 0.. {
         let id = format!("{sender}-{number}");
         match post(&mut stream, &id) {

@@ -59,7 +59,7 @@ fn connect(gateway: &Gateway, v5: bool) -> TcpStream {
     if !v5 {
         return mqtt::connect(gateway.address, "healthy", true).expect("let in");
     }
-    let mut stream = TcpStream::connect(gateway.address).expect("it listens");
+    let mut stream = port::connect(gateway.address);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let connect = b"\0\x04MQTT\x05\x02\0\0\0\0\x02v5";
     stream

@@ -58,7 +58,7 @@ fn take(stream: TcpStream, all: &Mutex<Vec<Vec<String>>>) -> Option<()> {
 /// Posts a structured event.
 fn post(address: SocketAddr, event: &Value) {
     let body = event.to_string();
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     let head = format!(
         "POST /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/cloudevents+json\r\nContent-Length: {}\r\n\r\n",
         body.len()

@@ -92,6 +92,6 @@ mod tests {
         )
         .expect("writes");
         delivered.catch_up(&ledger).expect("reads");
-        assert_eq!((ledger.arrived(), ledger.balance(0).invented), (2, 1));
+        assert_eq!((ledger.arrived(), ledger.balance(0, 0).invented), (2, 1));
     }
 }

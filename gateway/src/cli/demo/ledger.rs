@@ -83,6 +83,8 @@ pub(crate) struct Balance {
     pub lost: u64,
     /// Arrived although nobody sent them.
     pub invented: u64,
+    /// Readings that devices keep, because nobody acknowledged them.
+    pub held: u64,
 }
 
 impl Balance {
@@ -126,8 +128,8 @@ impl Ledger {
         total(&sides.delivered, false) + total(&sides.delivered, true)
     }
 
-    /// The balance, with the number of dead letters that the gateway holds.
-    pub(super) fn balance(&self, dead_letters: u64) -> Balance {
+    /// The balance, with the number of dead letters that the gateway holds and of readings that devices keep.
+    pub(super) fn balance(&self, dead_letters: u64, held: u64) -> Balance {
         let sides = self.lock();
         let nothing = NumberSet::default();
         let missing: u64 = sides
@@ -145,6 +147,7 @@ impl Ledger {
             dead_letters,
             lost: missing.saturating_sub(dead_letters),
             invented: sides.invented,
+            held,
         }
     }
 
@@ -199,9 +202,9 @@ mod tests {
         ledger.acknowledged("s1", 1);
         ledger.delivered("s1", false, 1);
         ledger.delivered("s1", false, 1);
-        let balance = ledger.balance(0);
+        let balance = ledger.balance(0, 0);
         assert_eq!((balance.lost, balance.duplicates), (1, 1));
-        assert_eq!(ledger.balance(1).lost, 0, "a dead letter is not lost");
+        assert_eq!(ledger.balance(1, 0).lost, 0, "a dead letter is not lost");
     }
 
     #[test]
@@ -210,6 +213,6 @@ mod tests {
         ledger.acknowledged("s1", 0);
         ledger.alarm_due("s1", 0);
         ledger.delivered("s1", false, 0);
-        assert_eq!(ledger.balance(0).lost, 1);
+        assert_eq!(ledger.balance(0, 0).lost, 1);
     }
 }

@@ -64,7 +64,17 @@ impl MqttSensor {
             if stopping && unacknowledged.is_empty() {
                 return;
             }
+            while !stopping
+                && due.into_std() <= clock::monotonic()
+                && unacknowledged.len() < UNACKNOWLEDGED_MAX
+            {
+                unacknowledged.push_back(next);
+                next += 1;
+                due += self.every;
+            }
             self.publish(&mut connection, &unacknowledged);
+            // A connection that is being made is begun anew by whoever interrupts it: what is due meanwhile waits for it.
+            let wakes = connection.connected && !stopping;
             tokio::select! {
                 event = connection.events.poll() => match event {
                     Ok(event) => {
@@ -76,12 +86,8 @@ impl MqttSensor {
                         connection = self.connection();
                     }
                 },
-                () = sleep_until(due), if !stopping && unacknowledged.len() < UNACKNOWLEDGED_MAX => {
-                    unacknowledged.push_back(next);
-                    next += 1;
-                    due += self.every;
-                }
-                _ = stop.changed(), if !stopping => {}
+                () = sleep_until(due), if wakes && unacknowledged.len() < UNACKNOWLEDGED_MAX => {}
+                _ = stop.changed(), if wakes => {}
             }
         }
     }
@@ -169,5 +175,59 @@ impl MqttSensor {
         if temperature(n) > 80.0 {
             self.ledger.alarm_due(&self.name, n);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// What a broker says that takes a connection.
+    const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+
+    /// Takes the next packet of a client, which is a short one; its first byte and the rest behind its length.
+    fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).expect("a packet");
+        let mut body = vec![0; usize::from(head[1])];
+        stream.read_exact(&mut body).expect("its rest");
+        (head[0], body)
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_slower_than_the_sensor_is_connected_to_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let gateway = listener.local_addr().expect("its address");
+        let (stop, stopped) = watch::channel(false);
+        let ledger = Arc::new(Ledger::default());
+        let sensor = MqttSensor {
+            name: "s00".into(),
+            gateway,
+            every: Duration::from_millis(1),
+            ledger: Arc::clone(&ledger),
+            latency: Arc::default(),
+        };
+        let sensor = tokio::spawn(sensor.run(stopped));
+        let broker = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            assert_eq!(packet(&mut stream).0, 0x10, "CONNECT");
+            std::thread::sleep(Duration::from_millis(300));
+            stream.write_all(&CONNACK).expect("it is still there");
+            let (kind, publish) = packet(&mut stream);
+            assert_eq!(kind, 0x32, "a publish with QoS 1, on the first connection");
+            let topic = usize::from(publish[1]);
+            let id = &publish[2 + topic..4 + topic];
+            let _ = stream.write_all(&[0x40, 2, id[0], id[1]]);
+            stream
+        });
+        let _stream = broker.await.expect("the broker is content");
+        while ledger.accepted() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(stop);
+        sensor.abort();
     }
 }

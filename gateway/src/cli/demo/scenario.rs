@@ -1,5 +1,6 @@
 //! What happens in a demo: load, an outage and a kill in every cycle, and the wait for what is under way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::ledger::{Balance, Ledger};
 use super::mqtt_sensors::MqttSensor;
 use super::relay::{Relay, RelaySwitch};
 use super::serial_nodes::SerialNodes;
+use super::settling::{Moment, Settling};
 use super::view::{ProgressOutput, Snapshot, View};
 use crate::cli::gateway::control_client::ControlClient;
 use crate::observe::status::Status;
@@ -28,10 +30,8 @@ const DEVICES: usize = 2;
 const EVERY: Duration = Duration::from_millis(20);
 /// How long a cycle of outage and kill takes when nobody says how long the demo runs.
 const CYCLE: Duration = Duration::from_secs(30);
-/// How long what was acknowledged may take to arrive after the last reading.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
-/// With nothing left to send and nothing arriving for so long, what is missing is lost.
-const QUIET_MAX: Duration = Duration::from_secs(5);
+/// A serial line that the gateway has not opened for so long is told.
+const UNHEARD_AFTER: Duration = Duration::from_secs(2);
 /// How often the view is refreshed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
@@ -83,6 +83,10 @@ struct Scenario {
     began: Instant,
     /// Accepted and delivered at the last refresh.
     before: (u64, u64),
+    /// Whether the gateway has the lines of its serial devices, when it last answered.
+    lines_open: bool,
+    /// Sources whose closed line was told.
+    lines_told: BTreeSet<String>,
     stop_signals: StopSignals,
     /// The relay between the gateways, which ends with the demo.
     _relay: JoinSet<()>,
@@ -180,6 +184,8 @@ impl Scenario {
             nodes,
             began: clock::monotonic(),
             before: (0, 0),
+            lines_open: false,
+            lines_told: BTreeSet::new(),
             stop_signals,
             _relay: relays,
         })
@@ -263,6 +269,9 @@ impl Scenario {
         let (accepted, delivered) = (self.ledger.accepted(), self.ledger.arrived());
         let (ack_p50, ack_p99) = self.latency.percentiles();
         let status = status.unwrap_or_default();
+        if gateway_up {
+            self.look_at_lines(&status, elapsed, view);
+        }
         view.show(&Snapshot {
             elapsed,
             line_up: self.line.is_up(),
@@ -293,27 +302,44 @@ impl Scenario {
         );
         self.stop_sensors.send_replace(true);
         self.nodes.stop_measuring();
-        // How much had arrived when something last moved, and when that was.
-        let mut moved = (0, stopped);
+        let mut settling = Settling::begin(stopped);
         loop {
             tokio::time::sleep(REFRESH_EVERY / 2).await;
             let now = clock::monotonic();
             while self.sensors.try_join_next().is_some() {}
             let backlog = self.refresh(self.elapsed(now), view).await?;
-            let all_sent = self.nodes.is_idle() && self.sensors.is_empty();
-            let arrived = self.ledger.arrived();
-            if arrived > moved.0 || backlog != Some(0) || !all_sent {
-                moved = (arrived, now);
-            }
-            let done = all_sent && self.ledger.balance(0).lost == 0;
-            let quiet = now.duration_since(moved.1) > QUIET_MAX;
-            if done || quiet || now.duration_since(stopped) >= SETTLE_MAX {
+            let (nodes_idle, sensors_idle) = (self.nodes.held() == 0, self.sensors.is_empty());
+            let moment = Moment {
+                accepted: self.ledger.accepted(),
+                arrived: self.ledger.arrived(),
+                backlog,
+                all_sent: nodes_idle && sensors_idle,
+                more_to_come: !sensors_idle || (!nodes_idle && self.lines_open),
+                lost: self.ledger.balance(0, 0).lost,
+            };
+            if settling.is_over(&moment, now) {
                 break;
             }
         }
         self.delivered.catch_up(&self.ledger)?;
         let dead_letters = self.status().await.unwrap_or_default().store.dead_letters;
-        Ok(self.ledger.balance(dead_letters))
+        Ok(self.ledger.balance(dead_letters, self.nodes.held()))
+    }
+
+    /// Notes whether the gateway has the serial lines, and says once of each that it does not have why.
+    fn look_at_lines(&mut self, status: &Status, elapsed: Duration, view: &mut View) {
+        let lines = || status.sources.iter().filter(|one| one.kind == "serial");
+        self.lines_open = lines().any(|line| line.up);
+        for line in lines().filter(|line| !line.up) {
+            let known = line.last_error.as_deref();
+            let for_long = Duration::from_millis(line.since_ms) >= UNHEARD_AFTER;
+            if let Some(why) = known.filter(|_| for_long)
+                && self.lines_told.insert(line.name.clone())
+            {
+                let name = &line.name;
+                view.note(elapsed, &format!("the gateway does not hear {name}: {why}"));
+            }
+        }
     }
 
     /// What the edge gateway says of itself; nothing while it is gone.

@@ -106,11 +106,10 @@ impl SerialNodes {
         self.resting.store(true, Ordering::Relaxed);
     }
 
-    /// Whether every reading is acknowledged.
-    pub(super) fn is_idle(&self) -> bool {
-        self.nodes
-            .iter()
-            .all(|node| node.held.load(Ordering::Acquire) == 0)
+    /// Readings that are not acknowledged.
+    pub(super) fn held(&self) -> u64 {
+        let held = |node: &NodeSlot| u64::from(node.held.load(Ordering::Acquire));
+        self.nodes.iter().map(held).sum()
     }
 }
 

@@ -29,7 +29,7 @@ fn connect(address: SocketAddr, user: Option<&str>, password: Option<&str>) {
     password
         .iter()
         .for_each(|password| text(&mut body, password));
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     stream.write_all(&packet(0x10, &body)).expect("it reads");
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).expect("a CONNACK");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use tidegate_tests::wait;
+use tidegate_tests::{port, wait};
 
 use crate::{start, with_hooks};
 
@@ -33,7 +33,7 @@ fn connections_of_one_address_that_send_half_do_not_shut_others_out() {
         start(&mut gateway, hooks);
         let held: Vec<TcpStream> = (0..120)
             .map(|_| {
-                let mut stream = TcpStream::connect(hooks).expect("it listens");
+                let mut stream = port::connect(hooks);
                 // One that is turned away may be closed already.
                 let _ = stream.write_all(half.as_bytes());
                 stream
@@ -90,7 +90,7 @@ fn a_head_that_has_begun_and_does_not_end_is_answered_and_ends_its_connection() 
     for head in &heads {
         for before in [false, true] {
             for drips in [false, true] {
-                let mut stream = TcpStream::connect(hooks).expect("it listens");
+                let mut stream = port::connect(hooks);
                 if before {
                     // On a connection that served a request a head has no more time.
                     stream.write_all(whole.as_bytes()).expect("a request");
@@ -142,7 +142,7 @@ fn a_connection_that_idles_is_no_head() {
     let (mut gateway, hooks) = with_hooks("head_timeout = \"200ms\"\n");
     start(&mut gateway, hooks);
     let silence = std::time::Duration::from_secs(1);
-    let mut stream = TcpStream::connect(hooks).expect("it listens");
+    let mut stream = port::connect(hooks);
     for between in ["", "\r\n", "\r\n\r\n", ""] {
         // Empty lines between requests are none of them.
         stream.write_all(between.as_bytes()).expect("it reads");
@@ -166,7 +166,7 @@ fn half_heads_give_their_places_back_while_others_post() {
     start(&mut gateway, hooks);
     let held: Vec<TcpStream> = (0..40)
         .map(|_| {
-            let mut stream = TcpStream::connect(hooks).expect("it listens");
+            let mut stream = port::connect(hooks);
             stream.write_all(HALVES[2].as_bytes()).expect("a part");
             stream
         })
@@ -183,7 +183,7 @@ fn what_never_becomes_a_request_ends_its_connection() {
     start(&mut gateway, hooks);
     let senders = HALVES[..3].iter().map(|half| {
         std::thread::spawn(move || {
-            let mut stream = TcpStream::connect(hooks).expect("it listens");
+            let mut stream = port::connect(hooks);
             stream.write_all(half.as_bytes()).expect("a part");
             let waits = std::time::Duration::from_millis(200);
             stream.set_read_timeout(Some(waits)).expect("a limit");

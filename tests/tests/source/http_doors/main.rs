@@ -36,7 +36,7 @@ pub(crate) fn post(address: SocketAddr, path: &str, headers: &str, body: &[u8]) 
 
 /// The same with headers that are no text.
 pub(crate) fn post_bytes(address: SocketAddr, path: &str, headers: &[u8], body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     let is_chunked = String::from_utf8_lossy(headers).contains("Transfer-Encoding");
     let length = match is_chunked {
         true => String::new(),

@@ -1,7 +1,6 @@
 //! Whoever is not let in is named in the log, with its address, and no password ever is.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use tidegate_tests::gateway::Gateway;
 use tidegate_tests::gateway::binary::password_hash;
@@ -193,7 +192,7 @@ fn post(address: std::net::SocketAddr, login: &str) -> String {
     let request = format!(
         "POST /topics/t HTTP/1.1\r\nHost: h\r\nAuthorization: Basic {login}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
     );
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = port::connect(address);
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
