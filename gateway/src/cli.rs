@@ -31,7 +31,7 @@ mod terminal;
 use history::{dead_letters, events};
 #[cfg(not(feature = "demo"))]
 use setup::without_demo;
-use setup::{bench, completions, doctor, hash_password, init};
+use setup::{bench, completions, doctor, hash_password, init, itself};
 pub use terminal::failure::Failure;
 
 /// An IoT edge event gateway: an acknowledged event is never lost.
@@ -73,6 +73,9 @@ enum Command {
     Rules(rules::Arguments),
     /// Look at the event store on disk, back it up, restore it
     Store(store::Arguments),
+    /// Look at another release of this program before it is installed, and guard its first starts
+    #[command(name = "self")]
+    Itself(itself::Arguments),
     /// Hash a password for `password_hash`, read from the terminal or standard input
     HashPassword,
     /// Print shell completions
@@ -90,6 +93,8 @@ pub fn command() -> clap::Command {
 /// What failed, with its exit code. A wrong command line ends the process with code 2 at once.
 pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
+    // What the store fences is no panic of a task.
+    crate::time::task::note_panics();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
         Command::Init(arguments) => init::run(&arguments),
@@ -107,6 +112,7 @@ pub fn main() -> Result<(), Failure> {
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
+        Command::Itself(arguments) => itself::run(&arguments),
         Command::HashPassword => hash_password::run(),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
     }

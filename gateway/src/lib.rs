@@ -27,8 +27,8 @@
 //! observe   What happens in the gateway is a type: emitting it is one log line and, where the
 //!           architecture names it, one system event
 //!           └▶ time
-//! time      Time: the one clock of the process, how long to wait before trying again, and when to
-//!           stop
+//! time      Time: the one clock of the process, how long to wait before trying again, when to
+//!           stop, and what goes on meanwhile
 //! ```
 //! <!-- /rooms -->
 //!

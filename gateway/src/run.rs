@@ -13,7 +13,6 @@
 //! password's hash.
 
 pub mod config;
-mod difference;
 mod event_store;
 mod gateway;
 pub(crate) mod health;
@@ -23,7 +22,10 @@ pub mod signals;
 mod sources;
 pub mod systemd;
 mod tasks;
+pub mod update;
 mod upstreams;
+
+use std::sync::Arc;
 
 use tidegate_rules::RuleFile;
 use tidegate_rules::diagnostic::Diagnostic;
@@ -34,6 +36,7 @@ use rules::folder::FolderError;
 use signals::{Hangup, Signals};
 
 use crate::observe::log::repeats::Repeats;
+use crate::run::update::standing::Standing;
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -81,19 +84,26 @@ impl std::fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// Runs one gateway until it is told to end by SIGTERM or SIGINT, and at once by a second one; SIGHUP has it
-/// read its configuration again. `held_back` is what repeats in its log.
+/// read its configuration again. `held_back` is what repeats in its log; `standing` is left the
+/// mark once it is ready.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start, or when a part of it ends by itself.
-pub async fn run(config: Config, held_back: Repeats, hangup: Hangup) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    held_back: Repeats,
+    hangup: Hangup,
+    standing: Arc<Standing>,
+) -> Result<(), RunError> {
     // From here on a SIGTERM is an orderly end, however early it comes.
     let mut signals = Signals::hear(hangup)?;
     health::raise_limits();
-    let config = std::sync::Arc::new(config);
+    let config = Arc::new(config);
     let opened = event_store::opening::open(&config, &mut signals).await?;
     let Some(opened) = opened else {
+        standing.leave_words("it waited for room on the disk and was told to end", true);
         return Ok(());
     };
     let gateway = Gateway::start(config, held_back, opened).await?;
-    gateway.run_until(signals).await
+    gateway.run_until(signals, &standing).await
 }

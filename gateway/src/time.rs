@@ -1,5 +1,7 @@
-//! Time: the one clock of the process, how long to wait before trying again, and when to stop.
+//! Time: the one clock of the process, how long to wait before trying again, when to stop, and
+//! what goes on meanwhile.
 
 pub mod backoff;
 pub mod clock;
 pub mod shutdown;
+pub mod task;

@@ -49,6 +49,7 @@ pub use api::status::{
 pub use append::commit::{Append, Commit, Committed};
 pub use engine::failure::tell_no_fenced_panics;
 pub use engine::shim::limit_heaps;
+pub use format::directory::{FORMAT_WRITTEN, format_of, formats_read};
 pub use read::backup::BackupReport;
 pub use room::give_up::GapWriter;
 pub use room::shed::Shed;

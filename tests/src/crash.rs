@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod kill_schedule;
+pub mod overload;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -269,12 +269,29 @@ impl Gateway {
         self.process.as_ref().expect("it runs").id()
     }
 
+    /// Whether its process has not ended.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn is_running(&mut self) -> bool {
+        let process = self.process.as_mut().expect("it was started");
+        process.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
     /// Resident memory in bytes.
     ///
     /// # Panics
     /// When it does not run.
     pub fn resident_bytes(&self) -> u64 {
         self.memory_bytes("VmRSS:")
+    }
+
+    /// Resident memory that is backed by no file, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn anonymous_bytes(&self) -> u64 {
+        self.memory_bytes("RssAnon:")
     }
 
     /// The most resident memory since its start, in bytes.

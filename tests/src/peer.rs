@@ -3,6 +3,7 @@
 pub mod cargo;
 pub mod debian;
 pub mod failing_disk;
+pub mod memory_group;
 pub mod mosquitto;
 pub mod small_disk;
 pub mod webhook;

@@ -64,6 +64,22 @@ pub(super) struct PlaceArgument {
 }
 
 impl PlaceArgument {
+    /// The configuration, where one is named or found.
+    ///
+    /// # Errors
+    /// Where it was looked for.
+    pub(super) fn config_path(&self) -> Result<PathBuf, Failure> {
+        self.config.path()
+    }
+
+    /// The folder, where it can be known; nobody is told why not.
+    pub(super) fn quietly(&self) -> Option<Place> {
+        match &self.data_dir {
+            Some(data_dir) => Some(Place::of_folder(data_dir.clone())),
+            None => config::place(&self.config.path().ok()?).ok(),
+        }
+    }
+
     /// Finds the folder. Secrets of the service are not read.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! `tidegate run`: the gateway itself.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tidegate_rules::diagnostic::Diagnostic;
+use tokio::runtime::Runtime;
 
 use super::Failure;
 use super::arguments::ConfigArgument;
@@ -14,6 +16,7 @@ use crate::observe::log::{self, LogFormat};
 use crate::run::RunError;
 use crate::run::config::{self, Config, preflight};
 use crate::run::signals::Hangup;
+use crate::run::update::standing::Standing;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -61,7 +64,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Before the configuration is read: what is changed after that is read again.
         Hangup::hear().map_err(|error| failure(error, None))?
     };
-    let config = configuration(&arguments.config.path()?)?;
+    let path = arguments.config.path()?;
+    let standing = config::place(&path)
+        .ok()
+        .map(|place| Standing::find(&place.data_dir));
+    let standing = standing.transpose().map_err(Failure::new)?.map(Arc::new);
+    let ended = configuration(&path).and_then(|config| {
+        let standing = match &standing {
+            Some(standing) => Arc::clone(standing),
+            None => Arc::new(Standing::find(&config.gateway.data_dir).map_err(Failure::new)?),
+        };
+        with_log(arguments, config, runtime, hangup, standing)
+    });
+    match (ended, standing) {
+        (Err(failure), Some(standing)) if standing.is_on_trial() => {
+            standing.leave_words(&failure.to_string(), false);
+            Err(failure.to_be_tried_again())
+        }
+        (ended, _) => ended,
+    }
+}
+
+fn with_log(
+    arguments: &Arguments,
+    config: Config,
+    runtime: Runtime,
+    hangup: Hangup,
+    standing: Arc<Standing>,
+) -> Result<(), Failure> {
     let rules = config.gateway.rules.clone();
     let variable = std::env::var("RUST_LOG")
         .ok()
@@ -79,7 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let ended = runtime.block_on(crate::run::run(config, held_back, hangup));
+    let ended = runtime.block_on(crate::run::run(config, held_back, hangup, standing));
     match ended {
         Err(RunError::EndedAtOnce) => runtime.shutdown_background(),
         // What is still reading a terminal or a slow disk must not hold up the end.

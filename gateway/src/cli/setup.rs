@@ -5,6 +5,7 @@ pub(super) mod completions;
 pub(super) mod doctor;
 pub(super) mod hash_password;
 pub(super) mod init;
+pub(super) mod itself;
 mod machine;
 #[cfg(not(feature = "demo"))]
 pub(super) mod without_demo;

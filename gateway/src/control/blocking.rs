@@ -1,5 +1,6 @@
 //! Work on threads that may wait for the disk: it must not hold up the other connections. And changes, one after the other.
 
+use crate::time::task;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(super) async fn in_turn(
     change: impl Future<Output = ApiResponse> + Send + 'static,
 ) -> ApiResponse {
     let turn = Arc::clone(turn);
-    let made = tokio::spawn(async move {
+    let made = task::spawn("a change", async move {
         let _turn = turn.lock().await;
         change.await
     });
@@ -42,7 +43,7 @@ impl Panicked {
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
-    tokio::task::spawn_blocking(work)
+    task::blocking("an answer", work)
         .await
         .map_err(|_| Panicked)
 }

@@ -61,7 +61,7 @@ fn updates<U: Serialize>(
     let (lines, body) = mpsc::channel(UPDATES_MAX);
     let context = Arc::clone(context);
     // It ends when the work is done; a reader who went away does not stop it.
-    tokio::task::spawn_blocking(move || {
+    crate::time::task::blocking("work at the store", move || {
         let Ok(store) = context.store() else { return };
         work(store, &|update: U| {
             let _ = lines.blocking_send(response::line(&update));

@@ -37,7 +37,7 @@ pub(super) fn follow(context: &ApiContext, query: &QueryString) -> ApiResponse {
     };
     let (lines, body) = mpsc::channel(LINES_MAX);
     // Ends with the connection, which drops the body.
-    tokio::spawn(forward_live(follower, filter, lines));
+    crate::time::task::spawn("a follower", forward_live(follower, filter, lines));
     response::lines(body)
 }
 

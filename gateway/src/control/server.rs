@@ -21,6 +21,7 @@ use super::response::{self, ApiResponse};
 use super::route;
 use crate::observe::trouble::slots::Slots;
 use crate::time::clock;
+use crate::time::task;
 use allowed_hosts::AllowedHosts;
 use answers::Answers;
 
@@ -46,11 +47,12 @@ pub(super) async fn serve_socket(listener: &UnixListener, answers: &Answers) {
                     // It is gone already.
                     continue;
                 };
-                connections.spawn(async move {
+                let connection = async move {
                     let respond = |request| over_socket(request, answers.clone(), peer);
                     serve(stream, respond).await;
                     drop(permit);
-                });
+                };
+                connections.spawn(task::named("a connection of the control API", connection));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -74,11 +76,12 @@ pub(super) async fn serve_api(
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (answers, hosts) = (answers.clone(), hosts.clone());
-                connections.spawn(async move {
+                let connection = async move {
                     let respond = |request| guarded(request, &hosts, answers.clone());
                     serve(stream, respond).await;
                     drop(permit);
-                });
+                };
+                connections.spawn(task::named("a connection of the control API", connection));
             }
             Err(error) => pause_after(&error).await,
         }

@@ -21,7 +21,7 @@ pub use times::{CommitTime, CommitTimes};
 /// What a follower reads at once.
 const READ: ReadLimit = ReadLimit {
     records: 256,
-    bytes: 256 << 10,
+    bytes: 64 << 10,
 };
 
 /// The log, shared by the commit thread and all that follow.
@@ -197,7 +197,7 @@ impl Follower {
                     if !self.log.store.is_in_memory(self.next) {
                         let (store, next) = (self.log.store.clone(), self.next);
                         let read = move || store.scan(next, end, READ);
-                        self.reading = Some(tokio::task::spawn_blocking(read));
+                        self.reading = Some(crate::time::task::blocking("a read of the log", read));
                         continue;
                     }
                     self.take(self.log.store.scan(self.next, end, READ))?

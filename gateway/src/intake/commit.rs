@@ -59,6 +59,7 @@ impl Committer {
         let mut epoch: Epoch = 0;
         let mut expired = clock::monotonic();
         loop {
+            crate::time::task::goes_on();
             match self.groups.recv_timeout(CURSORS_DELAY_MAX) {
                 Ok(group) => self.one(group, &mut epoch, clock::unix_ms()),
                 Err(RecvTimeoutError::Timeout) => self.persist_cursors(clock::monotonic()),

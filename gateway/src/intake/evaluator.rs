@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::event::record::Routed;
 use crate::event::system_topic::{is_of_gateway, is_system_topic};
+use crate::time::task;
 
 /// The rules in force, with the lanes their destinations stand for.
 pub struct ActiveRules {
@@ -144,7 +145,7 @@ impl Evaluator {
             (std::mem::replace(&mut in_force.active, newest), left)
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(left))),
+            Ok(runtime) => drop(runtime.spawn_blocking(task::contained(move || drop(left)))),
             Err(_) => drop(left),
         }
     }

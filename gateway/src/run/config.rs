@@ -1,5 +1,6 @@
 //! `gateway.toml` with the sources and upstreams that this program has.
 
+pub(super) mod difference;
 pub mod in_force;
 pub(crate) mod preflight;
 

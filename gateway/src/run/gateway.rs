@@ -26,6 +26,7 @@ use super::rules::keeper::RulesOrders;
 use super::signals::{self, Signals};
 use super::sources::{SOURCES_MAX, Sources, SourcesContext};
 use super::tasks::Tasks;
+use super::update::readiness;
 use super::upstreams::lanes::Lanes;
 use super::upstreams::{Upstreams, UpstreamsContext};
 use super::{RunError, event_store, systemd};
@@ -42,13 +43,18 @@ use crate::intake::pacing::Pacing;
 use crate::intake::{Inputs, Redrive, Settings};
 use crate::observe::Observe;
 use crate::observe::log::repeats::Repeats;
+use crate::run::update::standing::Standing;
 use crate::time::clock;
+use crate::time::task;
 use audit::Auditor;
 use credentials::CredentialsWatch;
 use reload::Told;
 
 /// How often it is tried again what could not be taken of a configuration.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long an end may take beyond `shutdown_max` once something panicked.
+const LAST_RESORT: Duration = Duration::from_secs(30);
 
 /// A gateway that runs.
 pub(super) struct Gateway {
@@ -293,7 +299,7 @@ async fn recalled(
         store.clone(),
         Telling::new(answers.clone()),
     );
-    let recalled = tokio::task::spawn_blocking(move || {
+    let recalled = task::blocking("the reading of the last events", move || {
         let gateway = &config.gateway;
         recall(&store, &gateway.id, gateway.dedup_window, &mut telling)
     });
@@ -338,7 +344,22 @@ type EndedByItself = Option<(String, String)>;
 impl Gateway {
     /// Runs until it is told to end, then takes everything apart in the order of an event's way; told once more,
     /// it ends at once.
-    pub(super) async fn run_until(mut self, mut signals: Signals) -> Result<(), RunError> {
+    pub(super) async fn run_until(
+        mut self,
+        mut signals: Signals,
+        standing: &Arc<Standing>,
+    ) -> Result<(), RunError> {
+        match readiness::leave_mark(standing, &self.observe, &mut signals).await {
+            Ok(true) => {}
+            Ok(false) => return self.take_apart(None).await,
+            Err(why) => {
+                let ended = Some(("the mark of readiness".to_owned(), why));
+                return self.take_apart(ended).await;
+            }
+        }
+        if let Some(begin) = self.pipeline.begin.take() {
+            let _ = begin.send(());
+        }
         systemd::ready(&self.config.gateway.id);
         tracing::info!(
             gateway = self.config.gateway.id,
@@ -375,6 +396,7 @@ impl Gateway {
         self.stop_sources.send_replace(true);
         self.sources.stop();
         end_all(&mut self.tasks, "source", SOURCES_MAX, &mut ended).await;
+        drop(self.pipeline.begin);
         // With the last way into the intake it knows that nothing more comes.
         drop(self.sources);
         join_thread("intake", self.pipeline.intake_thread, &mut ended).await;
@@ -390,7 +412,7 @@ impl Gateway {
         let lanes = self.store.lanes().into_iter();
         let waiting: u64 = lanes.map(|lane| self.store.backlog(lane.id).events).sum();
         tracing::info!(waiting, "stopped");
-        match ended {
+        match ended.or_else(task::has_panicked) {
             None => Ok(()),
             Some((task, why)) => Err(RunError::EndedByItself { task, why }),
         }
@@ -409,7 +431,15 @@ impl Gateway {
                 Some(request) = self.reloads.recv() => Told::Reload(Some(request)),
                 () = self.credentials.changed() => Told::Credentials,
                 _ = again.tick(), if self.is_behind => Told::Again,
+                found = task::panicked() => {
+                    task::end_within(self.config.gateway.shutdown_max + LAST_RESORT);
+                    return Some(found);
+                }
                 Some(exit) = self.tasks.next() => {
+                    if let Some(found) = task::has_panicked() {
+                        task::end_within(self.config.gateway.shutdown_max + LAST_RESORT);
+                        return Some(found);
+                    }
                     let why = exit.result.err().unwrap_or_else(|| "it returned".into());
                     return Some((exit.task, why));
                 }
@@ -455,7 +485,7 @@ async fn join_thread<T: Send + 'static>(
     thread: JoinHandle<T>,
     ended: &mut EndedByItself,
 ) {
-    let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+    let joined = task::blocking("the end of a thread", move || thread.join().is_ok()).await;
     if !joined.unwrap_or(false) {
         ended.get_or_insert((name.into(), "it panicked".into()));
     }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tidegate_store::{Sequence, Store, Writer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::RunError;
 use super::config::Config;
@@ -24,6 +24,7 @@ use crate::observe::intake::{IntakeMetrics, IntakeReport, LaneCounts};
 use crate::observe::rules::report::RulesReport;
 use crate::observe::wear::Meter;
 use crate::time::clock::Now;
+use crate::time::task;
 
 /// The commit thread, the intake thread, and what the rest of the gateway sees of them.
 pub(super) struct Pipeline {
@@ -32,6 +33,8 @@ pub(super) struct Pipeline {
     pub(super) durable: watch::Receiver<Sequence>,
     pub(super) times: CommitTimes,
     pub(super) finish: watch::Sender<bool>,
+    /// Lets the intake begin: before, nothing is stored or acknowledged. Dropped, it never does.
+    pub(super) begin: Option<oneshot::Sender<()>>,
     pub(super) wear: Arc<Meter>,
     metrics: Arc<IntakeMetrics>,
     evaluator: Evaluator,
@@ -101,13 +104,17 @@ impl Pipeline {
             Arc::clone(&metrics),
             Arc::clone(observe),
         );
+        let (begin, begun) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         Ok(Pipeline {
             commit_thread: thread("commit", move || committer.run())?,
-            intake_thread: thread("intake", move || runtime.block_on(intake.run()))?,
+            intake_thread: thread("intake", move || {
+                runtime.block_on(task::named("intake", once_begun(begun, intake)))
+            })?,
             durable: log.durable(),
             times: log.times(),
             finish,
+            begin: Some(begin),
             wear,
             metrics,
             evaluator,
@@ -131,6 +138,13 @@ impl Pipeline {
     }
 }
 
+/// The intake from the word on that it may begin; never where that does not come.
+async fn once_begun(begun: oneshot::Receiver<()>, intake: Intake) {
+    if begun.await.is_ok() {
+        intake.run().await;
+    }
+}
+
 /// What measures the disk's wear, registered.
 fn meter(config: &Config, metrics: &IntakeMetrics, observe: &Observe, now: Instant) -> Arc<Meter> {
     let wear = Arc::new(Meter::start(
@@ -144,11 +158,9 @@ fn meter(config: &Config, metrics: &IntakeMetrics, observe: &Observe, now: Insta
 }
 
 fn thread<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, RunError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
+    task::thread(name, body)
         .map_err(|error| RunError::Bind(format!("the {name} thread cannot be started: {error}")))
 }

@@ -7,8 +7,8 @@ use tidegate_store::Store;
 use tokio::sync::watch;
 
 use super::RunError;
+use super::config::difference::{Difference, NOT_USABLE, difference};
 use super::config::{Config, SourceKind};
-use super::difference::{Difference, NOT_USABLE, difference};
 use super::tasks::Tasks;
 use crate::config::SourceSection;
 use crate::config::kinds::{Claim, Kinds};

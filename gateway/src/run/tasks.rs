@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 
+use crate::time::task;
+
 /// All long-running tasks of a gateway.
 #[derive(Default)]
 pub(super) struct Tasks {
@@ -30,9 +32,10 @@ impl Tasks {
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
+        let name = name.into();
         let task = async move { task.await.map_err(|error| error.to_string()) };
-        let handle = self.set.spawn(task);
-        self.names.insert(handle.id(), (name.into(), handle));
+        let handle = self.set.spawn(task::named(name.as_str(), task));
+        self.names.insert(handle.id(), (name, handle));
     }
 
     /// The next task that ends; `None` when there are none left.

@@ -11,8 +11,8 @@ use tidegate_store::{LaneId, Sequence, Store};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
+use super::config::difference::{Difference, NOT_USABLE, difference};
 use super::config::{Config, UpstreamKind};
-use super::difference::{Difference, NOT_USABLE, difference};
 use super::tasks::Tasks;
 use crate::config::{Backfill, LaneSettings, UpstreamSection};
 use crate::control::Named;

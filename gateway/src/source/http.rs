@@ -40,6 +40,7 @@ use crate::source::credentials::Credentials;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::clock;
 use crate::time::shutdown::stopped;
+use crate::time::task;
 use body::Bodies;
 use endpoint::HttpEndpoint;
 use head_clock::{HeadClock, TimedStream};
@@ -220,12 +221,13 @@ impl HttpListener {
             let endpoint = Arc::clone(&self.endpoint);
             let tls = self.credentials.borrow().acceptor.clone();
             let shutdown = shutdown.clone();
-            open.spawn(async move {
+            let connection = async move {
                 endpoint.metrics.connections(1);
                 serve(stream, peer, Arc::clone(&endpoint), tls, shutdown).await;
                 endpoint.metrics.connections(-1);
                 drop((permit, counted));
-            });
+            };
+            open.spawn(task::named("a connection of an http source", connection));
         }
         // What is under way and slow is cut off: it was not acknowledged.
         let rest = async { while open.join_next().await.is_some() {} };

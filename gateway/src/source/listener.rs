@@ -2,6 +2,7 @@
 
 pub(super) mod acceptor;
 pub mod access;
+pub(super) mod buffers;
 pub(super) mod certificate;
 pub(super) mod connection_limit;
 pub mod logins;

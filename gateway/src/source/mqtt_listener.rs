@@ -37,6 +37,7 @@ use crate::source::credentials::Credentials;
 use crate::source::listener::certificate;
 use crate::source::open::{OpenSource, Opening, Running};
 use crate::time::shutdown::stopped;
+use crate::time::task;
 use authenticator::Authenticator;
 use client_ids::ClientIds;
 use connection::ClientConnection;
@@ -211,10 +212,14 @@ impl MqttListenerSource {
             let listener = Arc::clone(&self.listener);
             let tls = self.credentials.borrow().acceptor.clone();
             let shutdown = shutdown.clone();
-            open.spawn(async move {
+            let connection = async move {
                 serve(stream, peer, listener, tls, shutdown).await;
                 drop((permit, counted));
-            });
+            };
+            open.spawn(task::named(
+                "a connection of an mqtt-listener source",
+                connection,
+            ));
         }
         while open.join_next().await.is_some() {}
         Ok(())

@@ -64,9 +64,10 @@ impl FileOut {
         let open = self.open.take()?;
         let batch = std::mem::take(&mut self.queued);
         let config = self.config.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            write(open, &batch, &config)
-        }))
+        Some(crate::time::task::blocking(
+            "a file upstream's write",
+            move || write(open, &batch, &config),
+        ))
     }
 }
 

@@ -12,6 +12,7 @@
 //!       quarantine/                what could not be used
 //! ```
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What the file `format` says. The bytes of format 4 are those of 3; its records and dead letters are such as gateways of
@@ -25,6 +26,33 @@ pub(crate) const OLDER_FORMATS: [&str; 3] = [
     "tidegate-store 2\n",
     "tidegate-store 3\n",
 ];
+
+/// The number in [`FORMAT`].
+pub const FORMAT_WRITTEN: u32 = 4;
+
+/// The numbers of all formats that are read.
+pub fn formats_read() -> Vec<u32> {
+    let all = OLDER_FORMATS.into_iter().chain([FORMAT]);
+    all.filter_map(number).collect()
+}
+
+/// The number of the format that the store in `dir` says it has; `None` where there is no store, or it says nothing that
+/// a release writes.
+pub fn format_of(dir: &Path) -> Option<u32> {
+    let file = std::fs::File::open(format_file(dir)).ok()?;
+    let mut text = String::new();
+    file.take(FORMAT_BYTES_MAX).read_to_string(&mut text).ok()?;
+    number(&text)
+}
+
+/// Bytes that a release may write there.
+const FORMAT_BYTES_MAX: u64 = 64;
+
+/// The number in what a release writes: the name and a number above 0.
+pub(crate) fn number(format: &str) -> Option<u32> {
+    let number = format.strip_prefix("tidegate-store ")?.strip_suffix('\n')?;
+    number.parse().ok().filter(|number| *number > 0)
+}
 
 /// Where that is said.
 pub(crate) fn format_file(dir: &Path) -> PathBuf {
@@ -66,4 +94,17 @@ pub(crate) fn is_known_name(name: &Path) -> bool {
         "lost+found",
     ];
     known.iter().any(|known| name == Path::new(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_that_is_written_is_that_of_the_format_and_is_read() {
+        assert_eq!(number(FORMAT), Some(FORMAT_WRITTEN));
+        assert_eq!(formats_read(), [1, 2, 3, 4]);
+        assert_eq!(number(UNFINISHED), None);
+        assert_eq!(number("tidegate-store 0\n"), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::api::error::{OpenError, is_no_space};
 use crate::engine::disk;
-use crate::format::directory::{FORMAT, OLDER_FORMATS, UNFINISHED, format_file};
+use crate::format::directory::{FORMAT, OLDER_FORMATS, UNFINISHED, format_file, number};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(super) fn check_format(dir: &Path, read_only: bool) -> Result<(), OpenError>
         Ok(found) if found == UNFINISHED => Err(OpenError::Unfinished {
             dir: dir.to_path_buf(),
         }),
-        Ok(found) if !OLDER_FORMATS.contains(&found.as_str()) && is_of_a_store(&found) => {
+        Ok(found) if !OLDER_FORMATS.contains(&found.as_str()) && number(&found).is_some() => {
             Err(OpenError::Newer {
                 dir: dir.to_path_buf(),
                 found: found.trim().chars().take(60).collect(),
@@ -44,11 +44,4 @@ fn write_format(path: &Path) -> Result<(), OpenError> {
         false => Err(error),
     });
     written.map_err(|error| OpenError::io(path, &error))
-}
-
-/// Whether this has the form that a release may write: the name and a number.
-fn is_of_a_store(format: &str) -> bool {
-    let number = format.strip_prefix("tidegate-store ");
-    let number = number.and_then(|rest| rest.strip_suffix('\n'));
-    number.is_some_and(|number| number.parse().is_ok_and(|number: u32| number > 0))
 }

@@ -81,6 +81,11 @@ impl Load {
         self.ledger().enough = true;
     }
 
+    /// Lets the publishers end with what is acknowledged.
+    pub fn give_up(&self) {
+        self.ledger().given_up = true;
+    }
+
     /// Waits for the publishers: what they sent, and how much they left unacknowledged.
     ///
     /// # Panics

@@ -19,6 +19,8 @@ pub struct Ledger {
     pub acknowledged: BTreeSet<Id>,
     /// Nothing new is to be sent any more.
     pub enough: bool,
+    /// What is not acknowledged yet need not be any more.
+    pub given_up: bool,
 }
 
 /// One publisher: `count` events at `per_second`, QoS 1, in order, sent again until acked.
@@ -85,7 +87,9 @@ impl Publisher {
     }
 
     fn goes_on(&self, progress: &Progress) -> bool {
-        progress.acked < self.wanted(progress) && progress.acked_at.elapsed() < PATIENCE
+        !self.lock().given_up
+            && progress.acked < self.wanted(progress)
+            && progress.acked_at.elapsed() < PATIENCE
     }
 
     /// How many events are to be acknowledged before it ends.

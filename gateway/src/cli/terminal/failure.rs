@@ -58,6 +58,19 @@ impl Failure {
         Failure::Said(code)
     }
 
+    /// The same, where the service manager would not try again after a bad configuration and is to do so.
+    pub(in crate::cli) fn to_be_tried_again(self) -> Failure {
+        match self.say() {
+            BAD_CONFIG | WRONG_COMMAND_LINE => {
+                eprintln!(
+                    "tidegate: this program is on trial (`tidegate self gate`): it is tried again"
+                );
+                Failure::Said(FAILED)
+            }
+            code => Failure::Said(code),
+        }
+    }
+
     /// Rules with mistakes: all of them on standard error.
     pub(in crate::cli) fn rules(errors: &[Diagnostic], files: &[RuleFile]) -> Failure {
         let sources = Sources::new(files.iter().map(|file| (&*file.path, &*file.text)));
@@ -92,6 +105,7 @@ impl std::fmt::Display for Failure {
         match self {
             Failure::Failed(message) => f.write_str(message),
             Failure::BadConfig(_) => f.write_str("the configuration is wrong"),
+            Failure::Said(BAD_CONFIG) => f.write_str("the configuration or the rules are refused"),
             Failure::Said(_) => Ok(()),
         }
     }

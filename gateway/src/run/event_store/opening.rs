@@ -115,7 +115,7 @@ async fn attempt(
     let (locked, is_locked) = oneshot::channel();
     let mut telling = Telling::new(answers.clone());
     let of_thread = Arc::clone(config);
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = crate::time::task::blocking("the opening of the store", move || {
         let mut locked = Some(locked);
         super::open(&of_thread, |OpenProgress { done, generations }| {
             if let Some(locked) = locked.take() {

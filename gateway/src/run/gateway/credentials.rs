@@ -135,7 +135,7 @@ async fn look(
         }
         let files = in_use.borrow_and_update().clone();
         let paths: Vec<PathBuf> = files.keys().cloned().collect();
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = crate::time::task::blocking("the look at secrets", move || {
             let with_digest = |path: PathBuf| (path.clone(), digest_now(&path));
             paths.into_iter().map(with_digest).collect::<Seen>()
         });

@@ -15,11 +15,12 @@ use crate::observe::audit::who::Who;
 use crate::observe::process::configuration::{
     Changes, ConfigurationRefused, ConfigurationTaken, SUBJECT,
 };
+use crate::run::config::difference::NOT_USABLE;
 use crate::run::config::{self, Config};
-use crate::run::difference::NOT_USABLE;
 use crate::run::upstreams::lanes::{Lanes, destinations};
 use crate::run::{health, rules, systemd};
 use crate::time::clock;
+use crate::time::task;
 
 /// The troubles of a configuration: it is refused, keys need a restart.
 const REFUSED: &str = "refused";
@@ -62,12 +63,15 @@ impl Gateway {
 
     async fn reload(&mut self, who: Who) -> ReloadReport {
         let running = Arc::clone(&self.config);
-        let read = tokio::task::spawn_blocking(move || {
-            config::load_again(&running).map_err(|mistakes| {
-                let of_rules = rules::folder::lines_beside(&running.path);
-                [config::lines(&mistakes), of_rules].concat()
-            })
-        });
+        let read = task::blocking(
+            "the reading of the configuration",
+            task::contained(move || {
+                config::load_again(&running).map_err(|mistakes| {
+                    let of_rules = rules::folder::lines_beside(&running.path);
+                    [config::lines(&mistakes), of_rules].concat()
+                })
+            }),
+        );
         let taken = match read.await {
             Ok(Ok(config)) => self.take(config, &who).await,
             Ok(Err(mistakes)) => Err(mistakes),
@@ -107,7 +111,7 @@ impl Gateway {
     /// source or upstream wait for no other.
     async fn read_credentials(&mut self) {
         let running = Arc::clone(&self.config);
-        let read = tokio::task::spawn_blocking(move || read_again(&running));
+        let read = task::blocking("the reading of secrets", move || read_again(&running));
         let Ok(read) = read.await else { return };
         let mut config = Config::clone(&self.config);
         for (subject, taken) in read {

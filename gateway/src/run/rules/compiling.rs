@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tidegate_rules::diagnostic::Diagnostic;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::folder;
 use crate::intake::evaluator::ActiveRules;
+use crate::time::task;
 
 /// How long a set may take: more than the largest takes that the limits of files and rules allow.
 pub(super) const COMPILE_MAX: Duration = Duration::from_secs(120);
@@ -57,7 +58,7 @@ impl Compiling {
                 let _ = sender.send(outcome);
             }
         };
-        let thread = Builder::new().name("rules".into()).spawn(work);
+        let thread = task::thread("rules", task::contained(work));
         let thread =
             thread.inspect_err(|error| tracing::error!(%error, "no thread to compile the rules"));
         Compiling {
@@ -89,7 +90,7 @@ impl Compiling {
         self.given_up.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic of it is in the log.
-            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+            let _ = task::blocking("the end of a compiler", || thread.join()).await;
         }
     }
 }

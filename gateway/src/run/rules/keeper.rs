@@ -23,6 +23,7 @@ use crate::observe::status::RulesStatus;
 use crate::run::config::in_force::InForce;
 use crate::run::upstreams::lanes::Lanes;
 use crate::time::shutdown::stopped;
+use crate::time::task;
 
 /// Where orders are given.
 pub(in crate::run) struct RulesOrders(mpsc::Sender<Order>);
@@ -143,9 +144,12 @@ impl RulesKeeper {
         prepared: oneshot::Sender<Result<(), Vec<String>>>,
     ) {
         let (store, looked_at) = (self.store.clone(), folder.clone());
-        let choosing = tokio::task::spawn_blocking(move || {
-            Chosen::from(looked_at.as_deref(), &destinations, &store).map_err(lines)
-        });
+        let choosing = task::blocking(
+            "the choice of rules",
+            task::contained(move || {
+                Chosen::from(looked_at.as_deref(), &destinations, &store).map_err(lines)
+            }),
+        );
         let chosen = choosing
             .await
             .unwrap_or_else(|error| Err(vec![format!("the rules could not be compiled: {error}")]));
@@ -163,7 +167,7 @@ impl RulesKeeper {
     /// Puts a set in force.
     async fn take(&mut self, folder: Option<&Path>, mut chosen: Chosen, lanes: Lanes) {
         let (store, before) = (self.store.clone(), Arc::clone(&self.active.borrow()));
-        let working = tokio::task::spawn_blocking(move || {
+        let working = task::blocking("the keeping of rules", move || {
             chosen.keep(&store);
             let handover = chosen.rules.handover(&before.rules);
             (chosen, handover)

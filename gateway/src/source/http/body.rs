@@ -97,7 +97,9 @@ impl Bodies {
 
 /// Away from the threads that serve connections: it computes for as long as the body is large.
 async fn decoded(coding: Coding, body: Bytes, bytes_max: usize) -> Result<Bytes, Rejection> {
-    let task = tokio::task::spawn_blocking(move || coding.undo(&body, bytes_max));
+    let task = crate::time::task::blocking("the decoding of a body", move || {
+        coding.undo(&body, bytes_max)
+    });
     match task.await {
         Ok(Ok(Some(bytes))) => Ok(bytes.into()),
         Ok(Ok(None)) => Err(too_large(bytes_max)),

@@ -69,7 +69,8 @@ impl Logins {
                 None => format!("the user {} gave no password", user.name),
             };
         }
-        let Some(given) = given else {
+        // Who logs in with a token alone may give an empty password beside it.
+        let Some(given) = given.filter(|given| !given.is_empty()) else {
             return "a user name that is none of `users`, and no password".to_owned();
         };
         let swapped = std::str::from_utf8(given).ok().and_then(|it| self.user(it));
@@ -103,7 +104,10 @@ impl Logins {
         };
         let given = given.to_vec();
         let _slot = self.slots.acquire().await;
-        let right = tokio::task::spawn_blocking(move || password::verify(&hash, &given)).await;
+        let right = crate::time::task::blocking("the check of a password", move || {
+            password::verify(&hash, &given)
+        })
+        .await;
         let user = user.filter(|_| right.unwrap_or(false))?;
         lock().insert(name.to_owned(), print);
         Some(user)

@@ -18,6 +18,7 @@ use crate::config::secret::Secret;
 use crate::config::{Broker, ClientTls, MqttVersion};
 use crate::event::arrival::KeptPayload;
 use crate::source::credentials::Credentials;
+use crate::time::task;
 
 /// The largest packet that MQTT knows: a broker that sends it is to be acknowledged, or it sends it
 /// again for ever. Of a payload over `max_payload` the first part is kept at once.
@@ -103,7 +104,10 @@ impl BrokerClient {
                 let (client, events) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 (
                     LibraryClient::V311(client),
-                    tokio::spawn(listen(events, sender, payload_bytes_max, tls_of)),
+                    task::spawn(
+                        "an mqtt source's connection",
+                        listen(events, sender, payload_bytes_max, tls_of),
+                    ),
                 )
             }
             MqttVersion::V5 => {
@@ -116,7 +120,10 @@ impl BrokerClient {
             }
         };
         let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel();
-        let acknowledging = tokio::spawn(acknowledge(client.clone(), to_acknowledge));
+        let acknowledging = task::spawn(
+            "an mqtt source's acknowledgements",
+            acknowledge(client.clone(), to_acknowledge),
+        );
         let client = BrokerClient {
             client,
             acknowledgements,

@@ -23,6 +23,7 @@ use super::keep_alive::KeepAlive;
 use super::oversized::OversizedPublish;
 use super::session::ClientSession;
 use super::subscriber::Subscriber;
+use crate::source::listener::buffers::BufferShare;
 use crate::time::clock;
 use crate::time::shutdown::stopped;
 use input::read_more;
@@ -47,6 +48,7 @@ pub(super) struct ClientConnection<S> {
     listener: Arc<ListenerContext>,
     buffer: BytesMut,
     out: BytesMut,
+    share: BufferShare,
     /// A publish that is too large, while it comes in.
     oversized: Option<OversizedPublish>,
     /// What was seen of packets that wait.
@@ -76,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             listener,
             buffer: BytesMut::new(),
             out: BytesMut::new(),
+            share: BufferShare::default(),
             oversized: None,
             ahead: Lookahead::default(),
             heard_at: clock::monotonic(),
@@ -196,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                 }
                 () = lease.taken_over() => return Disconnect::new(reason::TAKEN_OVER, "taken over by a new connection of the same client id"),
                 () = session.receipts.ready() => {}
-                read = read_more(&mut self.stream, &mut self.buffer), if listens => {
+                read = read_more(&mut self.stream, &mut self.buffer, &mut self.share, 0), if listens => {
                     self.heard(read);
                 }
                 read = subscriber.read(), if !more => if let Err(lags) = read {

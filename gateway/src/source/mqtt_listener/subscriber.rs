@@ -10,7 +10,7 @@ use crate::event::committed_log::{CommittedLog, CommittedRecord, FollowError, Fo
 use crate::time::clock;
 
 /// Bytes written to one client before it is given a chance to say something.
-const OUT_BYTES_MAX: usize = 256 << 10;
+const OUT_BYTES_MAX: usize = 64 << 10;
 
 /// Where a subscriber is.
 #[derive(Default)]

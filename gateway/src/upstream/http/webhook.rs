@@ -17,12 +17,16 @@ use super::request::{self, WebhookRequest};
 use super::response::{self, RequestOutcome};
 use crate::config::ClientTls;
 use crate::config::connection::tls::objection;
+use crate::config::secret::Secret;
 use crate::time::clock;
+use crate::time::task;
 use crate::upstream::format::Format;
 use crate::upstream::{Delivery, Outcome, Token, Trouble, Upstream};
 
 /// Bytes of an answer's body that are read: enough for a reason, and to use the connection again.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// A value of fewer bytes, such as the name of a plant, is no secret and stands in words.
+const SECRET_BYTES_MIN: usize = 8;
 /// How long the body of an answer may take once its head is there.
 const BODY_MAX: Duration = Duration::from_secs(2);
 /// Characters of a body that become part of a reason.
@@ -56,6 +60,8 @@ struct Server {
     port: u16,
     tls: Option<TlsConnector>,
     certificates: ClientTls,
+    /// What its answers must not bring into words.
+    secrets: Vec<Secret>,
 }
 
 impl HttpOut {
@@ -88,10 +94,12 @@ impl HttpOut {
         let batched = self.config.batch_max > 1;
         let post = request::post(&deliveries, self.config.format, batched);
         let server = Arc::clone(&self.server);
-        self.requests.spawn(async move {
+        let request = async move {
             let answer = server.ask(post).await;
             (deliveries, answer)
-        });
+        };
+        self.requests
+            .spawn(task::named("a request of an http upstream", request));
     }
 
     /// What an answer settles; a refused batch comes apart instead.
@@ -265,6 +273,7 @@ impl Server {
             url,
             tls: encrypted.then(|| TlsConnector::from(Arc::new(tls))),
             certificates: config.tls.clone(),
+            secrets: secrets(config),
         })
     }
 
@@ -273,7 +282,7 @@ impl Server {
         let request = self.client.post(self.url.clone());
         let sent = request.headers(post.headers).body(post.body).send().await;
         match sent {
-            Ok(response) => understood(response).await,
+            Ok(response) => understood(response, &self.secrets).await,
             Err(error) if error.is_timeout() => {
                 let why = format!("{}: no answer in time", self.name());
                 RequestOutcome::Failed { why, broke: false }
@@ -328,6 +337,20 @@ impl Server {
     }
 }
 
+/// The token and the values of the headers, the words in them too: `Bearer …` is quoted without its first one.
+fn secrets(config: &HttpUpstream) -> Vec<Secret> {
+    let values = config.headers.iter().map(|(_, value)| value);
+    let values = values.chain(&config.bearer);
+    let mut all: Vec<String> = Vec::new();
+    for value in values {
+        all.push(value.reveal().to_owned());
+        all.extend(value.reveal().split_whitespace().map(str::to_owned));
+    }
+    // The longest first: a part of one is no rest of it.
+    all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    all.into_iter().map(Secret::new).collect()
+}
+
 /// The headers that every request has.
 fn headers(config: &HttpUpstream) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
@@ -349,7 +372,7 @@ fn headers(config: &HttpUpstream) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-async fn understood(mut response: Response) -> RequestOutcome {
+async fn understood(mut response: Response, secrets: &[Secret]) -> RequestOutcome {
     let status = response.status();
     let retry_ms = response
         .headers()
@@ -359,12 +382,23 @@ async fn understood(mut response: Response) -> RequestOutcome {
     let mut body = Vec::new();
     // The head has decided; a body that is cut short or late changes nothing.
     let _ = tokio::time::timeout(BODY_MAX, read(&mut response, &mut body)).await;
-    let text: String = String::from_utf8_lossy(&body)
+    let text = String::from_utf8_lossy(&body);
+    let text: String = without(secrets, &text)
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(REASON_CHARS_MAX)
         .collect();
     response::of_status(status, &text, retry_ms)
+}
+
+/// What a server says of a request it may quote: not our secrets.
+fn without(secrets: &[Secret], text: &str) -> String {
+    let hidden = secrets
+        .iter()
+        .filter(|secret| secret.reveal().len() >= SECRET_BYTES_MIN);
+    hidden.fold(text.to_owned(), |text, secret| {
+        text.replace(secret.reveal(), "***")
+    })
 }
 
 async fn read(response: &mut Response, body: &mut Vec<u8>) {

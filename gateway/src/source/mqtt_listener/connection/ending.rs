@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             let mut bytes = 0;
             while bytes < LINGER_BYTES_MAX {
                 self.buffer.clear();
-                match read_more(&mut self.stream, &mut self.buffer).await? {
+                match read_more(&mut self.stream, &mut self.buffer, &mut self.share, 0).await? {
                     0 => break,
                     count => bytes += count,
                 }

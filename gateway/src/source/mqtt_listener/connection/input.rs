@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use super::{ClientConnection, ENVELOPE_BYTES_MAX};
 use crate::event::arrival::Arrival;
 use crate::event::inlet::Closed;
+use crate::source::listener::buffers::BufferShare;
 use crate::source::mqtt_listener::codec::decode::{self, Decoded};
 use crate::source::mqtt_listener::codec::packet::Packet;
 use crate::source::mqtt_listener::codec::reason;
@@ -89,6 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         if arrivals.is_empty() {
             return Ok(false);
         }
+        let offered_bytes = arrivals.iter().map(|arrival| arrival.event.data.len());
+        let offered_bytes = offered_bytes.sum();
         let listener = Arc::clone(&self.listener);
         let mut offered = std::pin::pin!(listener.inlet.offer(arrivals));
         let mut heard = false;
@@ -98,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                 biased;
                 offered = &mut offered => return told(offered, heard),
                 () = session.receipts.ready() => session.settle(clock::monotonic(), &mut self.out),
-                read = read_more(&mut self.stream, &mut self.buffer), if listens => {
+                read = read_more(&mut self.stream, &mut self.buffer, &mut self.share, offered_bytes), if listens => {
                     heard |= self.heard(read);
                 }
             }
@@ -162,11 +165,21 @@ fn told(offered: Result<(), Closed>, heard: bool) -> Result<bool, Disconnect> {
     })
 }
 
-/// Reads more; the buffer grows by what was received, not by what a header claims.
+/// Reads more; the buffer grows by what was received, not by what a header claims. `offered_bytes` were taken from it and wait
+/// for the intake.
 pub(super) async fn read_more<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
+    share: &mut BufferShare,
+    offered_bytes: usize,
 ) -> std::io::Result<usize> {
+    if buffer.is_empty() && share.is_large() {
+        // What a large packet took is not kept for the next one.
+        *buffer = BytesMut::new();
+    }
+    share
+        .hold(offered_bytes + buffer.len() + READ_BYTES)
+        .await?;
     if buffer.capacity() - buffer.len() < READ_BYTES / 4 {
         buffer.reserve(READ_BYTES);
     }

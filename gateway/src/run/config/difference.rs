@@ -3,12 +3,12 @@
 use std::fmt::Debug;
 
 /// What is said where only certificates or secrets are others, and cannot be used.
-pub(super) const NOT_USABLE: &str =
+pub(in crate::run) const NOT_USABLE: &str =
     "its changed certificates or secrets cannot be used, and those before stay in use";
 
 /// What is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(in crate::run) enum Difference {
     /// Nothing.
     None,
     /// Only what no message shows: certificates, keys, passwords.
@@ -18,7 +18,7 @@ pub(super) enum Difference {
 }
 
 /// What is another in `new`. Secrets and the contents of files do not show in what `Debug` writes.
-pub(super) fn difference<T: Debug + PartialEq>(old: &T, new: &T) -> Difference {
+pub(in crate::run) fn difference<T: Debug + PartialEq>(old: &T, new: &T) -> Difference {
     if old == new {
         Difference::None
     } else if format!("{old:?}") == format!("{new:?}") {
