@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match (ended, standing) {
         (Err(failure), Some(standing)) if standing.is_on_trial() => {
             standing.leave_words(&failure.to_string(), false);
-            Err(failure.to_be_tried_again())
+            Err(failure.and_try_again())
         }
         (ended, _) => ended,
     }

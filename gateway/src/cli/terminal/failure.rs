@@ -59,7 +59,7 @@ impl Failure {
     }
 
     /// The same, where the service manager would not try again after a bad configuration and is to do so.
-    pub(in crate::cli) fn to_be_tried_again(self) -> Failure {
+    pub(in crate::cli) fn and_try_again(self) -> Failure {
         match self.say() {
             BAD_CONFIG | WRONG_COMMAND_LINE => {
                 eprintln!(

@@ -135,7 +135,7 @@ fn is_secret(before: &str) -> bool {
 /// Whether a key is one of a secret; misspelt, too, for such a line is just what a picture shows.
 fn names_secret(key: &str) -> bool {
     let key = key.to_lowercase();
-    let is_misspelt = |word: &&str| {
+    let is_misspelt = |word: &str| {
         let near = key.chars().count().abs_diff(word.chars().count()) <= 2;
         near && word.len() > 5 && distance(&key, word) <= 2
     };
@@ -143,7 +143,7 @@ fn names_secret(key: &str) -> bool {
         && !key.ends_with("_hash")
         && SECRET_WORDS
             .iter()
-            .any(|word| key.contains(word) || is_misspelt(&word))
+            .any(|word| key.contains(word) || is_misspelt(word))
 }
 
 /// How many characters are to be changed to make one of the other.

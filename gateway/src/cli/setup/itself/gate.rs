@@ -142,7 +142,7 @@ fn take(step: Step, data_dir: &Path) -> Result<StoreFate, String> {
             Ok(None) => {}
             Err(error) => return Err(error.to_string()),
         }
-        if looks % MORE_TIME_EVERY == 0 {
+        if looks.is_multiple_of(MORE_TIME_EVERY) {
             systemd::waiting(
                 MORE_TIME,
                 "a backup of the store is made before a new program",
