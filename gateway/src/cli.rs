@@ -31,7 +31,7 @@ mod terminal;
 use history::{dead_letters, events};
 #[cfg(not(feature = "demo"))]
 use setup::without_demo;
-use setup::{completions, hash_password};
+use setup::{bench, completions, doctor, hash_password, init};
 pub use terminal::failure::Failure;
 
 /// An IoT edge event gateway: an acknowledged event is never lost.
@@ -44,6 +44,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: five questions, or flags
+    Init(init::Arguments),
+    /// Say what of a set-up will bite, and what to do about it
+    Doctor(doctor::Arguments),
+    /// Measure this machine, and what that means for its card
+    Bench(bench::Arguments),
     /// Run the gateway until SIGTERM or Ctrl-C
     Run(run::Arguments),
     /// Show the main job on this machine: sensors, an outage, a kill -9, and the books
@@ -86,6 +92,9 @@ pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),

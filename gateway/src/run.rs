@@ -16,7 +16,7 @@ pub mod config;
 mod difference;
 mod event_store;
 mod gateway;
-mod health;
+pub(crate) mod health;
 mod pipeline;
 pub mod rules;
 pub mod signals;

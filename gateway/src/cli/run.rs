@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// How to write log lines, to standard error
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogLines,
+    /// End at once when standard input is closed: whoever started it is gone
+    #[arg(long, hide = true)]
+    end_with_input: bool,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -43,6 +46,12 @@ pub(super) struct Arguments {
 /// # Errors
 /// The bad configuration, or what ended the gateway.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.end_with_input {
+        std::thread::spawn(|| {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(1);
+        });
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -52,6 +52,8 @@ pub(crate) struct Context<'a> {
     errors: Cell<usize>,
     untold: Cell<usize>,
     rules_missing: RefCell<Option<Diagnostic>>,
+    /// What of it is wrong with files and variables, and not with the text.
+    outside: RefCell<Vec<Diagnostic>>,
     read_files: RefCell<Vec<ReadFile>>,
     /// Variables that were expanded, with what they hold.
     expanded: RefCell<BTreeMap<String, String>>,
@@ -79,6 +81,7 @@ impl<'a> Context<'a> {
             errors: Cell::new(0),
             untold: Cell::new(0),
             rules_missing: RefCell::new(None),
+            outside: RefCell::default(),
             read_files: RefCell::default(),
             expanded: RefCell::default(),
             is_incomplete: false,
@@ -130,6 +133,17 @@ impl<'a> Context<'a> {
     /// Remembers what is wrong with the rules folder: a gateway may know its last good rules.
     pub(crate) fn report_rules_missing(&self, diagnostic: Diagnostic) {
         self.rules_missing.replace(Some(diagnostic));
+    }
+
+    /// Remembers what is wrong with a file or a variable that the text names, while the text may be as it should.
+    pub(crate) fn report_outside(&self, diagnostic: Diagnostic) {
+        self.outside.borrow_mut().push(diagnostic.clone());
+        self.report(diagnostic);
+    }
+
+    /// What [`Context::report_outside`] was given.
+    pub(super) fn outside(&self) -> Vec<Diagnostic> {
+        self.outside.borrow().clone()
     }
 
     /// What [`Context::report_rules_missing`] was given.
@@ -231,6 +245,6 @@ impl<'a> Context<'a> {
             format!("the environment variable `{name}` is not set"),
         );
         let note = format!("run with `{name}=… tidegate …`, or `Environment={name}=…` in the unit");
-        self.report(error.with_note(note));
+        self.report_outside(error.with_note(note));
     }
 }

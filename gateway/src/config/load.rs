@@ -146,6 +146,56 @@ pub(crate) fn parse<S: Kinds, U: Kinds>(
     parse_to_run(path, text, variables, (None, &[])).and_then(with_rules)
 }
 
+/// What a configuration says, as far as its text goes, whatever is wrong with the files and variables that it names.
+#[derive(Debug)]
+pub(crate) struct Look<S, U> {
+    /// As far as it can be read: a section is missing whose secrets or certificates cannot be.
+    pub(crate) config: Option<Config<S, U>>,
+    /// What is wrong with the text.
+    pub(crate) wrong: Vec<Diagnostic>,
+    /// What is wrong with files and variables.
+    pub(crate) outside: Vec<Diagnostic>,
+}
+
+/// Looks at `text` as if it stood in the file `path`.
+pub(crate) fn look<S: Kinds, U: Kinds>(path: &Path, text: &str) -> Look<S, U> {
+    let file = path.display().to_string();
+    let (sound, errors) = syntax::sound(&file, text);
+    let Ok(document) = Document::parse(sound.as_str()) else {
+        return Look {
+            config: None,
+            wrong: errors,
+            outside: Vec::new(),
+        };
+    };
+    let variables = |name: &str| std::env::var(name).ok();
+    let context = Context::new(path, &file, text, &variables, &[]).with_errors(errors);
+    let config = config(&context, path, document.as_table(), None);
+    let missing = context.rules_missing();
+    let mut outside = context.outside();
+    let found = context.into_diagnostics().into_iter();
+    let wrong = found.filter(|found| found.is_error() && !outside.contains(found));
+    let wrong = wrong.collect();
+    outside.extend(missing);
+    Look {
+        config,
+        wrong,
+        outside,
+    }
+}
+
+/// Looks at the file `path`.
+///
+/// # Errors
+/// Why there is no text in it.
+pub(crate) fn look_at<S: Kinds, U: Kinds>(
+    path: &Path,
+) -> Result<(String, Look<S, U>), Vec<Diagnostic>> {
+    let text = text_again(path)?;
+    let look = look(path, &text);
+    Ok((text, look))
+}
+
 fn parse_to_run<S: Kinds, U: Kinds>(
     path: &Path,
     text: &str,

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-pub use meter::Meter;
+pub use meter::{Meter, written_by};
 
 use super::Observe;
 use crate::time::clock;

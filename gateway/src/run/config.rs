@@ -34,6 +34,22 @@ pub fn load_to_run(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     crate::config::load::load_to_run(path)
 }
 
+/// What a configuration says, whatever is wrong with the files that it names.
+pub(crate) type Look = crate::config::load::Look<SourceKind, UpstreamKind>;
+
+/// Looks at the file `path`, and gives its text.
+///
+/// # Errors
+/// Why there is no text in it.
+pub(crate) fn look_at(path: &Path) -> Result<(String, Look), Vec<Diagnostic>> {
+    crate::config::load::look_at(path)
+}
+
+/// Looks at `text` as if it stood in the file `path`.
+pub(crate) fn look(path: &Path, text: &str) -> Look {
+    crate::config::load::look(path, text)
+}
+
 /// What the file `path`, which has mistakes, tells of its rules.
 pub(crate) fn sketch(path: &Path) -> Option<Sketch> {
     Sketch::of(path)

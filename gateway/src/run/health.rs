@@ -224,7 +224,7 @@ impl HealthWatch {
 }
 
 /// What is wrong with a clock that says a time before this program was built.
-fn clock_is_behind(unix_ms: UnixMs) -> Option<String> {
+pub(crate) fn clock_is_behind(unix_ms: UnixMs) -> Option<String> {
     let built_ms = BUILT_UNIX_S.parse::<UnixMs>().ok()?.saturating_mul(1000);
     (unix_ms < built_ms).then(|| {
         let day = |unix_ms| {

@@ -57,7 +57,7 @@ pub(super) fn hash(section: &Section<'_>) -> Option<Secret> {
                     let message = format!("`bearer_file` holds no bearer token: {why}");
                     let error = section.error(&KEYS.bearer_file, message);
                     let note = "one that nobody guesses: `head -c 32 /dev/urandom | base64`";
-                    section.context.report(error.with_note(note));
+                    section.context.report_outside(error.with_note(note));
                     None
                 }
             }

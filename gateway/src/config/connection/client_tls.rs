@@ -68,7 +68,8 @@ impl ClientTls {
         if let Some(why) = objection(self) {
             let keys = [&CLIENT_TLS.cert, &CLIENT_TLS.ca];
             let written = keys.into_iter().find(|key| section.has(key));
-            section.report(written.map_or(otherwise, |key| key.any()), why);
+            let error = section.error(written.map_or(otherwise, |key| key.any()), why);
+            section.context.report_outside(error);
         }
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn access(section: &Section<'_>, keys: &AccessKeys, beside: Beside) -
     if !section.context.is_held(files)
         && let Some(why) = tls.as_ref().and_then(tls::server::objection)
     {
-        section.report(keys.tls, why);
+        section.context.report_outside(section.error(keys.tls, why));
     }
     let certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let by_certificate = certificates && beside == Beside::Certificate;
@@ -234,8 +234,11 @@ fn password_hash(section: &Section<'_>) -> Option<Secret> {
     };
     if !hash.reveal().starts_with("$argon2") {
         let error = section.error(key, format!("`{}` is no argon2 hash", key.name));
-        let note = "run `tidegate hash-password` and write down what it prints";
-        section.context.report(error.with_note(note));
+        let error = error.with_note("run `tidegate hash-password` and write down what it prints");
+        match section.has(&USER.password_hash_file) {
+            true => section.context.report_outside(error),
+            false => section.context.report(error),
+        }
         return None;
     }
     Some(hash)

@@ -67,7 +67,7 @@ fn pem(
         None => Some(path),
         Some((what, note)) => {
             let error = section.error(key, format!("{shown} {what}"));
-            section.context.report(error.with_note(note));
+            section.context.report_outside(error.with_note(note));
             None
         }
     }
@@ -80,7 +80,7 @@ pub(crate) fn secret(section: &Section<'_>, key: &Key<Option<PathBuf>>) -> Optio
     let secret = text.trim_end_matches(['\n', '\r']);
     if let Some((why, note)) = no_secret(secret, &path) {
         let error = section.error(key, format!("{} {why}", path.display()));
-        section.context.report(error.with_note(note));
+        section.context.report_outside(error.with_note(note));
         return None;
     }
     Some(Secret::new(secret))
@@ -168,12 +168,14 @@ fn read(
     let bytes = match bytes_of_file(path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-            section.report(key, format!("{} is too large to be meant", path.display()));
+            let message = format!("{} is too large to be meant", path.display());
+            section.context.report_outside(section.error(key, message));
             return None;
         }
         Err(error) => {
             let why = plain(&error);
-            section.report(key, format!("cannot read {}: {why}", path.display()));
+            let message = format!("cannot read {}: {why}", path.display());
+            section.context.report_outside(section.error(key, message));
             return None;
         }
     };
@@ -187,7 +189,7 @@ fn read(
                     .with_note(note),
                 None => section.error(key, format!("{shown}: {error}")),
             };
-            section.context.report(told);
+            section.context.report_outside(told);
             return None;
         }
     };
@@ -261,7 +263,7 @@ fn is_closed(section: &Section<'_>, key: &AnyKey, path: &Path) -> bool {
             ),
         )
         .with_note(format!("run `chmod o-rwx {path}`"));
-    section.context.report(error);
+    section.context.report_outside(error);
     false
 }
 

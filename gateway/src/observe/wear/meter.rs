@@ -123,6 +123,11 @@ fn disk_written(stat: &str) -> Option<u64> {
     sectors.checked_mul(SECTOR_BYTES)
 }
 
+/// Bytes that the process `pid` caused to be written; none where it is gone or another user's.
+pub fn written_by(pid: u32) -> Option<u64> {
+    process_written(&std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?)
+}
+
 /// Bytes this process caused to be written, in `/proc/self/io`, less those that were dropped before they were.
 fn process_written(io: &str) -> Option<u64> {
     let field = |name: &str| {
