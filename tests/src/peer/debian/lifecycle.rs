@@ -99,7 +99,7 @@ impl Machine {
         root.done(BROKER_ENDS);
         let config = root.done("cat /etc/tidegate/gateway.toml") + UPSTREAM;
         root.write("/etc/tidegate/gateway.toml", &config);
-        root.done("systemctl restart tidegate");
+        root.done("systemctl restart tidegate >/dev/null 2>&1");
         root.done(&format!(
             "seq 1 {events} | sed 's/.*/{{\"n\": &}}/' | mosquitto_pub -i press -q 1 -t load/press -l"
         ));

@@ -51,5 +51,5 @@ is-active) runs ;;
 show) cat "$pid_file" ;;
 daemon-reload) exit 0 ;;
 # What is written down needs no manager: that is the real one's.
-*) exec /usr/bin/systemctl.real "$@" ;;
+*) SYSTEMD_OFFLINE=1 exec /usr/bin/systemctl.real "$@" ;;
 esac
