@@ -24,6 +24,9 @@ pub fn package(architecture: Architecture, version: &str) -> PathBuf {
     );
     let name = format!("tidegate_{version}_{}.deb", architecture.debian());
     let into = base::kept().join(name);
+    // Others may pack the same meanwhile, or copy what was packed before.
+    let folder = tempfile::tempdir_in(base::kept()).expect("a folder");
+    let fresh = folder.path().join("fresh.deb");
     let packed = cargo::command()
         .args([
             "deb",
@@ -38,10 +41,11 @@ pub fn package(architecture: Architecture, version: &str) -> PathBuf {
         ])
         .args(foreign.then_some(target).into_iter().flatten())
         .args(["--deb-version", version, "-o"])
-        .arg(&into)
+        .arg(&fresh)
         .output()
         .expect("cargo runs");
     let said = String::from_utf8_lossy(&packed.stderr);
     assert!(packed.status.success(), "cargo deb: {said}");
+    std::fs::rename(&fresh, &into).expect("it takes its name");
     into
 }
