@@ -28,6 +28,7 @@ mod status;
 mod store;
 mod terminal;
 
+use crate::time::task;
 use history::{dead_letters, events};
 #[cfg(not(feature = "demo"))]
 use setup::without_demo;
@@ -94,7 +95,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> Result<(), Failure> {
     tidegate_store::limit_heaps();
     // What the store fences is no panic of a task.
-    crate::time::task::note_panics();
+    task::note_panics();
     tidegate_store::tell_no_fenced_panics();
     match Cli::parse().command {
         Command::Init(arguments) => init::run(&arguments),

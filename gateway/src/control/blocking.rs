@@ -1,6 +1,5 @@
 //! Work on threads that may wait for the disk: it must not hold up the other connections. And changes, one after the other.
 
-use crate::time::task;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use hyper::StatusCode;
 use tokio::sync::Mutex;
 
 use super::response::{self, ApiResponse};
+use crate::time::task;
 
 /// Whose change comes next.
 pub(super) type Turn = Arc<Mutex<()>>;

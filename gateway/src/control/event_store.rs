@@ -15,6 +15,7 @@ use super::ApiContext;
 use super::history::store::{BackupUpdate, StoreReport, VerifyUpdate, backup, report, verify};
 use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
+use crate::time::task;
 
 /// Updates waiting for a reader.
 const UPDATES_MAX: usize = 256;
@@ -61,7 +62,7 @@ fn updates<U: Serialize>(
     let (lines, body) = mpsc::channel(UPDATES_MAX);
     let context = Arc::clone(context);
     // It ends when the work is done; a reader who went away does not stop it.
-    crate::time::task::blocking("work at the store", move || {
+    task::blocking("work at the store", move || {
         let Ok(store) = context.store() else { return };
         work(store, &|update: U| {
             let _ = lines.blocking_send(response::line(&update));

@@ -10,6 +10,7 @@ use super::history::search::{self, EventFilter};
 use super::request::query::QueryString;
 use super::response::{self, ApiResponse};
 use crate::event::committed_log::{CommittedLog, FollowError, Follower, Note};
+use crate::time::task;
 
 /// Events waiting for a reader.
 const LINES_MAX: usize = 256;
@@ -37,7 +38,7 @@ pub(super) fn follow(context: &ApiContext, query: &QueryString) -> ApiResponse {
     };
     let (lines, body) = mpsc::channel(LINES_MAX);
     // Ends with the connection, which drops the body.
-    crate::time::task::spawn("a follower", forward_live(follower, filter, lines));
+    task::spawn("a follower", forward_live(follower, filter, lines));
     response::lines(body)
 }
 

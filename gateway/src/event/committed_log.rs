@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::delivery::expiry::{CLOCK_KEY, ExpiryClock};
 use super::record::{self, Record};
 use crate::time::clock;
+use crate::time::task;
 pub use notes::Note;
 use notes::Notes;
 pub use times::{CommitTime, CommitTimes};
@@ -197,7 +198,7 @@ impl Follower {
                     if !self.log.store.is_in_memory(self.next) {
                         let (store, next) = (self.log.store.clone(), self.next);
                         let read = move || store.scan(next, end, READ);
-                        self.reading = Some(crate::time::task::blocking("a read of the log", read));
+                        self.reading = Some(task::blocking("a read of the log", read));
                         continue;
                     }
                     self.take(self.log.store.scan(self.next, end, READ))?

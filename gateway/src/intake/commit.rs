@@ -18,6 +18,7 @@ use crate::observe::intake::{CommitCounts, CommitFailed, CommitResumed, IntakeMe
 use crate::observe::store::dead_letters::Bound;
 use crate::observe::store::gap::EventsGivenUp;
 use crate::time::clock;
+use crate::time::task;
 
 /// How long confirmed cursors may wait for a commit to ride on.
 const CURSORS_DELAY_MAX: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ impl Committer {
         let mut epoch: Epoch = 0;
         let mut expired = clock::monotonic();
         loop {
-            crate::time::task::goes_on();
+            task::goes_on();
             match self.groups.recv_timeout(CURSORS_DELAY_MAX) {
                 Ok(group) => self.one(group, &mut epoch, clock::unix_ms()),
                 Err(RecvTimeoutError::Timeout) => self.persist_cursors(clock::monotonic()),

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::open::{OpenUpstream, Opening};
 use super::{Delivery, Outcome, Token, Trouble, Upstream};
 use crate::event::cloudevents::json;
+use crate::time::task;
 use appended::{AppendedFile, sync_folder};
 use config::FileUpstream;
 
@@ -64,10 +65,9 @@ impl FileOut {
         let open = self.open.take()?;
         let batch = std::mem::take(&mut self.queued);
         let config = self.config.clone();
-        Some(crate::time::task::blocking(
-            "a file upstream's write",
-            move || write(open, &batch, &config),
-        ))
+        Some(task::blocking("a file upstream's write", move || {
+            write(open, &batch, &config)
+        }))
     }
 }
 

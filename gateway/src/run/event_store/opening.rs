@@ -14,6 +14,7 @@ use crate::run::signals::Signals;
 use crate::run::tasks::Tasks;
 use crate::run::{RunError, systemd};
 use crate::time::clock;
+use crate::time::task;
 
 /// An opening that takes longer is told of in the log, again each time that so much has passed.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
@@ -115,7 +116,7 @@ async fn attempt(
     let (locked, is_locked) = oneshot::channel();
     let mut telling = Telling::new(answers.clone());
     let of_thread = Arc::clone(config);
-    let opened = crate::time::task::blocking("the opening of the store", move || {
+    let opened = task::blocking("the opening of the store", move || {
         let mut locked = Some(locked);
         super::open(&of_thread, |OpenProgress { done, generations }| {
             if let Some(locked) = locked.take() {

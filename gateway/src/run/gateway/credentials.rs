@@ -14,6 +14,7 @@ use crate::run::sources::Sources;
 use crate::run::tasks::Tasks;
 use crate::run::upstreams::Upstreams;
 use crate::time::shutdown::stopped;
+use crate::time::task;
 
 /// The troubles of a source or upstream whose certificates or secrets cannot be read.
 pub(super) const CREDENTIALS: &str = "credentials";
@@ -135,7 +136,7 @@ async fn look(
         }
         let files = in_use.borrow_and_update().clone();
         let paths: Vec<PathBuf> = files.keys().cloned().collect();
-        let reading = crate::time::task::blocking("the look at secrets", move || {
+        let reading = task::blocking("the look at secrets", move || {
             let with_digest = |path: PathBuf| (path.clone(), digest_now(&path));
             paths.into_iter().map(with_digest).collect::<Seen>()
         });

@@ -21,6 +21,7 @@ use crate::observe::rules::RulesActivated;
 use crate::observe::status::RulesStatus;
 use crate::run::config::in_force::InForce;
 use crate::time::clock;
+use crate::time::task;
 
 /// How long a change must have settled.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -100,7 +101,7 @@ impl RulesWatcher {
     async fn look(&self) -> Look {
         let view = Arc::clone(&self.view);
         let look = move || view.lock().unwrap_or_else(PoisonError::into_inner).look();
-        match crate::time::task::blocking("the look at the rules folder", look).await {
+        match task::blocking("the look at the rules folder", look).await {
             Ok(look) => look,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -208,8 +209,7 @@ impl RulesWatcher {
     async fn keep(&mut self, files: &[RuleFile]) {
         let set = LastGood::of(files, clock::unix_ms());
         let store = self.store.clone();
-        let kept =
-            crate::time::task::blocking("the keeping of rules", move || set.keep(&store)).await;
+        let kept = task::blocking("the keeping of rules", move || set.keep(&store)).await;
         let kept = kept.unwrap_or_else(|error| Err(error.into()));
         self.is_kept = kept.is_ok();
         self.told.kept(kept);

@@ -12,6 +12,7 @@ use crate::run::signals::Signals;
 use crate::run::systemd;
 use crate::run::update::gate::state::PutBack;
 use crate::run::update::standing::{Standing, Told};
+use crate::time::task;
 
 /// How long to wait before the mark of a program on trial is written again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -28,9 +29,7 @@ pub(in crate::run) async fn leave_mark(
     let mut is_told = false;
     loop {
         let of_thread = Arc::clone(standing);
-        let left =
-            crate::time::task::blocking("the mark of readiness", move || of_thread.leave_mark())
-                .await;
+        let left = task::blocking("the mark of readiness", move || of_thread.leave_mark()).await;
         let error = match left.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(told) => {
                 if let Some(told) = told {

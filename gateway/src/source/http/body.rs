@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::encoding::{self, Coding};
 use super::rejection::Rejection;
+use crate::time::task;
 
 /// How long a body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -97,7 +98,7 @@ impl Bodies {
 
 /// Away from the threads that serve connections: it computes for as long as the body is large.
 async fn decoded(coding: Coding, body: Bytes, bytes_max: usize) -> Result<Bytes, Rejection> {
-    let task = crate::time::task::blocking("the decoding of a body", move || {
+    let task = task::blocking("the decoding of a body", move || {
         coding.undo(&body, bytes_max)
     });
     match task.await {

@@ -10,6 +10,7 @@ use crate::config::User;
 use crate::config::secret::Secret;
 use crate::config::token;
 use crate::source::listener::password;
+use crate::time::task;
 
 /// Passwords verified at once: the hash is slow on purpose.
 const VERIFICATIONS_MAX: usize = 2;
@@ -104,7 +105,7 @@ impl Logins {
         };
         let given = given.to_vec();
         let _slot = self.slots.acquire().await;
-        let right = crate::time::task::blocking("the check of a password", move || {
+        let right = task::blocking("the check of a password", move || {
             password::verify(&hash, &given)
         })
         .await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Machine;
+use super::mounts::Mount;
 
 /// Version 1 says no limit with the largest number of whole pages; nobody has half as much.
 const NO_LIMIT: u64 = 1 << 60;
@@ -56,16 +57,13 @@ impl Machine {
 
     /// Where the groups of a version are mounted.
     fn hierarchy(&self, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
-        let text = self.text("/proc/self/mountinfo");
-        let mut lines = text.lines().filter_map(|line| line.split_once(" - "));
-        lines.find_map(|(first, second)| {
-            let mut second = second.split(' ');
-            let is_kind = second.next() == Some(kind);
-            let mut options = second.nth(1).unwrap_or_default().split(',');
+        let is_it = |mount: &Mount| {
+            let mut options = mount.options.iter();
             let has = controller.is_none_or(|controller| options.any(|one| one == controller));
-            let point = first.split(' ').nth(4)?;
-            (is_kind && has).then(|| PathBuf::from(point))
-        })
+            mount.kind == kind && has
+        };
+        let found = self.mounts().into_iter().find(is_it);
+        found.map(|mount| mount.point)
     }
 
     /// Whether the kernel was started without limits for memory, as that of a Raspberry Pi is unless told otherwise.

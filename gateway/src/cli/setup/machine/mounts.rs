@@ -47,12 +47,17 @@ impl Mount {
 }
 
 impl Machine {
+    /// All that is mounted, in the order in which it was.
+    pub(super) fn mounts(&self) -> Vec<Mount> {
+        let text = self.text("/proc/self/mountinfo");
+        text.lines().filter_map(mount).collect()
+    }
+
     /// The file system that holds `path`, or will once it is made.
     pub(in crate::cli::setup) fn mount_of(&self, path: &Path) -> Option<Mount> {
         let whole = existing(path)?;
-        let text = self.text("/proc/self/mountinfo");
-        let mounts = text.lines().filter_map(mount);
         // Of two at one place the later one lies above.
+        let mounts = self.mounts().into_iter();
         let above = mounts.filter(|mount| whole.starts_with(&mount.point));
         above.max_by_key(|mount| mount.point.components().count())
     }
