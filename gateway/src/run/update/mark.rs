@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::file_identity::FileIdentity;
 use super::{digest, durable};
 
 /// Characters of last words.
@@ -16,6 +17,9 @@ const WHY_CHARACTERS_MAX: usize = 500;
 pub struct ReadyMark {
     /// SHA-256 of its file.
     pub program: String,
+    /// The file that was hashed for that, where it can be told from every other without reading it.
+    #[serde(default)]
+    pub file: Option<FileIdentity>,
     /// Its release.
     pub version: String,
     /// How often any program was ready over this data: the mark is another after each.
@@ -46,17 +50,23 @@ impl ReadyMark {
         Ok(bytes.map_or_else(|| "none".to_owned(), |bytes| digest::of_bytes(&bytes)))
     }
 
-    /// Says that `program` is ready, and that the program with the digest `told` was put back; it is on the disk when this
-    /// returns. Gives whether that was known before.
+    /// Says that `program`, which is `file`, is ready, and that the program with the digest `told` was put back; it is on the
+    /// disk when this returns. Gives whether that was known before.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn leave(data_dir: &Path, program: &str, told: Option<&str>) -> io::Result<bool> {
+    pub fn leave(
+        data_dir: &Path,
+        program: &str,
+        file: Option<FileIdentity>,
+        told: Option<&str>,
+    ) -> io::Result<bool> {
         let last = ReadyMark::read(data_dir);
         let was_told = last.as_ref().and_then(|mark| mark.told.as_deref()) == told;
         let before = last.as_ref().map_or(0, |mark| mark.count);
         let mark = ReadyMark {
             program: program.to_owned(),
+            file,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             count: before.saturating_add(1),
             told: told.map(str::to_owned),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::digest::{self, OWN};
+use super::file_identity::FileIdentity;
 use super::gate::state::{PutBack, State, folder};
 use super::gate::store_copy::StoreCopy;
 use super::mark::{LastWords, ReadyMark};
@@ -74,19 +75,30 @@ impl Standing {
     /// # Errors
     /// When it cannot be written.
     pub fn leave_mark(&self) -> io::Result<Option<Told>> {
+        // As it is before it is read.
+        let file = FileIdentity::of(Path::new(OWN));
         let own = match &self.trial {
             Some((own, _)) => own.clone(),
-            None => digest::of_file(Path::new(OWN))?,
+            None => self.own_digest(file.as_ref())?,
         };
         let put_back = self.put_back.as_ref();
         let put_back = put_back.filter(|put_back| put_back.to.digest == own);
         let from = put_back.map(|put_back| put_back.from.digest.as_str());
-        let was_told = ReadyMark::leave(&self.data_dir, &own, from)?;
+        let was_told = ReadyMark::leave(&self.data_dir, &own, file, from)?;
         self.was_ready.store(true, Ordering::Relaxed);
         Ok(put_back.map(|put_back| Told {
             put_back: put_back.clone(),
             is_new: !was_told,
         }))
+    }
+
+    /// The digest of this program: that of the last mark where it is the same file.
+    fn own_digest(&self, file: Option<&FileIdentity>) -> io::Result<String> {
+        let last = file.and_then(|_| ReadyMark::read(&self.data_dir));
+        match last.filter(|last| last.file.as_ref() == file) {
+            Some(last) => Ok(last.program),
+            None => digest::of_file(Path::new(OWN)),
+        }
     }
 
     /// Leaves the last words of a run on trial that was not ready.
