@@ -177,10 +177,8 @@ impl Gate<'_> {
     /// then a look is had once more.
     fn is_first_look(&self) -> bool {
         let path = self.folder.join("last-look");
-        let (Ok(now), Ok(last)) = (
-            ReadyMark::fingerprint(&self.data_dir),
-            durable::read(&path),
-        ) else {
+        let (Ok(now), Ok(last)) = (ReadyMark::fingerprint(&self.data_dir), durable::read(&path))
+        else {
             return false;
         };
         last.as_deref() != Some(now.as_bytes()) && std::fs::write(&path, now).is_ok()
