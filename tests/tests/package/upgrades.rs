@@ -16,6 +16,9 @@ const ELSEWHERE: &str = "install -d -o tidegate -g tidegate /srv/events; mkdir -
 /// What is written below `/usr` from now on has a megabyte.
 const FULL: &str = "mkdir -p /run/small; mount -t tmpfs -o size=1m tmpfs /run/small; mkdir /run/small/up /run/small/work; \
                     mount -t overlay -o lowerdir=/usr,upperdir=/run/small/up,workdir=/run/small/work overlay /usr";
+/// Scripts of the package go on where dpkg was killed. The brackets keep this from finding itself.
+const SCRIPTS_RUN: &str =
+    "grep -qsa -e 'info/[t]idegate' -e 'deb-systemd-[i]nvoke' /proc/[0-9]*/cmdline";
 const ROOM: &str = "umount -l /usr; umount -l /run/small";
 
 fn installed() -> Option<Machine> {
@@ -122,9 +125,7 @@ fn an_upgrade_that_is_cut_off_or_finds_no_room_can_be_made_again() {
             tenths / 10,
             tenths % 10
         ));
-        wait::until("what dpkg started has ended", || {
-            !root.holds("pgrep -f 'info/tidegate|deb-systemd-invoke'")
-        });
+        wait::until("what dpkg started has ended", || !root.holds(SCRIPTS_RUN));
         root.said("dpkg --configure -a");
         root.done(&format!("dpkg -i {newer}"));
         assert_eq!(machine.version(), "ii 0.0.9-1");
