@@ -48,11 +48,12 @@ impl Trials {
         let root = &machine.root;
         let said = root.done(command);
         assert_eq!(machine.version(), format!("ii {version}"), "{said}");
+        // Asked by the one that works: the other one hangs, whatever it is asked.
         wait::find("the one before is put back and runs", || {
-            let told = root.said("tidegate status");
+            let told = root.said("/root/works status");
             let is_told = told.contains("was not ready in three starts");
             let events = root.said(
-                "tidegate events list --type dev.tidegate.gateway.put_back --format json | grep -c put_back",
+                "/root/works events list --type dev.tidegate.gateway.put_back --format json | grep -c put_back",
             );
             let is_new = events.trim().parse() == Ok(count);
             (is_told && is_new).then_some(()).ok_or(told + &events)
