@@ -7,11 +7,16 @@ use crate::tidy;
 /// Cargo in the workspace.
 pub fn command() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(tidy::root());
-    for name in of_this_package() {
-        cargo.env_remove(name);
-    }
+    in_workspace(&mut cargo);
     cargo
+}
+
+/// Runs in the workspace, as if somebody ran it by hand.
+pub fn in_workspace(command: &mut Command) {
+    command.current_dir(tidy::root());
+    for name in of_this_package() {
+        command.env_remove(name);
+    }
 }
 
 /// The variables in which cargo tells a test about its package. Build scripts that watch them

@@ -15,14 +15,18 @@ const BROKER: &str = "listener 1883 127.0.0.2\nallow_anonymous true\npersistence
 /// Its end, with all that it keeps on the disk.
 const BROKER_ENDS: &str = "pid=$(cat /var/lib/mosquitto/broker.pid); kill -TERM $pid; \
                            while kill -0 $pid 2>/dev/null; do sleep 0.1; done";
+/// The upstream that it is.
+pub const CENTRAL: &str = "central";
 const UPSTREAM: &str = "\n[upstreams.central]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.2:1883\"\n";
 
 /// A root, and the package in two versions.
 pub struct Machine {
     /// The root.
     pub root: Root,
-    older: String,
-    newer: String,
+    /// The packages in it.
+    pub older: String,
+    /// The same, newer.
+    pub newer: String,
 }
 
 impl Machine {
@@ -40,19 +44,25 @@ impl Machine {
     }
 
     /// The package `dpkg` has, with its state.
-    fn version(&self) -> String {
+    pub fn version(&self) -> String {
         self.root
             .said("dpkg-query -W -f '${db:Status-Abbrev}${Version}' tidegate")
     }
 
     /// The process of the service, as its manager has it.
-    fn process(&self) -> String {
+    ///
+    /// # Panics
+    /// When its manager does not say.
+    pub fn process(&self) -> String {
         let shown = self.root.done("systemctl show -p MainPID --value tidegate");
         shown.trim().to_owned()
     }
 
     /// How many events wait for an upstream.
-    fn waiting(&self, upstream: &str) -> Option<u64> {
+    ///
+    /// # Panics
+    /// When the gateway does not say.
+    pub fn waiting(&self, upstream: &str) -> Option<u64> {
         let said = self.root.done("tidegate status --format json");
         let status: Value = serde_json::from_str(&said).expect("JSON");
         let mut upstreams = status["upstreams"].as_array()?.iter();
@@ -92,6 +102,25 @@ impl Machine {
     /// When one does not.
     pub fn is_upgraded_over_a_backlog(&self, events: u32) {
         let root = &self.root;
+        let config = self.holds_events(events);
+        let before = self.process();
+
+        let said = root.done(&format!("apt-get install -y {}", self.newer));
+        assert_eq!(self.version(), format!("ii {NEWER}"), "{said}");
+        let edited = root.done("cat /etc/tidegate/gateway.toml");
+        assert_eq!(edited, config, "the configuration stays as it was edited");
+        root.done("systemctl is-active tidegate");
+        assert_ne!(self.process(), before, "the new version runs");
+        assert_eq!(self.waiting(CENTRAL), Some(events.into()));
+        self.delivers_events(events);
+    }
+
+    /// So many events wait for an upstream that is away; the configuration that names it.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn holds_events(&self, events: u32) -> String {
+        let root = &self.root;
         root.write("/etc/mosquitto/own.conf", BROKER);
         root.done("mosquitto -d -c /etc/mosquitto/own.conf");
         let subscribed = "mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -E";
@@ -103,18 +132,18 @@ impl Machine {
         root.done(&format!(
             "seq 1 {events} | sed 's/.*/{{\"n\": &}}/' | mosquitto_pub -i press -q 1 -t load/press -l"
         ));
-        let waiting = || self.waiting("central");
-        wait::until("all of it waits", || waiting() == Some(events.into()));
-        let before = self.process();
+        wait::until("all of it waits", || {
+            self.waiting(CENTRAL) == Some(events.into())
+        });
+        config
+    }
 
-        let said = root.done(&format!("apt-get install -y {}", self.newer));
-        assert_eq!(self.version(), format!("ii {NEWER}"), "{said}");
-        let edited = root.done("cat /etc/tidegate/gateway.toml");
-        assert_eq!(edited, config, "the configuration stays as it was edited");
-        root.done("systemctl is-active tidegate");
-        assert_ne!(self.process(), before, "the new version runs");
-        assert_eq!(waiting(), Some(events.into()));
-
+    /// The upstream is back, and all that waited for it arrives, in order.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn delivers_events(&self, events: u32) {
+        let root = &self.root;
         root.done("mosquitto -d -c /etc/mosquitto/own.conf");
         let gets =
             format!("mosquitto_sub -h 127.0.0.2 -i central -c -q 1 -t 'load/#' -C {events} -W 240");

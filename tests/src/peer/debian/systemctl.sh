@@ -25,9 +25,9 @@ start() {
 	for folder in lib log; do
 		install -d -o tidegate -g tidegate -m 0750 "/var/$folder/tidegate"
 	done
-	$(line ExecStartPre) 2>/var/log/start-gate.log || return 1
+	$(line ExecStartPre) 2>/run/start-gate.log || return 1
 	cd /var/lib/tidegate || return 1
-	setpriv --reuid=tidegate --regid=tidegate --init-groups $(line ExecStart) 2>>/var/log/tidegate.log &
+	setpriv --reuid=tidegate --regid=tidegate --init-groups $(line ExecStart) 2>>/run/tidegate.log &
 	echo $! >"$pid_file"
 	while runs; do
 		tidegate status >/dev/null 2>&1 && return 0

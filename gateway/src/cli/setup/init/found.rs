@@ -9,8 +9,9 @@ use crate::cli::setup::DATA_DIR;
 use crate::cli::setup::machine::Machine;
 use crate::cli::setup::machine::disk::Disk;
 use crate::cli::setup::machine::mounts::existing;
-use crate::cli::setup::machine::ports::{MQTT, MQTT_V6};
+use crate::cli::setup::machine::ports::{Holder, MQTT, MQTT_V6};
 use crate::cli::setup::machine::serial::SerialPort;
+use crate::cli::setup::machine::service::RunningGateway;
 use crate::cli::setup::machine::users::User;
 use crate::cli::terminal::figures;
 
@@ -26,7 +27,7 @@ const USER: &str = "tidegate";
 /// Who has the usual port of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsualPort {
-    /// Nobody.
+    /// Nobody, or the gateway whose place this one takes.
     Free,
     /// A broker that lets us in, at that address.
     Broker(SocketAddr),
@@ -49,6 +50,8 @@ pub(super) struct Found {
     pub(super) serial: Vec<(SerialPort, Option<String>)>,
     /// As whom the service runs, where root sets it up.
     pub(super) user: Option<User>,
+    /// The gateway that runs over that folder: what is set up takes its place.
+    own: Option<RunningGateway>,
     has_clock: bool,
     machine: Machine,
 }
@@ -58,18 +61,22 @@ impl Found {
     pub(super) fn look(machine: &Machine, dir: &Path) -> Found {
         let is_of_system = dir.starts_with("/etc");
         let is_root = rustix::process::geteuid().is_root();
+        let data_dir = match is_of_system {
+            true => DATA_DIR.into(),
+            false => dir.join("data"),
+        };
+        let own = machine.running_gateway(&data_dir);
+        let is_of_another = |holder: &Holder| own.is_none_or(|own| own.pid != holder.pid);
         let serial = machine.serial_ports().into_iter().map(|port| {
-            let user = machine.user_of(&port.device);
+            let user = machine.user_of(&port.device).filter(is_of_another);
             (port, user.map(|user| user.to_string()))
         });
         Found {
             dir: dir.to_owned(),
             id: id_of(&machine.text("/proc/sys/kernel/hostname")),
-            data_dir: match is_of_system {
-                true => DATA_DIR.into(),
-                false => dir.join("data"),
-            },
-            usual_port: usual_port(machine),
+            data_dir,
+            usual_port: usual_port(machine, own),
+            own,
             serial: serial.collect(),
             user: machine.user_named(USER).filter(|_| is_root && is_of_system),
             has_clock: machine.clock().is_kept(),
@@ -103,6 +110,10 @@ impl Found {
     /// What of it a person should know.
     pub(super) fn lines(&self, data_dir: &Path) -> Vec<String> {
         let mut lines = vec![format!("found    {}", self.disk_words(data_dir))];
+        lines.extend(self.own.map(|own| {
+            let pid = own.pid;
+            format!("found    the gateway that runs here (process {pid}), whose ports and events are those of this one once it is restarted")
+        }));
         for (port, user) in &self.serial {
             let used = match user {
                 Some(user) => format!(", which {user} has open"),
@@ -158,7 +169,7 @@ fn id_of(host_name: &str) -> String {
     }
 }
 
-fn usual_port(machine: &Machine) -> UsualPort {
+fn usual_port(machine: &Machine, own: Option<RunningGateway>) -> UsualPort {
     let addresses = [MQTT, MQTT_V6];
     let Some(listener) = addresses
         .iter()
@@ -166,9 +177,13 @@ fn usual_port(machine: &Machine) -> UsualPort {
     else {
         return UsualPort::Free;
     };
-    let is_gateway = machine
-        .holder_of(&listener)
-        .is_some_and(|holder| holder.name == "tidegate");
+    let holder = machine.holder_of(&listener);
+    if let (Some(holder), Some(own)) = (&holder, own)
+        && holder.pid == own.pid
+    {
+        return UsualPort::Free;
+    }
+    let is_gateway = holder.is_some_and(|holder| holder.name == "tidegate");
     let mut answers = addresses
         .into_iter()
         .filter_map(|address| Some((address, answer(address)?)));

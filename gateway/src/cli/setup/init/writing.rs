@@ -61,10 +61,19 @@ fn is_there(config: &Path, kind: Option<std::fs::FileType>) -> Failure {
         Some(kind) if kind.is_dir() => "a folder is there",
         _ => "it is there already",
     };
+    let sudo = as_root(config);
     Failure::new(format!(
-        "{shown} is not written: {what}, and stays as it is; move it away (`mv {shown} {shown}.old`), or name another folder \
-         with --dir"
+        "{shown} is not written: {what}, and stays as it is; move it away (`{sudo}mv {shown} {shown}.old`), or name another \
+         folder with --dir"
     ))
+}
+
+/// In front of a command that changes a configuration of the system.
+fn as_root(path: &Path) -> &'static str {
+    match path.starts_with("/etc") {
+        true => "sudo ",
+        false => "",
+    }
 }
 
 impl Written {
@@ -116,7 +125,7 @@ impl Written {
         let config = found.dir.join(CONFIG);
         let fresh = found.dir.join(format!(".{CONFIG}.{}", std::process::id()));
         self.file(&fresh, &text, FILE_MODE)?;
-        check(&fresh, &config)?;
+        check(&fresh, &config, self.kept_rules)?;
         put(&fresh, &config)?;
         self.made.retain(|path| *path != fresh);
         self.is_whole = true;
@@ -234,18 +243,18 @@ fn holds_rules(folder: &Path) -> bool {
 }
 
 /// Everything that `tidegate check` would say of it, in words about where it will be.
-fn check(fresh: &Path, config: &Path) -> Result<(), Failure> {
+fn check(fresh: &Path, config: &Path, kept_rules: bool) -> Result<(), Failure> {
     let there = config.display().to_string();
-    let refused = |found: &[tidegate_rules::diagnostic::Diagnostic]| {
+    let refused = |found: &[tidegate_rules::diagnostic::Diagnostic], remedy: &str| {
         let said = render(found, false).replace(&fresh.display().to_string(), &there);
         Failure::new(format!(
-            "{there} would be refused, so nothing was written:\n{said}"
+            "{there} would be refused, so nothing was written:\n{said}{remedy}"
         ))
     };
-    let read = config::load(fresh).map_err(|found| refused(&found))?;
+    let read = config::load(fresh).map_err(|found| refused(&found, ""))?;
     let objections = preflight::objections(&read);
     if !objections.is_empty() {
-        return Err(refused(&objections));
+        return Err(refused(&objections, ""));
     }
     let Some(folder) = &read.gateway.rules else {
         return Ok(());
@@ -253,7 +262,17 @@ fn check(fresh: &Path, config: &Path) -> Result<(), Failure> {
     let rules = rules_folder::check(folder, &read);
     match rules.rules {
         Some(_) => Ok(()),
-        None => Err(refused(&rules.found)),
+        None if kept_rules => {
+            let (shown, sudo) = (folder.display(), as_root(folder));
+            Err(refused(
+                &rules.found,
+                &format!(
+                    "\n{shown} was there before and does not fit; move it away (`{sudo}mv {shown} {shown}.old`), and first rules \
+                     are written"
+                ),
+            ))
+        }
+        None => Err(refused(&rules.found, "")),
     }
 }
 
