@@ -53,7 +53,7 @@ impl Trials {
             let told = root.said("/root/works status");
             let is_told = told.contains("was not ready in three starts");
             let events = root.said(
-                "/root/works events list --type dev.tidegate.gateway.put_back --format json | grep -c put_back",
+                "/root/works events list --type dev.tidegate.gateway.put_back --format json | grep -o '\"dev.tidegate.gateway.put_back\"' | wc -l",
             );
             let is_new = events.trim().parse() == Ok(count);
             (is_told && is_new).then_some(()).ok_or(told + &events)

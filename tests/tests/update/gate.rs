@@ -317,6 +317,12 @@ fn what_root_puts_back_stays_the_property_of_its_owner() {
     site.install(MIGRATES);
     site.passed();
     is_put_back_after_first(&mut site);
+    // It reads what root remembers.
+    let found = troubles(&site.gateway);
+    let is_told = found
+        .iter()
+        .any(|line| line.contains("was not ready in three starts"));
+    assert!(is_told, "{found:?}");
     let foreign = Command::new("find")
         .arg(site.data(""))
         .args(["-not", "-user", "daemon"])

@@ -93,8 +93,10 @@ impl Site {
             true => previous,
             false => binary::tidegate(),
         };
-        let mut command = Command::new(runs);
-        command.args(["self", "gate"]);
+        // As the unit has it.
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+        command.arg(runs).args(["self", "gate"]);
         self.with_places(&mut command);
         command
     }

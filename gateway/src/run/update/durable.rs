@@ -1,8 +1,8 @@
 //! Small files that are there as a whole or not at all, whenever the power is cut.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -10,17 +10,37 @@ use rustix::fs::OFlags;
 /// Bytes of a document that are read.
 const BYTES_MAX: u64 = 256 << 10;
 
+/// Everybody may read it.
+const FOR_ALL: u32 = 0o644;
+
 /// Replaces `path`: after a power cut there is the old content or the new.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+/// The same, for everybody to read, whatever the umask says.
+pub(super) fn write_for_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |file| {
+        file.set_permissions(Permissions::from_mode(FOR_ALL))
+    })
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    open: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let fresh = beside(path, ".new");
     // What a power cut left, or somebody put there, is not written through.
     let _ = fs::remove_file(&fresh);
     let mut file = File::options()
         .write(true)
         .create_new(true)
-        .mode(0o644)
+        .mode(FOR_ALL)
         .open(&fresh)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = open(&file)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
         let _ = fs::remove_file(&fresh);
         return Err(error);

@@ -37,8 +37,14 @@ impl Standing {
     /// In words, that a program is being put back and nothing may run before that is done.
     pub fn find(data_dir: &Path) -> Result<Standing, String> {
         let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-        // What cannot be read is the gate's to tell.
-        let state = State::read(&folder(), &data_dir).ok().flatten();
+        // Rubbish is the gate's to tell and set aside; what only it can read keeps this run from knowing of its trial.
+        let state = State::read(&folder(), &data_dir).unwrap_or_else(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                let folder = folder();
+                tracing::warn!("what the start gate remembers cannot be read ({error}), and so nothing of it is told: `sudo chmod -R a+rX {}`", folder.display());
+            }
+            None
+        });
         let (trial, put_back) = state.map_or((None, None), |state| (state.trial, state.put_back));
         if trial.as_ref().is_some_and(|trial| trial.putting_back) {
             return Err(format!(

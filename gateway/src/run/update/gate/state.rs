@@ -1,6 +1,8 @@
 //! What the gate remembers from one start to the next.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ const VERSION: u32 = 1;
 /// Where it lies, unless the environment says otherwise.
 const FOLDER: &str = "/var/lib/tidegate-gate";
 const VARIABLE: &str = "TIDEGATE_GATE_STATE";
+const FOLDER_MODE: u32 = 0o755;
 
 /// The folder that the gate and `run` share: `$TIDEGATE_GATE_STATE`, else that of the package.
 pub fn folder() -> PathBuf {
@@ -155,7 +158,9 @@ impl State {
     /// When it cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        durable::write(&State::path(folder), &serde_json::to_vec_pretty(self)?)
+        // The unit's umask is for secrets. This is none, and the gateway, which is not root, has to read it.
+        std::fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))?;
+        durable::write_for_all(&State::path(folder), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Puts what cannot be read out of the way, for whoever wants to look at it.
