@@ -2,7 +2,6 @@
 
 mod contents;
 mod first_event;
-mod put_back;
 mod upgrades;
 
 use std::time::Instant;
