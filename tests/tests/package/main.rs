@@ -2,6 +2,7 @@
 
 mod contents;
 mod first_event;
+mod put_back;
 mod upgrades;
 
 use std::time::Instant;

@@ -73,6 +73,21 @@ fn a_release_that_is_never_ready_in_three_starts_is_put_back_and_told_everywhere
     assert_eq!(site.keep()["kept"], true);
     site.start();
     assert!(!troubles(&site.gateway).iter().any(told));
+
+    // The same once more is news again.
+    assert!(site.gateway.terminate().success());
+    site.keep();
+    site.install("exit 1");
+    for _ in 0..3 {
+        site.fails();
+    }
+    site.start();
+    wait::until("the second event", || {
+        site.gateway
+            .events(&["--type", "dev.tidegate.gateway.put_back"])
+            .len()
+            == 2
+    });
 }
 
 #[test]

@@ -350,6 +350,7 @@ impl Gate<'_> {
             to: trial.previous,
             store,
             why: trial.why,
+            after: ReadyMark::read(&self.data_dir).map_or(0, |mark| mark.count),
         };
         state.confirmed = Some(put_back.to.digest.clone());
         state.trial = None;

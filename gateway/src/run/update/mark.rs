@@ -24,7 +24,7 @@ pub struct ReadyMark {
     pub version: String,
     /// How often any program was ready over this data: the mark is another after each.
     pub count: u64,
-    /// The digest of a program that was put back, of which the event log was told.
+    /// What was put back, by its name, and of which the event log was told.
     #[serde(default)]
     pub told: Option<String>,
 }
@@ -50,7 +50,7 @@ impl ReadyMark {
         Ok(bytes.map_or_else(|| "none".to_owned(), |bytes| digest::of_bytes(&bytes)))
     }
 
-    /// Says that `program`, which is `file`, is ready, and that the program with the digest `told` was put back; it is on the
+    /// Says that `program`, which is `file`, is ready, and that the event log is told of `told`, which was put back; it is on the
     /// disk when this returns. Gives whether that was known before.
     ///
     /// # Errors

@@ -80,6 +80,7 @@ impl Happening for WasPutBack<'_> {
             to,
             store,
             why,
+            after: _,
         } = self.0;
         Some(SystemEvent {
             kind: "dev.tidegate.gateway.put_back",

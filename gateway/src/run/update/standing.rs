@@ -89,8 +89,8 @@ impl Standing {
         };
         let put_back = self.put_back.as_ref();
         let put_back = put_back.filter(|put_back| put_back.to.digest == own);
-        let from = put_back.map(|put_back| put_back.from.digest.as_str());
-        let was_told = ReadyMark::leave(&self.data_dir, &own, file, from)?;
+        let name = put_back.map(PutBack::name);
+        let was_told = ReadyMark::leave(&self.data_dir, &own, file, name.as_deref())?;
         self.was_ready.store(true, Ordering::Relaxed);
         Ok(put_back.map(|put_back| Told {
             put_back: put_back.clone(),

@@ -89,9 +89,17 @@ pub struct PutBack {
     pub store: StoreFate,
     /// How the last start ended.
     pub why: Option<String>,
+    /// How often a program had been ready by then.
+    #[serde(default)]
+    pub after: u64,
 }
 
 impl PutBack {
+    /// What tells it from every other time, also from one with the same programs.
+    pub fn name(&self) -> String {
+        format!("{} after {}", self.from.digest, self.after)
+    }
+
     /// What happened, in words.
     pub fn sentence(&self) -> String {
         let store = match self.store {
