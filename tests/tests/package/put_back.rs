@@ -121,7 +121,7 @@ fn a_package_whose_program_is_never_ready_is_put_back_and_nothing_is_lost() {
         );
     }
     // Once more is three starts more.
-    let (file, version, _) = &packages[0];
+    let (file, version, _) = packages.last().expect("one at least");
     trials.fails(&format!("apt-get install -y --reinstall {file}"), version);
 
     let machine = trials.machine;
