@@ -134,7 +134,7 @@ fn a_package_whose_program_is_never_ready_is_put_back_and_nothing_is_lost() {
         !root.holds("cmp -s /usr/bin/tidegate /root/works"),
         "the new one runs"
     );
-    let told = root.done("tidegate status && dpkg -V tidegate | grep -v gateway.toml");
+    let told = root.done("tidegate status && { dpkg -V tidegate || true; }");
     assert!(
         !told.contains("was not ready") && !told.contains("/usr/bin/tidegate"),
         "{told}"
