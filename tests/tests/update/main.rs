@@ -3,4 +3,5 @@
 mod check;
 mod cut_off;
 mod gate;
+mod known_file;
 mod site;

@@ -13,23 +13,17 @@ const BYTES_MAX: u64 = 256 << 10;
 /// Everybody may read it.
 const FOR_ALL: u32 = 0o644;
 
-/// Replaces `path`: after a power cut there is the old content or the new.
+/// Replaces `path`: after a power cut there is the old content or the new. Who may read it, the umask says.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, |_| Ok(()))
+    replace(path, bytes, None)
 }
 
 /// The same, for everybody to read, whatever the umask says.
 pub(super) fn write_for_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, |file| {
-        file.set_permissions(Permissions::from_mode(FOR_ALL))
-    })
+    replace(path, bytes, Some(Permissions::from_mode(FOR_ALL)))
 }
 
-fn replace(
-    path: &Path,
-    bytes: &[u8],
-    open: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     let fresh = beside(path, ".new");
     // What a power cut left, or somebody put there, is not written through.
     let _ = fs::remove_file(&fresh);
@@ -38,7 +32,8 @@ fn replace(
         .create_new(true)
         .mode(FOR_ALL)
         .open(&fresh)?;
-    let written = open(&file)
+    let permitted = permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions));
+    let written = permitted
         .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {

@@ -245,35 +245,31 @@ fn holds_rules(folder: &Path) -> bool {
 /// Everything that `tidegate check` would say of it, in words about where it will be.
 fn check(fresh: &Path, config: &Path, kept_rules: bool) -> Result<(), Failure> {
     let there = config.display().to_string();
-    let refused = |found: &[tidegate_rules::diagnostic::Diagnostic], remedy: &str| {
+    let refused = |found: &[tidegate_rules::diagnostic::Diagnostic]| {
         let said = render(found, false).replace(&fresh.display().to_string(), &there);
-        Failure::new(format!(
-            "{there} would be refused, so nothing was written:\n{said}{remedy}"
-        ))
+        format!("{there} would be refused, so nothing was written:\n{said}")
     };
-    let read = config::load(fresh).map_err(|found| refused(&found, ""))?;
+    let read = config::load(fresh).map_err(|found| Failure::new(refused(&found)))?;
     let objections = preflight::objections(&read);
     if !objections.is_empty() {
-        return Err(refused(&objections, ""));
+        return Err(Failure::new(refused(&objections)));
     }
     let Some(folder) = &read.gateway.rules else {
         return Ok(());
     };
     let rules = rules_folder::check(folder, &read);
-    match rules.rules {
-        Some(_) => Ok(()),
-        None if kept_rules => {
-            let (shown, sudo) = (folder.display(), as_root(folder));
-            Err(refused(
-                &rules.found,
-                &format!(
-                    "\n{shown} was there before and does not fit; move it away (`{sudo}mv {shown} {shown}.old`), and first rules \
-                     are written"
-                ),
-            ))
-        }
-        None => Err(refused(&rules.found, "")),
+    if rules.rules.is_some() {
+        return Ok(());
     }
+    let mut said = refused(&rules.found);
+    if kept_rules {
+        let (shown, sudo) = (folder.display(), as_root(folder));
+        said += &format!(
+            "\n{shown} was there before and does not fit; move it away (`{sudo}mv {shown} {shown}.old`), and first rules \
+             are written"
+        );
+    }
+    Err(Failure::new(said))
 }
 
 /// Gives a file its name, unless something has it by now.
